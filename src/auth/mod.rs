@@ -1,0 +1,1 @@
+//! The door: sign-up, sign-in, passwords, throttles, first start.

@@ -1,0 +1,1 @@
+//! Who may do what: Cedar policies, decisions and their explanation.

@@ -1,0 +1,6 @@
+//! What every feature stands on and no feature is in.
+
+pub mod clock;
+pub mod db;
+pub mod problem;
+pub mod random;

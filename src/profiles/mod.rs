@@ -1,0 +1,1 @@
+//! Owns `/user`: what is shown of a person, and to whom.

@@ -1,0 +1,1 @@
+//! The front: accept loop, limits, headers, documentation pages.

@@ -1,0 +1,7 @@
+//! Who is calling: sessions, access and refresh tokens, signing keys.
+
+mod caller;
+mod roles;
+
+pub use caller::Caller;
+pub use roles::{Role, Roles};
