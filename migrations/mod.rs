@@ -1,1 +1,33 @@
-//! The schema, step by step.
+//! The schema, step by step: one file per step, in plain SQL that both databases understand.
+//!
+//! `{uuid}`, `{bytes}` and `{key}` (text that sorts by its bytes, so that ranges find prefixes) stand for the only types
+//! that differ. Moments are milliseconds since the Unix epoch.
+//! A step is never edited after a release; it is followed by another one. New steps only add (expand), and what is
+//! no longer used goes a release later (contract), so that two versions can serve side by side.
+
+mod m0001_users;
+mod m0002_sessions;
+mod m0003_signing_keys;
+mod m0004_throttles;
+mod m0005_one_time_tokens;
+
+/// One step of the schema.
+pub struct Step {
+    /// Its name: number and subject.
+    pub name: &'static str,
+    /// The lowest program version that can serve on a database with this step.
+    pub min_binary: &'static str,
+    /// What brings it about.
+    pub up: &'static [&'static str],
+    /// What undoes it.
+    pub down: &'static [&'static str],
+}
+
+/// Every step, in order.
+pub const STEPS: &[Step] = &[
+    m0001_users::STEP,
+    m0002_sessions::STEP,
+    m0003_signing_keys::STEP,
+    m0004_throttles::STEP,
+    m0005_one_time_tokens::STEP,
+];

@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod db;
+pub mod freshness;
 pub mod problem;
 pub mod random;

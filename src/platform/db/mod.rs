@@ -1,0 +1,80 @@
+//! The database: SQLite with one writer and many readers, or PostgreSQL; one way to read and one way to write.
+//!
+//! Reads go to [`Database::reader`]. Writes go through [`Database::write`], which runs an act in a transaction and
+//! answers only after the commit is durable. What an act changes of a user it names with [`Tx::touch`]; after the
+//! commit, and before the answer, every cached view of that user is out of date (see [`Freshness`]).
+
+mod errors;
+pub mod postgres;
+mod schema;
+pub mod sqlite;
+mod writer;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+
+pub use errors::{is_passing, violated_unique};
+pub use schema::{Direction, Schema, SchemaFault, StepStatus};
+pub use writer::Tx;
+
+use super::freshness::Freshness;
+use writer::Writer;
+
+/// A connected database.
+#[derive(Clone)]
+pub struct Database {
+    reader: DatabaseConnection,
+    writer: Writer,
+    freshness: Arc<Freshness>,
+}
+
+impl Database {
+    fn new(reader: DatabaseConnection, writer: Writer) -> Self {
+        Self { reader, writer, freshness: Arc::new(Freshness::default()) }
+    }
+
+    /// The connections for reading. On SQLite they can't write and never wait for the writer.
+    #[must_use]
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Which cached views are still true.
+    #[must_use]
+    pub fn freshness(&self) -> &Arc<Freshness> {
+        &self.freshness
+    }
+
+    /// Which of the two databases it is.
+    #[must_use]
+    pub fn backend(&self) -> DbBackend {
+        self.reader.get_database_backend()
+    }
+
+    /// Runs `act` in a transaction: `Ok` commits, `Err` undoes everything. Returns after the commit is on disk.
+    ///
+    /// An act that must both refuse and keep something (a counted failure) returns the refusal inside `Ok`.
+    pub async fn write<T, E, F>(&self, act: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbErr> + Send + 'static,
+    {
+        self.writer.write(&self.freshness, act).await
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader.query_one_raw(Statement::from_string(self.backend(), "SELECT 1")).await.map(|_| ())
+    }
+
+    /// Closes the connections; SQLite folds its write-ahead log into the database file.
+    pub async fn close(self) {
+        if let Err(error) = self.reader.close().await {
+            tracing::warn!(%error, "closing the database's readers");
+        }
+        self.writer.close().await;
+    }
+}

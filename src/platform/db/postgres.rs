@@ -1,0 +1,95 @@
+//! PostgreSQL: a pool whose connections commit durably and give up on what takes too long.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sea_orm::{DbErr, RuntimeErr, SqlxPostgresConnector};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor};
+
+use super::Database;
+use super::writer::Writer;
+
+/// For every connection: an answered write is on disk, a forgotten transaction or lock ends by itself.
+const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '5s'; \
+                       SET idle_in_transaction_session_timeout = '30s'";
+
+/// After this long without work a connection is asked whether it still lives.
+const RESTED: Duration = Duration::from_secs(1);
+
+/// Connects; a database that is missing is created where the role may.
+pub async fn open(url: &str, max_connections: u32, acquire: Duration) -> Result<Database, DbErr> {
+    let options = PgConnectOptions::from_str(url).map_err(refused)?.application_name("gatehouse");
+    let options = options.statement_cache_capacity(256);
+    create_if_missing(&options).await.map_err(refused)?;
+    let pool = pool(options, max_connections, acquire).await.map_err(refused)?;
+    let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+    Ok(Database::new(connection.clone(), Writer::Pool(connection)))
+}
+
+async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result<PgPool, sqlx::Error> {
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(acquire)
+        .test_before_acquire(false)
+        // A connection that rested may be dead since the server restarted; one in steady use is not asked each time.
+        .before_acquire(|connection, usage| {
+            Box::pin(async move {
+                if usage.idle_for > RESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
+        .connect_with(options)
+        .await
+}
+
+/// `3D000`, invalid_catalog_name: the database is not there.
+async fn create_if_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    match options.connect().await {
+        Ok(connection) => connection.close().await,
+        Err(error) if state(&error).as_deref() == Some("3D000") => create(options).await,
+        Err(error) => Err(error),
+    }
+}
+
+async fn create(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    let name = options.get_database().unwrap_or_default().replace('"', "\"\"");
+    let mut connection = options.clone().database("postgres").connect().await?;
+    let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
+    match connection.execute(sql).await {
+        // 42P04, duplicate_database: another instance was faster.
+        Err(error) if state(&error).as_deref() != Some("42P04") => Err(error),
+        _ => {
+            tracing::info!(database = name, "created the database");
+            connection.close().await
+        }
+    }
+}
+
+fn state(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+fn refused(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
+/// The exact SQL that lets the connection succeed, for the operator; `None` when SQL is not the cure.
+#[must_use]
+pub fn remedy(error: &DbErr, url: &str) -> Option<String> {
+    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return None };
+    let options = PgConnectOptions::from_str(url).ok()?;
+    let (role, database) = (options.get_username(), options.get_database().unwrap_or("gatehouse"));
+    match state(error)?.as_str() {
+        // invalid_password, invalid_authorization_specification
+        "28P01" | "28000" => Some(format!(
+            "CREATE ROLE \"{role}\" LOGIN PASSWORD '…'; CREATE DATABASE \"{database}\" OWNER \"{role}\";"
+        )),
+        // insufficient_privilege
+        "42501" => Some(format!("CREATE DATABASE \"{database}\" OWNER \"{role}\";")),
+        _ => None,
+    }
+}

@@ -1,0 +1,58 @@
+//! SQLite: write-ahead log, every commit on disk before it is answered, one writing connection, readers that don't
+//! wait for it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sea_orm::{DbErr, RuntimeErr, SqlxSqliteConnector};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use super::Database;
+use super::writer::Writer;
+
+/// How long a lock held by another process (a backup tool, the command line) is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+/// Reads are short and the page cache is shared by the system: more connections than this only cost memory.
+const READERS: u32 = 8;
+
+/// Opens the file, making it if there is none.
+pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Result<Database, DbErr> {
+    let options = options(path);
+    // The writer goes first: it makes the file and switches it to the write-ahead log.
+    let writer = pool(options.clone(), 1, acquire).await?;
+    let readers = options.pragma("query_only", "ON").create_if_missing(false);
+    let readers = pool(readers, max_connections.clamp(1, READERS), acquire).await?;
+    Ok(Database::new(
+        SqlxSqliteConnector::from_sqlx_sqlite_pool(readers),
+        Writer::start_queue(SqlxSqliteConnector::from_sqlx_sqlite_pool(writer)),
+    ))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .statement_cache_capacity(256)
+        .pragma("mmap_size", "268435456")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("trusted_schema", "OFF")
+}
+
+async fn pool(options: SqliteConnectOptions, size: u32, acquire: Duration) -> Result<SqlitePool, DbErr> {
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        .min_connections(1)
+        .acquire_timeout(acquire)
+        .test_before_acquire(false)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_with(options)
+        .await
+        .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+}
