@@ -2,6 +2,7 @@
 
 mod caller;
 mod roles;
+pub(crate) mod store;
 
 pub use caller::Caller;
 pub use roles::{Role, Roles};

@@ -1,1 +1,4 @@
 //! People with an account: rules and rows.
+
+pub(crate) mod listing;
+pub(crate) mod store;

@@ -1,0 +1,249 @@
+//! The rows of sessions and signing keys.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, Statement};
+
+use crate::platform::clock::Timestamp;
+use crate::platform::db::Tx;
+
+/// Table `sessions`: who is signed in where. An ended session is a deleted row.
+pub mod session {
+    use sea_orm::entity::prelude::*;
+
+    /// A session. Moments are milliseconds since the Unix epoch.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sessions")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub user_id: Uuid,
+        /// `token` (access and refresh tokens) or `cookie` (the built-in pages).
+        pub kind: String,
+        /// Digest of the refresh token or cookie that is good now.
+        pub secret_digest: Vec<u8>,
+        /// Digest of the refresh token before it.
+        pub previous_digest: Option<Vec<u8>>,
+        pub rotated_at: Option<i64>,
+        /// How the person proved who they are (RFC 8176), separated by spaces.
+        pub amr: String,
+        pub user_agent: Option<String>,
+        pub ip: String,
+        pub created_at: i64,
+        pub last_seen_at: i64,
+        /// When the person last proved who they are; re-authentication counts from here.
+        pub proved_at: i64,
+        pub idle_expires_at: i64,
+        pub expires_at: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Table `signing_keys`.
+pub mod signing_key {
+    use sea_orm::entity::prelude::*;
+
+    /// A key that signs access tokens; the private part is sealed.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "signing_keys")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub kid: String,
+        pub algorithm: String,
+        pub sealed_private_key: Vec<u8>,
+        pub created_at: i64,
+        /// From then on nothing verifies by it; `None`: not planned.
+        pub retires_at: Option<i64>,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A user's standing with one of their sessions; the session's columns are empty for a user without any.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Standing {
+    pub roles: i32,
+    pub is_active: bool,
+    pub deleted_at: Option<i64>,
+    pub token_version: i64,
+    pub session_id: Option<Uuid>,
+    pub proved_at: Option<i64>,
+    pub expires_at: Option<i64>,
+}
+
+/// What decides whether a user's tokens are good: one row per session, at least one if the user exists.
+pub async fn standing(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Standing>, DbErr> {
+    let sql = "SELECT u.roles, u.is_active, u.deleted_at, u.token_version, \
+               s.id AS session_id, s.proved_at, s.expires_at \
+               FROM users u LEFT JOIN sessions s ON s.user_id = u.id WHERE u.id = $1";
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [user.into()]);
+    Standing::find_by_statement(statement).all(db).await
+}
+
+/// The session with this id.
+pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<session::Model>, DbErr> {
+    session::Entity::find_by_id(id).one(db).await
+}
+
+/// A user's sessions that have not run out, the last seen first.
+pub async fn of_user(
+    db: &impl ConnectionTrait,
+    user: Uuid,
+    now: Timestamp,
+) -> Result<Vec<session::Model>, DbErr> {
+    session::Entity::find()
+        .filter(session::Column::UserId.eq(user))
+        .filter(session::Column::IdleExpiresAt.gt(now.millis()))
+        .filter(session::Column::ExpiresAt.gt(now.millis()))
+        .order_by_desc(session::Column::LastSeenAt)
+        .order_by_desc(session::Column::Id)
+        .all(db)
+        .await
+}
+
+/// Opens a session, and ends the user's longest unseen one when there are more than `most`.
+pub async fn insert(tx: &Tx, row: session::Model, most: i64) -> Result<(), DbErr> {
+    tx.touch(row.user_id);
+    let user = row.user_id;
+    session::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+    let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 \
+               ORDER BY last_seen_at DESC, id DESC LIMIT 1000 OFFSET $2)";
+    let values = [user.into(), most.into()];
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
+    Ok(())
+}
+
+/// A rotation of a session's secret.
+pub struct Rotation {
+    pub session: Uuid,
+    pub presented: Vec<u8>,
+    pub successor: Vec<u8>,
+    pub now: Timestamp,
+    pub idle_expires_at: Timestamp,
+}
+
+/// Puts the successor in the presented secret's place: succeeds once for each secret, whoever comes first.
+pub async fn rotate(tx: &Tx, rotation: &Rotation) -> Result<bool, DbErr> {
+    let sql = "UPDATE sessions SET previous_digest = secret_digest, secret_digest = $1, rotated_at = $2, \
+               last_seen_at = $2, idle_expires_at = $3 \
+               WHERE id = $4 AND secret_digest = $5 AND idle_expires_at > $2 AND expires_at > $2";
+    let values = [
+        rotation.successor.clone().into(),
+        rotation.now.millis().into(),
+        rotation.idle_expires_at.millis().into(),
+        rotation.session.into(),
+        rotation.presented.clone().into(),
+    ];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.execute_raw(statement).await?.rows_affected() == 1)
+}
+
+/// Notes that a session was used, or that its person proved again who they are.
+pub async fn seen(
+    tx: &Tx,
+    session: &session::Model,
+    now: Timestamp,
+    idle_expires_at: Timestamp,
+    proved: bool,
+) -> Result<(), DbErr> {
+    tx.touch(session.user_id);
+    let mut change = session::Entity::update_many()
+        .col_expr(session::Column::LastSeenAt, now.millis().into())
+        .col_expr(session::Column::IdleExpiresAt, idle_expires_at.millis().into())
+        .filter(session::Column::Id.eq(session.id));
+    if proved {
+        change = change.col_expr(session::Column::ProvedAt, now.millis().into());
+    }
+    change.exec(tx).await.map(|_| ())
+}
+
+/// Ends one session of a user; whether there was one.
+pub async fn end(tx: &Tx, user: Uuid, session: Uuid) -> Result<bool, DbErr> {
+    tx.touch(user);
+    let gone = session::Entity::delete_many()
+        .filter(session::Column::Id.eq(session))
+        .filter(session::Column::UserId.eq(user))
+        .exec(tx)
+        .await?;
+    Ok(gone.rows_affected == 1)
+}
+
+/// Ends a user's sessions, but for the one to be kept.
+pub async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<u64, DbErr> {
+    tx.touch(user);
+    let mut gone = session::Entity::delete_many().filter(session::Column::UserId.eq(user));
+    if let Some(kept) = except {
+        gone = gone.filter(session::Column::Id.ne(kept));
+    }
+    Ok(gone.exec(tx).await?.rows_affected)
+}
+
+/// Forgets sessions that ran out before `now`, at most `limit`; returns how many.
+pub async fn forget_expired(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
+    let sql = "DELETE FROM sessions WHERE id IN \
+               (SELECT id FROM sessions WHERE idle_expires_at <= $1 OR expires_at <= $1 LIMIT $2)";
+    let values = [now.millis().into(), limit.into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.execute_raw(statement).await?.rows_affected())
+}
+
+/// Every signing key, newest first.
+pub async fn signing_keys(db: &impl ConnectionTrait) -> Result<Vec<signing_key::Model>, DbErr> {
+    signing_key::Entity::find()
+        .order_by_desc(signing_key::Column::CreatedAt)
+        .order_by_desc(signing_key::Column::Kid)
+        .all(db)
+        .await
+}
+
+/// Keeps a new signing key.
+pub async fn insert_signing_key(tx: &Tx, row: signing_key::Model) -> Result<(), DbErr> {
+    signing_key::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())
+}
+
+/// One instance at a time decides about keys; the decision holds until the transaction ends.
+pub async fn lock_signing_keys(tx: &Tx) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared("SELECT pg_advisory_xact_lock(7595718147965084787)").await?;
+    }
+    Ok(())
+}
+
+/// Lets every key of the algorithm but `kept` verify only until `retires_at`.
+pub async fn retire_others(tx: &Tx, algorithm: &str, kept: &str, retires_at: Timestamp) -> Result<(), DbErr> {
+    signing_key::Entity::update_many()
+        .col_expr(signing_key::Column::RetiresAt, Some(retires_at.millis()).into())
+        .filter(signing_key::Column::Algorithm.eq(algorithm))
+        .filter(signing_key::Column::Kid.ne(kept))
+        .filter(signing_key::Column::RetiresAt.is_null())
+        .exec(tx)
+        .await
+        .map(|_| ())
+}
+
+/// Puts a freshly sealed private key in the place of the old one.
+pub async fn reseal_signing_key(tx: &Tx, kid: &str, sealed: Vec<u8>) -> Result<(), DbErr> {
+    signing_key::Entity::update_many()
+        .col_expr(signing_key::Column::SealedPrivateKey, sealed.into())
+        .filter(signing_key::Column::Kid.eq(kid))
+        .exec(tx)
+        .await
+        .map(|_| ())
+}
+
+/// Forgets keys that retired before `now`.
+pub async fn forget_retired_keys(tx: &Tx, now: Timestamp) -> Result<u64, DbErr> {
+    let gone = signing_key::Entity::delete_many()
+        .filter(signing_key::Column::RetiresAt.lte(now.millis()))
+        .exec(tx)
+        .await?;
+    Ok(gone.rows_affected)
+}

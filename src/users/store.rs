@@ -1,0 +1,388 @@
+//! The rows of people, their history and their block lists.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::{
+    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement,
+};
+
+use super::listing::{Filter, Page, Sort};
+use crate::platform::clock::Timestamp;
+use crate::platform::db::Tx;
+use crate::sessions::Role;
+
+/// A stored password hash (PHC string); never printed.
+#[derive(Clone, PartialEq, Eq, DeriveValueType)]
+pub struct PasswordHash(pub String);
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("PasswordHash(…)")
+    }
+}
+
+/// Table `users`.
+pub mod user {
+    use sea_orm::entity::prelude::*;
+
+    use super::PasswordHash;
+
+    /// A person with an account. Moments are milliseconds since the Unix epoch.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "users")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub username: String,
+        pub display_name: String,
+        /// The display name as prefix search compares it.
+        pub search_name: String,
+        pub email: Option<String>,
+        pub email_verified: bool,
+        pub first_name: Option<String>,
+        pub last_name: Option<String>,
+        pub middle_name: Option<String>,
+        pub description: Option<String>,
+        pub locale: Option<String>,
+        pub password_hash: Option<PasswordHash>,
+        /// See [`crate::sessions::Roles`].
+        pub roles: i32,
+        pub is_active: bool,
+        pub is_external_only: bool,
+        /// A JSON object.
+        pub metadata: String,
+        /// Access tokens carry it; moving it on ends them all.
+        pub token_version: i64,
+        /// Moves with every change; the ETag.
+        pub revision: i64,
+        pub created_at: i64,
+        pub updated_at: i64,
+        pub deleted_at: Option<i64>,
+    }
+
+    /// None: related rows are asked for by their own queries.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Table `user_history`.
+pub mod history {
+    use sea_orm::entity::prelude::*;
+
+    /// One thing that happened to an account.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "user_history")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub user_id: Uuid,
+        pub at: i64,
+        pub action: String,
+        pub description: String,
+        /// Who did it; `None`: the server itself.
+        pub by_id: Option<Uuid>,
+        pub trace_id: Option<String>,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A user as one particular viewer meets them.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Seen {
+    /// The row.
+    #[sea_orm(nested)]
+    pub user: user::Model,
+    /// Whether this user blocks the viewer.
+    pub blocks_viewer: bool,
+    /// Whether the viewer blocks this user.
+    pub blocked_by_viewer: bool,
+}
+
+/// How a user is named in a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// By id.
+    Id(Uuid),
+    /// By user name, among accounts that are not deleted.
+    Username(String),
+}
+
+/// The user so named, with the blocks between them and `viewer`, deleted or not.
+pub async fn seen_by(db: &impl ConnectionTrait, viewer: Uuid, named: &Named) -> Result<Option<Seen>, DbErr> {
+    let (condition, value): (&str, sea_orm::Value) = match named {
+        Named::Id(id) => ("u.id = $1", (*id).into()),
+        Named::Username(name) => ("u.username = $1 AND u.deleted_at IS NULL", name.clone().into()),
+    };
+    let sql = format!(
+        "SELECT u.*, \
+         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = u.id AND blocked_id = $2) AS blocks_viewer, \
+         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = $2 AND blocked_id = u.id) AS blocked_by_viewer \
+         FROM users u WHERE {condition}"
+    );
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [value, viewer.into()]);
+    Seen::find_by_statement(statement).one(db).await
+}
+
+/// The user with this id, deleted or not.
+pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<user::Model>, DbErr> {
+    user::Entity::find_by_id(id).one(db).await
+}
+
+/// The user with this id, held until the transaction ends, so that what is decided on it stays true.
+pub async fn held(tx: &Tx, id: Uuid) -> Result<Option<user::Model>, DbErr> {
+    let query = user::Entity::find_by_id(id);
+    match tx.get_database_backend() {
+        DbBackend::Postgres => query.lock_exclusive().one(tx).await,
+        _ => query.one(tx).await, // the one writer holds everything
+    }
+}
+
+/// The account that signs in by this user name; deleted ones too, newest first, when `deleted` (they may come back).
+pub async fn by_username(db: &impl ConnectionTrait, name: &str) -> Result<Option<user::Model>, DbErr> {
+    let living = user::Column::DeletedAt.is_null();
+    user::Entity::find().filter(user::Column::Username.eq(name)).filter(living).one(db).await
+}
+
+/// The account with this e-mail address.
+pub async fn by_email(db: &impl ConnectionTrait, email: &str) -> Result<Option<user::Model>, DbErr> {
+    let living = user::Column::DeletedAt.is_null();
+    user::Entity::find().filter(user::Column::Email.eq(email)).filter(living).one(db).await
+}
+
+/// A self-deleted account in its grace period, by user name or e-mail address; the newest of several.
+pub async fn deleted_since(
+    db: &impl ConnectionTrait,
+    identifier: &str,
+    since: Timestamp,
+) -> Result<Option<user::Model>, DbErr> {
+    let column = if identifier.contains('@') { user::Column::Email } else { user::Column::Username };
+    user::Entity::find()
+        .filter(column.eq(identifier))
+        .filter(user::Column::DeletedAt.gte(since.millis()))
+        .order_by_desc(user::Column::DeletedAt)
+        .limit(1)
+        .one(db)
+        .await
+}
+
+/// The users with these ids that are not deleted, in no particular order.
+pub async fn by_ids(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<user::Model>, DbErr> {
+    user::Entity::find()
+        .filter(user::Column::Id.is_in(ids.iter().copied()))
+        .filter(user::Column::DeletedAt.is_null())
+        .all(db)
+        .await
+}
+
+/// Adds a user; a taken id, user name or address is the unique index's to refuse.
+pub async fn insert(tx: &Tx, row: user::Model) -> Result<(), DbErr> {
+    tx.touch(row.id);
+    user::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())
+}
+
+/// Writes the changed columns of a held user, with the next revision and the time.
+pub async fn update(
+    tx: &Tx,
+    held: &user::Model,
+    mut changes: user::ActiveModel,
+) -> Result<user::Model, DbErr> {
+    tx.touch(held.id);
+    changes.id = ActiveValue::Unchanged(held.id);
+    changes.revision = ActiveValue::Set(held.revision + 1);
+    changes.update(tx).await
+}
+
+/// Forgets a user and everything that hangs on the row.
+pub async fn purge(tx: &Tx, id: Uuid) -> Result<(), DbErr> {
+    tx.touch(id);
+    user::Entity::delete_by_id(id).exec(tx).await.map(|_| ())
+}
+
+/// Ids of users deleted before `moment`, at most `limit`.
+pub async fn deleted_before(
+    db: &impl ConnectionTrait,
+    moment: Timestamp,
+    limit: u64,
+) -> Result<Vec<Uuid>, DbErr> {
+    user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .filter(user::Column::DeletedAt.lt(moment.millis()))
+        .limit(limit)
+        .into_tuple()
+        .all(db)
+        .await
+}
+
+/// How many admins could sign in, had `except` gone. Whoever asks holds the answer until the transaction ends.
+pub async fn other_admins(tx: &Tx, except: Uuid) -> Result<u64, DbErr> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        // Two admins who demote each other hold different rows: both must pass through here.
+        tx.execute_unprepared("SELECT pg_advisory_xact_lock(7233173838382854757)").await?;
+    }
+    active_admins().filter(user::Column::Id.ne(except)).count(tx).await
+}
+
+/// Whether any admin could sign in.
+pub async fn has_admin(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    Ok(active_admins().count(db).await? > 0)
+}
+
+fn active_admins() -> Select<user::Entity> {
+    // The first condition is the one of the index `users_staff`.
+    user::Entity::find()
+        .filter(Expr::cust("(roles & 3) <> 0"))
+        .filter(has_role(Role::Admin))
+        .filter(user::Column::IsActive.eq(true))
+        .filter(user::Column::DeletedAt.is_null())
+}
+
+fn has_role(role: Role) -> SimpleExpr {
+    Expr::cust(format!("(roles & {}) <> 0", role.bit()))
+}
+
+/// A page of users.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<user::Model>, DbErr> {
+    let (column, order) = (page.sort.column(), page.order.clone());
+    let mut query = filtered(filter).order_by(column, order.clone()).order_by(user::Column::Id, order);
+    if let Some(condition) = page.after_condition() {
+        query = query.filter(condition);
+    }
+    query.offset(page.offset).limit(page.limit).all(db).await
+}
+
+/// How many users the filter finds.
+pub async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, DbErr> {
+    filtered(filter).count(db).await
+}
+
+fn filtered(filter: &Filter) -> Select<user::Entity> {
+    let mut query = user::Entity::find();
+    query = match filter.deleted {
+        true => query.filter(user::Column::DeletedAt.is_not_null()),
+        false => query.filter(user::Column::DeletedAt.is_null()),
+    };
+    if let Some(role) = filter.role {
+        if matches!(role, Role::Admin | Role::Moderator) {
+            query = query.filter(Expr::cust("(roles & 3) <> 0")); // lets `users_staff` serve
+        }
+        query = query.filter(has_role(role));
+    }
+    if let Some(active) = filter.is_active {
+        query = query.filter(user::Column::IsActive.eq(active));
+    }
+    if let Some(search) = &filter.search {
+        let mut any = Condition::any()
+            .add(starts_with(user::Column::Username, &search.username))
+            .add(starts_with(user::Column::SearchName, &search.name));
+        if let Some(email) = &search.email {
+            any = any.add(starts_with(user::Column::Email, email));
+        }
+        query = query.filter(any);
+    }
+    query
+}
+
+/// A range and not `LIKE`: it uses the index on both databases, and `%` and `_` mean themselves.
+fn starts_with(column: user::Column, prefix: &str) -> Condition {
+    let range = Condition::all().add(column.gte(prefix));
+    match successor(prefix) {
+        Some(end) => range.add(column.lt(end)),
+        None => range,
+    }
+}
+
+/// The smallest text above every text that starts with `prefix`.
+fn successor(prefix: &str) -> Option<String> {
+    let mut text: Vec<char> = prefix.chars().collect();
+    while let Some(last) = text.pop() {
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text.into_iter().collect());
+        }
+    }
+    None
+}
+
+impl Sort {
+    pub(super) fn column(self) -> user::Column {
+        match self {
+            Self::CreatedAt => user::Column::CreatedAt,
+            Self::Username => user::Column::Username,
+            Self::UpdatedAt => user::Column::UpdatedAt,
+        }
+    }
+}
+
+/// Adds a line to a user's history.
+pub async fn add_history(tx: &Tx, row: history::Model) -> Result<(), DbErr> {
+    history::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())
+}
+
+/// A user's history, newest first.
+pub async fn history_of(
+    db: &impl ConnectionTrait,
+    user: Uuid,
+    offset: u64,
+    limit: u64,
+) -> Result<Vec<history::Model>, DbErr> {
+    history::Entity::find()
+        .filter(history::Column::UserId.eq(user))
+        .order_by_desc(history::Column::At)
+        .order_by_desc(history::Column::Id)
+        .offset(offset)
+        .limit(limit)
+        .all(db)
+        .await
+}
+
+/// How many lines a user's history has.
+pub async fn history_count(db: &impl ConnectionTrait, user: Uuid) -> Result<u64, DbErr> {
+    history::Entity::find().filter(history::Column::UserId.eq(user)).count(db).await
+}
+
+/// Forgets history older than `moment`, at most `limit` lines; returns how many.
+pub async fn forget_history(tx: &Tx, moment: Timestamp, limit: u64) -> Result<u64, DbErr> {
+    let sql = "DELETE FROM user_history WHERE id IN (SELECT id FROM user_history WHERE at < $1 LIMIT $2)";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [moment.millis().into(), limit.into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.execute_raw(statement).await?.rows_affected())
+}
+
+/// Whom a user blocks, oldest block first.
+pub async fn blocked_by(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
+    let sql = "SELECT blocked_id FROM user_blocks WHERE user_id = $1 ORDER BY created_at, blocked_id";
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [user.into()]);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// Adds a block; one that stands already stays as it is.
+pub async fn block(tx: &Tx, user: Uuid, blocked: Uuid, now: Timestamp) -> Result<(), DbErr> {
+    let sql = "INSERT INTO user_blocks (user_id, blocked_id, created_at) VALUES ($1, $2, $3) \
+               ON CONFLICT (user_id, blocked_id) DO NOTHING";
+    let values = [user.into(), blocked.into(), now.millis().into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    tx.execute_raw(statement).await.map(|_| ())
+}
+
+/// Takes a block away; one that doesn't stand is none.
+pub async fn unblock(tx: &Tx, user: Uuid, blocked: Uuid) -> Result<(), DbErr> {
+    let sql = "DELETE FROM user_blocks WHERE user_id = $1 AND blocked_id = $2";
+    let values = [user.into(), blocked.into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    tx.execute_raw(statement).await.map(|_| ())
+}
