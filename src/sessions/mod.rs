@@ -1,8 +1,115 @@
 //! Who is calling: sessions, access and refresh tokens, signing keys.
+//!
+//! An access token proves who it was issued to; whether it still counts is decided on every request by the
+//! [`Standing`] of its user: the account as it is now and the sessions that live. The standing is cached for a moment
+//! and never outlives a change made here (see [`crate::platform::freshness`]).
 
+mod access_token;
 mod caller;
+mod jws;
+mod keys;
+mod opaque;
 mod roles;
+mod rules;
+mod signing;
 pub(crate) mod store;
 
-pub use caller::Caller;
-pub use roles::{Role, Roles};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use uuid::Uuid;
+
+pub use access_token::{Claims, TokenFault};
+pub use caller::{Caller, Credential};
+pub use jws::Algorithm;
+pub use keys::Jwks;
+pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};
+pub use roles::{Role, Roles, UnknownRole};
+pub use rules::{Kind, NewSession, OpenSession, RefreshRefusal, Tokens};
+
+use crate::platform::clock::{Clock, Timestamp};
+use crate::platform::db::Database;
+use crate::platform::freshness::FreshCache;
+use crate::platform::random::Random;
+use crate::platform::secrets::Secrets;
+use access_token::Expected;
+use keys::KeyRing;
+
+/// Verified tokens that are remembered, so that a signature is checked once and not on each request.
+const REMEMBERED_TOKENS: u64 = 20_000;
+/// Users whose standing is remembered.
+const REMEMBERED_STANDINGS: u64 = 50_000;
+
+/// How long things last, and in whose name tokens are issued.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `iss` and `aud` of access tokens: the base URL without a slash at its end.
+    pub issuer: String,
+    /// The algorithm that new signing keys are for.
+    pub algorithm: Algorithm,
+    /// Life of an access token.
+    pub access_lifetime: Duration,
+    /// How long a session may rest.
+    pub idle: Duration,
+    /// How long a session may last.
+    pub absolute: Duration,
+    /// How long an admin's session may rest.
+    pub admin_idle: Duration,
+    /// How long an admin's session may last.
+    pub admin_absolute: Duration,
+}
+
+/// The feature: what it owns.
+pub struct Sessions {
+    db: Database,
+    clock: Clock,
+    random: Random,
+    secrets: Arc<Secrets>,
+    settings: Settings,
+    expected: Expected,
+    ring: ArcSwap<KeyRing>,
+    verified: Cache<[u8; 32], Arc<Claims>>,
+    standings: FreshCache<Arc<Standing>>,
+}
+
+/// What decides, right now, whether a user's tokens count.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The roles that the account has.
+    pub roles: Roles,
+    /// Whether the account may be used: neither banned nor deleted.
+    pub active: bool,
+    /// Tokens of any other version are void.
+    pub token_version: i64,
+    sessions: Vec<LiveSession>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LiveSession {
+    id: Uuid,
+    proved_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Sessions {
+    /// Opens the feature: reads the signing keys and makes the first one where there is none.
+    pub async fn open(
+        db: Database,
+        clock: Clock,
+        random: Random,
+        secrets: Arc<Secrets>,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
+        let ring = signing::ring(&db, &clock, &random, &secrets, settings.algorithm).await?;
+        let expected = Expected { issuer: settings.issuer.clone(), audience: settings.issuer.clone() };
+        let verified = Cache::builder()
+            .max_capacity(REMEMBERED_TOKENS)
+            .time_to_live(settings.access_lifetime)
+            .build();
+        let standings = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED_STANDINGS);
+        let ring = ArcSwap::from_pointee(ring);
+        Ok(Self { db, clock, random, secrets, settings, expected, ring, verified, standings })
+    }
+}

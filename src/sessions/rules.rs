@@ -1,0 +1,441 @@
+//! The acts: open, refresh, end; and the question asked on every request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::access_token::{Claims, TokenFault};
+use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
+use super::roles::{Role, Roles};
+use super::{Caller, Credential, Jwks, LiveSession, Sessions, Standing, store};
+use crate::platform::clock::Timestamp;
+use crate::platform::db::Tx;
+use crate::platform::problem::Failure;
+use crate::platform::secrets::digest;
+use crate::platform::web::ClientInfo;
+
+/// A client that did not hear the answer to its refresh may ask again for so long and gets the same successor.
+const GRACE: Duration = Duration::from_secs(10);
+/// Sessions of one user; opening more ends the one not seen for longest.
+const SESSIONS_PER_USER: i64 = 100;
+/// Signing in counts as proof of who one is for so long.
+pub(crate) const PROOF_LASTS: Duration = Duration::from_mins(10);
+/// A cookie session notes its use at most so often.
+const NOTED_EVERY: Duration = Duration::from_mins(5);
+/// Who the tokens are issued to (RFC 9068, 2.2): there is one client, the application itself.
+const CLIENT_ID: &str = "gatehouse";
+
+crate::refusals! {
+    /// Why a refresh is refused.
+    pub enum RefreshRefusal {
+        Invalid = 401 "token_invalid" "The refresh token is not valid, or no longer.",
+    }
+}
+
+/// What carries a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Access and refresh tokens.
+    Token,
+    /// The cookie of the built-in pages.
+    Cookie,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+/// A session that is to be opened.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Whose.
+    pub user_id: Uuid,
+    /// The user's roles: admins' sessions are shorter.
+    pub roles: Roles,
+    /// What carries it.
+    pub kind: Kind,
+    /// How the person proved who they are (RFC 8176).
+    pub amr: &'static [&'static str],
+    /// From where.
+    pub client: ClientInfo,
+}
+
+/// A session just opened: its id and its secret, as text for the client.
+#[derive(Debug)]
+pub struct OpenSession {
+    /// The session.
+    pub id: Uuid,
+    /// The refresh token or the cookie's value.
+    pub secret: OpaqueToken,
+    amr: &'static [&'static str],
+}
+
+/// What a client is given to go on with.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The access token (a JWT).
+    pub access: String,
+    /// The refresh token.
+    pub refresh: OpaqueToken,
+    /// Life of the access token, in seconds.
+    pub expires_in: u64,
+}
+
+enum Rotated {
+    Fresh,
+    Again,
+    Reused,
+    Gone,
+}
+
+impl Sessions {
+    /// Opens a session in the transaction of the act that signs somebody in.
+    pub async fn open_session(&self, tx: &Tx, new: NewSession) -> Result<OpenSession, DbErr> {
+        let now = self.clock.now();
+        let id = self.random.uuid_v7(now);
+        let (secret, secret_digest) = match new.kind {
+            Kind::Token => {
+                let token = RefreshToken::first(&self.random, id);
+                (token.text(&self.secrets), token.digest())
+            }
+            Kind::Cookie => {
+                let cookie = SessionCookie::new(&self.random, id);
+                (cookie.text(&self.secrets), cookie.digest())
+            }
+        };
+        let (idle, absolute) = self.limits(new.roles);
+        let row = store::session::Model {
+            id,
+            user_id: new.user_id,
+            kind: new.kind.name().to_owned(),
+            secret_digest: secret_digest.to_vec(),
+            previous_digest: None,
+            rotated_at: None,
+            amr: new.amr.join(" "),
+            user_agent: new.client.user_agent.clone(),
+            ip: new.client.ip.to_string(),
+            created_at: now.millis(),
+            last_seen_at: now.millis(),
+            proved_at: now.millis(),
+            idle_expires_at: now.after(idle).millis(),
+            expires_at: now.after(absolute).millis(),
+        };
+        store::insert(tx, row, SESSIONS_PER_USER).await?;
+        Ok(OpenSession { id, secret, amr: new.amr })
+    }
+
+    /// The tokens of a session just opened for a user of this standing.
+    pub fn first_tokens(
+        &self,
+        user: Uuid,
+        roles: Roles,
+        token_version: i64,
+        session: OpenSession,
+    ) -> anyhow::Result<Tokens> {
+        let amr = session.amr.iter().map(|method| (*method).to_owned()).collect();
+        self.tokens(user, roles, token_version, session.id, amr, session.secret)
+    }
+
+    /// Trades a refresh token for new tokens; its successor is the same when asked again within the grace time.
+    pub async fn refresh(&self, presented: &str) -> Result<Tokens, Failure<RefreshRefusal>> {
+        let token = RefreshToken::parse(&self.secrets, presented).map_err(|_| RefreshRefusal::Invalid)?;
+        let session = store::by_id(self.db.reader(), token.session_id()).await?;
+        let session = session.ok_or(RefreshRefusal::Invalid)?;
+        let standing = self.standing(session.user_id).await?.filter(|standing| standing.active);
+        let standing = standing.ok_or(RefreshRefusal::Invalid)?;
+        let successor = token.successor(&self.secrets);
+        match self.rotate(&token, &successor, standing.roles).await? {
+            Rotated::Fresh | Rotated::Again => {}
+            Rotated::Gone => return Err(RefreshRefusal::Invalid.into()),
+            Rotated::Reused => {
+                tracing::warn!(
+                    user_id = %session.user_id,
+                    session_id = %session.id,
+                    "a spent refresh token came back: somebody has a copy; the session was ended"
+                );
+                return Err(RefreshRefusal::Invalid.into());
+            }
+        }
+        let amr = session.amr.split(' ').map(str::to_owned).collect();
+        let secret = successor.text(&self.secrets);
+        let version = standing.token_version;
+        Ok(self.tokens(session.user_id, standing.roles, version, session.id, amr, secret)?)
+    }
+
+    async fn rotate(
+        &self,
+        token: &RefreshToken,
+        successor: &RefreshToken,
+        roles: Roles,
+    ) -> Result<Rotated, Failure<RefreshRefusal>> {
+        let now = self.clock.now();
+        let rotation = store::Rotation {
+            session: token.session_id(),
+            presented: token.digest().to_vec(),
+            successor: successor.digest().to_vec(),
+            now,
+            idle_expires_at: now.after(self.limits(roles).0),
+        };
+        self.db.write(move |tx| rotate_or_end(tx, rotation).boxed()).await
+    }
+
+    fn tokens(
+        &self,
+        user: Uuid,
+        roles: Roles,
+        ver: i64,
+        sid: Uuid,
+        amr: Vec<String>,
+        refresh: OpaqueToken,
+    ) -> anyhow::Result<Tokens> {
+        let now = self.clock.now();
+        let claims = Claims {
+            iss: self.expected.issuer.clone(),
+            aud: self.expected.audience.clone(),
+            sub: user,
+            exp: now.after(self.settings.access_lifetime).seconds(),
+            iat: now.seconds(),
+            nbf: now.seconds(),
+            jti: self.random.uuid_v7(now),
+            sid,
+            client_id: CLIENT_ID.to_owned(),
+            ver,
+            roles: roles.iter().map(|role| role.name().to_owned()).collect(),
+            amr,
+        };
+        let access = self.ring.load().issue(&claims)?;
+        Ok(Tokens { access, refresh, expires_in: self.settings.access_lifetime.as_secs() })
+    }
+
+    /// Who holds this access token, if it counts right now.
+    pub async fn holder(&self, token: &str) -> Result<Result<Caller, TokenFault>, DbErr> {
+        let claims = match self.verified(token) {
+            Ok(claims) => claims,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let standing = self.standing(claims.sub).await?;
+        let session = standing.as_deref().and_then(|standing| {
+            let counts = standing.active && standing.token_version == claims.ver;
+            standing.live(claims.sid, self.clock.now()).filter(|_| counts)
+        });
+        Ok(match (standing, session) {
+            (Some(standing), Some(session)) => Ok(Caller {
+                user_id: claims.sub,
+                session_id: claims.sid,
+                roles: standing.roles,
+                proved_at: session.proved_at,
+                credential: Credential::Token,
+            }),
+            _ => Err(TokenFault::Revoked),
+        })
+    }
+
+    /// The claims of a token that is genuine and in its time. A checked signature is remembered under the digest of
+    /// the whole token, so nothing but that very token profits from it.
+    pub(super) fn verified(&self, token: &str) -> Result<Arc<Claims>, TokenFault> {
+        let key = digest(token.as_bytes());
+        let now = self.clock.now();
+        if let Some(claims) = self.verified.get(&key) {
+            return claims.check(now, &self.expected).map(|()| claims);
+        }
+        let claims = Arc::new(self.ring.load().verify(token, now, &self.expected)?);
+        self.verified.insert(key, Arc::clone(&claims));
+        Ok(claims)
+    }
+
+    /// Who holds this session cookie, if it counts right now.
+    pub async fn holder_of_cookie(&self, value: &str) -> Result<Option<Caller>, DbErr> {
+        let Ok(cookie) = SessionCookie::parse(&self.secrets, value) else { return Ok(None) };
+        let Some(row) = store::by_id(self.db.reader(), cookie.session_id()).await? else { return Ok(None) };
+        let now = self.clock.now();
+        if row.kind != Kind::Cookie.name()
+            || row.secret_digest != cookie.digest()
+            || row.idle_expires_at <= now.millis()
+        {
+            return Ok(None);
+        }
+        let Some(standing) = self.standing(row.user_id).await? else { return Ok(None) };
+        let Some(session) = standing.live(row.id, now).filter(|_| standing.active) else { return Ok(None) };
+        let caller = Caller {
+            user_id: row.user_id,
+            session_id: row.id,
+            roles: standing.roles,
+            proved_at: session.proved_at,
+            credential: Credential::Cookie,
+        };
+        if now.since(Timestamp::from_millis(row.last_seen_at)) >= NOTED_EVERY {
+            let idle = now.after(self.limits(standing.roles).0);
+            self.db.write::<_, DbErr, _>(move |tx| note(tx, row, now, idle).boxed()).await?;
+        }
+        Ok(Some(caller))
+    }
+
+    /// The token that a page sends back to show that it is ours.
+    #[must_use]
+    pub fn csrf_token(&self, session: Uuid) -> OpaqueToken {
+        CsrfToken::of(&self.secrets, session)
+    }
+
+    /// Whether the token was given to a page of this session.
+    #[must_use]
+    pub fn is_csrf_token(&self, session: Uuid, text: &str) -> bool {
+        CsrfToken::verify(&self.secrets, session, text)
+    }
+
+    /// The session that a refresh token belongs to and its user, if it is the current one of a live session.
+    pub async fn refresh_token_owner(
+        &self,
+        presented: &str,
+    ) -> Result<Option<store::session::Model>, DbErr> {
+        let Ok(token) = RefreshToken::parse(&self.secrets, presented) else { return Ok(None) };
+        let session = store::by_id(self.db.reader(), token.session_id()).await?;
+        let now = self.clock.now().millis();
+        Ok(session.filter(|session| {
+            session.secret_digest == token.digest()
+                && session.idle_expires_at > now
+                && session.expires_at > now
+        }))
+    }
+
+    /// The claims of an access token even if its time is over: enough to sign out with.
+    #[must_use]
+    pub fn session_of_expired(&self, token: &str) -> Option<(Uuid, Uuid)> {
+        let claims = self.ring.load().authenticate(token).ok()?;
+        let ours = claims.iss == self.expected.issuer && claims.aud == self.expected.audience;
+        ours.then_some((claims.sub, claims.sid))
+    }
+
+    /// The claims of an access token that counts right now; for introspection.
+    #[must_use]
+    pub fn claims(&self, token: &str) -> Option<Arc<Claims>> {
+        self.verified(token).ok()
+    }
+
+    /// Ends one session of a user; whether there was one.
+    pub async fn end(&self, user: Uuid, session: Uuid) -> Result<bool, DbErr> {
+        self.db.write(move |tx| store::end(tx, user, session).boxed()).await
+    }
+
+    /// Ends a user's sessions but the one to be kept, in the transaction of the act that calls for it.
+    pub async fn end_all(&self, tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<u64, DbErr> {
+        store::end_all(tx, user, except).await
+    }
+
+    /// A user's live sessions, the last seen first.
+    pub async fn of_user(&self, user: Uuid) -> Result<Vec<store::session::Model>, DbErr> {
+        store::of_user(self.db.reader(), user, self.clock.now()).await
+    }
+
+    /// Notes that the person behind a session proved again who they are; until when that counts.
+    pub async fn proved(&self, caller: &Caller) -> Result<Option<Timestamp>, DbErr> {
+        let Some(row) = store::by_id(self.db.reader(), caller.session_id).await? else { return Ok(None) };
+        let now = self.clock.now();
+        let idle = Timestamp::from_millis(row.idle_expires_at);
+        self.db
+            .write::<_, DbErr, _>(move |tx| {
+                async move { store::seen(tx, &row, now, idle, true).await }.boxed()
+            })
+            .await?;
+        Ok(Some(now.after(PROOF_LASTS)))
+    }
+
+    /// The public keys, for whoever verifies tokens by themselves.
+    #[must_use]
+    pub fn jwks(&self) -> Jwks {
+        self.ring.load().jwks()
+    }
+
+    /// Forgets sessions and keys whose time is over, in small steps; returns how many sessions.
+    pub async fn sweep(&self) -> Result<u64, DbErr> {
+        let now = self.clock.now();
+        self.db.write::<_, DbErr, _>(move |tx| store::forget_retired_keys(tx, now).boxed()).await?;
+        let mut total = 0;
+        loop {
+            let gone = self.db.write::<_, DbErr, _>(move |tx| store::forget_expired(tx, now, 500).boxed()).await?;
+            total += gone;
+            if gone == 0 {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// What decides whether this user's tokens count; `None` for nobody.
+    pub async fn standing(&self, user: Uuid) -> Result<Option<Arc<Standing>>, DbErr> {
+        let load = async {
+            let rows = store::standing(self.db.reader(), user).await?;
+            Standing::of(&rows).map(Arc::new).ok_or(None)
+        };
+        match self.standings.get_or_load(user, load).await {
+            Ok(standing) => Ok(Some(standing)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    /// How long a session of somebody with these roles may rest and last.
+    fn limits(&self, roles: Roles) -> (Duration, Duration) {
+        let settings = &self.settings;
+        if roles.has(Role::Admin) {
+            (settings.admin_idle.min(settings.idle), settings.admin_absolute.min(settings.absolute))
+        } else {
+            (settings.idle, settings.absolute)
+        }
+    }
+}
+
+async fn rotate_or_end(
+    tx: &Tx,
+    rotation: store::Rotation,
+) -> Result<Rotated, Failure<RefreshRefusal>> {
+    if store::rotate(tx, &rotation).await? {
+        return Ok(Rotated::Fresh);
+    }
+    let Some(session) = store::by_id(tx, rotation.session).await? else { return Ok(Rotated::Gone) };
+    let now = rotation.now;
+    if session.idle_expires_at <= now.millis() || session.expires_at <= now.millis() {
+        return Ok(Rotated::Gone);
+    }
+    let rotated_at = Timestamp::from_millis(session.rotated_at.unwrap_or_default());
+    let is_parent = session.previous_digest.as_ref() == Some(&rotation.presented)
+        && session.secret_digest == rotation.successor;
+    if is_parent && now.since(rotated_at) <= GRACE {
+        return Ok(Rotated::Again);
+    }
+    store::end(tx, session.user_id, session.id).await?;
+    Ok(Rotated::Reused)
+}
+
+async fn note(tx: &Tx, row: store::session::Model, now: Timestamp, idle: Timestamp) -> Result<(), DbErr> {
+    store::seen(tx, &row, now, idle, false).await
+}
+
+impl Standing {
+    fn of(rows: &[store::Standing]) -> Option<Self> {
+        let first = rows.first()?;
+        let live = |row: &store::Standing| {
+            Some(LiveSession {
+                id: row.session_id?,
+                proved_at: Timestamp::from_millis(row.proved_at?),
+                expires_at: Timestamp::from_millis(row.expires_at?),
+            })
+        };
+        Some(Self {
+            roles: Roles::from_bits(first.roles),
+            active: first.is_active && first.deleted_at.is_none(),
+            token_version: first.token_version,
+            sessions: rows.iter().filter_map(live).collect(),
+        })
+    }
+
+    fn live(&self, session: Uuid, now: Timestamp) -> Option<LiveSession> {
+        self.sessions.iter().find(|live| live.id == session && live.expires_at > now).copied()
+    }
+}

@@ -1,0 +1,163 @@
+//! Signing keys in the database: made at the first start, rotated on demand, sealed under the master secret.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sea_orm::ConnectionTrait;
+use zeroize::Zeroizing;
+
+use super::jws::Algorithm;
+use super::keys::{KeyRing, SigningKey};
+use super::{Sessions, store};
+use crate::platform::clock::{Clock, Timestamp};
+use crate::platform::db::{Database, Tx};
+use crate::platform::random::Random;
+use crate::platform::secrets::Secrets;
+
+/// What the seal of a private key is for.
+const PURPOSE: &str = "signing key";
+/// A retired key verifies this much longer than the tokens it signed live, for clocks that differ.
+const OVERLAP: Duration = Duration::from_mins(5);
+
+/// The ring of the stored keys; makes the first key of `algorithm` where there is none.
+pub(super) async fn ring(
+    db: &Database,
+    clock: &Clock,
+    random: &Random,
+    secrets: &Secrets,
+    algorithm: Algorithm,
+) -> anyhow::Result<KeyRing> {
+    let now = clock.now();
+    if let Some(ring) = stored_ring(db.reader(), secrets, algorithm, now).await? {
+        return Ok(ring);
+    }
+    let key = SigningKey::generate(algorithm, random, now)?;
+    let row = row(&key, random, secrets);
+    // Whoever comes first makes the key; the others find it.
+    db.write::<_, Failure, _>(move |tx| add_first(tx, row, algorithm).boxed()).await.map_err(|error| error.0)?;
+    let ring = stored_ring(db.reader(), secrets, algorithm, now).await?;
+    ring.ok_or_else(|| anyhow::anyhow!("the signing key that was just stored is not there"))
+}
+
+/// The failure of a write about keys: whatever broke.
+struct Failure(anyhow::Error);
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+async fn add_first(tx: &Tx, row: store::signing_key::Model, algorithm: Algorithm) -> Result<(), Failure> {
+    store::lock_signing_keys(tx).await?;
+    let present = store::signing_keys(tx).await?;
+    if present.iter().all(|key| key.algorithm != algorithm.name()) {
+        store::insert_signing_key(tx, row).await?;
+    }
+    Ok(())
+}
+
+async fn stored_ring(
+    db: &impl ConnectionTrait,
+    secrets: &Secrets,
+    algorithm: Algorithm,
+    now: Timestamp,
+) -> anyhow::Result<Option<KeyRing>> {
+    let rows = store::signing_keys(db).await?;
+    let in_use = rows.iter().filter(|row| row.retires_at.is_none_or(|moment| moment > now.millis()));
+    let mut current = None;
+    let mut earlier = Vec::new();
+    for row in in_use {
+        let key = key(row, secrets)?;
+        if current.is_none() && key.algorithm() == algorithm && row.retires_at.is_none() {
+            current = Some(key);
+        } else {
+            earlier.push(key);
+        }
+    }
+    Ok(current.map(|key| KeyRing::new(key, earlier)))
+}
+
+fn key(row: &store::signing_key::Model, secrets: &Secrets) -> anyhow::Result<SigningKey> {
+    let algorithm = row.algorithm.parse()?;
+    let stored = secrets.open(PURPOSE, row.kid.as_bytes(), &row.sealed_private_key).map_err(|_| {
+        anyhow::anyhow!(
+            "a signing key can't be opened: JWT_SECRET_KEY has changed; name the old one in JWT_SECRET_KEY_PREVIOUS"
+        )
+    })?;
+    let created_at = Timestamp::from_millis(row.created_at);
+    Ok(SigningKey::from_stored(row.kid.clone(), algorithm, stored, created_at)?)
+}
+
+fn row(key: &SigningKey, random: &Random, secrets: &Secrets) -> store::signing_key::Model {
+    store::signing_key::Model {
+        kid: key.kid().to_owned(),
+        algorithm: key.algorithm().name().to_owned(),
+        sealed_private_key: secrets.seal(random, PURPOSE, key.kid().as_bytes(), key.stored()),
+        created_at: key.created_at().millis(),
+        retires_at: None,
+    }
+}
+
+impl Sessions {
+    /// Makes a new key that signs from now on. The ones before it verify until the last token they signed is over.
+    pub async fn rotate_keys(&self) -> anyhow::Result<String> {
+        let now = self.clock.now();
+        let algorithm = self.settings.algorithm;
+        let key = SigningKey::generate(algorithm, &self.random, now)?;
+        let kid = key.kid().to_owned();
+        let row = row(&key, &self.random, &self.secrets);
+        let retires_at = now.after(self.settings.access_lifetime + OVERLAP);
+        self.db
+            .write::<_, Failure, _>(move |tx| replace(tx, row, retires_at).boxed())
+            .await
+            .map_err(|failure| failure.0)?;
+        self.reload_keys().await?;
+        Ok(kid)
+    }
+
+    /// Reads the keys again: another instance or the command line may have rotated them.
+    pub async fn reload_keys(&self) -> anyhow::Result<()> {
+        let (reader, algorithm) = (self.db.reader(), self.settings.algorithm);
+        if let Some(ring) = stored_ring(reader, &self.secrets, algorithm, self.clock.now()).await? {
+            self.ring.store(std::sync::Arc::new(ring));
+        }
+        // A remembered token of a key that is gone must not outlive it.
+        self.verified.invalidate_all();
+        Ok(())
+    }
+
+    /// Seals every key anew under the present master secret; returns how many were not.
+    pub async fn rewrap_keys(&self) -> anyhow::Result<usize> {
+        let rows = store::signing_keys(self.db.reader()).await?;
+        let mut stale = Vec::new();
+        for row in rows.iter().filter(|row| !self.secrets.is_current(&row.sealed_private_key)) {
+            let key = key(row, &self.secrets)?;
+            let stored = Zeroizing::new(key.stored().to_vec());
+            let sealed = self.secrets.seal(&self.random, PURPOSE, row.kid.as_bytes(), &stored);
+            stale.push((row.kid.clone(), sealed));
+        }
+        let number = stale.len();
+        self.db
+            .write::<_, Failure, _>(move |tx| {
+                async move {
+                    for (kid, sealed) in stale {
+                        store::reseal_signing_key(tx, &kid, sealed).await?;
+                    }
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await
+            .map_err(|failure| failure.0)?;
+        Ok(number)
+    }
+}
+
+async fn replace(tx: &Tx, row: store::signing_key::Model, retires_at: Timestamp) -> Result<(), Failure> {
+    store::lock_signing_keys(tx).await?;
+    store::retire_others(tx, &row.algorithm, &row.kid, retires_at).await?;
+    store::insert_signing_key(tx, row).await?;
+    Ok(())
+}
+
