@@ -5,3 +5,4 @@ pub mod db;
 pub mod freshness;
 pub mod problem;
 pub mod random;
+pub mod secrets;
