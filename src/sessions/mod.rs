@@ -4,11 +4,11 @@
 //! [`Standing`] of its user: the account as it is now and the sessions that live. The standing is cached for a moment
 //! and never outlives a change made here (see [`crate::platform::freshness`]).
 
-mod access_token;
+pub mod access_token;
 mod caller;
-mod jws;
-mod keys;
-mod opaque;
+pub mod jws;
+pub mod keys;
+pub mod opaque;
 mod roles;
 mod rules;
 mod signing;

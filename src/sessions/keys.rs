@@ -1,0 +1,250 @@
+//! The keys that sign access tokens, and the ring of those that are in use.
+//!
+//! A key is random, made here, kept in the database in sealed form by the store. The ring is a value that never
+//! changes: rotation builds a new one and swaps it in.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::jws::{Algorithm, VerifyingKey};
+use crate::platform::clock::Timestamp;
+use crate::platform::random::Random;
+
+/// The longest key id that is looked up, in bytes. Ours have 36.
+const MAX_KID_LEN: usize = 64;
+
+/// A key could not be made or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a usable {0} signing key")]
+pub struct KeyFault(pub Algorithm);
+
+/// The cryptographic library refused to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("signing with {0} failed")]
+pub struct SigningFault(pub Algorithm);
+
+/// A private key with its name. It can't be printed and is wiped from memory when dropped.
+pub struct SigningKey {
+    kid: String,
+    created_at: Timestamp,
+    stored: Zeroizing<Vec<u8>>,
+    signer: Signer,
+    verifier: VerifyingKey,
+}
+
+/// What signs: parsed once.
+enum Signer {
+    EdDsa(Ed25519KeyPair),
+    Es256(EcdsaKeyPair),
+    Hs256(Box<hmac::Key>),
+}
+
+impl SigningKey {
+    /// A new random key. Its id is a UUID of version 7 and says nothing about the key.
+    pub fn generate(algorithm: Algorithm, random: &Random, now: Timestamp) -> Result<Self, KeyFault> {
+        let stored = new_private(algorithm, random).ok_or(KeyFault(algorithm))?;
+        Self::from_stored(random.uuid_v7(now).to_string(), algorithm, stored, now)
+    }
+
+    /// A key from what [`SigningKey::stored`] gave.
+    pub fn from_stored(
+        kid: String,
+        algorithm: Algorithm,
+        stored: Zeroizing<Vec<u8>>,
+        created_at: Timestamp,
+    ) -> Result<Self, KeyFault> {
+        let (signer, verifier) = pair(algorithm, &stored).ok_or(KeyFault(algorithm))?;
+        Ok(Self { kid, created_at, stored, signer, verifier })
+    }
+
+    /// The private key for the store, which seals it: PKCS#8 (RFC 5958) of a key pair, the bare secret of HS256.
+    #[must_use]
+    pub fn stored(&self) -> &[u8] {
+        &self.stored
+    }
+
+    /// Its name in headers and in the key set.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The one algorithm that it is for.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.verifier.algorithm()
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub const fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// What verifies its signatures.
+    #[must_use]
+    pub const fn verifier(&self) -> &VerifyingKey {
+        &self.verifier
+    }
+
+    /// The signature of `message`, in the form of RFC 7518, 3.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFault> {
+        match &self.signer {
+            Signer::EdDsa(pair) => pair.try_sign(message).map(|signature| signature.as_ref().to_vec()),
+            Signer::Es256(pair) => {
+                pair.sign(&SystemRandom::new(), message).map(|signature| signature.as_ref().to_vec())
+            }
+            Signer::Hs256(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+        }
+        .map_err(|_| SigningFault(self.algorithm()))
+    }
+
+    /// The public half for the key set; none for a secret, whose JWK would give it away.
+    #[must_use]
+    pub fn jwk(&self) -> Option<Jwk> {
+        let (kty, crv, x, y) = match &self.signer {
+            Signer::EdDsa(pair) => ("OKP", "Ed25519", encode(pair.public_key().as_ref()), None),
+            Signer::Es256(pair) => {
+                let (x, y) = pair.public_key().as_ref().get(1..)?.split_at_checked(32)?;
+                ("EC", "P-256", encode(x), Some(encode(y)))
+            }
+            Signer::Hs256(_) => return None,
+        };
+        Some(Jwk { kty, kid: self.kid.clone(), usage: "sig", alg: self.algorithm().name(), crv, x, y })
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "SigningKey({} {})", self.algorithm(), self.kid)
+    }
+}
+
+fn new_private(algorithm: Algorithm, random: &Random) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = match algorithm {
+        Algorithm::EdDsa => {
+            let seed = Zeroizing::new(random.bytes::<32>());
+            Ed25519KeyPair::from_seed_unchecked(&*seed).ok()?.to_pkcs8v1().ok()?.as_ref().to_vec()
+        }
+        // The library offers no way to choose this one: it comes from its own system generator.
+        Algorithm::Es256 => {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).ok()?;
+            pair.to_pkcs8v1().ok()?.as_ref().to_vec()
+        }
+        Algorithm::Hs256 => random.bytes::<32>().to_vec(),
+    };
+    Some(Zeroizing::new(bytes))
+}
+
+fn pair(algorithm: Algorithm, stored: &[u8]) -> Option<(Signer, VerifyingKey)> {
+    Some(match algorithm {
+        Algorithm::EdDsa => {
+            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(stored).ok()?;
+            let verifier = VerifyingKey::ed_dsa(pair.public_key().as_ref()).ok()?;
+            (Signer::EdDsa(pair), verifier)
+        }
+        Algorithm::Es256 => {
+            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, stored).ok()?;
+            let verifier = VerifyingKey::es256(pair.public_key().as_ref()).ok()?;
+            (Signer::Es256(pair), verifier)
+        }
+        Algorithm::Hs256 => {
+            let verifier = VerifyingKey::hs256(stored).ok()?;
+            (Signer::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, stored))), verifier)
+        }
+    })
+}
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A public key (RFC 7517, 4; RFC 7518, 6.2; RFC 8037, 2). It has no member that could hold a private one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Jwk {
+    /// Family: `OKP` or `EC`.
+    pub kty: &'static str,
+    /// Its name in headers.
+    pub kid: String,
+    /// `sig`: for signatures only.
+    #[serde(rename = "use")]
+    pub usage: &'static str,
+    /// The one algorithm that it is for.
+    pub alg: &'static str,
+    /// The curve.
+    pub crv: &'static str,
+    /// The public key, or its first coordinate; base64url.
+    pub x: String,
+    /// The second coordinate of `EC`; base64url.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub y: Option<String>,
+}
+
+/// A key set (RFC 7517, 5), as other services read it to verify tokens by themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Jwks {
+    /// The public keys, the signing one first.
+    pub keys: Vec<Jwk>,
+}
+
+/// The keys in use: one signs, all verify.
+pub struct KeyRing {
+    current: Arc<SigningKey>,
+    by_kid: HashMap<String, Arc<SigningKey>>,
+}
+
+impl KeyRing {
+    /// A ring that signs with `current` and also verifies with `earlier` ones, until the last token that they
+    /// signed has expired. Earlier keys of the other family (secret against key pair) are left out: the two never
+    /// stand in one set, so that no public key can ever be taken for a secret.
+    #[must_use]
+    pub fn new(current: SigningKey, earlier: impl IntoIterator<Item = SigningKey>) -> Self {
+        let current = Arc::new(current);
+        let symmetric = current.algorithm().is_symmetric();
+        let mut by_kid: HashMap<String, Arc<SigningKey>> = earlier
+            .into_iter()
+            .filter(|key| key.algorithm().is_symmetric() == symmetric)
+            .map(|key| (key.kid.clone(), Arc::new(key)))
+            .collect();
+        by_kid.insert(current.kid.clone(), Arc::clone(&current));
+        Self { current, by_kid }
+    }
+
+    /// The key that signs.
+    #[must_use]
+    pub fn current(&self) -> &SigningKey {
+        &self.current
+    }
+
+    /// The key of this name. Names are looked up here and nowhere else: never a path, an address or a query.
+    #[must_use]
+    pub fn key(&self, kid: &str) -> Option<&SigningKey> {
+        if kid.len() > MAX_KID_LEN {
+            return None;
+        }
+        self.by_kid.get(kid).map(AsRef::as_ref)
+    }
+
+    /// The public keys, the signing one first, then the newest; empty where tokens are signed with a secret.
+    #[must_use]
+    pub fn jwks(&self) -> Jwks {
+        let mut keys: Vec<&SigningKey> = self.by_kid.values().map(AsRef::as_ref).collect();
+        keys.sort_by_key(|key| (key.kid != self.current.kid, std::cmp::Reverse(key.created_at)));
+        Jwks { keys: keys.into_iter().filter_map(SigningKey::jwk).collect() }
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "KeyRing({:?} of {})", self.current, self.by_kid.len())
+    }
+}
