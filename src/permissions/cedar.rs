@@ -1,0 +1,162 @@
+//! Gatehouse's questions in Cedar's words: the schema's names as entity ids, and a request for each question.
+
+use std::collections::{HashMap, HashSet};
+
+use cedar_policy::{
+    Authorizer, Context as CedarContext, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet,
+    Request, Response, RestrictedExpression, Schema,
+};
+
+use super::question::{Account, Context, Field, Object, Question, Subject};
+use super::{Action, PolicyMistake};
+use crate::sessions::{Role, Roles};
+
+/// The schema that the program and every policy agree on.
+pub(super) const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
+
+/// Why a question could not be put to Cedar: it does not fit the schema, so the answer is no.
+pub(super) type Unfit = Box<dyn std::error::Error + Send + Sync>;
+
+/// The schema and the ids of everything in it that has a fixed name.
+pub(super) struct Vocabulary {
+    pub(super) schema: Schema,
+    pub(super) account: EntityTypeName,
+    pub(super) file: EntityTypeName,
+    anonymous: EntityUid,
+    system: EntityUid,
+    roles: Vec<(Role, EntityUid)>,
+    fields: Vec<(Field, EntityUid)>,
+    actions: Vec<EntityUid>,
+    authorizer: Authorizer,
+}
+
+/// A question as Cedar takes it.
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) entities: Entities,
+}
+
+impl Vocabulary {
+    pub(super) fn open() -> Result<Self, PolicyMistake> {
+        let (schema, _) = Schema::from_cedarschema_str(SCHEMA)
+            .map_err(|error| PolicyMistake::at("schema.cedarschema", SCHEMA, &error))?;
+        Self::of(schema).map_err(|error| PolicyMistake::new("schema.cedarschema", error.to_string()))
+    }
+
+    fn of(schema: Schema) -> Result<Self, cedar_policy::ParseErrors> {
+        let role: EntityTypeName = "Role".parse()?;
+        let field: EntityTypeName = "Field".parse()?;
+        let action: EntityTypeName = "Action".parse()?;
+        Ok(Self {
+            schema,
+            account: "Account".parse()?,
+            file: "File".parse()?,
+            anonymous: uid(&"Anonymous".parse()?, "anonymous"),
+            system: uid(&"System".parse()?, "system"),
+            roles: Role::ALL.map(|it| (it, uid(&role, it.name()))).into(),
+            fields: Field::ALL.map(|it| (it, uid(&field, it.name()))).into(),
+            actions: Action::ALL.iter().map(|it| uid(&action, it.name())).collect(),
+            authorizer: Authorizer::new(),
+        })
+    }
+
+    /// The action that a Cedar id names.
+    pub(super) fn action(&self, id: &EntityUid) -> Option<Action> {
+        self.actions.iter().position(|known| known == id).map(|number| Action::ALL[number])
+    }
+
+    /// Puts the question to the policies.
+    pub(super) fn ask(&self, question: &Question, policies: &PolicySet) -> Result<Response, Unfit> {
+        let asked = self.put(question)?;
+        Ok(self.authorizer.is_authorized(&asked.request, policies, &asked.entities))
+    }
+
+    /// The question as Cedar takes it.
+    pub(super) fn put(&self, question: &Question) -> Result<Asked, Unfit> {
+        let mut entities = Vec::with_capacity(3);
+        let resource = self.resource(question, &mut entities)?;
+        let principal = self.principal(question, &mut entities)?;
+        let action = self.actions[question.action as usize].clone();
+        let context = self.context(question.action, &question.context)?;
+        Ok(Asked {
+            request: Request::new(principal, action, resource, context, Some(&self.schema))?,
+            entities: Entities::from_entities(entities, None)?,
+        })
+    }
+
+    fn principal(&self, question: &Question, entities: &mut Vec<Entity>) -> Result<EntityUid, Unfit> {
+        let Subject::Account { id, roles, active } = question.subject else {
+            return Ok(self.anonymous.clone());
+        };
+        // Oneself is one entity; it is there already, as the resource or its owner.
+        if !question.is_own() {
+            entities.push(self.entity(&Account { active, ..Account::active(id, roles) })?);
+        }
+        Ok(self.account_uid(id))
+    }
+
+    fn resource(&self, question: &Question, entities: &mut Vec<Entity>) -> Result<EntityUid, Unfit> {
+        if let Some(account) = question.account() {
+            entities.push(self.entity(account)?);
+        }
+        match &question.object {
+            Object::System => Ok(self.system.clone()),
+            Object::Account(account) => Ok(self.account_uid(account.id)),
+            Object::File { id, owner, linked_to_subject } => {
+                let file = uid(&self.file, &id.to_string());
+                let owner = RestrictedExpression::new_entity_uid(self.account_uid(owner.id));
+                let attributes = HashMap::from([
+                    ("owner".to_owned(), owner),
+                    ("linked_to_subject".to_owned(), RestrictedExpression::new_bool(*linked_to_subject)),
+                ]);
+                entities.push(Entity::new(file.clone(), attributes, HashSet::new())?);
+                Ok(file)
+            }
+        }
+    }
+
+    fn entity(&self, account: &Account) -> Result<Entity, Unfit> {
+        let attributes = [
+            ("active", account.active),
+            ("deleted", account.deleted),
+            ("blocks_subject", account.blocks_subject),
+            ("blocked_by_subject", account.blocked_by_subject),
+        ];
+        let attributes = attributes.map(|(name, is)| (name.to_owned(), RestrictedExpression::new_bool(is)));
+        let roles = self.role_uids(account.roles).cloned().collect();
+        Ok(Entity::new(self.account_uid(account.id), attributes.into(), roles)?)
+    }
+
+    fn context(&self, action: Action, context: &Context) -> Result<CedarContext, Unfit> {
+        let fields = || {
+            let present = self.fields.iter().filter(|(field, _)| context.fields.has(*field));
+            ("fields".to_owned(), set(present.map(|(_, uid)| uid)))
+        };
+        let roles = || ("roles".to_owned(), set(self.role_uids(context.roles)));
+        let open = || ("directory_open".to_owned(), RestrictedExpression::new_bool(context.directory_open));
+        let told = match action {
+            Action::UserList => vec![open()],
+            Action::UserCreate => vec![fields(), roles()],
+            Action::UserUpdate => vec![fields()],
+            Action::UserSetRoles => vec![roles()],
+            _ => return Ok(CedarContext::empty()),
+        };
+        Ok(CedarContext::from_pairs(told)?)
+    }
+
+    fn role_uids(&self, roles: Roles) -> impl Iterator<Item = &EntityUid> {
+        self.roles.iter().filter(move |(role, _)| roles.has(*role)).map(|(_, uid)| uid)
+    }
+
+    fn account_uid(&self, id: uuid::Uuid) -> EntityUid {
+        uid(&self.account, id.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
+    }
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+fn set<'a>(uids: impl Iterator<Item = &'a EntityUid>) -> RestrictedExpression {
+    RestrictedExpression::new_set(uids.cloned().map(RestrictedExpression::new_entity_uid))
+}
