@@ -1,0 +1,139 @@
+# What scripts/test, scripts/dev and scripts/bench share: words to the user, Debian packages, cargo tools, and a
+# PostgreSQL server of our own. Sourced, never run. Whatever is started here is stopped by `cleanup`, and nothing else.
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the scripts use what is set here
+
+readonly BOLD=$'\e[1m' PLAIN=$'\e[0m'
+
+# A line that stands out in a long output.
+say() { printf '%s== %s%s\n' "$BOLD" "$*" "$PLAIN" >&2; }
+
+# A line, and the end.
+die() { printf '%s\n' "$*" >&2; exit 1; }
+
+# --- what is undone at the end, last first
+
+UNDO=()
+undo_at_exit() { UNDO=("$*" "${UNDO[@]}"); }
+cleanup() {
+  local status=$? step
+  trap - EXIT INT TERM
+  for step in "${UNDO[@]}"; do eval "$step" || true; done
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# --- Debian packages
+
+# require_packages PACKAGE=PROBE...: installs the packages whose probe (a shell command) fails. As root: here and now,
+# without starting any service; otherwise: prints the line to run, and stops.
+require_packages() {
+  local entry missing=()
+  for entry in "$@"; do
+    eval "${entry#*=}" >/dev/null 2>&1 || missing+=("${entry%%=*}")
+  done
+  ((${#missing[@]})) || return 0
+  command -v apt-get >/dev/null || die "Missing: ${missing[*]} (names of Debian packages). Install what your system calls them."
+  local install="apt-get install -y --no-install-recommends ${missing[*]}"
+  [[ $EUID -eq 0 ]] || die "Missing packages. Run this, then try again:
+  sudo apt-get update && sudo $install"
+  say "installing ${missing[*]}"
+  suppress_service_starts
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive $install
+  allow_service_starts
+}
+
+# A policy of our own makes every `invoke-rc.d start` of a package's installation a no-op; the machine's own is put back.
+readonly POLICY=/usr/sbin/policy-rc.d
+suppress_service_starts() {
+  undo_at_exit allow_service_starts
+  # One that is ours was left by a run that could not end well: what it put aside is still there.
+  grep -qs 'written by gatehouse' "$POLICY" || [[ ! -e $POLICY ]] || mv "$POLICY" "$POLICY.before-gatehouse"
+  printf '#!/bin/sh\nexit 101 # written by gatehouse scripts/lib.sh\n' >"$POLICY"
+  chmod 755 "$POLICY"
+}
+allow_service_starts() {
+  ! grep -qs 'written by gatehouse' "$POLICY" || rm -f "$POLICY"
+  [[ ! -e $POLICY.before-gatehouse ]] || mv "$POLICY.before-gatehouse" "$POLICY"
+}
+
+# What the crates with C inside (aws-lc-sys, tikv-jemalloc-sys, libsqlite3-sys) are built with.
+readonly COMPILERS=('gcc=command -v cc' 'libc6-dev=test -e /usr/include/stdio.h' 'make=command -v make')
+
+# --- cargo
+
+# Where cargo builds, whatever decided it: the variable, a configuration file, or the default.
+target_dir() {
+  cargo metadata --no-deps --format-version 1 --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}
+
+# cargo_tool NAME VERSION: makes `cargo NAME` available; one already on the PATH is good enough, else this version is
+# built into target/tools. Its own build folder is thrown away.
+cargo_tool() {
+  local tools build
+  tools="$(target_dir)/tools"
+  PATH="$tools/bin:$PATH"
+  ! command -v "cargo-$1" >/dev/null || return 0
+  say "building cargo-$1 $2 (once; some minutes)"
+  build="$tools/build"
+  CARGO_TARGET_DIR="$build" cargo install "cargo-$1" --version "$2" --locked --no-track --root "$tools" --quiet
+  rm -rf "$build"
+}
+
+# --- PostgreSQL
+
+# The folder of the newest PostgreSQL server on this machine.
+postgres_bin() {
+  local newest
+  newest=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)
+  [[ -x $newest ]] || newest=$(command -v initdb) || return 1
+  dirname "$newest"
+}
+
+# A TCP port on loopback that nobody listens on.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 20000))
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
+  done
+}
+
+# PostgreSQL refuses to run as root.
+as_postgres() {
+  if [[ $EUID -eq 0 ]]; then runuser -u postgres -- "$@"; else "$@"; fi
+}
+
+# start_postgres [fast|durable]: an empty server in a folder of its own, on a free port of loopback, stopped and deleted
+# at the end. Sets POSTGRES_URL. `fast` (the default) trades safety against a power cut for speed, as a test suite may.
+start_postgres() {
+  local mode=${1:-fast} bin data password port options try
+  bin=$(postgres_bin) || die "No PostgreSQL server found (Debian: postgresql)."
+  data=$(mktemp -d "${TMPDIR:-/tmp}/gatehouse-postgres.XXXXXX")
+  undo_at_exit "stop_postgres '$bin' '$data'"
+  password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  printf '%s\n' "$password" >"$data/password"
+  [[ $EUID -ne 0 ]] || chown -R postgres: "$data"
+  # md5, because the SCRAM handshake costs an unoptimised client some 20 ms on each of a suite's many connections.
+  (cd "$data" && as_postgres "$bin/initdb" -D "$data/db" -U postgres --auth=md5 --pwfile="$data/password" \
+    --encoding=UTF8 --locale=C --no-sync >"$data/initdb.log") || die "initdb failed"
+  options="-c max_connections=300 -c unix_socket_directories=$data -c listen_addresses=127.0.0.1 -c max_wal_size=4GB"
+  [[ $mode == durable ]] || options+=" -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+  for try in 1 2 3 4 5; do
+    port=$(free_port)
+    if (cd "$data" && as_postgres "$bin/pg_ctl" -D "$data/db" -l "$data/log" -o "$options -p $port" -w start >/dev/null); then
+      POSTGRES_URL="postgres://postgres:$password@127.0.0.1:$port/postgres"
+      return
+    fi
+  done
+  cat "$data/log" >&2
+  die "PostgreSQL did not start in $try tries"
+}
+
+stop_postgres() {
+  (cd "$2" && as_postgres "$1/pg_ctl" -D "$2/db" -m immediate -w stop >/dev/null 2>&1) || true
+  rm -rf "$2"
+}
