@@ -41,6 +41,13 @@ impl DisplayName {
         Self(username.as_str().to_owned())
     }
 
+    /// The display name that an account gets with another user name: none if the one it has may stay.
+    #[must_use]
+    pub fn after_rename(held: &str, username: &Username, free: bool) -> Option<Self> {
+        let may_stay = free || Self(held.to_owned()).fits(username);
+        (!may_stay).then(|| Self::from_username(username))
+    }
+
     /// Whether the name is `username` up to capitals and spaces for underscores.
     #[must_use]
     pub fn fits(&self, username: &Username) -> bool {

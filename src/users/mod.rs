@@ -3,17 +3,21 @@
 //! What a person types becomes a value type once, at the door, and is valid ever after. [`Invalid`] says in words
 //! why a value was turned away; the caller knows which field it belongs to.
 
+mod changes;
 mod description;
 mod display_name;
 mod email;
 mod identifier;
 mod invalid;
 mod locale;
+mod lookup;
 mod metadata;
 mod person_name;
+mod rules;
 mod text;
 mod username;
 
+pub use changes::{Change, Deed, Origin, record};
 pub use description::Description;
 pub use display_name::DisplayName;
 pub use email::Email;
@@ -22,7 +26,68 @@ pub use invalid::Invalid;
 pub use locale::Locale;
 pub use metadata::Metadata;
 pub use person_name::PersonName;
+pub use rules::{BlockChange, BlockRefusal, ChangeRefusal, Changes, CreateRefusal, MOST_BLOCKS, Names, NewUser};
 pub use username::Username;
 
 pub(crate) mod listing;
 pub(crate) mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::platform::clock::Clock;
+use crate::platform::db::Database;
+use crate::platform::random::Random;
+use crate::sessions::Sessions;
+use listing::Filter;
+use lookup::Total;
+
+/// Totals of lists that are remembered.
+const REMEMBERED_TOTALS: u64 = 256;
+
+/// What the operator decides about accounts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Shortest user name, in characters.
+    pub username_min: usize,
+    /// Whether display names are free, or must be the user name up to capitals and spaces.
+    pub display_name_free: bool,
+    /// How long a deleted account can be restored.
+    pub deleted_retention: Duration,
+    /// How long history is kept.
+    pub history_retention: Duration,
+}
+
+/// The feature: what it owns.
+#[derive(Clone)]
+pub struct Users {
+    db: Database,
+    clock: Clock,
+    random: Random,
+    sessions: Arc<Sessions>,
+    settings: Arc<Settings>,
+    totals: Cache<Filter, Total>,
+}
+
+impl Users {
+    /// Opens the feature.
+    #[must_use]
+    pub fn new(
+        db: Database,
+        clock: Clock,
+        random: Random,
+        sessions: Arc<Sessions>,
+        settings: Settings,
+    ) -> Self {
+        let totals = Cache::new(REMEMBERED_TOTALS);
+        Self { db, clock, random, sessions, settings: Arc::new(settings), totals }
+    }
+
+    /// What the operator decides about accounts.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}

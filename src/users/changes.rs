@@ -1,0 +1,112 @@
+//! What happened to an account: the one place that every change passes through.
+//!
+//! A change writes its line of history in its own transaction, so neither exists without the other. Whatever else
+//! must commit together with a change (its event for other systems) is written here, too.
+
+use uuid::Uuid;
+
+use super::store;
+use crate::platform::clock::Timestamp;
+use crate::platform::db::Tx;
+use crate::platform::random::Random;
+
+/// Who caused a change, and by which request.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The account that asked for it; `None`: the server itself, or somebody without an account.
+    pub by: Option<Uuid>,
+    /// The session that it came through, which its own change does not end.
+    pub session: Option<Uuid>,
+    /// The request's trace id.
+    pub trace_id: Option<String>,
+}
+
+impl Origin {
+    /// Whether the account itself asked for it.
+    #[must_use]
+    pub fn is(&self, user: Uuid) -> bool {
+        self.by == Some(user)
+    }
+
+    /// The session to be kept when `user`'s others end: the acting one, if it is the user's own.
+    #[must_use]
+    pub fn session_of(&self, user: Uuid) -> Option<Uuid> {
+        self.session.filter(|_| self.is(user))
+    }
+}
+
+/// What was done to an account. Names are part of the API: never rename.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Made, by sign-up or by somebody who may.
+    Created,
+    /// Fields of the profile changed.
+    Updated,
+    /// Another user name.
+    Renamed,
+    /// Another first, last or middle name.
+    FullNameChanged,
+    /// Other roles.
+    RolesChanged,
+    /// May be used again.
+    Activated,
+    /// May not be used any more.
+    Deactivated,
+    /// Deleted, to be restored for a while.
+    Deleted,
+    /// Back again.
+    Restored,
+    /// Another password.
+    PasswordChanged,
+    /// Other people on the block list.
+    BlocksChanged,
+}
+
+impl Deed {
+    /// Its name in history.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Renamed => "username_changed",
+            Self::FullNameChanged => "full_name_changed",
+            Self::RolesChanged => "roles_changed",
+            Self::Activated => "activated",
+            Self::Deactivated => "deactivated",
+            Self::Deleted => "deleted",
+            Self::Restored => "restored",
+            Self::PasswordChanged => "password_changed",
+            Self::BlocksChanged => "blocked_users_changed",
+        }
+    }
+}
+
+/// One thing that happened to an account.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    /// Whose account.
+    pub user: Uuid,
+    /// What was done.
+    pub deed: Deed,
+    /// In words, for people.
+    pub words: String,
+    /// By whom.
+    pub origin: &'a Origin,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Records a change in its transaction. Its event for other systems will be, too.
+pub async fn record(tx: &Tx, random: &Random, change: Change<'_>) -> Result<(), sea_orm::DbErr> {
+    let row = store::history::Model {
+        id: random.uuid_v7(change.at),
+        user_id: change.user,
+        at: change.at.millis(),
+        action: change.deed.name().to_owned(),
+        description: change.words,
+        by_id: change.origin.by,
+        trace_id: change.origin.trace_id.clone(),
+    };
+    store::add_history(tx, row).await
+}

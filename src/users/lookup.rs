@@ -1,0 +1,139 @@
+//! The questions about people.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::listing::{Filter, Page};
+use super::store::{self, Named, Seen, history, user};
+use super::{Identifier, Users};
+
+/// A number of users, when it was counted, and as of which change.
+#[derive(Clone, Copy, Debug)]
+pub struct Total {
+    number: u64,
+    as_of: u64,
+    counted: Instant,
+    took: Duration,
+}
+
+/// Counting that took longer than this (some hundred thousand accounts) may be answered from memory for a moment.
+const SLOW_COUNT: Duration = Duration::from_millis(5);
+/// That moment; other instances' changes show after it, too.
+const REMEMBER_SLOW: Duration = Duration::from_secs(2);
+const REMEMBER: Duration = Duration::from_secs(1);
+
+/// The account that wants to sign in, and whether it must be restored first.
+#[derive(Clone, Debug)]
+pub struct SigningIn {
+    /// The account.
+    pub user: user::Model,
+    /// Whether its owner deleted it and may still take that back.
+    pub deleted: bool,
+}
+
+impl Users {
+    /// The user so named as `viewer` meets them, deleted or not.
+    pub async fn seen_by(&self, viewer: Uuid, named: &Named) -> Result<Option<Seen>, DbErr> {
+        store::seen_by(self.db.reader(), viewer, named).await
+    }
+
+    /// The user with this id, deleted or not.
+    pub async fn by_id(&self, id: Uuid) -> Result<Option<user::Model>, DbErr> {
+        store::by_id(self.db.reader(), id).await
+    }
+
+    /// The users with these ids that are not deleted, in the order of the ids, unknown ones left out.
+    pub async fn by_ids(&self, ids: &[Uuid]) -> Result<Vec<user::Model>, DbErr> {
+        let found = store::by_ids(self.db.reader(), ids).await?;
+        let mut by_id: HashMap<Uuid, user::Model> = found.into_iter().map(|user| (user.id, user)).collect();
+        Ok(ids.iter().filter_map(|id| by_id.remove(id)).collect())
+    }
+
+    /// The account that signs in by this user name or e-mail address.
+    pub async fn signing_in(&self, identifier: &Identifier) -> Result<Option<SigningIn>, DbErr> {
+        let reader = self.db.reader();
+        let living = match identifier {
+            Identifier::Email(email) => store::by_email(reader, email.as_str()).await?,
+            Identifier::Username(name) => store::by_username(reader, name.as_str()).await?,
+            Identifier::Unknown(_) => return Ok(None),
+        };
+        if let Some(user) = living {
+            return Ok(Some(SigningIn { user, deleted: false }));
+        }
+        let since = self.clock.now().before(self.settings.deleted_retention);
+        let deleted = store::deleted_since(reader, identifier.canonical(), since).await?;
+        Ok(deleted.map(|user| SigningIn { user, deleted: true }))
+    }
+
+    /// A page of users.
+    pub async fn list(&self, filter: &Filter, page: &Page) -> Result<Vec<user::Model>, DbErr> {
+        store::list(self.db.reader(), filter, page).await
+    }
+
+    /// How many users the filter finds. Exact, unless counting is slow: then up to two seconds old.
+    pub async fn total(&self, filter: &Filter) -> Result<u64, DbErr> {
+        let as_of = self.db.freshness().of_everyone();
+        if let Some(total) = self.totals.get(filter)
+            && total.is_good(as_of)
+        {
+            return Ok(total.number);
+        }
+        let counted = Instant::now();
+        let number = store::count(self.db.reader(), filter).await?;
+        let total = Total { number, as_of, counted, took: counted.elapsed() };
+        self.totals.insert(filter.clone(), total);
+        Ok(number)
+    }
+
+    /// A user's history, newest first, and how long it is.
+    pub async fn history(
+        &self,
+        user: Uuid,
+        offset: u64,
+        limit: u64,
+    ) -> Result<(Vec<history::Model>, u64), DbErr> {
+        let lines = store::history_of(self.db.reader(), user, offset, limit).await?;
+        let total = store::history_count(self.db.reader(), user).await?;
+        Ok((lines, total))
+    }
+
+    /// The newest lines of a user's history.
+    pub async fn recent_history(&self, user: Uuid, limit: u64) -> Result<Vec<history::Model>, DbErr> {
+        store::history_of(self.db.reader(), user, 0, limit).await
+    }
+
+    /// Whom a user blocks, oldest block first.
+    pub async fn blocked_by(&self, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
+        store::blocked_by(self.db.reader(), user).await
+    }
+
+    /// Whether any admin could sign in.
+    pub async fn has_admin(&self) -> Result<bool, DbErr> {
+        store::has_admin(self.db.reader()).await
+    }
+
+    /// Forgets what is past its time: accounts deleted long ago, old history. In small steps, so that nobody waits.
+    pub async fn sweep(&self) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        let long_ago = now.before(self.settings.deleted_retention);
+        for id in store::deleted_before(self.db.reader(), long_ago, 1000).await? {
+            self.db.write::<_, DbErr, _>(move |tx| store::purge(tx, id).boxed()).await?;
+            tracing::info!(user_id = %id, "removed an account that was deleted long ago");
+        }
+        let before = now.before(self.settings.history_retention);
+        let forget = || self.db.write::<_, DbErr, _>(move |tx| store::forget_history(tx, before, 500).boxed());
+        while forget().await? > 0 {}
+        Ok(())
+    }
+}
+
+impl Total {
+    fn is_good(&self, as_of: u64) -> bool {
+        let age = self.counted.elapsed();
+        if self.took > SLOW_COUNT { age < REMEMBER_SLOW } else { self.as_of == as_of && age < REMEMBER }
+    }
+}

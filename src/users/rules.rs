@@ -1,0 +1,618 @@
+//! The acts on people: create, change, delete, restore, purge, block.
+
+use futures_util::FutureExt;
+use sea_orm::ActiveValue::Set;
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::changes::{Change, Deed, Origin, record};
+use super::store::{self, PasswordHash, user};
+use super::{Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
+use crate::platform::clock::Timestamp;
+use crate::platform::db::{Tx, violated_unique};
+use crate::platform::problem::Failure;
+use crate::sessions::{Role, Roles};
+
+/// People one account may block.
+pub const MOST_BLOCKS: usize = 1000;
+
+crate::refusals! {
+    /// Why an account is not created.
+    pub enum CreateRefusal {
+        IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",
+        UsernameTaken = 409 "username_taken" "This user name is taken.",
+        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
+    }
+}
+
+crate::refusals! {
+    /// Why an account is not changed.
+    pub enum ChangeRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        UsernameTaken = 409 "username_taken" "This user name is taken.",
+        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
+        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
+        Conflict = 409 "conflict" "The user is not deleted.",
+        Stale = 412 "precondition_failed" "The user has changed since you read it.",
+    }
+}
+
+crate::refusals! {
+    /// Why a block list is not changed.
+    pub enum BlockRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        TooMany = 409 "quota_exceeded" "A block list holds at most 1000 users.",
+        Oneself = 422 "validation_failed" "Nobody can block themselves.",
+    }
+}
+
+/// An account to be made.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Chosen by the client; else made here.
+    pub id: Option<Uuid>,
+    /// The user name.
+    pub username: Username,
+    /// Else it is made from the user name.
+    pub display_name: Option<DisplayName>,
+    /// The address, and whether it is proved.
+    pub email: Option<Email>,
+    /// Whether the address is proved to be theirs.
+    pub email_verified: bool,
+    /// First, middle and last name.
+    pub names: Names,
+    /// About them, by them.
+    pub description: Option<Description>,
+    /// Their language.
+    pub locale: Option<Locale>,
+    /// Hash of their password; without one they can't sign in by password.
+    pub password_hash: Option<String>,
+    /// Their roles.
+    pub roles: Roles,
+    /// Whether they may sign in.
+    pub is_active: bool,
+    /// What admins note.
+    pub metadata: Metadata,
+}
+
+/// First, middle and last name.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// First name.
+    pub first: Option<PersonName>,
+    /// Middle name.
+    pub middle: Option<PersonName>,
+    /// Last name.
+    pub last: Option<PersonName>,
+}
+
+/// What is to be changed; `None` leaves a field as it is, `Some(None)` empties it.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::option_option, reason = "absent, emptied and given are three things")]
+pub struct Changes {
+    /// Another user name.
+    pub username: Option<Username>,
+    /// Another display name.
+    pub display_name: Option<DisplayName>,
+    /// Another address, not proved.
+    pub email: Option<Option<Email>>,
+    /// Whether the address is proved; for those who may say so.
+    pub email_verified: Option<bool>,
+    /// Another first name.
+    pub first_name: Option<Option<PersonName>>,
+    /// Another middle name.
+    pub middle_name: Option<Option<PersonName>>,
+    /// Another last name.
+    pub last_name: Option<Option<PersonName>>,
+    /// Another description.
+    pub description: Option<Option<Description>>,
+    /// Another language.
+    pub locale: Option<Option<Locale>>,
+    /// Other notes of admins.
+    pub metadata: Option<Metadata>,
+    /// Other roles.
+    pub roles: Option<Roles>,
+    /// Whether the account may be used.
+    pub is_active: Option<bool>,
+}
+
+impl Users {
+    /// Makes an account in the transaction of the act that calls for it.
+    pub async fn create_in(
+        &self,
+        tx: &Tx,
+        new: NewUser,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<CreateRefusal>> {
+        let now = self.clock.now();
+        let row = new.into_row(|| self.random.uuid_v7(now), now);
+        store::insert(tx, row.clone()).await.map_err(taken)?;
+        let by = if origin.is(row.id) || origin.by.is_none() { "signed up" } else { "created by staff" };
+        self.record(tx, row.id, Deed::Created, by.to_owned(), origin, now).await?;
+        Ok(row)
+    }
+
+    /// Makes an account.
+    pub async fn create(
+        &self,
+        new: NewUser,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<CreateRefusal>> {
+        let users = self.clone();
+        self.db.write(move |tx| async move { users.create_in(tx, new, &origin).await }.boxed()).await
+    }
+
+    /// Changes an account. `revision` is the one that the client has read, if it cares.
+    pub async fn update(
+        &self,
+        target: Uuid,
+        changes: Changes,
+        revision: Option<i64>,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let users = self.clone();
+        self.db
+            .write(move |tx| {
+                async move { users.update_in(tx, target, changes, revision, &origin).await }.boxed()
+            })
+            .await
+    }
+
+    async fn update_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        changes: Changes,
+        revision: Option<i64>,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let held = living(tx, target, revision).await?;
+        let now = self.clock.now();
+        let deeds = changes.deeds(&held);
+        if deeds.is_empty() {
+            return Ok(held);
+        }
+        if changes.ends_admin(&held) {
+            another_admin(tx, target).await?;
+        }
+        if changes.signs_out(&held) {
+            let kept = origin.session_of(target).filter(|_| changes.is_active != Some(false));
+            self.sessions.end_all(tx, target, kept).await?;
+        }
+        let row = store::update(tx, &held, changes.columns(&held, self.settings.display_name_free, now)).await.map_err(taken_by_other)?;
+        for (deed, words) in deeds {
+            self.record(tx, target, deed, words, origin, now).await?;
+        }
+        Ok(row)
+    }
+
+    /// Gives an account another password (its hash) in the transaction of the act that calls for it, and ends its
+    /// sessions but the one to be kept.
+    pub async fn set_password_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        hash: String,
+        kept: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let held = living(tx, target, None).await?;
+        let now = self.clock.now();
+        self.sessions.end_all(tx, target, kept).await?;
+        let columns = user::ActiveModel {
+            password_hash: Set(Some(PasswordHash(hash))),
+            is_external_only: Set(false),
+            updated_at: Set(now.millis()),
+            ..Default::default()
+        };
+        let row = store::update(tx, &held, columns).await?;
+        self.record(tx, target, Deed::PasswordChanged, String::new(), origin, now).await?;
+        Ok(row)
+    }
+
+    /// Puts a fresh hash of the same password in the place of an old one, unless the password has changed meanwhile.
+    pub async fn rehash_in(&self, tx: &Tx, held: &user::Model, hash: String) -> Result<(), DbErr> {
+        let Some(present) = store::held(tx, held.id).await? else { return Ok(()) };
+        if present.password_hash != held.password_hash {
+            return Ok(());
+        }
+        let columns = user::ActiveModel { password_hash: Set(Some(PasswordHash(hash))), ..Default::default() };
+        store::update(tx, &present, columns).await.map(|_| ())
+    }
+
+    /// Deletes an account: its sessions end, its names are free, and it can be restored for a while.
+    pub async fn delete(
+        &self,
+        target: Uuid,
+        revision: Option<i64>,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let users = self.clone();
+        self.db
+            .write(move |tx| async move { users.delete_in(tx, target, revision, &origin).await }.boxed())
+            .await
+    }
+
+    async fn delete_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        revision: Option<i64>,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let held = living(tx, target, revision).await?;
+        if is_active_admin(&held) {
+            another_admin(tx, target).await?;
+        }
+        let now = self.clock.now();
+        self.sessions.end_all(tx, target, None).await?;
+        let columns = user::ActiveModel {
+            deleted_at: Set(Some(now.millis())),
+            updated_at: Set(now.millis()),
+            token_version: Set(held.token_version + 1),
+            ..Default::default()
+        };
+        let row = store::update(tx, &held, columns).await?;
+        self.record(tx, target, Deed::Deleted, String::new(), origin, now).await?;
+        Ok(row)
+    }
+
+    /// Brings a deleted account back, if its names are still free.
+    pub async fn restore(
+        &self,
+        target: Uuid,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let users = self.clone();
+        self.db.write(move |tx| async move { users.restore_in(tx, target, &origin).await }.boxed()).await
+    }
+
+    /// The same in the transaction of the act that calls for it.
+    pub async fn restore_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
+        if held.deleted_at.is_none() {
+            return Err(ChangeRefusal::Conflict.into());
+        }
+        let now = self.clock.now();
+        let columns = user::ActiveModel {
+            deleted_at: Set(None),
+            updated_at: Set(now.millis()),
+            ..Default::default()
+        };
+        let row = store::update(tx, &held, columns).await.map_err(taken_by_other)?;
+        self.record(tx, target, Deed::Restored, String::new(), origin, now).await?;
+        Ok(row)
+    }
+
+    /// Forgets an account for good, deleted before or not.
+    pub async fn purge(&self, target: Uuid) -> Result<user::Model, Failure<ChangeRefusal>> {
+        self.db.write(move |tx| purge_in(tx, target).boxed()).await
+    }
+
+    /// Replaces a block list, or adds to it and takes from it; the list as it is then.
+    pub async fn change_blocks(
+        &self,
+        owner: Uuid,
+        change: BlockChange,
+        origin: Origin,
+    ) -> Result<Vec<Uuid>, Failure<BlockRefusal>> {
+        let users = self.clone();
+        self.db
+            .write(move |tx| async move { users.change_blocks_in(tx, owner, change, &origin).await }.boxed())
+            .await
+    }
+
+    async fn change_blocks_in(
+        &self,
+        tx: &Tx,
+        owner: Uuid,
+        change: BlockChange,
+        origin: &Origin,
+    ) -> Result<Vec<Uuid>, Failure<BlockRefusal>> {
+        let held = store::held(tx, owner).await?.ok_or(BlockRefusal::NotFound)?;
+        if held.deleted_at.is_some() {
+            return Err(BlockRefusal::Deleted.into());
+        }
+        let before = store::blocked_by(tx, owner).await?;
+        let (add, remove) = change.against(&before);
+        if add.contains(&owner) {
+            return Err(BlockRefusal::Oneself.into());
+        }
+        if store::by_ids(tx, &add).await?.len() != add.len() {
+            return Err(BlockRefusal::NotFound.into());
+        }
+        if add.is_empty() && remove.is_empty() {
+            return Ok(before);
+        }
+        let now = self.clock.now();
+        for blocked in &remove {
+            store::unblock(tx, owner, *blocked).await?;
+        }
+        for blocked in &add {
+            store::block(tx, owner, *blocked, now).await?;
+        }
+        let after = store::blocked_by(tx, owner).await?;
+        if after.len() > MOST_BLOCKS {
+            return Err(BlockRefusal::TooMany.into());
+        }
+        let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
+        store::update(tx, &held, columns).await?;
+        let words = format!("blocked {}, unblocked {}", add.len(), remove.len());
+        self.record(tx, owner, Deed::BlocksChanged, words, origin, now).await?;
+        Ok(after)
+    }
+
+    async fn record(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        deed: Deed,
+        words: String,
+        origin: &Origin,
+        at: Timestamp,
+    ) -> Result<(), DbErr> {
+        record(tx, &self.random, Change { user, deed, words, origin, at }).await
+    }
+}
+
+/// How a block list is to change.
+#[derive(Clone, Debug)]
+pub enum BlockChange {
+    /// To exactly these.
+    Replace(Vec<Uuid>),
+    /// By adding some and taking some away.
+    Edit {
+        /// To be blocked.
+        add: Vec<Uuid>,
+        /// No longer to be blocked.
+        remove: Vec<Uuid>,
+    },
+}
+
+impl BlockChange {
+    /// What is really to be added and taken away, given the list as it is. No id twice.
+    fn against(self, before: &[Uuid]) -> (Vec<Uuid>, Vec<Uuid>) {
+        let (wanted, mut remove) = match self {
+            Self::Replace(wanted) => {
+                let remove = before.iter().copied().filter(|id| !wanted.contains(id)).collect();
+                (wanted, remove)
+            }
+            Self::Edit { add, remove } => (add, remove),
+        };
+        let mut add: Vec<Uuid> = wanted.into_iter().filter(|id| !before.contains(id)).collect();
+        add.sort_unstable();
+        add.dedup();
+        remove.retain(|id| before.contains(id));
+        remove.sort_unstable();
+        remove.dedup();
+        (add, remove)
+    }
+}
+
+async fn living(
+    tx: &Tx,
+    target: Uuid,
+    revision: Option<i64>,
+) -> Result<user::Model, Failure<ChangeRefusal>> {
+    let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
+    if held.deleted_at.is_some() {
+        return Err(ChangeRefusal::Deleted.into());
+    }
+    if revision.is_some_and(|revision| revision != held.revision) {
+        return Err(ChangeRefusal::Stale.into());
+    }
+    Ok(held)
+}
+
+async fn purge_in(tx: &Tx, target: Uuid) -> Result<user::Model, Failure<ChangeRefusal>> {
+    let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
+    if is_active_admin(&held) && held.deleted_at.is_none() {
+        another_admin(tx, target).await?;
+    }
+    store::purge(tx, target).await?;
+    Ok(held)
+}
+
+async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<ChangeRefusal>> {
+    if store::other_admins(tx, target).await? == 0 {
+        return Err(ChangeRefusal::LastAdmin.into());
+    }
+    Ok(())
+}
+
+fn is_active_admin(user: &user::Model) -> bool {
+    user.is_active && Roles::from_bits(user.roles).has(Role::Admin)
+}
+
+impl NewUser {
+    fn into_row(self, new_id: impl FnOnce() -> Uuid, now: Timestamp) -> user::Model {
+        let display_name = self.display_name.unwrap_or_else(|| DisplayName::from_username(&self.username));
+        user::Model {
+            id: self.id.unwrap_or_else(new_id),
+            username: self.username.as_str().to_owned(),
+            search_name: display_name.search_key(),
+            display_name: display_name.as_str().to_owned(),
+            email_verified: self.email_verified && self.email.is_some(),
+            email: self.email.map(|email| email.as_str().to_owned()),
+            first_name: text(self.names.first.as_ref(), PersonName::as_str),
+            middle_name: text(self.names.middle.as_ref(), PersonName::as_str),
+            last_name: text(self.names.last.as_ref(), PersonName::as_str),
+            description: text(self.description.as_ref(), Description::as_str),
+            locale: text(self.locale.as_ref(), Locale::as_str),
+            is_external_only: false,
+            password_hash: self.password_hash.map(PasswordHash),
+            roles: self.roles.bits(),
+            is_active: self.is_active,
+            metadata: self.metadata.to_json(),
+            token_version: 0,
+            revision: 0,
+            created_at: now.millis(),
+            updated_at: now.millis(),
+            deleted_at: None,
+        }
+    }
+}
+
+fn text<V>(value: Option<&V>, as_str: impl Fn(&V) -> &str) -> Option<String> {
+    value.map(|value| as_str(value).to_owned())
+}
+
+impl Changes {
+    /// What it amounts to: the deeds that history will tell, none when nothing is asked for.
+    fn deeds(&self, held: &user::Model) -> Vec<(Deed, String)> {
+        let mut deeds = Vec::new();
+        if let Some(name) = &self.username
+            && name.as_str() != held.username
+        {
+            deeds.push((Deed::Renamed, format!("from {} to {}", held.username, name.as_str())));
+        }
+        if self.first_name.is_some() || self.middle_name.is_some() || self.last_name.is_some() {
+            deeds.push((Deed::FullNameChanged, String::new()));
+        }
+        let fields = self.profile_fields();
+        if !fields.is_empty() {
+            deeds.push((Deed::Updated, fields.join(", ")));
+        }
+        if let Some(roles) = self.roles.filter(|roles| roles.bits() != held.roles) {
+            let before = Roles::from_bits(held.roles).names().join(", ");
+            deeds.push((Deed::RolesChanged, format!("from {before} to {}", roles.names().join(", "))));
+        }
+        if let Some(active) = self.is_active.filter(|active| *active != held.is_active) {
+            deeds.push((if active { Deed::Activated } else { Deed::Deactivated }, String::new()));
+        }
+        deeds
+    }
+
+    fn profile_fields(&self) -> Vec<&'static str> {
+        let fields = [
+            ("display_name", self.display_name.is_some()),
+            ("email", self.email.is_some()),
+            ("email_verified", self.email_verified.is_some()),
+            ("description", self.description.is_some()),
+            ("locale", self.locale.is_some()),
+            ("metadata", self.metadata.is_some()),
+        ];
+        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
+    /// Whether an active admin would be one no more.
+    fn ends_admin(&self, held: &user::Model) -> bool {
+        let demoted = self.roles.is_some_and(|roles| !roles.has(Role::Admin));
+        is_active_admin(held) && (demoted || self.is_active == Some(false))
+    }
+
+    /// Whether the account's other sessions must end: it was switched off, or its way of recovery has changed.
+    fn signs_out(&self, held: &user::Model) -> bool {
+        let other_email =
+            self.email.as_ref().is_some_and(|email| email.as_ref().map(Email::as_str) != held.email.as_deref());
+        other_email || self.is_active == Some(false)
+    }
+
+    fn columns(self, held: &user::Model, free: bool, now: Timestamp) -> user::ActiveModel {
+        let voids_tokens = self.roles.is_some_and(|roles| roles.bits() != held.roles)
+            || self.is_active.is_some_and(|active| active != held.is_active);
+        let mut row = user::ActiveModel {
+            updated_at: Set(now.millis()),
+            token_version: Set(held.token_version + i64::from(voids_tokens)),
+            ..Default::default()
+        };
+        self.rename(held, free, &mut row);
+        if let Some(email) = self.email {
+            let email = email.map(|email| email.as_str().to_owned());
+            if email != held.email {
+                row.email_verified = Set(false);
+            }
+            row.email = Set(email);
+        }
+        if let Some(verified) = self.email_verified {
+            row.email_verified = Set(verified);
+        }
+        let names = [
+            (self.first_name, &mut row.first_name),
+            (self.middle_name, &mut row.middle_name),
+            (self.last_name, &mut row.last_name),
+        ];
+        for (name, column) in names {
+            if let Some(name) = name {
+                *column = Set(text(name.as_ref(), PersonName::as_str));
+            }
+        }
+        if let Some(description) = self.description {
+            row.description = Set(text(description.as_ref(), Description::as_str));
+        }
+        if let Some(locale) = self.locale {
+            row.locale = Set(text(locale.as_ref(), Locale::as_str));
+        }
+        if let Some(metadata) = self.metadata {
+            row.metadata = Set(metadata.to_json());
+        }
+        if let Some(roles) = self.roles {
+            row.roles = Set(roles.bits());
+        }
+        if let Some(active) = self.is_active {
+            row.is_active = Set(active);
+        }
+        row
+    }
+
+    /// Another user name takes the display name along, unless that still fits.
+    fn rename(&self, held: &user::Model, free: bool, row: &mut user::ActiveModel) {
+        let display_name = match (&self.display_name, &self.username) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(username)) => DisplayName::after_rename(&held.display_name, username, free),
+            (None, None) => None,
+        };
+        if let Some(username) = &self.username {
+            row.username = Set(username.as_str().to_owned());
+        }
+        if let Some(name) = display_name {
+            row.search_name = Set(name.search_key());
+            row.display_name = Set(name.as_str().to_owned());
+        }
+    }
+}
+
+/// Which of a new account's names was taken.
+fn taken(error: DbErr) -> Failure<CreateRefusal> {
+    match violated_unique(&error).as_deref().map(Taken::by) {
+        Some(Taken::Username) => CreateRefusal::UsernameTaken.into(),
+        Some(Taken::Email) => CreateRefusal::EmailTaken.into(),
+        Some(Taken::Id) => CreateRefusal::IdTaken.into(),
+        None => error.into(),
+    }
+}
+
+/// Which of a changed account's names was taken.
+fn taken_by_other(error: DbErr) -> Failure<ChangeRefusal> {
+    match violated_unique(&error).as_deref().map(Taken::by) {
+        Some(Taken::Username) => ChangeRefusal::UsernameTaken.into(),
+        Some(Taken::Email) => ChangeRefusal::EmailTaken.into(),
+        Some(Taken::Id) | None => error.into(),
+    }
+}
+
+enum Taken {
+    Id,
+    Username,
+    Email,
+}
+
+impl Taken {
+    /// SQLite names the column, PostgreSQL the index.
+    fn by(words: &str) -> Self {
+        if words.contains("users.username") || words.contains("users_username") {
+            Self::Username
+        } else if words.contains("users.email") || words.contains("users_email") {
+            Self::Email
+        } else {
+            Self::Id
+        }
+    }
+}
