@@ -1,0 +1,136 @@
+//! Signing up.
+
+use futures_util::FutureExt;
+
+use super::throttle;
+use super::{Auth, SignedIn};
+use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::web::ClientInfo;
+use crate::sessions::{DeviceToken, Kind, NewSession, Role, Roles};
+use crate::users::{CreateRefusal, NewUser, Origin, Password};
+
+crate::refusals! {
+    /// Why nobody is signed up.
+    pub enum SignUpRefusal {
+        Closed = 403 "forbidden" "Sign-up is closed. Ask an admin for an account.",
+        UsernameTaken = 409 "username_taken" "This user name is taken.",
+        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
+        IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        TooOften(RetryAfter) = 429 "rate_limited" "Too many sign-ups from your address. Please wait before the next.",
+        Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
+    }
+}
+
+impl From<CreateRefusal> for SignUpRefusal {
+    fn from(refusal: CreateRefusal) -> Self {
+        match refusal {
+            CreateRefusal::IdTaken => Self::IdTaken,
+            CreateRefusal::UsernameTaken => Self::UsernameTaken,
+            CreateRefusal::EmailTaken => Self::EmailTaken,
+        }
+    }
+}
+
+/// Somebody who wants an account: fields that are valid, a password whose goodness is yet to be judged.
+pub struct SignUp {
+    /// The account, still without its hash and roles.
+    pub new: NewUser,
+    /// The password.
+    pub password: Password,
+    /// From where.
+    pub client: ClientInfo,
+}
+
+impl Auth {
+    /// Makes an account and signs it in.
+    pub async fn sign_up(&self, mut who: SignUp) -> Result<SignedIn, Failure<SignUpRefusal>> {
+        if !self.settings.registration_enabled {
+            return Err(SignUpRefusal::Closed.into());
+        }
+        who.new.roles = Role::User.into();
+        if who.new.username.is_reserved() {
+            let error = FieldError::new("username", "This user name is reserved.");
+            return Err(SignUpRefusal::Invalid(vec![error]).into());
+        }
+        let faults = self.judge(&who.password, &who.new).await?;
+        if !faults.is_empty() {
+            return Err(SignUpRefusal::Invalid(faults).into());
+        }
+        self.count_sign_up(&who.client).await?;
+        let hash = self.hasher.hash(who.password.expose()).await;
+        let hash = hash.map_err(|busy| SignUpRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        who.new.password_hash = Some(hash.into());
+        self.make_and_let_in(who.new, Kind::Token, who.client).await
+    }
+
+    /// Makes the account and opens its first session, both or neither.
+    pub(super) async fn make_and_let_in(
+        &self,
+        mut new: NewUser,
+        kind: Kind,
+        client: ClientInfo,
+    ) -> Result<SignedIn, Failure<SignUpRefusal>> {
+        let auth = self.clone();
+        let now = self.clock.now();
+        let id = *new.id.get_or_insert_with(|| self.random.uuid_v7(now));
+        let origin = Origin { by: Some(id), session: None, trace_id: Some(client.trace_id.to_string()) };
+        let (user, session) = self
+            .db
+            .write(move |tx| {
+                async move {
+                    let user =
+                        auth.users.create_in(tx, new, &origin).await.map_err(Failure::within::<SignUpRefusal>)?;
+                    let roles = Roles::from_bits(user.roles);
+                    let new = NewSession { user_id: user.id, roles, kind, amr: &["pwd"], client };
+                    let session = auth.sessions.open_session(tx, new).await?;
+                    Ok::<_, Failure<SignUpRefusal>>((user, session))
+                }
+                .boxed()
+            })
+            .await?;
+        tracing::info!(user_id = %user.id, session_id = %session.id, "signed up");
+        let device = DeviceToken::new(&self.random, user.id, now).text(&self.secrets);
+        Ok(SignedIn { user, session, device })
+    }
+
+    /// What is wrong with a password for this account; the strength score takes a moment, so off the async threads.
+    pub(super) async fn judge(
+        &self,
+        password: &Password,
+        account: &NewUser,
+    ) -> anyhow::Result<Vec<FieldError>> {
+        let mut context = vec![account.username.as_str().to_owned()];
+        context.extend(account.email.as_ref().map(|email| email.local_part().to_owned()));
+        self.judge_in(password, context, "password").await
+    }
+
+    pub(super) async fn judge_in(
+        &self,
+        password: &Password,
+        context: Vec<String>,
+        field: &'static str,
+    ) -> anyhow::Result<Vec<FieldError>> {
+        let (policy, password) = (std::sync::Arc::clone(&self.policy), password.clone());
+        let faults = tokio::task::spawn_blocking(move || {
+            let context: Vec<&str> = context.iter().map(String::as_str).collect();
+            policy.check(&password, &context)
+        })
+        .await?;
+        let faults = faults.err().unwrap_or_default();
+        Ok(faults.into_iter().map(|fault| FieldError::new(field, fault.to_string())).collect())
+    }
+
+    async fn count_sign_up(&self, client: &ClientInfo) -> Result<(), Failure<SignUpRefusal>> {
+        let (window, now) = (self.window("register", client), self.clock.now());
+        self.db
+            .write(move |tx| {
+                async move {
+                    throttle::enter(tx, &window, now).await?.map_err(SignUpRefusal::TooOften)?;
+                    Ok::<_, Failure<SignUpRefusal>>(())
+                }
+                .boxed()
+            })
+            .await
+    }
+}
