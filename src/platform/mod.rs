@@ -1,6 +1,7 @@
 //! What every feature stands on and no feature is in.
 
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod freshness;
 pub mod problem;

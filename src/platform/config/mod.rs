@@ -1,0 +1,181 @@
+//! The configuration: every setting read once, at the start, from files and the environment, into plain structs.
+//!
+//! How it fits: [`Sources`] hold what was written; `resolve` finds one text per setting; each section reads its
+//! fields from those by their kinds; what is wrong becomes a [`Mistake`], and all of them are told at once. The
+//! settings themselves stand as tables in the sections, see `catalogue`.
+
+mod accounts;
+mod catalogue;
+mod database;
+mod dotenv;
+mod kinds;
+mod log;
+mod mistake;
+mod names;
+mod operations;
+mod passwords;
+mod postgres;
+mod reader;
+mod resolve;
+mod secret_key;
+mod server;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod toml_file;
+mod weakness;
+
+use std::path::Path;
+
+use ipnet::IpNet;
+
+pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
+pub use catalogue::{Alias, Setting};
+pub use database::{Database, DatabaseAddress};
+pub use kinds::Shape;
+pub use log::{Log, LogFormat};
+pub use mistake::Mistake;
+pub use names::PREFIX;
+pub use operations::{Docs, ServiceClient, hash_of_secret};
+pub use passwords::{Argon2Cost, Passwords};
+pub use reader::Effective;
+pub use server::{Environment, Server};
+pub use sources::{Origin, Presence, Sources};
+pub use tokens::{MasterSecret, TokenAlgorithm, Tokens};
+
+use operations::Trust;
+use reader::Reader;
+
+/// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
+/// of [`Config`].
+const GROUPS: [(&str, &[&[Setting]]); 7] = [
+    ("server", &[Server::SETTINGS]),
+    ("log", &[Log::SETTINGS]),
+    ("token", &tokens::SETTINGS),
+    ("password", &passwords::SETTINGS),
+    ("accounts", &accounts::SETTINGS),
+    ("database", &database::SETTINGS),
+    ("operations", &operations::SETTINGS),
+];
+
+/// Every setting, by group.
+pub fn groups() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static Setting>)> {
+    GROUPS.into_iter().map(|(name, tables)| (name, tables.iter().copied().flatten()))
+}
+
+/// Every setting.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    groups().flat_map(|(_, settings)| settings)
+}
+
+/// Everything that can be set, read and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The front.
+    pub server: Server,
+    /// What is logged.
+    pub log: Log,
+    /// Tokens and sessions.
+    pub tokens: Tokens,
+    /// Passwords.
+    pub passwords: Passwords,
+    /// Sign-up.
+    pub sign_up: SignUp,
+    /// The admin of an empty database; none: a set-up link is printed once.
+    pub first_admin: Option<FirstAdmin>,
+    /// Documentation pages.
+    pub docs: Docs,
+    /// The database.
+    pub database: Database,
+    /// How often the door may be tried.
+    pub throttles: Throttles,
+    /// People with an account.
+    pub users: Users,
+    /// Services that may introspect tokens.
+    pub services: Vec<ServiceClient>,
+    /// Networks that may read metrics and the parts of a readiness report.
+    pub metrics_allow: Vec<IpNet>,
+}
+
+/// A configuration that may be used, and how it came about.
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every setting with its source, secrets masked.
+    pub settings: Vec<Effective>,
+    /// What is allowed and rarely meant; to be logged at each start.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks everything. In `local` without a master secret, makes one in the data folder.
+    ///
+    /// # Errors
+    /// Every mistake there is, at least one.
+    pub fn load(sources: &Sources) -> Result<Loaded, Vec<Mistake>> {
+        let mut reader = Reader::new(sources);
+        let config = Self::read(&mut reader);
+        let settings = reader.effective();
+        let (mistakes, warnings) = reader.finish();
+        match config {
+            Ok(config) if mistakes.is_empty() => Ok(Loaded { config, settings, warnings }),
+            _ => Err(mistakes),
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, reader::Noted> {
+        server::check_transport(reader);
+        operations::check_docs(reader);
+        let server = Server::read(reader);
+        let log = Log::read(reader);
+        let passwords = Passwords::read(reader);
+        let sign_up = SignUp::read(reader);
+        let first_admin = FirstAdmin::read(reader);
+        let docs = Docs::read(reader);
+        let database = Database::read(reader);
+        let throttles = Throttles::read(reader);
+        let users = Users::read(reader);
+        let trust = Trust::read(reader);
+        let tokens = Tokens::read(reader);
+        let Trust { services, metrics_allow } = trust?;
+        Ok(Self {
+            server: server?,
+            log: log?,
+            tokens: tokens?,
+            passwords: passwords?,
+            sign_up: sign_up?,
+            first_admin: first_admin?,
+            docs: docs?,
+            database: database?,
+            throttles: throttles?,
+            users: users?,
+            services,
+            metrics_allow,
+        })
+    }
+
+    /// A configuration for tests: `local`, a fixed master secret, SQLite in memory, hashes that cost next to nothing;
+    /// `pairs` of variables win.
+    ///
+    /// # Panics
+    /// When `pairs` hold a mistake.
+    #[doc(hidden)]
+    #[must_use]
+    #[expect(clippy::panic, reason = "a test with a mistake in its settings shall say so and end")]
+    pub fn for_tests(data_dir: &Path, pairs: &[(&str, &str)]) -> Self {
+        const SECRET: &str = "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a";
+        let data_dir = data_dir.to_string_lossy();
+        let defaults =
+            [("DATA_DIR", &*data_dir), ("JWT_SECRET_KEY", SECRET), ("DATABASE_URI", "sqlite::memory:")];
+        let sources = Sources::default().with_variables(&defaults).with_variables(pairs);
+        let mut config = match Self::load(&sources) {
+            Ok(loaded) => loaded.config,
+            Err(mistakes) => panic!("{mistakes:?}"),
+        };
+        if !pairs.iter().any(|(name, _)| name.contains("ARGON2_")) {
+            config.passwords.argon2 = Argon2Cost::CHEAP;
+        }
+        config
+    }
+}

@@ -1,0 +1,88 @@
+//! Operations: documentation pages, other services that may ask, who may read metrics.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use ipnet::IpNet;
+use subtle::ConstantTimeEq;
+
+use super::catalogue::section;
+use super::kinds::{Flag, List, Secret, Word};
+use super::reader::Reader;
+use super::server::NETWORK;
+
+section! {
+    /// The documentation pages.
+    pub struct Docs {
+        /// Whether `/interactive-docs` needs the permission docs:swagger.
+        protected_interactive: bool = "PROTECTED_INTERACTIVE_DOCS", Flag, "True";
+        /// Whether `/docs` and `/openapi.json` are open to all; otherwise they need docs:redoc.
+        public: bool = "PUBLIC_API_DOCS", Flag, "True";
+    }
+}
+
+section! {
+    /// Who else may ask.
+    pub(super) struct Trust {
+        /// Services that may introspect tokens (RFC 7662), as `name:secret-hash`; `gatehouse hash-secret` makes the
+        /// hash.
+        services: Vec<ServiceClient> = "SERVICE_CLIENTS", Secret(List(SERVICE_CLIENT)), "";
+        /// Networks that may read metrics and the parts of a readiness report.
+        metrics_allow: Vec<IpNet> = "METRICS_ALLOW", List(NETWORK), "127.0.0.0/8,::1";
+    }
+}
+
+/// The settings of operations.
+pub(super) const SETTINGS: [&[super::Setting]; 2] = [Docs::SETTINGS, Trust::SETTINGS];
+
+/// A service that may ask about tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceClient {
+    /// The name it gives in HTTP Basic.
+    pub name: String,
+    /// SHA-256 of its secret, which is long and random, so that a fast hash suffices.
+    pub secret_hash: [u8; 32],
+}
+
+impl ServiceClient {
+    /// Whether `secret` is its secret; takes the same time whatever differs.
+    #[must_use]
+    pub fn knows(&self, secret: &[u8]) -> bool {
+        digest(&SHA256, secret).as_ref().ct_eq(&self.secret_hash).into()
+    }
+}
+
+/// The hash of a service's secret as `SERVICE_CLIENTS` takes it: SHA-256 in lower-case hexadecimal.
+#[must_use]
+pub fn hash_of_secret(secret: &[u8]) -> String {
+    digest(&SHA256, secret).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const SERVICE_CLIENT: Word<ServiceClient> = Word {
+    accepts: "name:secret-hash, the hash as `gatehouse hash-secret` makes it",
+    parse: |text| {
+        let (name, hash) = text.rsplit_once(':')?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let named = !name.is_empty() && name.chars().all(plain);
+        Some(ServiceClient { name: named.then(|| name.to_owned())?, secret_hash: bytes_of_hex(hash)? })
+    },
+};
+
+fn bytes_of_hex(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Open interactive documentation in production is rarely meant.
+pub(super) fn check_docs(reader: &mut Reader) {
+    let local = reader
+        .glimpse("ENVIRONMENT", &super::server::ENVIRONMENT)
+        .is_none_or(|environment| environment.is_local());
+    if !local && reader.glimpse("PROTECTED_INTERACTIVE_DOCS", &Flag) == Some(false) {
+        reader.warn("PROTECTED_INTERACTIVE_DOCS is off: everybody may use the interactive documentation");
+    }
+}

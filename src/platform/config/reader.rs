@@ -1,0 +1,128 @@
+//! From texts to values: every setting is asked for here, and every text that means nothing is noted.
+
+use super::catalogue::Setting;
+use super::kinds::Kind;
+use super::mistake::Mistake;
+use super::resolve::{Found, Texts, resolve};
+use super::settings;
+use super::sources::{Origin, Sources};
+
+/// Proof that a mistake was noted: a section can be given up only with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted(());
+
+/// Reads settings and collects what is wrong with them.
+pub(super) struct Reader {
+    texts: Texts,
+    mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
+}
+
+/// What a setting is now, and where that comes from.
+#[derive(Clone)]
+pub struct Effective {
+    /// The setting.
+    pub setting: &'static Setting,
+    /// Its text, masked where it is secret; empty for none.
+    pub shown: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl Reader {
+    /// A reader of `sources`, with what is already wrong with them.
+    pub fn new(sources: &Sources) -> Self {
+        let (texts, mistakes) = resolve(sources);
+        Self { texts, mistakes, warnings: Vec::new() }
+    }
+
+    /// The value of the setting `name`. A default that can't be read was made from another setting, and is noted
+    /// only where that one wasn't.
+    pub fn value<K: Kind>(&mut self, name: &str, kind: &K) -> Result<K::Value, Noted> {
+        let text = self.text(name);
+        match kind.parse(&text) {
+            Some(value) => Ok(value),
+            None if self.found(name).is_none() && !self.mistakes.is_empty() => Err(Noted(())),
+            None => Err(self.refuse(name, &kind.accepts())),
+        }
+    }
+
+    /// The same, for a look from elsewhere that notes nothing.
+    pub fn glimpse<K: Kind>(&self, name: &str, kind: &K) -> Option<K::Value> {
+        kind.parse(&self.text(name))
+    }
+
+    /// The text of the setting `name`, its default if nobody set it.
+    pub fn text(&self, name: &str) -> String {
+        match self.found(name) {
+            Some(found) => found.text.clone(),
+            None => self.expanded(setting(name).map_or("", |setting| setting.default)),
+        }
+    }
+
+    /// What somebody wrote for the setting `name`.
+    pub fn found(&self, name: &str) -> Option<&Found> {
+        self.texts.get(name)
+    }
+
+    /// Notes that the setting `name` is not what is `accepted`.
+    pub fn refuse(&mut self, name: &str, accepted: &str) -> Noted {
+        let Some(setting) = setting(name) else {
+            return self.note(Mistake::new(format!("{name} must be {accepted}")));
+        };
+        let mistake = match self.found(name) {
+            Some(found) => {
+                let shown = setting.shape.shown(&found.text);
+                let shown = (shown == found.text).then_some(shown);
+                Mistake::refused(&found.variable, shown.as_deref(), &found.origin, accepted)
+            }
+            None => Mistake::new(format!("{name} is not set: it must be {accepted}")),
+        };
+        self.note(mistake)
+    }
+
+    /// Notes a mistake.
+    pub fn note(&mut self, mistake: Mistake) -> Noted {
+        self.mistakes.push(mistake);
+        Noted(())
+    }
+
+    /// Tells of something that is allowed and rarely meant.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Records that the setting `name` was made up and is kept at `origin`.
+    pub fn keep(&mut self, name: &'static str, text: &str, origin: Origin) {
+        self.texts.insert(name, Found { variable: name.to_owned(), text: text.to_owned(), origin });
+    }
+
+    /// Every setting as it is now.
+    pub fn effective(&self) -> Vec<Effective> {
+        let effective = |setting: &'static Setting| {
+            let text = self.text(setting.name);
+            let shown = if text.is_empty() { text } else { setting.shape.shown(&text) };
+            let origin = self.found(setting.name).map_or(Origin::Default, |found| found.origin.clone());
+            Effective { setting, shown, origin }
+        };
+        settings().map(effective).collect()
+    }
+
+    /// What was noted: mistakes, sorted and each once, and warnings.
+    pub fn finish(mut self) -> (Vec<Mistake>, Vec<String>) {
+        self.mistakes.sort();
+        self.mistakes.dedup();
+        (self.mistakes, self.warnings)
+    }
+
+    /// `default` with every `{NAME}` replaced by the text of that setting.
+    fn expanded(&self, default: &str) -> String {
+        let Some((before, rest)) = default.split_once('{') else { return default.to_owned() };
+        let Some((name, after)) = rest.split_once('}') else { return default.to_owned() };
+        format!("{before}{}{}", self.text(name), self.expanded(after))
+    }
+}
+
+fn setting(name: &str) -> Option<&'static Setting> {
+    settings().find(|setting| setting.name == name)
+}
