@@ -7,3 +7,4 @@ pub mod freshness;
 pub mod problem;
 pub mod random;
 pub mod secrets;
+pub mod web;

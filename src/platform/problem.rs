@@ -154,7 +154,10 @@ impl std::error::Error for Problem {}
 /// the edge knows the trace id.
 impl From<Problem> for poem::Error {
     fn from(problem: Problem) -> Self {
-        poem::Error::from_response(problem.into_response())
+        // poem drops the data of a response that becomes an error, so the error carries the problem itself.
+        let mut error = poem::Error::from_status(problem.status);
+        error.set_data(problem);
+        error
     }
 }
 

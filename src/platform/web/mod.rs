@@ -1,0 +1,24 @@
+//! What handlers read requests with and write answers with: bodies, parameters, pages of lists, the client.
+//!
+//! Every refusal made here is a [`Problem`](super::problem::Problem); `server::edge` writes its body. The edge
+//! also puts a [`Visit`] into each request, which the extractors here read; without one (a handler tested alone)
+//! they fall back to the connection's address and the default limits.
+
+mod body;
+mod client;
+mod cursor;
+mod json;
+mod listing;
+mod paging;
+mod query;
+mod strict;
+mod trace;
+
+pub use body::read_body;
+pub use client::{ClientInfo, TrustedProxies};
+pub use cursor::Cursor;
+pub use json::{Json, JsonOrForm, RawJson};
+pub use listing::{Links, Listing};
+pub use paging::{Order, Paging, Range};
+pub use query::{QueryFault, check_query};
+pub use trace::{TraceId, TraceIds, Visit, VisitSettings};

@@ -1,0 +1,418 @@
+//! Which part of a list is asked for: by offset and limit, by page, or by cursor; never by two of them.
+
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use super::cursor::Cursor;
+use super::listing::Links;
+use super::query::{QueryFault, decoded};
+use super::trace::Visit;
+use crate::platform::problem::{FieldError, Problem};
+
+/// Parameters of a list: `offset` (or `skip`) and `limit`; `page` and `per_page`; `cursor` and `limit`; `order`.
+///
+/// A handler takes it as one argument; the document shows each of them. 422 for a value out of range, a value
+/// given twice, and two kinds at once.
+#[derive(Clone, Debug)]
+pub struct Paging {
+    /// The rows that are asked for.
+    pub range: Range,
+    /// The order that is asked for, if one is.
+    pub order: Option<Order>,
+    asked_by: Kind,
+    place: Place,
+}
+
+/// The rows that are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// At most `limit` rows after the first `offset`.
+    Rows {
+        /// Rows to leave out; at most `i64::MAX`.
+        offset: u64,
+        /// 1–1000.
+        limit: u64,
+    },
+    /// At most `limit` rows from where the cursor points.
+    From {
+        /// As the client sent it: open it with [`Cursor::open`].
+        cursor: String,
+        /// 1–1000.
+        limit: u64,
+    },
+}
+
+impl Range {
+    /// The most rows to answer: 1–1000.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        match self {
+            Self::Rows { limit, .. } | Self::From { limit, .. } => *limit,
+        }
+    }
+}
+
+/// Oldest or newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+/// How the client named the part that it wants; links go on in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Unsaid,
+    Offset,
+    Page,
+    Cursor,
+}
+
+/// What links are made of: the address of the list, and the parameters that are not about paging.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    url: String,
+    others: String,
+}
+
+#[derive(Default)]
+struct Given {
+    offset: Option<u64>,
+    skip: Option<u64>,
+    limit: Option<u64>,
+    page: Option<u64>,
+    per_page: Option<u64>,
+    cursor: Option<String>,
+    order: Option<Order>,
+}
+
+const MAX_OFFSET: u64 = i64::MAX.unsigned_abs();
+
+impl Paging {
+    /// Reads the parameters out of a query string.
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let (given, others) = Given::read(query)?;
+        let asked_by = given.kind()?;
+        let order = given.order;
+        let range = match asked_by {
+            Kind::Page => by_page(given.page.unwrap_or(1), given.per_page.unwrap_or(10))?,
+            Kind::Cursor => {
+                Range::From { cursor: given.cursor.unwrap_or_default(), limit: given.limit.unwrap_or(100) }
+            }
+            Kind::Offset | Kind::Unsaid => Range::Rows {
+                offset: given.offset.or(given.skip).unwrap_or(0),
+                limit: given.limit.unwrap_or(100),
+            },
+        };
+        Ok(Self { range, order, asked_by, place: Place { url: String::new(), others } })
+    }
+
+    /// The position in the cursor, if the client sent one; 422 if it is not one of ours.
+    pub fn position(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Problem> {
+        match &self.range {
+            Range::Rows { .. } => Ok(None),
+            Range::From { cursor, .. } => Cursor::open(key, cursor).map(Some),
+        }
+    }
+
+    /// Links to the neighbouring parts. `next` and `previous` are sealed cursors; they are used unless the client
+    /// counts by offset or page.
+    #[must_use]
+    pub fn links(&self, total: u64, returned: usize, next: Option<&str>, previous: Option<&str>) -> Links {
+        let returned = u64::try_from(returned).unwrap_or(u64::MAX);
+        match (&self.range, self.asked_by) {
+            (Range::Rows { offset, limit }, Kind::Page) => self.page_links(*offset, *limit, total),
+            (Range::Rows { offset, limit }, Kind::Offset) => {
+                self.offset_links(*offset, *limit, offset.saturating_add(returned) < total)
+            }
+            (Range::Rows { offset, limit }, _) if next.is_none() => {
+                self.offset_links(*offset, *limit, offset.saturating_add(returned) < total)
+            }
+            (range, _) => self.cursor_links(range.limit(), next, previous),
+        }
+    }
+
+    fn offset_links(&self, offset: u64, limit: u64, more: bool) -> Links {
+        let at = |offset: u64| self.link(&format!("offset={offset}&limit={limit}"));
+        Links {
+            next: more.then(|| at(offset + limit)),
+            previous: (offset > 0).then(|| at(offset.saturating_sub(limit))),
+            first: Some(at(0)),
+        }
+    }
+
+    fn page_links(&self, offset: u64, per_page: u64, total: u64) -> Links {
+        let at = |page: u64| self.link(&format!("page={page}&per_page={per_page}"));
+        let page = offset / per_page + 1;
+        Links {
+            next: (offset.saturating_add(per_page) < total).then(|| at(page + 1)),
+            previous: (page > 1).then(|| at(page - 1)),
+            first: Some(at(1)),
+        }
+    }
+
+    fn cursor_links(&self, limit: u64, next: Option<&str>, previous: Option<&str>) -> Links {
+        let at = |cursor: &str| self.link(&format!("cursor={cursor}&limit={limit}"));
+        let first = Some(self.link(&format!("limit={limit}")));
+        Links { next: next.map(at), previous: previous.map(at), first }
+    }
+
+    fn link(&self, paging: &str) -> String {
+        let Place { url, others } = &self.place;
+        let order = match self.order {
+            Some(Order::Asc) => "&order=asc",
+            Some(Order::Desc) => "&order=desc",
+            None => "",
+        };
+        format!("{url}?{others}{paging}{order}")
+    }
+}
+
+fn by_page(page: u64, per_page: u64) -> Result<Range, Problem> {
+    let offset = (page - 1).checked_mul(per_page).filter(|offset| *offset <= MAX_OFFSET);
+    let offset = offset.ok_or_else(|| invalid("page", "is out of range"))?;
+    Ok(Range::Rows { offset, limit: per_page })
+}
+
+impl Given {
+    /// The parameters of paging, and the rest as it came, each with `&` behind.
+    fn read(query: &str) -> Result<(Self, String), Problem> {
+        let mut given = Self::default();
+        let mut others = String::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name).map_err(QueryFault::problem)?;
+            let value = decoded(value).map_err(QueryFault::problem)?;
+            if !given.take(&name, &value)? {
+                others.push_str(pair);
+                others.push('&');
+            }
+        }
+        Ok((given, others))
+    }
+
+    /// Whether the parameter is one of paging.
+    fn take(&mut self, name: &str, value: &str) -> Result<bool, Problem> {
+        match name {
+            "offset" => once(&mut self.offset, "offset", number("offset", value, 0, MAX_OFFSET)?)?,
+            "skip" => once(&mut self.skip, "skip", number("skip", value, 0, MAX_OFFSET)?)?,
+            "limit" => once(&mut self.limit, "limit", number("limit", value, 1, 1000)?)?,
+            "page" => once(&mut self.page, "page", number("page", value, 1, MAX_OFFSET)?)?,
+            "per_page" => once(&mut self.per_page, "per_page", number("per_page", value, 1, 100)?)?,
+            "cursor" => once(&mut self.cursor, "cursor", value.to_owned())?,
+            "order" => once(&mut self.order, "order", order(value)?)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn kind(&self) -> Result<Kind, Problem> {
+        if self.offset.is_some() && self.skip.is_some() {
+            return Err(invalid("skip", "is another name of offset: give one of them"));
+        }
+        let by_offset = self.offset.is_some() || self.skip.is_some();
+        let by_page = self.page.is_some() || self.per_page.is_some();
+        match (by_offset, by_page, self.cursor.is_some()) {
+            (false, false, false) => Ok(Kind::Unsaid),
+            (true, false, false) => Ok(Kind::Offset),
+            (false, true, false) if self.limit.is_none() => Ok(Kind::Page),
+            (false, true, false) => Err(invalid("limit", "does not go with page: use per_page")),
+            (false, false, true) => Ok(Kind::Cursor),
+            (_, true, _) => Err(invalid("page", "does not go with offset or cursor")),
+            (true, _, true) => Err(invalid("offset", "does not go with cursor")),
+        }
+    }
+}
+
+fn invalid(field: &str, message: impl Into<String>) -> Problem {
+    Problem::invalid(vec![FieldError::new(field, message)])
+}
+
+fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
+    match place.replace(value) {
+        Some(_) => Err(QueryFault::Twice(name.to_owned()).problem()),
+        None => Ok(()),
+    }
+}
+
+/// Digits only: no sign, no fraction, no exponent.
+fn number(name: &str, text: &str, least: u64, most: u64) -> Result<u64, Problem> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && (least..=most).contains(number));
+    number.ok_or_else(|| invalid(name, format!("must be a whole number from {least} to {most}")))
+}
+
+fn order(text: &str) -> Result<Order, Problem> {
+    match text {
+        "asc" => Ok(Order::Asc),
+        "desc" => Ok(Order::Desc),
+        _ => Err(invalid("order", "must be asc or desc")),
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Paging {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    /// An object in the query stands for one parameter per property (OpenAPI 3.0, style `form` with `explode`).
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(schema())))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let mut paging = Self::parse(request.uri().query().unwrap_or_default())?;
+        let base = request.data::<Visit>().map_or("", |visit| visit.settings.base_url.as_str());
+        paging.place.url = format!("{base}{}", request.original_uri().path());
+        Ok(paging)
+    }
+}
+
+fn schema() -> MetaSchema {
+    let properties = vec![
+        ("offset", integer("Rows to leave out.", 0, None, 0)),
+        ("skip", integer("The same as `offset`.", 0, None, 0)),
+        ("limit", integer("The most rows to answer.", 1, Some(1000), 100)),
+        (
+            "page",
+            integer(
+                "Number of the page, from 1; not together with `offset`, `limit` or `cursor`.",
+                1,
+                None,
+                1,
+            ),
+        ),
+        ("per_page", integer("Rows on a page.", 1, Some(100), 10)),
+        ("cursor", text("Where to go on: from the `Link` header of the answer before.", None)),
+        ("order", text("By creation: oldest (`asc`) or newest (`desc`) first.", Some(&["asc", "desc"]))),
+    ];
+    MetaSchema { properties, ..MetaSchema::new("object") }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the document's bounds are small numbers")]
+fn integer(description: &'static str, least: u64, most: Option<u64>, default: u64) -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema {
+        description: Some(description),
+        minimum: Some(least as f64),
+        maximum: most.map(|most| most as f64),
+        default: Some(default.into()),
+        ..MetaSchema::new_with_format("integer", "int64")
+    }))
+}
+
+fn text(description: &'static str, values: Option<&[&str]>) -> MetaSchemaRef {
+    let enum_items = values.unwrap_or_default().iter().map(|value| (*value).into()).collect();
+    let schema = MetaSchema { description: Some(description), enum_items, ..MetaSchema::new("string") };
+    MetaSchemaRef::Inline(Box::new(schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(query: &str) -> (u64, u64) {
+        match Paging::parse(query).unwrap().range {
+            Range::Rows { offset, limit } => (offset, limit),
+            Range::From { .. } => panic!("{query} gave a cursor"),
+        }
+    }
+
+    #[track_caller]
+    fn refused(query: &str, field: &str) {
+        let problem = Paging::parse(query).unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.errors[0].field.as_str()), (422, field), "{query}");
+    }
+
+    #[test]
+    fn each_kind_of_paging_has_its_defaults() {
+        assert_eq!(rows(""), (0, 100));
+        assert_eq!(rows("q=ann"), (0, 100));
+        assert_eq!(rows("offset=5"), (5, 100));
+        assert_eq!(rows("skip=5&limit=7"), (5, 7));
+        assert_eq!(rows("page=3"), (20, 10));
+        assert_eq!(rows("per_page=50"), (0, 50));
+        assert_eq!(
+            Paging::parse("cursor=abc").unwrap().range,
+            Range::From { cursor: "abc".into(), limit: 100 }
+        );
+        assert_eq!(Paging::parse("order=desc").unwrap().order, Some(Order::Desc));
+    }
+
+    #[test]
+    fn the_ends_of_each_range_are_in() {
+        assert_eq!(rows("limit=1"), (0, 1));
+        assert_eq!(rows("limit=1000"), (0, 1000));
+        assert_eq!(rows("page=1&per_page=100"), (0, 100));
+        assert_eq!(rows("offset=9223372036854775807").0, MAX_OFFSET);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_name() {
+        for value in
+            ["0", "1001", "-1", "1.5", "NaN", "", "+1", "1e3", "2147483648", "9223372036854775808", "%201"]
+        {
+            refused(&format!("limit={value}"), "limit");
+        }
+        for value in ["-1", "x", "", "9223372036854775808", "99999999999999999999999"] {
+            refused(&format!("offset={value}"), "offset");
+            refused(&format!("skip={value}"), "skip");
+        }
+        refused("page=0", "page");
+        refused("per_page=0", "per_page");
+        refused("per_page=101", "per_page");
+        refused("page=9223372036854775807&per_page=100", "page");
+        refused("order=DESC", "order");
+    }
+
+    #[test]
+    fn two_kinds_at_once_are_refused() {
+        refused("offset=0&skip=0", "skip");
+        refused("offset=0&page=1", "page");
+        refused("page=1&cursor=x", "page");
+        refused("offset=0&cursor=x", "offset");
+        refused("page=1&limit=5", "limit");
+        refused("limit=5&limit=5", "limit");
+    }
+
+    fn links(query: &str, total: u64, returned: usize, next: Option<&str>) -> String {
+        Paging::parse(query).unwrap().links(total, returned, next, None).header().unwrap_or_default()
+    }
+
+    #[test]
+    fn links_go_on_in_the_kind_that_was_asked_for_and_keep_the_filters() {
+        assert_eq!(
+            links("q=a%20b&offset=10&limit=10", 25, 10, Some("c")),
+            "<?q=a%20b&offset=20&limit=10>; rel=\"next\", <?q=a%20b&offset=0&limit=10>; rel=\"prev\", \
+             <?q=a%20b&offset=0&limit=10>; rel=\"first\""
+        );
+        assert_eq!(
+            links("page=3&per_page=10&order=desc", 25, 5, None),
+            "<?page=2&per_page=10&order=desc>; rel=\"prev\", <?page=1&per_page=10&order=desc>; rel=\"first\""
+        );
+        assert_eq!(
+            links("limit=2", 25, 2, Some("c")),
+            "<?cursor=c&limit=2>; rel=\"next\", <?limit=2>; rel=\"first\""
+        );
+        assert_eq!(
+            links("limit=2", 25, 2, None),
+            "<?offset=2&limit=2>; rel=\"next\", <?offset=0&limit=2>; rel=\"first\""
+        );
+    }
+
+    #[test]
+    fn a_link_cannot_be_broken_out_of() {
+        let header = links("q=<>\"&limit=2", 25, 2, None);
+        assert!(header.starts_with("<?q=%3C%3E%22&offset=2"), "{header}");
+    }
+}

@@ -1,0 +1,234 @@
+//! The name of a request, by which a person finds it in the log, and what the edge learns about each request.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use poem::http::{HeaderMap, HeaderName, HeaderValue};
+use poem::{FromRequest, Request, RequestBody};
+use uuid::Uuid;
+
+use crate::platform::clock::Clock;
+use crate::platform::random::Random;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+tokio::task_local! {
+    /// The request that the running task works for; the log reads it.
+    static CURRENT: TraceId;
+}
+
+/// The id of one request. Kept as a header value, because that is what each answer needs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TraceId(HeaderValue);
+
+impl TraceId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The id as the value of `X-Trace-Id`.
+    #[must_use]
+    pub fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    /// The id of the request that the running task works for.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// Runs `work` as part of this request: each of its log lines carries the id.
+    pub fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, work)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl From<Uuid> for TraceId {
+    fn from(id: Uuid) -> Self {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = id.hyphenated().encode_lower(&mut text);
+        Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none")))
+    }
+}
+
+impl<'a> FromRequest<'a> for TraceId {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(request.data::<Visit>().map_or_else(|| Uuid::nil().into(), |visit| visit.trace_id.clone()))
+    }
+}
+
+/// Gives each request its id.
+#[derive(Debug)]
+pub struct TraceIds {
+    clock: Clock,
+    /// Counts on from a random start; mixed, it fills the random bits of a UUIDv7.
+    count: AtomicU64,
+}
+
+impl TraceIds {
+    /// Ids that start anywhere.
+    #[must_use]
+    pub fn new(clock: Clock, random: &Random) -> Self {
+        Self { clock, count: AtomicU64::new(u64::from_le_bytes(random.bytes())) }
+    }
+
+    /// The request's own `X-Request-Id` if it is 1–128 characters of `[A-Za-z0-9._-]`, else the trace id of a valid
+    /// `traceparent` (W3C Trace Context, 3.2), else a new UUIDv7.
+    #[must_use]
+    pub fn of(&self, headers: &HeaderMap) -> TraceId {
+        requested(headers).or_else(|| traced(headers)).unwrap_or_else(|| self.fresh())
+    }
+
+    /// A new UUIDv7 (RFC 9562, 5.7). It must be unique, not secret, so no system call is spent on it.
+    #[must_use]
+    pub fn fresh(&self) -> TraceId {
+        let bits = mixed(self.count.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
+        let mut random = [0; 10];
+        random[..2].copy_from_slice(&bits.to_be_bytes()[..2]);
+        random[2..].copy_from_slice(&bits.to_be_bytes());
+        let millis = u64::try_from(self.clock.now().millis()).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into()
+    }
+}
+
+/// The finisher of `SplitMix64`: one to one, so that no two counts give the same bits.
+const fn mixed(count: u64) -> u64 {
+    let bits = (count ^ (count >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+fn requested(headers: &HeaderMap) -> Option<TraceId> {
+    let value = headers.get(REQUEST_ID)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let fits = (1..=128).contains(&value.len()) && value.as_bytes().iter().all(plain);
+    fits.then(|| TraceId(value.clone()))
+}
+
+fn traced(headers: &HeaderMap) -> Option<TraceId> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mut parts = text.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let more = parts.next().is_some();
+    let well_formed = hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2);
+    let forbidden = version == "ff" || (version == "00" && more);
+    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    if !well_formed || forbidden || zero(trace) || zero(parent) {
+        return None;
+    }
+    HeaderValue::from_str(trace).ok().map(TraceId)
+}
+
+/// What the edge learns about a request before anyone else sees it.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The request's id.
+    pub trace_id: TraceId,
+    /// Where it comes from: the peer, or who a trusted proxy says it is.
+    pub ip: IpAddr,
+    /// What holds for every request.
+    pub settings: Arc<VisitSettings>,
+}
+
+/// What holds for every request.
+#[derive(Debug)]
+pub struct VisitSettings {
+    /// Largest body, in bytes, that a handler reads into memory.
+    pub max_body_bytes: usize,
+    /// Scheme and host (and path, if any) under which clients reach the server, without a slash at the end.
+    pub base_url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> TraceIds {
+        TraceIds::new(Clock::System, &Random::System)
+    }
+
+    fn of(name: &'static str, value: &str) -> TraceId {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        ids().of(&headers)
+    }
+
+    #[test]
+    fn a_proper_request_id_is_taken_over() {
+        assert_eq!(of("x-request-id", "Ab-1._z").as_str(), "Ab-1._z");
+        assert_eq!(of("x-request-id", &"a".repeat(128)).as_str(), "a".repeat(128));
+    }
+
+    #[test]
+    fn an_improper_request_id_is_replaced() {
+        for bad in ["", "a b", "a\"b", "a/b", "é", &"a".repeat(129), "{\"level\":\"info\"}"] {
+            assert_eq!(
+                Uuid::parse_str(of("x-request-id", bad).as_str()).unwrap().get_version_num(),
+                7,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_trace_of_a_valid_traceparent_is_taken_over() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(of("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).as_str(), trace);
+        assert_eq!(of("traceparent", &format!("01-{trace}-00f067aa0ba902b7-01-more")).as_str(), trace);
+    }
+
+    #[test]
+    fn an_invalid_traceparent_is_ignored() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let zeros = "0".repeat(32);
+        for bad in [
+            format!("00-{trace}-00f067aa0ba902b7"),
+            format!("ff-{trace}-00f067aa0ba902b7-01"),
+            format!("00-{trace}-00f067aa0ba902b7-01-more"),
+            format!("00-{trace}-0000000000000000-01"),
+            format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()),
+            format!("00-{zeros}-00f067aa0ba902b7-01"),
+        ] {
+            assert_ne!(of("traceparent", &bad).as_str(), trace, "{bad}");
+            assert_ne!(of("traceparent", &bad).as_str(), zeros, "{bad}");
+        }
+    }
+
+    #[test]
+    fn fresh_ids_are_version_7_and_all_different() {
+        let ids = ids();
+        let made: std::collections::HashSet<String> =
+            (0..10_000).map(|_| ids.fresh().as_str().to_owned()).collect();
+        assert_eq!(made.len(), 10_000);
+        assert!(made.iter().all(|id| Uuid::parse_str(id).unwrap().get_version_num() == 7));
+    }
+
+    #[tokio::test]
+    async fn the_current_id_is_known_inside_its_scope_only() {
+        let id = ids().fresh();
+        let seen = id.clone().scope(async { TraceId::current() }).await;
+        assert_eq!(seen, Some(id));
+        assert_eq!(TraceId::current(), None);
+    }
+}
