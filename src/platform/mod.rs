@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod freshness;
+pub mod hashing;
 pub mod problem;
 pub mod random;
 pub mod secrets;
