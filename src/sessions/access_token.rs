@@ -170,3 +170,6 @@ impl KeyRing {
         Ok(jws::object(&compact.payload)?)
     }
 }
+
+#[cfg(test)]
+mod attacks;

@@ -197,7 +197,8 @@ impl VerifyingKey {
         }
     }
 
-    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), JwsFault> {
+    /// Whether this is its signature of `message`, in the form of RFC 7518, 3.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), JwsFault> {
         match self {
             Self::EdDsa(key) | Self::Es256(key) => key.verify_sig(message, signature),
             Self::Hs256(key) => hmac::verify(key, message, signature),
@@ -209,5 +210,161 @@ impl VerifyingKey {
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "VerifyingKey({})", self.algorithm())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(text).unwrap()
+    }
+
+    /// The key of RFC 7515, A.1.
+    fn rfc_secret() -> Vec<u8> {
+        bytes("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
+    }
+
+    /// The public key of RFC 7515, A.3.
+    fn rfc_point() -> Vec<u8> {
+        let (x, y) =
+            ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        [vec![4], bytes(x), bytes(y)].concat()
+    }
+
+    /// Any text under a tag that fits it: shows that a text is refused for its form.
+    fn tagged(signed: &str) -> String {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &rfc_secret()), signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    fn encoded(json: &str) -> String {
+        URL_SAFE_NO_PAD.encode(json)
+    }
+
+    fn fault(token: &str) -> JwsFault {
+        verify(&VerifyingKey::hs256(&rfc_secret()).unwrap(), token).unwrap_err()
+    }
+
+    /// Header and payload of RFC 7515, A.1.
+    const SIGNED: &str = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.\
+        eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+
+    #[test]
+    fn rfc_7515_a_1_verifies() {
+        let token = format!("{SIGNED}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+        let payload = verify(&VerifyingKey::hs256(&rfc_secret()).unwrap(), &token).unwrap();
+        let expected = "{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
+        assert_eq!(payload, expected.as_bytes());
+        assert_eq!(tagged(SIGNED), token);
+    }
+
+    #[test]
+    fn rfc_7515_a_3_verifies() {
+        let payload = SIGNED.split_once('.').unwrap().1;
+        let signature =
+            "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+        let token = format!("eyJhbGciOiJFUzI1NiJ9.{payload}.{signature}");
+        assert!(verify(&VerifyingKey::es256(&rfc_point()).unwrap(), &token).is_ok());
+    }
+
+    #[test]
+    fn rfc_8037_a_4_verifies() {
+        let key = VerifyingKey::ed_dsa(&bytes("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")).unwrap();
+        let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-\
+            09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        assert_eq!(verify(&key, token).unwrap(), b"Example of Ed25519 signing");
+    }
+
+    #[test]
+    fn base64url_is_read_strictly_in_every_part() {
+        let (header, payload) = (encoded(r#"{"alg":"HS256"}"#), encoded("{}"));
+        assert!(
+            verify(&VerifyingKey::hs256(&rfc_secret()).unwrap(), &tagged(&format!("{header}.{payload}")))
+                .is_ok()
+        );
+        for spoiled in
+            ["{}=", "{}==", " {}", "{} ", "{}\n", "{}\t", "{}?", "?{}", "{}+", "{}/", "{}\0", "{}é", "{}%3D"]
+        {
+            let spoil = |part: &str| spoiled.replace("{}", part);
+            for signed in [format!("{}.{payload}", spoil(&header)), format!("{header}.{}", spoil(&payload))] {
+                assert_eq!(fault(&tagged(&signed)), JwsFault::Malformed, "{signed:?}");
+            }
+            let token = tagged(&format!("{header}.{payload}"));
+            let (signed, tag) = token.rsplit_once('.').unwrap();
+            assert_eq!(
+                fault(&format!("{signed}.{}", spoil(tag))),
+                JwsFault::Malformed,
+                "{spoiled:?} in the tag"
+            );
+        }
+    }
+
+    #[test]
+    fn bits_that_mean_nothing_must_be_zero() {
+        // "AA" and "AB" are the same byte to a lax decoder.
+        let header = encoded(r#"{"alg":"HS256"}"#);
+        assert!(Compact::parse(&tagged(&format!("{header}.AA"))).is_ok());
+        assert_eq!(fault(&tagged(&format!("{header}.AB"))), JwsFault::Malformed);
+        // The tag of A.1 ends in "k"; "l" differs in a bit that is not part of the tag.
+        assert_eq!(
+            fault(&format!("{SIGNED}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXl")),
+            JwsFault::Malformed
+        );
+    }
+
+    #[test]
+    fn a_token_has_three_parts() {
+        for token in
+            ["", ".", "..", "...", "a", SIGNED, &format!("{}.x", tagged(SIGNED)), &format!("{SIGNED}..x")]
+        {
+            assert_eq!(fault(token), JwsFault::Malformed, "{token:?}");
+        }
+        assert_eq!(fault(&format!("{SIGNED}.")), JwsFault::BadSignature);
+    }
+
+    #[test]
+    fn a_token_is_at_most_4096_bytes() {
+        let header = encoded(r#"{"alg":"HS256"}"#);
+        let room = MAX_LEN - header.len() - 2 - 43;
+        let token = |payload: usize| tagged(&format!("{header}.{}", "A".repeat(payload)));
+        let key = VerifyingKey::hs256(&rfc_secret()).unwrap();
+        assert_eq!(token(room).len(), MAX_LEN);
+        assert!(verify(&key, &token(room)).is_ok());
+        assert_eq!(fault(&token(room + 1)), JwsFault::Malformed);
+        assert_eq!(fault(&token(5_000_000)), JwsFault::Malformed);
+    }
+
+    #[test]
+    fn p_256_signatures_that_prove_nothing_are_refused() {
+        const ORDER: &str = "_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE";
+        let (order, zero, one) = (bytes(ORDER), vec![0; 32], [vec![0; 31], vec![1]].concat());
+        let values = [&order, &zero, &one, &vec![0xff; 32]];
+        let key = VerifyingKey::es256(&rfc_point()).unwrap();
+        for (r, s) in values.iter().flat_map(|r| values.map(|s| (*r, s))) {
+            assert_eq!(key.verify(b"message", &[&r[..], s].concat()), Err(JwsFault::BadSignature));
+        }
+    }
+
+    #[test]
+    fn short_secrets_and_false_points_are_no_keys() {
+        assert!(VerifyingKey::hs256(&[7; 31]).is_err());
+        assert!(VerifyingKey::ed_dsa(&[7; 31]).is_err());
+        let mut off_the_curve = rfc_point();
+        off_the_curve[64] ^= 1;
+        for point in [&off_the_curve[..], &[0; 65], &[0], &[], &rfc_point()[1..]] {
+            assert!(VerifyingKey::es256(point).is_err());
+        }
+    }
+
+    #[test]
+    fn algorithms_are_named_exactly() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.name().parse(), Ok(algorithm));
+        }
+        for name in ["", "none", "eddsa", "EDDSA", "Ed25519", "es256", "HS512", "RS256", " HS256"] {
+            assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name:?}");
+        }
     }
 }

@@ -21,6 +21,8 @@ use crate::platform::random::Random;
 
 /// The longest key id that is looked up, in bytes. Ours have 36.
 const MAX_KID_LEN: usize = 64;
+/// Bytes of an HS256 secret.
+const HS256_LEN: usize = 32;
 
 /// A key could not be made or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +142,7 @@ fn new_private(algorithm: Algorithm, random: &Random) -> Option<Zeroizing<Vec<u8
             let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).ok()?;
             pair.to_pkcs8v1().ok()?.as_ref().to_vec()
         }
-        Algorithm::Hs256 => random.bytes::<32>().to_vec(),
+        Algorithm::Hs256 => random.bytes::<HS256_LEN>().to_vec(),
     };
     Some(Zeroizing::new(bytes))
 }
@@ -158,7 +160,8 @@ fn pair(algorithm: Algorithm, stored: &[u8]) -> Option<(Signer, VerifyingKey)> {
             (Signer::Es256(pair), verifier)
         }
         Algorithm::Hs256 => {
-            let verifier = VerifyingKey::hs256(stored).ok()?;
+            // Exactly as long as those made here, so that no private key of a pair is ever taken for a secret.
+            let verifier = VerifyingKey::hs256(stored).ok().filter(|_| stored.len() == HS256_LEN)?;
             (Signer::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, stored))), verifier)
         }
     })
@@ -246,5 +249,101 @@ impl KeyRing {
 impl fmt::Debug for KeyRing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "KeyRing({:?} of {})", self.current, self.by_kid.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(algorithm: Algorithm, seed: u64) -> SigningKey {
+        let now = Timestamp::from_seconds(1_700_000_000 + i64::try_from(seed).unwrap());
+        SigningKey::generate(algorithm, &Random::seeded(seed), now).unwrap()
+    }
+
+    fn restored(key: &SigningKey, algorithm: Algorithm) -> Result<SigningKey, KeyFault> {
+        let stored = Zeroizing::new(key.stored().to_vec());
+        SigningKey::from_stored(key.kid().to_owned(), algorithm, stored, key.created_at())
+    }
+
+    #[test]
+    fn a_key_comes_back_from_the_store_the_same() {
+        for algorithm in Algorithm::ALL {
+            let key = key(algorithm, 1);
+            let again = restored(&key, algorithm).unwrap();
+            let signature = again.sign(b"message").unwrap();
+            assert_eq!(key.verifier().verify(b"message", &signature), Ok(()), "{algorithm}");
+            assert_eq!(
+                (again.kid(), again.created_at(), again.jwk()),
+                (key.kid(), key.created_at(), key.jwk())
+            );
+        }
+    }
+
+    #[test]
+    fn a_stored_key_does_not_load_as_another_algorithm() {
+        for made in Algorithm::ALL {
+            for asked in Algorithm::ALL.into_iter().filter(|asked| *asked != made) {
+                assert_eq!(restored(&key(made, 1), asked).unwrap_err(), KeyFault(asked), "{made} as {asked}");
+            }
+        }
+    }
+
+    /// RFC 8037, A.1, A.2 and A.4, in the PKCS#8 of RFC 8410, 7.
+    #[test]
+    fn rfc_8037_signs_as_published() {
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let frame = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+        let seed = decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+        let stored = Zeroizing::new([&frame[..], &seed].concat());
+        let key =
+            SigningKey::from_stored("rfc".into(), Algorithm::EdDsa, stored, Timestamp::default()).unwrap();
+        let signature = key.sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc").unwrap();
+        let published =
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        assert_eq!(encode(&signature), published);
+        assert_eq!(key.jwk().unwrap().x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    }
+
+    #[test]
+    fn the_key_set_holds_public_members_only() {
+        let ring =
+            KeyRing::new(key(Algorithm::EdDsa, 1), [key(Algorithm::Es256, 2), key(Algorithm::EdDsa, 3)]);
+        let set = serde_json::to_value(ring.jwks()).unwrap();
+        let members =
+            |index: usize| -> Vec<&String> { set["keys"][index].as_object().unwrap().keys().collect() };
+        assert_eq!(members(0), ["kty", "kid", "use", "alg", "crv", "x"]);
+        assert_eq!(members(2), ["kty", "kid", "use", "alg", "crv", "x", "y"]);
+        assert_eq!(set["keys"][0]["kid"], ring.current().kid(), "the signing key stands first");
+        assert_eq!(set["keys"].as_array().unwrap().len(), 3);
+        assert_eq!((&set["keys"][2]["alg"], &set["keys"][2]["crv"]), (&"ES256".into(), &"P-256".into()));
+    }
+
+    #[test]
+    fn a_secret_is_never_in_the_key_set() {
+        let ring = KeyRing::new(key(Algorithm::Hs256, 1), [key(Algorithm::Hs256, 2)]);
+        assert_eq!(serde_json::to_string(&ring.jwks()).unwrap(), r#"{"keys":[]}"#);
+    }
+
+    #[test]
+    fn secrets_and_key_pairs_never_stand_in_one_ring() {
+        let (secret, pair) = (key(Algorithm::Hs256, 1), key(Algorithm::EdDsa, 2));
+        let (secret_kid, pair_kid) = (secret.kid().to_owned(), pair.kid().to_owned());
+        let ring = KeyRing::new(pair, [secret]);
+        assert!(ring.key(&pair_kid).is_some() && ring.key(&secret_kid).is_none());
+        let ring = KeyRing::new(key(Algorithm::Hs256, 1), [key(Algorithm::EdDsa, 2)]);
+        assert!(ring.key(&secret_kid).is_some() && ring.key(&pair_kid).is_none());
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        for algorithm in Algorithm::ALL {
+            let key = key(algorithm, 1);
+            let kid = key.kid().to_owned();
+            let printed = format!("{key:?} {:?}", key.verifier());
+            assert_eq!(printed, format!("SigningKey({algorithm} {kid}) VerifyingKey({algorithm})"));
+            let printed = format!("{:?}", KeyRing::new(key, []));
+            assert_eq!(printed, format!("KeyRing(SigningKey({algorithm} {kid}) of 1)"));
+        }
     }
 }

@@ -294,3 +294,6 @@ fn decode(text: &str, length: usize) -> Option<Zeroizing<Vec<u8>>> {
     let bytes = Zeroizing::new((text.len() == letters).then(|| URL_SAFE_NO_PAD.decode(text).ok())??);
     (bytes.len() == length).then_some(bytes)
 }
+
+#[cfg(test)]
+mod tests;
