@@ -13,6 +13,7 @@ use crate::platform::random::Random;
 use crate::sessions::jws::Algorithm;
 use crate::sessions::keys::SigningKey;
 
+/// Seconds since the Unix epoch.
 const NOW: i64 = 1_700_000_000;
 /// Seconds.
 const VALID_FOR: i64 = 900;
@@ -73,6 +74,7 @@ fn without(mut value: Value, member: &str) -> Value {
     value
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the tables of cases read better without references")]
 fn unsigned(header: impl ToString, payload: impl ToString) -> String {
     format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload.to_string()))
 }
