@@ -103,6 +103,9 @@ pub enum TokenFault {
     /// Genuine, but its time is over.
     #[error("the token has expired")]
     Expired,
+    /// Genuine and in its time, but its session was ended or its account has changed since.
+    #[error("the token was revoked")]
+    Revoked,
 }
 
 impl TokenFault {

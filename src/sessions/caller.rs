@@ -1,8 +1,22 @@
-//! The signed-in person behind a request.
+//! The signed-in person behind a request: read from the bearer token, or from the cookie of the built-in pages.
 
+use std::sync::Arc;
+
+use poem::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
+use super::Sessions;
+use super::access_token::TokenFault;
 use super::roles::Roles;
+use super::rules::PROOF_LASTS;
+use crate::platform::clock::Timestamp;
+use crate::platform::problem::{Breakage, Problem};
+
+const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A signed-in caller: token or cookie checked, session alive, account active, all as of now.
 #[derive(Clone, Debug)]
@@ -13,4 +27,237 @@ pub struct Caller {
     pub session_id: Uuid,
     /// The roles that the account has now (not those written in the token).
     pub roles: Roles,
+    /// When the person last proved who they are.
+    pub proved_at: Timestamp,
+    /// What the request came with.
+    pub credential: Credential,
+}
+
+/// What a request showed to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// An access token in the `Authorization` header.
+    Token,
+    /// The session cookie of the built-in pages.
+    Cookie,
+}
+
+impl Caller {
+    /// The caller of a request, or why there is none.
+    pub async fn of(request: &Request) -> Result<Self, Problem> {
+        Self::of_any(request).await?.ok_or_else(not_signed_in)
+    }
+
+    /// The caller of a request that may also come from nobody. Bad credentials are not nobody: they are refused.
+    pub async fn of_any(request: &Request) -> Result<Option<Self>, Problem> {
+        let Some(sessions) = request.data::<Arc<Sessions>>() else { return Err(Problem::internal()) };
+        match bearer(request.headers()) {
+            Bearer::Token(token) => sessions.bearer_holder(token).await.map(Some),
+            Bearer::Malformed => Err(invalid_token(TokenFault::Malformed)),
+            Bearer::None => sessions.cookie_holder(request).await,
+        }
+    }
+
+    /// Refused unless the person proved within the last ten minutes who they are.
+    pub fn require_proof(&self, now: Timestamp) -> Result<(), Problem> {
+        if now.since(self.proved_at) <= PROOF_LASTS {
+            return Ok(());
+        }
+        let words = "Please prove again who you are: POST /auth/reauthenticate.";
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "reauthentication_required", words))
+    }
+}
+
+impl Sessions {
+    async fn bearer_holder(&self, token: &str) -> Result<Caller, Problem> {
+        let holder = self.holder(token).await.map_err(|error| Breakage::from(error).problem())?;
+        holder.map_err(invalid_token)
+    }
+
+    async fn cookie_holder(&self, request: &Request) -> Result<Option<Caller>, Problem> {
+        let Some(value) = cookie(request.headers(), self.settings.cookie_name) else { return Ok(None) };
+        let holder = self.holder_of_cookie(value).await.map_err(|error| Breakage::from(error).problem())?;
+        if let Some(caller) = &holder {
+            self.refuse_forgery(request, caller)?;
+        }
+        Ok(holder)
+    }
+
+    /// A browser sends the cookie along with requests that other sites make it send. Those lack the token that only
+    /// our pages know, and browsers say where they come from.
+    fn refuse_forgery(&self, request: &Request, caller: &Caller) -> Result<(), Problem> {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return Ok(());
+        }
+        let token = single(request.headers(), &CSRF_HEADER);
+        let ours = token.is_some_and(|token| self.is_csrf_token(caller.session_id, token));
+        if ours && self.is_same_origin(request.headers()) {
+            return Ok(());
+        }
+        let words = "With the session cookie, changes need the header X-CSRF-Token of GET /auth/csrf.";
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", words))
+    }
+
+    /// Whether the browser says that one of our own pages sent the request, or says nothing.
+    #[must_use]
+    pub fn is_same_origin(&self, headers: &HeaderMap) -> bool {
+        let origin = headers.get(header::ORIGIN).is_none_or(|origin| origin == self.settings.origin.as_str());
+        let site = headers.get(SEC_FETCH_SITE).is_none_or(|site| site == "same-origin" || site == "none");
+        origin && site
+    }
+}
+
+/// What an `Authorization` header holds.
+pub(super) enum Bearer<'a> {
+    None,
+    Malformed,
+    Token(&'a str),
+}
+
+/// Reads the header (RFC 6750, 2.1; the scheme's name in any case, RFC 9110, 11.1). Two of them are none that counts.
+pub(super) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Bearer::None };
+    let parts = value.to_str().ok().and_then(|value| value.split_once(' '));
+    match parts {
+        Some((scheme, token))
+            if values.next().is_none()
+                && scheme.eq_ignore_ascii_case("bearer")
+                && !token.is_empty()
+                && !token.contains([' ', ',', '\t']) =>
+        {
+            Bearer::Token(token)
+        }
+        _ => Bearer::Malformed,
+    }
+}
+
+/// The value of the one cookie of this name; of two with the same name, neither counts.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(present, _)| *present == name)
+        .map(|(_, value)| value);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+fn not_signed_in() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "token_invalid", "Please sign in.")
+}
+
+/// RFC 6750, 3.1.
+fn invalid_token(fault: TokenFault) -> Problem {
+    tracing::debug!(%fault, "an access token was refused");
+    let words = match fault {
+        TokenFault::Expired => "The access token has expired. Trade the refresh token for a new one.",
+        _ => "The access token is not valid, or no longer.",
+    };
+    let challenge = poem::http::HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    Problem::new(StatusCode::UNAUTHORIZED, fault.code(), words)
+        .with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// Describes both ways to sign in to the OpenAPI document.
+pub(crate) fn register_schemes(registry: &mut Registry) {
+    let scheme = |ty, description, name, key_in, scheme, bearer_format| MetaSecurityScheme {
+        ty,
+        description: Some(description),
+        name,
+        key_in,
+        scheme,
+        bearer_format,
+        flows: None,
+        openid_connect_url: None,
+    };
+    let bearer = "An access token, from signing in.";
+    registry
+        .create_security_scheme("bearer", scheme("http", bearer, None, None, Some("bearer"), Some("JWT")));
+    let cookie = "The session of the built-in pages; changes need the header X-CSRF-Token as well.";
+    registry.create_security_scheme(
+        "cookie",
+        scheme("apiKey", cookie, Some("gatehouse"), Some("cookie"), None, None),
+    );
+}
+
+impl<'a> ApiExtractor<'a> for Caller {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_schemes(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec!["bearer", "cookie"]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self::of(request).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            let value = poem::http::HeaderValue::from_bytes(value).unwrap();
+            headers.append(header::AUTHORIZATION, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn one_form_of_the_header_is_accepted() {
+        for good in [b"Bearer abc.def" as &[u8], b"bearer abc.def", b"BEARER abc.def"] {
+            assert!(matches!(bearer(&headers(&[good])), Bearer::Token("abc.def")));
+        }
+    }
+
+    #[test]
+    fn every_other_form_is_refused_and_not_taken_for_nobody() {
+        let bad: [&[u8]; 9] = [
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer  abc",
+            b"Bearer\tabc",
+            b"Bearer a,b",
+            b"Bearer a b",
+            b"Basic abc",
+            b"abc",
+            b"Bearer \xff",
+        ];
+        for value in bad {
+            assert!(matches!(bearer(&headers(&[value])), Bearer::Malformed), "{value:?}");
+        }
+        assert!(matches!(bearer(&headers(&[b"Bearer a", b"Bearer a"])), Bearer::Malformed));
+        assert!(matches!(bearer(&HeaderMap::new()), Bearer::None));
+    }
+
+    #[test]
+    fn a_cookie_given_twice_counts_as_none() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, "a=1; gatehouse=x; b=2".parse().unwrap());
+        assert_eq!(cookie(&headers, "gatehouse"), Some("x"));
+        headers.append(header::COOKIE, "gatehouse=y".parse().unwrap());
+        assert_eq!(cookie(&headers, "gatehouse"), None);
+    }
 }

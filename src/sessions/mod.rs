@@ -4,11 +4,11 @@
 //! [`Standing`] of its user: the account as it is now and the sessions that live. The standing is cached for a moment
 //! and never outlives a change made here (see [`crate::platform::freshness`]).
 
-pub mod access_token;
+mod access_token;
 mod caller;
-pub mod jws;
-pub mod keys;
-pub mod opaque;
+mod jws;
+mod keys;
+mod opaque;
 mod roles;
 mod rules;
 mod signing;
@@ -59,6 +59,10 @@ pub struct Settings {
     pub admin_idle: Duration,
     /// How long an admin's session may last.
     pub admin_absolute: Duration,
+    /// The cookie of the built-in pages.
+    pub cookie_name: &'static str,
+    /// The origin of the built-in pages.
+    pub origin: String,
 }
 
 /// The feature: what it owns.
@@ -104,10 +108,8 @@ impl Sessions {
     ) -> anyhow::Result<Self> {
         let ring = signing::ring(&db, &clock, &random, &secrets, settings.algorithm).await?;
         let expected = Expected { issuer: settings.issuer.clone(), audience: settings.issuer.clone() };
-        let verified = Cache::builder()
-            .max_capacity(REMEMBERED_TOKENS)
-            .time_to_live(settings.access_lifetime)
-            .build();
+        let verified =
+            Cache::builder().max_capacity(REMEMBERED_TOKENS).time_to_live(settings.access_lifetime).build();
         let standings = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED_STANDINGS);
         let ring = ArcSwap::from_pointee(ring);
         Ok(Self { db, clock, random, secrets, settings, expected, ring, verified, standings })

@@ -291,10 +291,7 @@ impl Sessions {
     }
 
     /// The session that a refresh token belongs to and its user, if it is the current one of a live session.
-    pub async fn refresh_token_owner(
-        &self,
-        presented: &str,
-    ) -> Result<Option<store::session::Model>, DbErr> {
+    pub async fn refresh_token_owner(&self, presented: &str) -> Result<Option<store::session::Model>, DbErr> {
         let Ok(token) = RefreshToken::parse(&self.secrets, presented) else { return Ok(None) };
         let session = store::by_id(self.db.reader(), token.session_id()).await?;
         let now = self.clock.now().millis();
@@ -359,7 +356,8 @@ impl Sessions {
         self.db.write::<_, DbErr, _>(move |tx| store::forget_retired_keys(tx, now).boxed()).await?;
         let mut total = 0;
         loop {
-            let gone = self.db.write::<_, DbErr, _>(move |tx| store::forget_expired(tx, now, 500).boxed()).await?;
+            let gone =
+                self.db.write::<_, DbErr, _>(move |tx| store::forget_expired(tx, now, 500).boxed()).await?;
             total += gone;
             if gone == 0 {
                 return Ok(total);
@@ -391,10 +389,7 @@ impl Sessions {
     }
 }
 
-async fn rotate_or_end(
-    tx: &Tx,
-    rotation: store::Rotation,
-) -> Result<Rotated, Failure<RefreshRefusal>> {
+async fn rotate_or_end(tx: &Tx, rotation: store::Rotation) -> Result<Rotated, Failure<RefreshRefusal>> {
     if store::rotate(tx, &rotation).await? {
         return Ok(Rotated::Fresh);
     }

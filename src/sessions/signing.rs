@@ -34,7 +34,9 @@ pub(super) async fn ring(
     let key = SigningKey::generate(algorithm, random, now)?;
     let row = row(&key, random, secrets);
     // Whoever comes first makes the key; the others find it.
-    db.write::<_, Failure, _>(move |tx| add_first(tx, row, algorithm).boxed()).await.map_err(|error| error.0)?;
+    db.write::<_, Failure, _>(move |tx| add_first(tx, row, algorithm).boxed())
+        .await
+        .map_err(|error| error.0)?;
     let ring = stored_ring(db.reader(), secrets, algorithm, now).await?;
     ring.ok_or_else(|| anyhow::anyhow!("the signing key that was just stored is not there"))
 }
@@ -78,9 +80,14 @@ async fn stored_ring(
     Ok(current.map(|key| KeyRing::new(key, earlier)))
 }
 
+/// What the seal is bound to: a sealed key can't be passed off under another name or algorithm.
+fn context(kid: &str, algorithm: &str) -> Vec<u8> {
+    format!("{kid} {algorithm}").into_bytes()
+}
+
 fn key(row: &store::signing_key::Model, secrets: &Secrets) -> anyhow::Result<SigningKey> {
     let algorithm = row.algorithm.parse()?;
-    let stored = secrets.open(PURPOSE, row.kid.as_bytes(), &row.sealed_private_key).map_err(|_| {
+    let stored = secrets.open(PURPOSE, &context(&row.kid, &row.algorithm), &row.sealed_private_key).map_err(|_| {
         anyhow::anyhow!(
             "a signing key can't be opened: JWT_SECRET_KEY has changed; name the old one in JWT_SECRET_KEY_PREVIOUS"
         )
@@ -93,7 +100,12 @@ fn row(key: &SigningKey, random: &Random, secrets: &Secrets) -> store::signing_k
     store::signing_key::Model {
         kid: key.kid().to_owned(),
         algorithm: key.algorithm().name().to_owned(),
-        sealed_private_key: secrets.seal(random, PURPOSE, key.kid().as_bytes(), key.stored()),
+        sealed_private_key: secrets.seal(
+            random,
+            PURPOSE,
+            &context(key.kid(), key.algorithm().name()),
+            key.stored(),
+        ),
         created_at: key.created_at().millis(),
         retires_at: None,
     }
@@ -134,7 +146,8 @@ impl Sessions {
         for row in rows.iter().filter(|row| !self.secrets.is_current(&row.sealed_private_key)) {
             let key = key(row, &self.secrets)?;
             let stored = Zeroizing::new(key.stored().to_vec());
-            let sealed = self.secrets.seal(&self.random, PURPOSE, row.kid.as_bytes(), &stored);
+            let sealed =
+                self.secrets.seal(&self.random, PURPOSE, &context(&row.kid, &row.algorithm), &stored);
             stale.push((row.kid.clone(), sealed));
         }
         let number = stale.len();
@@ -160,4 +173,3 @@ async fn replace(tx: &Tx, row: store::signing_key::Model, retires_at: Timestamp)
     store::insert_signing_key(tx, row).await?;
     Ok(())
 }
-

@@ -125,7 +125,8 @@ impl Users {
             tracing::info!(user_id = %id, "removed an account that was deleted long ago");
         }
         let before = now.before(self.settings.history_retention);
-        let forget = || self.db.write::<_, DbErr, _>(move |tx| store::forget_history(tx, before, 500).boxed());
+        let forget =
+            || self.db.write::<_, DbErr, _>(move |tx| store::forget_history(tx, before, 500).boxed());
         while forget().await? > 0 {}
         Ok(())
     }

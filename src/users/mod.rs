@@ -26,7 +26,9 @@ pub use invalid::Invalid;
 pub use locale::Locale;
 pub use metadata::Metadata;
 pub use person_name::PersonName;
-pub use rules::{BlockChange, BlockRefusal, ChangeRefusal, Changes, CreateRefusal, MOST_BLOCKS, Names, NewUser};
+pub use rules::{
+    BlockChange, BlockRefusal, ChangeRefusal, Changes, CreateRefusal, MOST_BLOCKS, Names, NewUser,
+};
 pub use username::Username;
 
 pub(crate) mod listing;

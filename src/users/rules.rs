@@ -135,11 +135,7 @@ impl Users {
     }
 
     /// Makes an account.
-    pub async fn create(
-        &self,
-        new: NewUser,
-        origin: Origin,
-    ) -> Result<user::Model, Failure<CreateRefusal>> {
+    pub async fn create(&self, new: NewUser, origin: Origin) -> Result<user::Model, Failure<CreateRefusal>> {
         let users = self.clone();
         self.db.write(move |tx| async move { users.create_in(tx, new, &origin).await }.boxed()).await
     }
@@ -181,7 +177,9 @@ impl Users {
             let kept = origin.session_of(target).filter(|_| changes.is_active != Some(false));
             self.sessions.end_all(tx, target, kept).await?;
         }
-        let row = store::update(tx, &held, changes.columns(&held, self.settings.display_name_free, now)).await.map_err(taken_by_other)?;
+        let row = store::update(tx, &held, changes.columns(&held, self.settings.display_name_free, now))
+            .await
+            .map_err(taken_by_other)?;
         for (deed, words) in deeds {
             self.record(tx, target, deed, words, origin, now).await?;
         }
@@ -218,7 +216,8 @@ impl Users {
         if present.password_hash != held.password_hash {
             return Ok(());
         }
-        let columns = user::ActiveModel { password_hash: Set(Some(PasswordHash(hash))), ..Default::default() };
+        let columns =
+            user::ActiveModel { password_hash: Set(Some(PasswordHash(hash))), ..Default::default() };
         store::update(tx, &present, columns).await.map(|_| ())
     }
 
@@ -260,11 +259,7 @@ impl Users {
     }
 
     /// Brings a deleted account back, if its names are still free.
-    pub async fn restore(
-        &self,
-        target: Uuid,
-        origin: Origin,
-    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+    pub async fn restore(&self, target: Uuid, origin: Origin) -> Result<user::Model, Failure<ChangeRefusal>> {
         let users = self.clone();
         self.db.write(move |tx| async move { users.restore_in(tx, target, &origin).await }.boxed()).await
     }
@@ -281,11 +276,8 @@ impl Users {
             return Err(ChangeRefusal::Conflict.into());
         }
         let now = self.clock.now();
-        let columns = user::ActiveModel {
-            deleted_at: Set(None),
-            updated_at: Set(now.millis()),
-            ..Default::default()
-        };
+        let columns =
+            user::ActiveModel { deleted_at: Set(None), updated_at: Set(now.millis()), ..Default::default() };
         let row = store::update(tx, &held, columns).await.map_err(taken_by_other)?;
         self.record(tx, target, Deed::Restored, String::new(), origin, now).await?;
         Ok(row)
@@ -396,11 +388,7 @@ impl BlockChange {
     }
 }
 
-async fn living(
-    tx: &Tx,
-    target: Uuid,
-    revision: Option<i64>,
-) -> Result<user::Model, Failure<ChangeRefusal>> {
+async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Model, Failure<ChangeRefusal>> {
     let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
     if held.deleted_at.is_some() {
         return Err(ChangeRefusal::Deleted.into());
@@ -510,8 +498,10 @@ impl Changes {
 
     /// Whether the account's other sessions must end: it was switched off, or its way of recovery has changed.
     fn signs_out(&self, held: &user::Model) -> bool {
-        let other_email =
-            self.email.as_ref().is_some_and(|email| email.as_ref().map(Email::as_str) != held.email.as_deref());
+        let other_email = self
+            .email
+            .as_ref()
+            .is_some_and(|email| email.as_ref().map(Email::as_str) != held.email.as_deref());
         other_email || self.is_active == Some(false)
     }
 
