@@ -1,19 +1,132 @@
-//! The permission in a handler's signature.
+//! The permission in a handler's signature: whoever gets past it may do what it names.
 
-use super::Action;
+use std::sync::Arc;
 
-/// What a handler needs the caller to be allowed to do. A unit type beside the handler, named in its signature:
-///
-/// ```
-/// use gatehouse::permissions::{Action, Permission};
-///
-/// struct BanUser;
-///
-/// impl Permission for BanUser {
-///     const ACTION: Action = Action::UserBan;
-/// }
-/// ```
+use poem::http::StatusCode;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::Registry;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use super::{Action, Context, Permissions, Resource, Subject};
+use crate::platform::problem::Problem;
+use crate::sessions::Caller;
+
+/// What a handler needs the caller to be allowed to do, and to what. A unit type beside the handler, named in its
+/// signature; without one the handler has no caller.
 pub trait Permission: Send + Sync + 'static {
     /// The action that is decided on.
     const ACTION: Action;
+    /// What it is done to.
+    type On: Object;
+}
+
+/// What something is done to, found from the request before its body is read.
+pub trait Object: Sized + Send + Sync {
+    /// Who may not even do this is not told that the object exists: 404, as for one that doesn't.
+    const SEEN_BY: Option<Action> = None;
+
+    /// Finds the object that the request names, as the caller meets it.
+    fn find(request: &Request, caller: &Caller) -> impl Future<Output = Result<Self, Problem>> + Send;
+
+    /// What policies are shown of it.
+    fn resource(&self) -> Resource<'_>;
+}
+
+/// Gatehouse itself: the object of actions that have no other.
+#[derive(Clone, Copy, Debug)]
+pub struct System;
+
+impl Object for System {
+    async fn find(_: &Request, _: &Caller) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+
+    fn resource(&self) -> Resource<'_> {
+        Resource::System
+    }
+}
+
+/// What decisions are made with.
+pub struct Gate {
+    /// The policies.
+    pub permissions: Arc<Permissions>,
+    /// Whether members may search one another (`USER_DIRECTORY=members`).
+    pub directory_open: bool,
+}
+
+impl Gate {
+    /// Whether the caller may do this.
+    #[must_use]
+    pub fn allows(&self, subject: &Subject, action: Action, resource: &Resource<'_>, context: Context) -> bool {
+        let context = Context { directory_open: self.directory_open, ..context };
+        self.permissions.decide(subject, action, resource, &context).is_allow()
+    }
+}
+
+/// A caller who may do `P`, and what they may do it to.
+pub struct Allowed<P: Permission> {
+    /// Who.
+    pub caller: Caller,
+    /// To what.
+    pub on: P::On,
+    gate: Arc<Gate>,
+}
+
+impl<P: Permission> Allowed<P> {
+    async fn of(request: &Request) -> Result<Self, Problem> {
+        let caller = Caller::of(request).await?;
+        let Some(gate) = request.data::<Arc<Gate>>() else { return Err(Problem::internal()) };
+        let on = P::On::find(request, &caller).await?;
+        let allowed = Self { caller, on, gate: Arc::clone(gate) };
+        if allowed.may(P::ACTION, Context::default()) {
+            return Ok(allowed);
+        }
+        let knows_it = P::On::SEEN_BY.is_none_or(|see| allowed.may(see, Context::default()));
+        Err(if knows_it { forbidden() } else { not_found() })
+    }
+
+    /// Whether the caller may also do this to the same object.
+    #[must_use]
+    pub fn may(&self, action: Action, context: Context) -> bool {
+        self.gate.allows(&Subject::from(&self.caller), action, &self.on.resource(), context)
+    }
+
+    /// 403 unless the caller may also do this to the same object.
+    pub fn require(&self, action: Action, context: Context) -> Result<(), Problem> {
+        if self.may(action, context) { Ok(()) } else { Err(forbidden()) }
+    }
+}
+
+/// 403: signed in, but not allowed.
+#[must_use]
+pub fn forbidden() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this.")
+}
+
+/// 404: not there, or not for you to know.
+#[must_use]
+pub fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here, or nothing for you.")
+}
+
+impl<'a, P: Permission> ApiExtractor<'a> for Allowed<P> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Caller as ApiExtractor<'_>>::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        <Caller as ApiExtractor<'_>>::security_schemes()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self::of(request).await?)
+    }
 }

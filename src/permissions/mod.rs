@@ -18,7 +18,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use action::{Action, UnknownAction};
-pub use allowed::Permission;
+pub use allowed::{Allowed, Gate, Object, Permission, System, forbidden, not_found};
 pub use mistake::PolicyMistake;
 pub use question::{Account, Context, Field, Fields, File, Resource, Subject, UnknownField};
 

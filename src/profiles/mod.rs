@@ -1,1 +1,85 @@
 //! Owns `/user`: what is shown of a person, and to whom.
+
+mod answer;
+mod api;
+mod fields;
+mod shown;
+mod target;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use poem::http::HeaderValue;
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use crate::platform::db::Database;
+use crate::platform::freshness::FreshCache;
+use crate::platform::hashing::Hasher;
+use crate::platform::secrets::{Key32, Secrets};
+use crate::users::store::user;
+use crate::users::{PasswordPolicy, Users};
+
+pub use api::UserApi;
+pub use fields::Fields;
+pub use shown::{ExternalAccount, File, HistoryLine, PublicUser, Shown, User};
+pub use target::Target;
+
+/// People whose full profile is remembered, ready as JSON.
+const REMEMBERED: u64 = 10_000;
+
+/// The feature: what it owns.
+#[derive(Clone)]
+pub struct Profiles {
+    users: Users,
+    hasher: Arc<Hasher>,
+    policy: Arc<PasswordPolicy>,
+    cursor_key: Arc<Key32>,
+    own: FreshCache<Ready>,
+}
+
+/// A profile ready to be sent.
+#[derive(Clone)]
+struct Ready {
+    body: Bytes,
+    etag: HeaderValue,
+}
+
+impl Profiles {
+    /// Opens the feature.
+    #[must_use]
+    pub fn new(
+        db: &Database,
+        secrets: &Secrets,
+        users: Users,
+        hasher: Arc<Hasher>,
+        policy: PasswordPolicy,
+    ) -> Self {
+        let own = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED);
+        let cursor_key = Arc::new(secrets.derive("cursor"));
+        Self { users, hasher, policy: Arc::new(policy), cursor_key, own }
+    }
+
+    /// A person in full, with the newest history and the block list.
+    pub(crate) async fn full(&self, user: user::Model) -> Result<User, DbErr> {
+        let history = self.users.recent_history(user.id, shown::RECENT).await?;
+        let blocked = self.users.blocked_by(user.id).await?;
+        Ok(User::of(user, blocked).with_history(history))
+    }
+
+    /// One's own profile, ready to be sent; `None` if the account has just gone.
+    async fn own(&self, id: Uuid) -> anyhow::Result<Option<Ready>> {
+        let load = async {
+            let user = self.users.by_id(id).await.map_err(Some)?.ok_or(None)?;
+            let etag = shown::etag_of_full(&user);
+            let full = self.full(user).await.map_err(Some)?;
+            let body = serde_json::to_vec(&full).map_err(|error| Some(DbErr::Custom(error.to_string())))?;
+            Ok(Ready { body: body.into(), etag })
+        };
+        match self.own.get_or_load(id, load).await {
+            Ok(ready) => Ok(Some(ready)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The operations of `/user`.
+
+use poem::Request;
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::{Enum, OpenApi, Tags};
+use sea_orm::Order;
+use uuid::Uuid;
+
+use super::answer::{CreatedProfile, Profile};
+use super::fields::{FullName, NewUserBody, NewUsername, UserPatch};
+use super::rules::{NewUserRefusal, PatchRefusal};
+use super::shown::{HistoryLine, Shown, User};
+use super::target::{
+    ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadHistory, ReadUser, RestoreUser, UpdateUser, if_match,
+};
+use super::Profiles;
+use crate::permissions::{Action, Allowed, Context};
+use crate::platform::problem::{Failure, FieldError, Problem, Refusal};
+use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range, RawJson};
+use crate::sessions::{Caller, Role};
+use crate::users::listing::{Filter, Mark, Page, Search, Sort};
+use crate::users::{BlockChange, BlockRefusal, ChangeRefusal, DisplayName, Origin};
+
+/// Ids that one request may name.
+const MOST_IDS: usize = 1000;
+
+/// The operations of `/user`.
+pub struct UserApi(pub Profiles);
+
+#[derive(Tags)]
+enum Section {
+    /// People with an account.
+    Users,
+}
+
+/// What a list is sorted by.
+#[derive(Clone, Copy, Debug, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum SortBy {
+    /// When the account was made.
+    CreatedAt,
+    /// The user name.
+    Username,
+    /// When it was last changed.
+    UpdatedAt,
+}
+
+/// A role.
+#[derive(Clone, Copy, Debug, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum RoleName {
+    /// May do everything.
+    Admin,
+    /// Looks after ordinary accounts.
+    Moderator,
+    /// Sees new things first.
+    Tester,
+    /// An ordinary account.
+    User,
+}
+
+crate::refusals! {
+    /// Why a list is not shown.
+    pub enum ListRefusal {
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+#[OpenApi(tag = "Section::Users")]
+impl UserApi {
+    /// Create a user
+    ///
+    /// For staff. `username` is required; moderators create ordinary accounts only. A password may be given here and
+    /// nowhere else by another than its owner.
+    #[oai(path = "/user", method = "post", operation_id = "new_user")]
+    async fn create(
+        &self,
+        allowed: Allowed<CreateUser>,
+        client: ClientInfo,
+        body: Json<NewUserBody>,
+    ) -> Result<CreatedProfile<User>, Failure<NewUserRefusal>> {
+        let user = self.0.create(&allowed, body.0, origin(&allowed.caller, &client)).await?;
+        let location = format!("{}/user/{}", self.0.api_url, user.id);
+        let profile = self.0.answer_in_full(user).await?;
+        Ok(CreatedProfile { profile, location })
+    }
+
+    /// List users
+    ///
+    /// For staff, and for everybody where USER_DIRECTORY=members (then without e-mail addresses, and only people who
+    /// are visible to the caller). Admins see users in full, but for history and files.
+    #[oai(path = "/user", method = "get", operation_id = "read_users")]
+    #[expect(clippy::too_many_arguments, reason = "one for each parameter of the contract")]
+    async fn list(
+        &self,
+        allowed: Allowed<ListUsers>,
+        paging: Paging,
+        /// Prefix of the user name, display name or e-mail address (the address for admins only).
+        q: Query<Option<String>>,
+        /// A role that they have.
+        role: Query<Option<RoleName>>,
+        /// Whether the account may be used.
+        is_active: Query<Option<bool>>,
+        /// Deleted users instead of the others; for admins.
+        deleted: Query<Option<bool>>,
+        /// What the list is sorted by; `created_at` if not given.
+        sort: Query<Option<SortBy>>,
+    ) -> Result<Listing<Shown>, Failure<ListRefusal>> {
+        let filter = filter(&allowed, q.0, role.0, is_active.0, deleted.0)?;
+        let sort = sort.0.map_or(Sort::CreatedAt, Sort::from);
+        Ok(self.0.list(&allowed, &filter, sort, &paging).await?)
+    }
+
+    /// Users by their ids
+    ///
+    /// In the order of the ids; unknown ones are left out. At most 1000.
+    #[oai(path = "/user/users", method = "get", operation_id = "read_users_list")]
+    async fn by_ids(
+        &self,
+        allowed: Allowed<ListUsers>,
+        /// The ids, one parameter each.
+        users_ids: Query<Vec<String>>,
+    ) -> Result<Json<Vec<Shown>>, Failure<ListRefusal>> {
+        let ids = ids("users_ids", &users_ids.0).map_err(ListRefusal::Invalid)?;
+        Ok(Json(self.0.by_ids(&allowed, &ids).await?))
+    }
+
+    /// Number of users
+    ///
+    /// With the same filters as the list.
+    #[oai(path = "/user/count", method = "get", operation_id = "read_users_number")]
+    async fn count(
+        &self,
+        allowed: Allowed<ListUsers>,
+        /// Prefix of the user name, display name or e-mail address (the address for admins only).
+        q: Query<Option<String>>,
+        /// A role that they have.
+        role: Query<Option<RoleName>>,
+        /// Whether the account may be used.
+        is_active: Query<Option<bool>>,
+        /// Deleted users instead of the others; for admins.
+        deleted: Query<Option<bool>>,
+    ) -> Result<Json<u64>, Failure<ListRefusal>> {
+        let filter = filter(&allowed, q.0, role.0, is_active.0, deleted.0)?;
+        Ok(Json(self.0.users.total(&filter).await?))
+    }
+
+    /// The caller
+    #[oai(path = "/user/me", method = "get", operation_id = "read_users_me")]
+    async fn me(&self, caller: Caller) -> Result<Profile<User>, Failure<ChangeRefusal>> {
+        let ready = self.0.own(caller.user_id).await?.ok_or(ChangeRefusal::NotFound)?;
+        Ok(Profile { body: RawJson::new(ready.body), etag: ready.etag })
+    }
+
+    /// A user
+    ///
+    /// By id, or by `@` and user name. In full for the user and for admins, else what others may see.
+    #[oai(path = "/user/:user", method = "get", operation_id = "get_user")]
+    async fn read(
+        &self,
+        allowed: Allowed<ReadUser>,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+    ) -> Result<Profile<Shown>, Failure<ChangeRefusal>> {
+        Ok(self.0.answer(allowed).await?)
+    }
+
+    /// A user, in S1's spelling of the path
+    #[oai(path = "/user/:user/details", method = "get", operation_id = "read_user")]
+    async fn details(
+        &self,
+        allowed: Allowed<ReadUser>,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+    ) -> Result<Profile<Shown>, Failure<ChangeRefusal>> {
+        Ok(self.0.answer(allowed).await?)
+    }
+
+    /// Change a user
+    ///
+    /// A field left out stays as it is, `null` empties it. With `If-Match`, 412 if the user has changed since.
+    /// A rename resets a display name that no longer fits; another e-mail address is not proved.
+    #[oai(path = "/user/:user", method = "patch", operation_id = "patch_user")]
+    async fn patch(
+        &self,
+        allowed: Allowed<UpdateUser>,
+        client: ClientInfo,
+        request: &Request,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        body: Json<UserPatch>,
+    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+        self.0.patch(allowed, body.0, request, &client).await
+    }
+
+    /// Change a user, with PUT
+    ///
+    /// The same as PATCH: what is left out stays.
+    #[oai(path = "/user/:user", method = "put", operation_id = "put_user")]
+    async fn put(
+        &self,
+        allowed: Allowed<UpdateUser>,
+        client: ClientInfo,
+        request: &Request,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        body: Json<UserPatch>,
+    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+        self.0.patch(allowed, body.0, request, &client).await
+    }
+
+    /// Change a user name
+    #[oai(path = "/user/:user/username", method = "put", operation_id = "put_username")]
+    async fn rename(
+        &self,
+        allowed: Allowed<UpdateUser>,
+        client: ClientInfo,
+        request: &Request,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        body: Json<NewUsername>,
+    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+        self.0.patch(allowed, body.0.into(), request, &client).await
+    }
+
+    /// Change a full name
+    ///
+    /// What is left out is emptied.
+    #[oai(path = "/user/:user/full-name", method = "put", operation_id = "put_full_name")]
+    async fn set_full_name(
+        &self,
+        allowed: Allowed<UpdateUser>,
+        client: ClientInfo,
+        request: &Request,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        body: Json<FullName>,
+    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+        self.0.patch(allowed, body.0.into(), request, &client).await
+    }
+
+    /// Delete a user
+    ///
+    /// The sessions end and the names are free at once. The account can be restored for a while; with `purge=true`
+    /// (admins) it is gone for good. The last active admin can't be deleted.
+    #[oai(path = "/user/:user", method = "delete", operation_id = "remove_user")]
+    async fn delete(
+        &self,
+        allowed: Allowed<DeleteUser>,
+        client: ClientInfo,
+        request: &Request,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        /// Whether to remove everything for good.
+        purge: Query<Option<bool>>,
+    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+        self.0.delete(allowed, purge.0.unwrap_or(false), request, &client).await
+    }
+
+    /// Restore a deleted user
+    ///
+    /// For admins. 409 if the user name or the e-mail address was taken since.
+    #[oai(path = "/user/:user/restore", method = "post", operation_id = "restore_user")]
+    async fn restore(
+        &self,
+        allowed: Allowed<RestoreUser>,
+        client: ClientInfo,
+        /// The id.
+        #[oai(name = "user")]
+        _user: Path<String>,
+    ) -> Result<Profile<User>, Failure<ChangeRefusal>> {
+        let user = self.0.users.restore(allowed.on.id(), origin(&allowed.caller, &client)).await?;
+        Ok(self.0.answer_in_full(user).await?)
+    }
+
+    /// Replace a block list
+    #[oai(path = "/user/:user/blocked_users", method = "put", operation_id = "block_users")]
+    async fn replace_blocks(
+        &self,
+        allowed: Allowed<ChangeBlocks>,
+        client: ClientInfo,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        /// Whom to block, one parameter each.
+        users_ids: Query<Vec<String>>,
+    ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
+        let change = BlockChange::Replace(block_ids("users_ids", &users_ids.0)?);
+        self.0.change_blocks(&allowed, change, &client).await
+    }
+
+    /// Add to and take from a block list
+    #[oai(path = "/user/:user/blocked_users", method = "patch", operation_id = "update_blocked_users")]
+    async fn edit_blocks(
+        &self,
+        allowed: Allowed<ChangeBlocks>,
+        client: ClientInfo,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        /// Whom to block, one parameter each.
+        add: Query<Vec<String>>,
+        /// Whom to block no longer, one parameter each.
+        remove: Query<Vec<String>>,
+    ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
+        let change = BlockChange::Edit { add: block_ids("add", &add.0)?, remove: block_ids("remove", &remove.0)? };
+        self.0.change_blocks(&allowed, change, &client).await
+    }
+
+    /// Take from a block list
+    #[oai(path = "/user/:user/blocked_users", method = "delete", operation_id = "delete_blocked_users")]
+    async fn remove_blocks(
+        &self,
+        allowed: Allowed<ChangeBlocks>,
+        client: ClientInfo,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        /// Whom to block no longer, one parameter each.
+        users_ids: Query<Vec<String>>,
+    ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
+        let change = BlockChange::Edit { add: Vec::new(), remove: block_ids("users_ids", &users_ids.0)? };
+        self.0.change_blocks(&allowed, change, &client).await
+    }
+
+    /// A user's history, newest first
+    #[oai(path = "/user/:user/history", method = "get", operation_id = "read_user_history")]
+    async fn history(
+        &self,
+        allowed: Allowed<ReadHistory>,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        paging: Paging,
+    ) -> Result<Listing<HistoryLine>, Failure<ListRefusal>> {
+        let Range::Rows { offset, limit } = paging.range else {
+            let error = FieldError::new("cursor", "History is paged by offset or page.");
+            return Err(ListRefusal::Invalid(vec![error]).into());
+        };
+        let (lines, total) = self.0.users.history(allowed.on.id(), offset, limit).await?;
+        let rows: Vec<HistoryLine> = lines.into_iter().map(HistoryLine::from).collect();
+        let links = paging.links(total, rows.len(), None, None);
+        Ok(Listing { rows, total, links })
+    }
+}

@@ -1,0 +1,261 @@
+//! What is shown of a person: everything to themselves and admins, little to others.
+
+use poem::http::HeaderValue;
+use poem_openapi::{Object, Union};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::platform::clock::Timestamp;
+use crate::sessions::Roles;
+use crate::users::store::{history, user};
+
+/// Lines of history that a full profile carries.
+pub(super) const RECENT: u64 = 20;
+
+/// A person in full: for themselves and for admins.
+#[derive(Clone, Debug, Serialize, Object)]
+pub struct User {
+    /// The account's id; never given to another account.
+    pub uuid: Uuid,
+    /// The user name: 5 to 32 of a to z, 0 to 9 and `_`.
+    pub username: String,
+    /// The name that is shown.
+    pub display_name: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// Whether the address is proved to be theirs.
+    pub email_verified: bool,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Middle name.
+    pub middle_name: Option<String>,
+    /// The second factor: `none`, `authenticator` or `email`.
+    pub otp_method: String,
+    /// Among `admin`, `moderator`, `tester`, `user`.
+    pub roles: Vec<String>,
+    /// About the person, in their words; at most 256 characters.
+    pub description: Option<String>,
+    /// Their language (BCP 47).
+    pub locale: Option<String>,
+    /// When the account was made, in seconds since the Unix epoch.
+    pub created_at: i64,
+    /// When it was last changed, in seconds since the Unix epoch.
+    pub updated_at: i64,
+    /// When it was deleted, in seconds since the Unix epoch.
+    pub deleted_at: Option<i64>,
+    /// Whether the account has no password and is used through another provider only.
+    pub is_external_only: bool,
+    /// Whether the account may be used.
+    pub is_active: bool,
+    /// The newest 20 lines of history; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub user_history: Option<Vec<HistoryLine>>,
+    /// Whom the person blocks.
+    pub blocked_uuids: Vec<Uuid>,
+    /// The picture that the person has chosen.
+    pub profile_picture: Option<File>,
+    /// Where the picture is.
+    pub picture_url: Option<String>,
+    /// Accounts at other providers that are linked to this one.
+    pub external_accounts: Vec<ExternalAccount>,
+    /// Files that the person has; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub files: Option<Vec<File>>,
+    /// What admins note.
+    pub metadata: Map<String, Value>,
+}
+
+/// A person as others see them.
+#[derive(Clone, Debug, Serialize, Object)]
+pub struct PublicUser {
+    /// The account's id; never given to another account.
+    pub uuid: Uuid,
+    /// The user name.
+    pub username: String,
+    /// The name that is shown.
+    pub display_name: String,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Middle name.
+    pub middle_name: Option<String>,
+    /// Among `admin`, `moderator`, `tester`, `user`.
+    pub roles: Vec<String>,
+    /// About the person, in their words.
+    pub description: Option<String>,
+    /// Their language (BCP 47).
+    pub locale: Option<String>,
+    /// When the account was made, in seconds since the Unix epoch.
+    pub created_at: i64,
+    /// When it was last changed, in seconds since the Unix epoch.
+    pub updated_at: i64,
+    /// Whether the account may be used.
+    pub is_active: bool,
+    /// The picture that the person has chosen.
+    pub profile_picture: Option<File>,
+    /// Where the picture is.
+    pub picture_url: Option<String>,
+}
+
+/// A person, in full or as others see them, depending on who asks.
+#[derive(Clone, Debug, Serialize, Union)]
+#[serde(untagged)]
+#[oai(rename = "UserOrPublicUser")]
+#[expect(clippy::large_enum_variant, reason = "lives for one answer")]
+pub enum Shown {
+    /// For themselves and for admins.
+    Full(User),
+    /// For others.
+    Public(PublicUser),
+}
+
+/// One thing that happened to an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
+pub struct HistoryLine {
+    /// When, in seconds since the Unix epoch.
+    pub time: i64,
+    /// What: stable snake_case.
+    pub action: String,
+    /// In words.
+    pub description: String,
+    /// The account that did it; none: the server itself.
+    pub by: Option<Uuid>,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
+pub struct File {
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub file_name: String,
+    /// Its media type.
+    pub file_type: String,
+    /// What it is, in the uploader's words.
+    pub description: Option<String>,
+    /// When it was uploaded, in seconds since the Unix epoch.
+    pub created_at: i64,
+    /// Who uploaded it.
+    pub created_by_uuid: Uuid,
+    /// Where its content is.
+    pub file_url: String,
+    /// Its size in bytes.
+    pub size: i64,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+}
+
+/// An account at another provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
+pub struct ExternalAccount {
+    /// The provider.
+    pub provider: String,
+    /// The account's id there.
+    pub external_account_id: String,
+    /// The user name there.
+    pub username: Option<String>,
+    /// The shown name there.
+    pub display_name: Option<String>,
+    /// The e-mail address there.
+    pub email: Option<String>,
+    /// The picture there.
+    pub picture_url: Option<String>,
+    /// When it was linked, in seconds since the Unix epoch.
+    pub created_at: i64,
+}
+
+impl User {
+    /// A person with their block list, without history and files, as lists show them.
+    #[must_use]
+    pub fn of(user: user::Model, blocked_uuids: Vec<Uuid>) -> Self {
+        Self {
+            uuid: user.id,
+            username: user.username,
+            display_name: user.display_name,
+            email: user.email,
+            email_verified: user.email_verified,
+            first_name: user.first_name,
+            last_name: user.last_name,
+            middle_name: user.middle_name,
+            otp_method: "none".to_owned(),
+            roles: names(user.roles),
+            description: user.description,
+            locale: user.locale,
+            created_at: seconds(user.created_at),
+            updated_at: seconds(user.updated_at),
+            deleted_at: user.deleted_at.map(seconds),
+            is_external_only: user.is_external_only,
+            is_active: user.is_active,
+            user_history: None,
+            blocked_uuids,
+            profile_picture: None,
+            picture_url: None,
+            external_accounts: Vec::new(),
+            files: None,
+            metadata: serde_json::from_str(&user.metadata).unwrap_or_default(),
+        }
+    }
+
+    /// The same with history and files.
+    #[must_use]
+    pub fn with_history(mut self, history: Vec<history::Model>) -> Self {
+        self.user_history = Some(history.into_iter().map(HistoryLine::from).collect());
+        self.files = Some(Vec::new());
+        self
+    }
+}
+
+impl From<user::Model> for PublicUser {
+    fn from(user: user::Model) -> Self {
+        Self {
+            uuid: user.id,
+            username: user.username,
+            display_name: user.display_name,
+            first_name: user.first_name,
+            last_name: user.last_name,
+            middle_name: user.middle_name,
+            roles: names(user.roles),
+            description: user.description,
+            locale: user.locale,
+            created_at: seconds(user.created_at),
+            updated_at: seconds(user.updated_at),
+            is_active: user.is_active,
+            profile_picture: None,
+            picture_url: None,
+        }
+    }
+}
+
+impl From<history::Model> for HistoryLine {
+    fn from(line: history::Model) -> Self {
+        Self { time: seconds(line.at), action: line.action, description: line.description, by: line.by_id }
+    }
+}
+
+fn names(roles: i32) -> Vec<String> {
+    Roles::from_bits(roles).names().into_iter().map(str::to_owned).collect()
+}
+
+fn seconds(millis: i64) -> i64 {
+    Timestamp::from_millis(millis).seconds()
+}
+
+/// The ETag of a full profile: the revision. What others see has another one, for it is another text.
+pub(super) fn etag_of_full(user: &user::Model) -> HeaderValue {
+    etag(format!("\"{}\"", user.revision))
+}
+
+/// The ETag of what others see.
+pub(super) fn etag_of_public(user: &user::Model) -> HeaderValue {
+    etag(format!("\"{}-p\"", user.revision))
+}
+
+fn etag(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"0\""))
+}

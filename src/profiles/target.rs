@@ -1,0 +1,132 @@
+//! The user that a path names, and the permissions that handlers of `/user` ask for.
+
+use poem::Request;
+use poem::http::header;
+use uuid::Uuid;
+
+use super::Profiles;
+use crate::permissions::{Account, Action, Object, Permission, Resource, System, not_found};
+use crate::platform::problem::{Breakage, FieldError, Problem};
+use crate::sessions::{Caller, Roles};
+use crate::users::store::{Named, Seen};
+
+/// The user named in the path, as the caller meets them.
+#[derive(Clone, Debug)]
+pub struct Target(pub Seen);
+
+impl Target {
+    /// Whose account.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.0.user.id
+    }
+}
+
+impl Object for Target {
+    const SEEN_BY: Option<Action> = Some(Action::UserRead);
+
+    async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
+        let Some(profiles) = request.data::<Profiles>() else { return Err(Problem::internal()) };
+        let named = request.raw_path_param("user").and_then(named).ok_or_else(not_found)?;
+        let seen = profiles.users.seen_by(caller.user_id, &named).await;
+        let seen = seen.map_err(|error| Breakage::from(error).problem())?;
+        seen.map(Self).ok_or_else(not_found)
+    }
+
+    fn resource(&self) -> Resource<'_> {
+        let Seen { user, blocks_viewer, blocked_by_viewer } = &self.0;
+        Resource::Account(Account {
+            id: user.id,
+            roles: Roles::from_bits(user.roles),
+            active: user.is_active,
+            deleted: user.deleted_at.is_some(),
+            blocks_subject: *blocks_viewer,
+            blocked_by_subject: *blocked_by_viewer,
+        })
+    }
+}
+
+/// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.
+fn named(segment: &str) -> Option<Named> {
+    match segment.strip_prefix('@') {
+        Some(name) => (name.len() <= 64).then(|| Named::Username(name.to_ascii_lowercase())),
+        None => (segment.len() == 36).then(|| Uuid::try_parse(segment).ok()).flatten().map(Named::Id),
+    }
+}
+
+/// The revision that `If-Match` asks for (RFC 9110, 13.1.1). A weak or foreign tag matches nothing.
+pub(super) fn if_match(request: &Request) -> Result<Option<i64>, Problem> {
+    let mut values = request.headers().get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid(vec![FieldError::new("If-Match", "is given more than once")]));
+    }
+    match value.to_str().map(str::trim) {
+        Ok("*") => Ok(None),
+        Ok(tag) => Ok(Some(revision(tag).unwrap_or(i64::MIN))),
+        Err(_) => Ok(Some(i64::MIN)),
+    }
+}
+
+fn revision(tag: &str) -> Option<i64> {
+    let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
+    tag.strip_suffix("-p").unwrap_or(tag).parse().ok()
+}
+
+/// Declares permissions: `Name: Action on Object`.
+macro_rules! permissions {
+    ($( $(#[$meta:meta])* $name:ident: $action:ident on $object:ty; )+) => {
+        $(
+            $(#[$meta])*
+            pub struct $name;
+
+            impl Permission for $name {
+                const ACTION: Action = Action::$action;
+                type On = $object;
+            }
+        )+
+    };
+}
+
+permissions! {
+    /// See somebody.
+    ReadUser: UserRead on Target;
+    /// Change somebody's fields; which ones is decided when the body is known.
+    UpdateUser: UserUpdate on Target;
+    /// Delete an account.
+    DeleteUser: UserDelete on Target;
+    /// Bring a deleted account back.
+    RestoreUser: UserRestore on Target;
+    /// Change somebody's block list.
+    ChangeBlocks: UserBlocks on Target;
+    /// Read somebody's history.
+    ReadHistory: UserHistory on Target;
+    /// Make an account; with what is decided when the body is known.
+    CreateUser: UserCreate on System;
+    /// List, count and search.
+    ListUsers: UserList on System;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_by_uuid_or_by_name_and_in_no_other_way() {
+        let id = "0190a5c0-7e3b-7c2a-8f00-1234567890ab";
+        assert_eq!(named(id), Uuid::try_parse(id).ok().map(Named::Id));
+        assert_eq!(named(&id.to_uppercase()), named(id));
+        assert_eq!(named("@Ann_1"), Some(Named::Username("ann_1".into())));
+        for other in ["me2", "", "1", "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}", "0190a5c07e3b7c2a8f001234567890ab"] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_etag_is_read_back_and_a_weak_one_is_not() {
+        assert_eq!(revision("\"7\""), Some(7));
+        assert_eq!(revision("\"7-p\""), Some(7));
+        assert_eq!(revision("W/\"7\""), None);
+        assert_eq!(revision("7"), None);
+    }
+}
