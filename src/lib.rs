@@ -10,3 +10,4 @@ pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod server;
 pub mod sessions; // who is calling: sessions, access and refresh tokens, signing keys
 pub mod users; // people with an account: rules and rows // the front: accept loop, limits, headers, documentation pages
+pub mod cli; // the command line: what `gatehouse` can be asked to do

@@ -5,6 +5,8 @@
 //! its JSON Schema and `.env.example`. To add a setting, add a line to its section's table.
 
 use super::kinds::Shape;
+use super::reader::Reader;
+use super::sources::Sources;
 
 /// One setting, as people know it.
 #[derive(Clone, Copy)]
@@ -37,6 +39,12 @@ impl Setting {
     #[must_use]
     pub fn doc(&self) -> String {
         self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The text it has when nobody sets anything; empty for none.
+    #[must_use]
+    pub fn default_text(&self) -> String {
+        Reader::new(&Sources::default()).text(self.name)
     }
 
     /// Every name it answers to, its own first.

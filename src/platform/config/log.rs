@@ -50,8 +50,7 @@ const FORMAT: Word<LogFormat> = Word {
     parse: |text| match text.to_ascii_lowercase().as_str() {
         "pretty" => Some(LogFormat::Pretty),
         "json" => Some(LogFormat::Json),
-        "auto" if std::io::stdout().is_terminal() => Some(LogFormat::Pretty),
-        "auto" => Some(LogFormat::Json),
+        "auto" => Some(if std::io::stdout().is_terminal() { LogFormat::Pretty } else { LogFormat::Json }),
         _ => None,
     },
 };

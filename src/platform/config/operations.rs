@@ -53,7 +53,9 @@ impl ServiceClient {
 /// The hash of a service's secret as `SERVICE_CLIENTS` takes it: SHA-256 in lower-case hexadecimal.
 #[must_use]
 pub fn hash_of_secret(secret: &[u8]) -> String {
-    digest(&SHA256, secret).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let hash = digest(&SHA256, secret);
+    let half_bytes = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    half_bytes.filter_map(|half| char::from_digit(half.into(), 16)).collect()
 }
 
 const SERVICE_CLIENT: Word<ServiceClient> = Word {

@@ -1,0 +1,275 @@
+//! The command line: what `gatehouse` can be asked to do.
+//!
+//! Commands that need no server are done here; those that do get the configuration and go to `server_commands`.
+
+mod config;
+mod hash_secret;
+pub mod prompt;
+mod server_commands;
+
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::platform::config::{Config, Loaded, Mistake, Sources};
+
+/// Exit code of a start that the configuration forbids (`EX_CONFIG` of sysexits.h).
+const CONFIGURATION: u8 = 78;
+
+/// The users of your application: sign-up and sign-in, profiles, permissions, and the admin's tools.
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse", version)]
+pub struct CommandLine {
+    /// File of settings, instead of gatehouse.toml in the working directory.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to do; without it, serve.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Commands that need the configuration, and most of them the database.
+    #[command(flatten)]
+    Server(ServerCommand),
+    /// Print the settings as they are now and where each comes from, secrets masked.
+    Config(ConfigForm),
+    /// Hash a service's secret, read from standard input, for the list of service clients.
+    HashSecret,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// What to print of the settings.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(multiple = false)]
+pub struct ConfigForm {
+    /// Every setting there is, as JSON Schema.
+    #[arg(long)]
+    schema: bool,
+    /// Every setting there is, as a file to begin from (.env.example).
+    #[arg(long)]
+    example: bool,
+}
+
+/// What to do with the configuration at hand.
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Serve. This is what happens without a command.
+    Serve,
+    /// Change or show the state of the schema.
+    #[command(subcommand)]
+    Migrate(Migrate),
+    /// Make and mend admins.
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Do everything that a start would do, without serving, and report.
+    Check {
+        /// Repair what can be repaired.
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Ask the server that runs here whether it is ready: exit code 0 or 1.
+    Health,
+    /// Change the keys.
+    #[command(subcommand)]
+    Keys(Keys),
+}
+
+/// What to do with the schema.
+#[derive(Debug, Subcommand)]
+pub enum Migrate {
+    /// Bring the schema up to date.
+    Up {
+        /// Stop after this migration.
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+    },
+    /// Undo the newest migration.
+    Down {
+        /// Undo every migration after this one.
+        #[arg(long, value_name = "NAME", conflicts_with = "all")]
+        to: Option<String>,
+        /// Undo every migration.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show which migrations have run.
+    Status,
+    /// Drop everything and begin anew; asks for the database's name, and is refused in production.
+    Fresh {
+        /// The database's name, to confirm without being asked.
+        #[arg(long, value_name = "DATABASE")]
+        confirm: Option<String>,
+    },
+    /// Write the file of a new migration.
+    New {
+        /// What it does, as `add_locale`.
+        name: String,
+    },
+}
+
+/// What to do with admins.
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Make an admin.
+    Create {
+        /// The name to sign in with.
+        username: String,
+        /// E-mail address.
+        #[arg(long)]
+        email: Option<String>,
+        /// Read the password from standard input instead of asking for it.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Set an account's password and end its sessions.
+    ResetPassword {
+        /// Whose password.
+        username: String,
+        /// Read the password from standard input instead of asking for it.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Make an existing account an admin.
+    Promote {
+        /// Which account.
+        username: String,
+    },
+}
+
+/// What to do with the keys.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Keys {
+    /// Make a new signing key; the old one verifies until its last token has expired.
+    Rotate,
+    /// Seal everything with the present master secret that an earlier one sealed.
+    Rewrap,
+}
+
+/// Does what the arguments of the process ask for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let CommandLine { config: file, command } = CommandLine::parse();
+    let load = || Config::load(&Sources::of_process(file.as_deref()));
+    match command.unwrap_or(Command::Server(ServerCommand::Serve)) {
+        Command::Server(command) => load().map_or_else(refused, |loaded| serve(command, loaded)),
+        Command::Config(ConfigForm { schema: true, .. }) => print(&config::schema()),
+        Command::Config(ConfigForm { example: true, .. }) => print(&config::example()),
+        Command::Config(_) => {
+            load().map_or_else(refused, |loaded| print(&config::effective(&loaded.settings)))
+        }
+        Command::HashSecret => hash_secret::hash().map_or_else(|error| failed(&error), |hash| print(&hash)),
+        Command::Completions { shell } => print(&completions(shell)),
+    }
+}
+
+fn serve(command: ServerCommand, loaded: Loaded) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(server_commands::run(command, loaded)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// One line per mistake, so that all can be mended in one go.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_or_else` asks for")]
+fn refused(mistakes: Vec<Mistake>) -> ExitCode {
+    let lines = mistakes.iter().fold(String::new(), |lines, mistake| lines + "gatehouse: " + &mistake.to_string() + "\n");
+    write(std::io::stderr(), &lines, ExitCode::from(CONFIGURATION))
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    write(std::io::stderr(), &format!("gatehouse: {error}\n"), ExitCode::FAILURE)
+}
+
+fn print(text: &str) -> ExitCode {
+    write(std::io::stdout(), text, ExitCode::SUCCESS)
+}
+
+/// Writes and exits with `code`; a reader that has read enough (`| head`) is no failure.
+fn write(mut stream: impl Write, text: &str, code: ExitCode) -> ExitCode {
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => code,
+    }
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "gatehouse", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(std::iter::once("gatehouse").chain(arguments.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_command_is_understood() {
+        for arguments in [
+            "",
+            "serve",
+            "--config a.toml",
+            "serve --config a.toml",
+            "migrate up",
+            "migrate up --to m0001_users",
+            "migrate down",
+            "migrate down --to m0001_users",
+            "migrate down --all",
+            "migrate status",
+            "migrate fresh",
+            "migrate fresh --confirm gatehouse",
+            "migrate new add_locale",
+            "admin create ann --email ann@example.com --password-stdin",
+            "admin create ann",
+            "admin reset-password ann --password-stdin",
+            "admin promote ann",
+            "config",
+            "config --schema",
+            "config --example",
+            "check",
+            "check --fix",
+            "openapi",
+            "health",
+            "keys rotate",
+            "keys rewrap",
+            "hash-secret",
+            "completions bash",
+        ] {
+            assert!(parsed(arguments).is_ok(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for arguments in
+            ["migrate down --all --to m0001_users", "config --schema --example", "admin create", "srve"]
+        {
+            assert!(parsed(arguments).is_err(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn completions_know_the_commands() {
+        assert!(completions(Shell::Bash).contains("hash-secret"));
+    }
+}
