@@ -161,16 +161,25 @@ pub enum Keys {
 #[must_use]
 pub fn main() -> ExitCode {
     let CommandLine { config: file, command } = CommandLine::parse();
-    let load = || Config::load(&Sources::of_process(file.as_deref()));
+    let sources = || Sources::of_process(file.as_deref());
     match command.unwrap_or(Command::Server(ServerCommand::Serve)) {
-        Command::Server(command) => load().map_or_else(refused, |loaded| serve(command, loaded)),
+        Command::Server(command) => {
+            let sources = if command.only_looks() { sources().only_looking() } else { sources() };
+            Config::load(&sources).map_or_else(refused, |loaded| serve(command, loaded))
+        }
         Command::Config(ConfigForm { schema: true, .. }) => print(&config::schema()),
         Command::Config(ConfigForm { example: true, .. }) => print(&config::example()),
-        Command::Config(_) => {
-            load().map_or_else(refused, |loaded| print(&config::effective(&loaded.settings)))
-        }
+        Command::Config(_) => Config::load(&sources().only_looking())
+            .map_or_else(refused, |loaded| print(&config::effective(&loaded.settings))),
         Command::HashSecret => hash_secret::hash().map_or_else(|error| failed(&error), |hash| print(&hash)),
         Command::Completions { shell } => print(&completions(shell)),
+    }
+}
+
+impl ServerCommand {
+    /// Whether it must leave no file behind.
+    const fn only_looks(&self) -> bool {
+        matches!(self, Self::Openapi | Self::Health)
     }
 }
 
@@ -184,7 +193,9 @@ fn serve(command: ServerCommand, loaded: Loaded) -> ExitCode {
 /// One line per mistake, so that all can be mended in one go.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that `map_or_else` asks for")]
 fn refused(mistakes: Vec<Mistake>) -> ExitCode {
-    let lines = mistakes.iter().fold(String::new(), |lines, mistake| lines + "gatehouse: " + &mistake.to_string() + "\n");
+    let lines = mistakes
+        .iter()
+        .fold(String::new(), |lines, mistake| lines + "gatehouse: " + &mistake.to_string() + "\n");
     write(std::io::stderr(), &lines, ExitCode::from(CONFIGURATION))
 }
 

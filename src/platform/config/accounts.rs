@@ -5,8 +5,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::catalogue::section;
-use super::kinds::{Choice, Flag, Optional, SECRET_TEXT, TEXT, Whole, Word, days};
+use super::kinds::{Choice, Flag, Optional, SECRET_TEXT, TEXT, Word, days};
 use super::mistake::Mistake;
+use super::passwords::MIN_LENGTH;
 use super::reader::{Noted, Reader};
 use super::server::ENVIRONMENT;
 use super::weakness;
@@ -131,7 +132,8 @@ impl FirstAdmin {
             }
             (username, _) => {
                 let missing = if username.is_none() { "ADMIN_USERNAME" } else { "ADMIN_PASSWORD" };
-                let words = "is not set, though other ADMIN_ variables are: set ADMIN_USERNAME and ADMIN_PASSWORD, or none";
+                let words =
+                    "is not set, though other ADMIN_ variables are: set both name and password, or none";
                 Err(reader.note(Mistake::new(format!("{missing} {words}"))))
             }
         }
@@ -142,7 +144,7 @@ fn check_password(password: &SecretString, reader: &mut Reader) -> Result<(), No
     if weakness::is_placeholder(password.expose_secret()) {
         return Err(reader.refuse("ADMIN_PASSWORD", "a password of your own, no placeholder"));
     }
-    let shortest = reader.value("PASSWORD_MIN_LENGTH", &Whole(8, 128))?;
+    let shortest = reader.value("PASSWORD_MIN_LENGTH", &MIN_LENGTH)?;
     if password.expose_secret().chars().count() < shortest {
         return Err(reader.refuse("ADMIN_PASSWORD", &format!("{shortest} characters or more")));
     }

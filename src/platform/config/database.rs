@@ -33,7 +33,8 @@ section! {
     /// The address as it was written.
     struct Written {
         /// Address of the database: `sqlite:` with a path, or `postgres:`; the forms of SQLAlchemy too.
-        uri: DatabaseAddress = "DATABASE_URI" or Alias::Same("DATABASE_URL"), ADDRESS, "sqlite://{DATA_DIR}/gatehouse.db";
+        uri: DatabaseAddress =
+            "DATABASE_URI" or Alias::Same("DATABASE_URL"), ADDRESS, "sqlite://{DATA_DIR}/gatehouse.db";
         /// Name or address of the PostgreSQL server, or the folder of its socket. With all five `POSTGRES_` set,
         /// they win over `DATABASE_URI`.
         server: Option<String> = "POSTGRES_SERVER", Optional(TEXT), "";

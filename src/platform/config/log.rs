@@ -29,19 +29,22 @@ pub enum LogFormat {
 
 const FILTER: Word<String> = Word {
     accepts: "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR, CRITICAL or a filter, as info,sqlx=debug",
-    parse: |text| {
-        let filter = directive(text);
-        EnvFilter::try_new(&filter).ok().map(|_| filter)
+    parse: |text| match level(text) {
+        Some(level) => Some(level.to_owned()),
+        // A single word would be taken for the name of a module, and a misspelled level would log nothing.
+        None if !text.contains(['=', ',', '[']) => None,
+        None => EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
     },
 };
 
-fn directive(text: &str) -> String {
+fn level(text: &str) -> Option<&'static str> {
     match text.to_ascii_uppercase().as_str() {
-        "SUCCESS" => "info".to_owned(),
-        "WARNING" => "warn".to_owned(),
-        "CRITICAL" => "error".to_owned(),
-        level @ ("TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" | "OFF") => level.to_ascii_lowercase(),
-        _ => text.to_owned(),
+        "TRACE" => Some("trace"),
+        "DEBUG" => Some("debug"),
+        "INFO" | "SUCCESS" => Some("info"),
+        "WARN" | "WARNING" => Some("warn"),
+        "ERROR" | "CRITICAL" => Some("error"),
+        _ => None,
     }
 }
 

@@ -22,7 +22,7 @@ impl Mistake {
             Some(found) => {
                 Self::new(format!("{variable} is `{}` ({place}): it must be {accepted}", short(found)))
             }
-            None => Self::new(format!("{variable} ({place}) is not as it must be: {accepted}")),
+            None => Self::new(format!("{variable} ({place}) must be {accepted}")),
         }
     }
 }

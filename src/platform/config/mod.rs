@@ -126,6 +126,7 @@ impl Config {
 
     fn read(reader: &mut Reader) -> Result<Self, reader::Noted> {
         server::check_transport(reader);
+        server::check_proxies(reader);
         operations::check_docs(reader);
         let server = Server::read(reader);
         let log = Log::read(reader);
@@ -137,7 +138,7 @@ impl Config {
         let throttles = Throttles::read(reader);
         let users = Users::read(reader);
         let trust = Trust::read(reader);
-        let tokens = Tokens::read(reader);
+        let tokens = Tokens::read(reader).inspect(|tokens| tokens::check_lifetimes(tokens, reader));
         let Trust { services, metrics_allow } = trust?;
         Ok(Self {
             server: server?,

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use super::catalogue::section;
 use super::kinds::{Flag, List, Secret, Word};
 use super::reader::Reader;
-use super::server::NETWORK;
+use super::server::{ENVIRONMENT, NETWORK};
 
 section! {
     /// The documentation pages.
@@ -81,9 +81,7 @@ fn bytes_of_hex(hex: &str) -> Option<[u8; 32]> {
 
 /// Open interactive documentation in production is rarely meant.
 pub(super) fn check_docs(reader: &mut Reader) {
-    let local = reader
-        .glimpse("ENVIRONMENT", &super::server::ENVIRONMENT)
-        .is_none_or(|environment| environment.is_local());
+    let local = reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
     if !local && reader.glimpse("PROTECTED_INTERACTIVE_DOCS", &Flag) == Some(false) {
         reader.warn("PROTECTED_INTERACTIVE_DOCS is off: everybody may use the interactive documentation");
     }

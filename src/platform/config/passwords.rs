@@ -7,7 +7,7 @@ section! {
     /// Passwords.
     pub struct Passwords {
         /// Fewest characters of a new password.
-        min_length: usize = "PASSWORD_MIN_LENGTH", Whole(8, 128), "10";
+        min_length: usize = "PASSWORD_MIN_LENGTH", MIN_LENGTH, "10";
         /// Whether a new password needs an upper and a lower case letter, a digit and another character.
         composition: bool = "PASSWORD_COMPOSITION", Flag, "False";
         /// How many passwords are hashed at once; `auto` is the number of cores.
@@ -39,6 +39,9 @@ impl Argon2Cost {
     /// Next to nothing: for tests, where thousands of passwords are hashed that guard nothing.
     pub(super) const CHEAP: Self = Self { memory_kib: 64, iterations: 1, lanes: 1 };
 }
+
+/// Kind of `PASSWORD_MIN_LENGTH`; the floor is that of NIST SP 800-63B-4, 3.1.1.2, with a second factor.
+pub(super) const MIN_LENGTH: Whole<usize> = Whole(8, 128);
 
 const HASHES: Word<usize> = Word {
     accepts: "auto or a whole number from 1 to 1024",

@@ -27,7 +27,9 @@ pub(super) struct PostgresAddress {
 impl PostgresAddress {
     /// From `postgres://user:password@host:port/database?options`.
     pub fn parse(text: &str) -> Option<Self> {
-        let url = Url::parse(text).ok().filter(|url| url.fragment().is_none())?;
+        // SQLAlchemy leaves the host empty where an option names the socket; a URL must not.
+        let text = text.replacen("@/", "@localhost/", 1);
+        let url = Url::parse(&text).ok().filter(|url| url.fragment().is_none())?;
         let mut address = Self {
             host: decoded(url.host_str().unwrap_or_default().trim_matches(['[', ']']))?,
             port: url.port().unwrap_or(5432),

@@ -5,7 +5,7 @@ use super::kinds::Kind;
 use super::mistake::Mistake;
 use super::resolve::{Found, Texts, resolve};
 use super::settings;
-use super::sources::{Origin, Sources};
+use super::sources::{KeyUse, Origin, Sources};
 
 /// Proof that a mistake was noted: a section can be given up only with it.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,7 @@ pub(super) struct Reader {
     texts: Texts,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
+    key_use: KeyUse,
 }
 
 /// What a setting is now, and where that comes from.
@@ -33,7 +34,7 @@ impl Reader {
     /// A reader of `sources`, with what is already wrong with them.
     pub fn new(sources: &Sources) -> Self {
         let (texts, mistakes) = resolve(sources);
-        Self { texts, mistakes, warnings: Vec::new() }
+        Self { texts, mistakes, warnings: Vec::new(), key_use: sources.key_use }
     }
 
     /// The value of the setting `name`. A default that can't be read was made from another setting, and is noted
@@ -58,6 +59,11 @@ impl Reader {
             Some(found) => found.text.clone(),
             None => self.expanded(setting(name).map_or("", |setting| setting.default)),
         }
+    }
+
+    /// What happens where `local` has no master secret yet. A start that will be refused leaves nothing behind.
+    pub fn key_use(&self) -> KeyUse {
+        if self.mistakes.is_empty() { self.key_use } else { KeyUse::Look }
     }
 
     /// What somebody wrote for the setting `name`.

@@ -35,7 +35,8 @@ section! {
         /// Largest request body, in bytes, except for uploads.
         max_body_bytes: usize = "MAX_BODY_BYTES", Whole(1024, 1 << 30), "65536";
         /// How long a request may take, in seconds.
-        request_timeout: Duration = "REQUEST_TIMEOUT_SECONDS" or Alias::Same("REQUEST_TIMEOUT"), seconds(1, 3600), "30";
+        request_timeout: Duration =
+            "REQUEST_TIMEOUT_SECONDS" or Alias::Same("REQUEST_TIMEOUT"), seconds(1, 3600), "30";
         /// How long a stop waits for requests under way, in seconds.
         shutdown_timeout: Duration = "SHUTDOWN_TIMEOUT_SECONDS", seconds(0, 3600), "20";
         /// Folder of the database file, the key file and everything else that is kept.
@@ -125,12 +126,10 @@ const CORS_ORIGIN: Word<String> = Word {
 };
 
 fn web_address(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let plain = url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then_some(url)
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let one_host = url.host_str().is_some_and(|host| !host.contains('*'));
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    (one_host && anonymous && url.query().is_none() && url.fragment().is_none()).then_some(url)
 }
 
 const PREFIX: Word<String> = Word {
@@ -175,8 +174,17 @@ pub(super) fn check_transport(reader: &mut Reader) {
     if insecure {
         reader.warn(format!("INSECURE_HTTP is on: passwords and cookies for {url} travel in the clear"));
     } else {
-        let accepted = "an https address, or http on localhost; INSECURE_HTTP=True lifts this where the network is trusted";
+        let accepted =
+            "an https address, or http on localhost; INSECURE_HTTP=True lifts this on a trusted network";
         reader.refuse("BASE_URL", accepted);
+    }
+}
+
+/// Trusting every address lets each client choose the address that it is counted and logged by.
+pub(super) fn check_proxies(reader: &mut Reader) {
+    let trusted = reader.glimpse("TRUSTED_PROXIES", &List(NETWORK)).unwrap_or_default();
+    if trusted.iter().any(|network| network.prefix_len() == 0) {
+        reader.warn("TRUSTED_PROXIES holds every address: clients can claim any address of their own");
     }
 }
 

@@ -19,6 +19,17 @@ const DOTENV: &str = ".env";
 pub struct Sources {
     pub(super) layers: Vec<Layer>,
     pub(super) mistakes: Vec<Mistake>,
+    pub(super) key_use: KeyUse,
+}
+
+/// What happens where `local` has no master secret yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum KeyUse {
+    /// One is made and kept in the data folder.
+    #[default]
+    Keep,
+    /// One is made and forgotten with the process: a look must not leave files behind, least of all root's.
+    Look,
 }
 
 /// One place and what it says.
@@ -73,6 +84,13 @@ impl Sources {
             None => Self::default().with_file(Path::new(FILE), Presence::Optional),
         };
         sources.with_dotenv_file(Path::new(DOTENV)).with_environment(std::env::vars_os())
+    }
+
+    /// For commands that only look: loading these sources writes nothing.
+    #[must_use]
+    pub fn only_looking(mut self) -> Self {
+        self.key_use = KeyUse::Look;
+        self
     }
 
     /// Adds a TOML file.

@@ -41,7 +41,8 @@ section! {
     struct Written {
         /// Master secret, 32 bytes or more; every other key is derived from it. Required outside `local`, where it
         /// is made once and kept in `DATA_DIR/secret.key`.
-        master_secret: Option<MasterSecret> = "JWT_SECRET_KEY" or Alias::Same("SECRET_KEY"), Optional(Secret(MASTER_SECRET)), "";
+        master_secret: Option<MasterSecret> =
+            "JWT_SECRET_KEY" or Alias::Same("SECRET_KEY"), Optional(Secret(MASTER_SECRET)), "";
     }
 }
 
@@ -98,20 +99,32 @@ fn master_secret(reader: &mut Reader) -> Result<MasterSecret, Noted> {
     if let Some(secret) = Written::read(reader)?.master_secret {
         return Ok(secret);
     }
-    match reader.glimpse("ENVIRONMENT", &ENVIRONMENT) {
-        Some(environment) if environment.is_local() => kept(reader),
-        _ => Err(reader.refuse("JWT_SECRET_KEY", MASTER_SECRET.accepts)),
+    if reader.value("ENVIRONMENT", &ENVIRONMENT)?.is_local() {
+        return kept(reader);
     }
+    Err(reader.refuse("JWT_SECRET_KEY", MASTER_SECRET.accepts))
 }
 
 /// The secret that this machine made for itself at its first start.
 fn kept(reader: &mut Reader) -> Result<MasterSecret, Noted> {
     let folder = std::path::PathBuf::from(reader.text("DATA_DIR"));
-    match secret_key::open(&folder) {
+    match secret_key::open(&folder, reader.key_use()) {
         Ok(text) => {
             reader.keep("JWT_SECRET_KEY", &text, Origin::File(secret_key::path(&folder)));
             Ok(MasterSecret::new(text.as_bytes()))
         }
         Err(why) => Err(reader.note(Mistake::new(why))),
+    }
+}
+
+/// A session can't go unused for longer than it lasts.
+pub(super) fn check_lifetimes(tokens: &Tokens, reader: &mut Reader) {
+    for (idle, longest, name, other) in [
+        (tokens.refresh_idle, tokens.session_absolute, "REFRESH_EXP_DAYS", "SESSION_ABSOLUTE_DAYS"),
+        (tokens.admin_idle, tokens.admin_session, "ADMIN_IDLE_MINUTES", "ADMIN_SESSION_HOURS"),
+    ] {
+        if idle > longest {
+            reader.refuse(name, &format!("no longer than {other}"));
+        }
     }
 }
