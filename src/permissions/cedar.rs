@@ -7,8 +7,8 @@ use cedar_policy::{
     Request, Response, RestrictedExpression, Schema,
 };
 
-use super::question::{Account, Context, Field, Object, Question, Subject};
-use super::{Action, PolicyMistake};
+use super::question::{Object, Question, Told};
+use super::{Account, Action, Field, PolicyMistake};
 use crate::sessions::{Role, Roles};
 
 /// The schema that the program and every policy agree on.
@@ -43,7 +43,7 @@ impl Vocabulary {
         Self::of(schema).map_err(|error| PolicyMistake::new("schema.cedarschema", error.to_string()))
     }
 
-    fn of(schema: Schema) -> Result<Self, cedar_policy::ParseErrors> {
+    fn of(schema: Schema) -> Result<Self, Unfit> {
         let role: EntityTypeName = "Role".parse()?;
         let field: EntityTypeName = "Field".parse()?;
         let action: EntityTypeName = "Action".parse()?;
@@ -77,7 +77,7 @@ impl Vocabulary {
         let resource = self.resource(question, &mut entities)?;
         let principal = self.principal(question, &mut entities)?;
         let action = self.actions[question.action as usize].clone();
-        let context = self.context(question.action, &question.context)?;
+        let context = self.context(&question.told)?;
         Ok(Asked {
             request: Request::new(principal, action, resource, context, Some(&self.schema))?,
             entities: Entities::from_entities(entities, None)?,
@@ -85,14 +85,12 @@ impl Vocabulary {
     }
 
     fn principal(&self, question: &Question, entities: &mut Vec<Entity>) -> Result<EntityUid, Unfit> {
-        let Subject::Account { id, roles, active } = question.subject else {
-            return Ok(self.anonymous.clone());
-        };
+        let Some(account) = question.principal() else { return Ok(self.anonymous.clone()) };
         // Oneself is one entity; it is there already, as the resource or its owner.
         if !question.is_own() {
-            entities.push(self.entity(&Account { active, ..Account::active(id, roles) })?);
+            entities.push(self.entity(&account)?);
         }
-        Ok(self.account_uid(id))
+        Ok(self.account_uid(account.id))
     }
 
     fn resource(&self, question: &Question, entities: &mut Vec<Entity>) -> Result<EntityUid, Unfit> {
@@ -127,21 +125,19 @@ impl Vocabulary {
         Ok(Entity::new(self.account_uid(account.id), attributes.into(), roles)?)
     }
 
-    fn context(&self, action: Action, context: &Context) -> Result<CedarContext, Unfit> {
-        let fields = || {
-            let present = self.fields.iter().filter(|(field, _)| context.fields.has(*field));
-            ("fields".to_owned(), set(present.map(|(_, uid)| uid)))
-        };
-        let roles = || ("roles".to_owned(), set(self.role_uids(context.roles)));
-        let open = || ("directory_open".to_owned(), RestrictedExpression::new_bool(context.directory_open));
-        let told = match action {
-            Action::UserList => vec![open()],
-            Action::UserCreate => vec![fields(), roles()],
-            Action::UserUpdate => vec![fields()],
-            Action::UserSetRoles => vec![roles()],
-            _ => return Ok(CedarContext::empty()),
-        };
-        Ok(CedarContext::from_pairs(told)?)
+    fn context(&self, told: &Told) -> Result<CedarContext, Unfit> {
+        let mut shown = Vec::new();
+        if let Some(fields) = told.fields {
+            let present = self.fields.iter().filter(|(field, _)| fields.has(*field));
+            shown.push(("fields".to_owned(), set(present.map(|(_, uid)| uid))));
+        }
+        if let Some(roles) = told.roles {
+            shown.push(("roles".to_owned(), set(self.role_uids(roles))));
+        }
+        if let Some(open) = told.directory_open {
+            shown.push(("directory_open".to_owned(), RestrictedExpression::new_bool(open)));
+        }
+        Ok(CedarContext::from_pairs(shown)?)
     }
 
     fn role_uids(&self, roles: Roles) -> impl Iterator<Item = &EntityUid> {

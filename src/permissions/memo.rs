@@ -56,9 +56,9 @@ impl Key {
             Subject::Account { roles, .. } => roles,
         });
         bits.object(question);
-        bits.push(u64::from(question.context.fields.bits()), 16);
-        bits.roles(question.context.roles);
-        bits.flag(question.context.directory_open);
+        bits.push(u64::from(question.told.fields.unwrap_or_default().bits()), 16);
+        bits.roles(question.told.roles.unwrap_or_default());
+        bits.flag(question.told.directory_open.unwrap_or_default());
         Self(bits.0)
     }
 
@@ -123,3 +123,6 @@ impl Bits {
         self.flag(account.blocked_by_subject);
     }
 }
+
+#[cfg(test)]
+mod tests;

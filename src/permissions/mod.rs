@@ -7,18 +7,28 @@
 mod action;
 mod allowed;
 mod cedar;
+mod decision;
+mod depth;
+mod explanation;
+mod folder;
+#[cfg(test)]
+mod law;
 mod memo;
 mod mistake;
 mod policies;
 mod question;
+mod watch;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
 pub use action::{Action, UnknownAction};
+pub use allowed::Permission;
 pub use allowed::{Allowed, Gate, Object, Permission, System, forbidden, not_found};
+pub use decision::Decision;
+pub use explanation::{DeterminingPolicy, Explanation};
 pub use mistake::PolicyMistake;
 pub use question::{Account, Context, Field, Fields, File, Resource, Subject, UnknownField};
 
@@ -26,40 +36,44 @@ use cedar::Vocabulary;
 use memo::Key;
 use policies::Policies;
 use question::Question;
+use watch::Latest;
 
-/// The answer to who may do what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// They may.
-    Allow,
-    /// They may not.
-    Deny,
-}
-
-impl Decision {
-    /// Whether they may.
-    #[must_use]
-    pub const fn is_allow(self) -> bool {
-        matches!(self, Self::Allow)
-    }
-}
-
-/// The policies in force.
+/// The policies in force. Meant to be shared in an [`Arc`].
 pub struct Permissions {
     vocabulary: Vocabulary,
     live: ArcSwap<Policies>,
     folder: Option<PathBuf>,
+    latest: Mutex<Latest>,
+}
+
+/// How the policies are: for the health report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyStatus {
+    /// How many policies are in force.
+    pub policies: usize,
+    /// The files that they come from; none for those of the program.
+    pub files: Vec<String>,
+    /// What is wrong with newer files, which are therefore not in force.
+    pub mistake: Option<PolicyMistake>,
 }
 
 impl Permissions {
-    /// Opens the policies of the folder, or those that come with the program where it holds none.
+    /// Opens the policies of the folder (`DATA_DIR/policies`), or those of the program where it holds none. A bad
+    /// file is an error here: a start is the moment to notice.
     pub fn open(folder: Option<&Path>) -> Result<Self, PolicyMistake> {
         let vocabulary = Vocabulary::open()?;
-        let policies = Policies::built_in(&vocabulary)?;
-        Ok(Self { vocabulary, live: ArcSwap::from(Arc::new(policies)), folder: folder.map(Path::to_owned) })
+        let found = folder.map_or(Ok(None), folder::read)?;
+        let policies = Policies::found(found.as_deref(), &vocabulary)?;
+        policies.log();
+        Ok(Self {
+            vocabulary,
+            live: ArcSwap::from(Arc::new(policies)),
+            folder: folder.map(Path::to_owned),
+            latest: Mutex::new(Latest { reading: Ok(found), mistake: None }),
+        })
     }
 
-    /// Whether the subject may do this to the resource.
+    /// Whether the subject may do this to the resource. Some ten nanoseconds where the like was asked before.
     #[must_use]
     pub fn decide(
         &self,
@@ -68,59 +82,58 @@ impl Permissions {
         resource: &Resource<'_>,
         context: &Context,
     ) -> Decision {
-        let question = Question::new(subject, action, resource, context);
+        let question = Question::new(subject, action, resource, *context);
         let policies = self.live.load();
         if policies.by_name.has(action) {
             return self.ask(&question, &policies);
         }
         let key = Key::of(&question);
-        if let Some(decision) = policies.memo.recall(key) {
-            return decision;
-        }
-        let decision = self.ask(&question, &policies);
-        policies.memo.keep(key, decision);
-        decision
+        policies.memo.recall(key).unwrap_or_else(|| {
+            let decision = self.ask(&question, &policies);
+            policies.memo.keep(key, decision);
+            decision
+        })
     }
 
-    /// Cedar's answer.
+    /// The same answer as [`Permissions::decide`] gives, with the policies that made it.
+    #[must_use]
+    pub fn explain(
+        &self,
+        subject: &Subject,
+        action: Action,
+        resource: &Resource<'_>,
+        context: &Context,
+    ) -> Explanation {
+        let question = Question::new(subject, action, resource, *context);
+        let policies = self.live.load();
+        match self.vocabulary.ask(&question, &policies.set) {
+            Ok(response) => {
+                Explanation::of(&question, Decision::from_cedar(&response), &response, &policies.set)
+            }
+            Err(unfit) => Explanation::unfit(&question, &unfit),
+        }
+    }
+
+    /// Which policies are in force, and whether newer ones were refused.
+    #[must_use]
+    pub fn status(&self) -> PolicyStatus {
+        let policies = self.live.load();
+        PolicyStatus {
+            policies: policies.len(),
+            files: policies.files.clone(),
+            mistake: self.latest().mistake.clone(),
+        }
+    }
+
+    /// Cedar's answer. Where the schema knows no such question, nobody was permitted anything.
     fn ask(&self, question: &Question, policies: &Policies) -> Decision {
-        match self.vocabulary.ask(question, &policies.set) {
-            Ok(response) => verdict(question, &response),
-            // The schema does not know such a question: whatever was meant, nobody was permitted to do it.
-            Err(_) => Decision::Deny,
-        }
+        let answer = self.vocabulary.ask(question, &policies.set);
+        answer.map_or(Decision::Deny, |response| Decision::from_cedar(&response))
     }
 }
 
-/// Allowed is what Cedar allows without a mishap. A policy that can't be evaluated is passed over by Cedar; if it was
-/// a `forbid`, that would allow what it forbids.
-fn verdict(question: &Question, response: &cedar_policy::Response) -> Decision {
-    if let Some(error) = response.diagnostics().errors().next() {
-        tracing::error!(action = question.action.name(), %error, "a policy could not be evaluated: denied");
-        return Decision::Deny;
-    }
-    match response.decision() {
-        cedar_policy::Decision::Allow => Decision::Allow,
-        cedar_policy::Decision::Deny => Decision::Deny,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sessions::Role;
-    use uuid::Uuid;
-
-    #[test]
-    fn smoke() {
-        let permissions = Permissions::open(None).unwrap();
-        let me = Subject::account(Uuid::from_u128(1), Role::Moderator.into());
-        let other = Resource::Account(Account::active(Uuid::from_u128(2), Role::User.into()));
-        let context = Context::default();
-        assert_eq!(permissions.decide(&me, Action::UserBan, &other, &context), Decision::Allow);
-        assert_eq!(permissions.decide(&me, Action::UserUnban, &other, &context), Decision::Deny);
-        let v = cedar_policy::Validator::new(permissions.vocabulary.schema.clone())
-            .validate(&permissions.live.load().set, cedar_policy::ValidationMode::Strict);
-        assert!(v.validation_passed_without_warnings(), "{v}");
+impl std::fmt::Debug for Permissions {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("Permissions").field(&self.status()).finish()
     }
 }

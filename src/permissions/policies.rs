@@ -5,7 +5,7 @@ use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, Validator};
 use super::action::Actions;
 use super::cedar::Vocabulary;
 use super::memo::Memo;
-use super::{Action, PolicyMistake};
+use super::{Action, PolicyMistake, depth};
 
 /// The policies that come with the program.
 pub(super) const DEFAULT: &str = include_str!("../../policies/default.cedar");
@@ -29,14 +29,21 @@ pub(super) struct Policies {
 }
 
 impl Policies {
-    /// The program's own.
-    pub(super) fn built_in(vocabulary: &Vocabulary) -> Result<Self, PolicyMistake> {
+    /// Those that were found in the operator's folder, or the program's own where there are none.
+    pub(super) fn found(sources: Option<&[Source]>, vocabulary: &Vocabulary) -> Result<Self, PolicyMistake> {
+        match sources {
+            None | Some([]) => Self::built_in(vocabulary),
+            Some(sources) => Self::of(sources, vocabulary),
+        }
+    }
+
+    fn built_in(vocabulary: &Vocabulary) -> Result<Self, PolicyMistake> {
         let source = Source { name: "default.cedar".to_owned(), text: DEFAULT.to_owned() };
         Ok(Self { files: Vec::new(), ..Self::of(&[source], vocabulary)? })
     }
 
     /// Those of the files, or what is wrong with the first bad one.
-    pub(super) fn of(sources: &[Source], vocabulary: &Vocabulary) -> Result<Self, PolicyMistake> {
+    fn of(sources: &[Source], vocabulary: &Vocabulary) -> Result<Self, PolicyMistake> {
         let mut set = PolicySet::new();
         for source in sources {
             for policy in parse(source, vocabulary)? {
@@ -48,10 +55,22 @@ impl Policies {
         let by_name = set.policies().flat_map(|policy| named_in(policy, vocabulary)).collect();
         Ok(Self { set, files, by_name, memo: Memo::default() })
     }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.set.num_of_policies()
+    }
+
+    /// One line about what is in force now.
+    pub(super) fn log(&self) {
+        let from = if self.files.is_empty() { "the program".to_owned() } else { self.files.join(", ") };
+        tracing::info!(policies = self.len(), from, "policies in force");
+    }
 }
 
 /// The policies of one file, each under the name of its `@id`.
 fn parse(source: &Source, vocabulary: &Vocabulary) -> Result<Vec<Policy>, PolicyMistake> {
+    depth::check(source)?;
     let set: PolicySet = source.text.parse().map_err(|errors: cedar_policy::ParseErrors| {
         let others = errors.iter().count().saturating_sub(1);
         PolicyMistake::at(&source.name, &source.text, &errors).and(others)
@@ -104,4 +123,120 @@ fn named_in(policy: &Policy, vocabulary: &Vocabulary) -> Vec<Action> {
     }
     let cases = policy.get_valid_request_envs(&vocabulary.schema);
     cases.filter_map(|case| vocabulary.action(case.action())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(texts: &[&str]) -> Result<Policies, PolicyMistake> {
+        let source =
+            |(number, text): (usize, &&str)| Source { name: format!("{number}.cedar"), text: (*text).into() };
+        let sources: Vec<_> = texts.iter().enumerate().map(source).collect();
+        Policies::of(&sources, &Vocabulary::open().unwrap())
+    }
+
+    /// What is said about a file with this one policy.
+    fn mistake(text: &str) -> String {
+        load(&[text]).err().expect("it is refused").to_string()
+    }
+
+    #[test]
+    fn the_policies_of_the_program_pass_the_strict_validator_without_a_warning() {
+        let vocabulary = Vocabulary::open().unwrap();
+        let set: PolicySet = DEFAULT.parse().unwrap();
+        let found = Validator::new(vocabulary.schema).validate(&set, ValidationMode::Strict);
+        assert!(found.validation_passed_without_warnings(), "{found}");
+    }
+
+    #[test]
+    fn every_policy_of_the_program_has_a_name_and_a_description() {
+        let set: PolicySet = DEFAULT.parse().unwrap();
+        for policy in set.policies() {
+            let id = policy.annotation("id").unwrap_or_default();
+            assert!(
+                !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                "{policy}"
+            );
+            assert!(policy.annotation("description").is_some_and(|words| words.ends_with('.')), "{policy}");
+        }
+    }
+
+    #[test]
+    fn no_policy_of_the_program_names_anybody() {
+        let vocabulary = Vocabulary::open().unwrap();
+        assert_eq!(Policies::found(None, &vocabulary).unwrap().by_name, Actions::default());
+    }
+
+    #[test]
+    fn the_schema_and_the_program_know_the_same_actions() {
+        let vocabulary = Vocabulary::open().unwrap();
+        let known: Vec<_> = vocabulary.schema.actions().filter_map(|uid| vocabulary.action(uid)).collect();
+        assert_eq!(known.len(), vocabulary.schema.actions().count());
+        assert_eq!(known.len(), Action::ALL.len());
+    }
+
+    #[test]
+    fn a_mistake_tells_the_file_the_line_and_what_is_wrong() {
+        let text = "permit (principal, action, resource)\nwhen { resource.colour == 1 };";
+        let said = "0.cedar, line 2: for policy `policy0`, attribute `colour` ";
+        assert!(mistake(text).starts_with(said), "{}", mistake(text));
+        assert!(!mistake(text).contains('\n'));
+    }
+
+    #[test]
+    fn unknown_words_are_refused() {
+        for text in [
+            r#"permit (principal in Role::"amdin", action, resource);"#,
+            r#"permit (principal, action == Action::"user:fly", resource);"#,
+            r#"permit (principal is Robot, action, resource);"#,
+            r#"permit (principal, action == Action::"user:update", resource)
+               when { [Field::"e-mail"].containsAll(context.fields) };"#,
+            r#"permit (principal, action == Action::"user:ban", resource)
+               when { [Field::"email"].containsAll(context.fields) };"#,
+        ] {
+            mistake(text);
+        }
+    }
+
+    #[test]
+    fn templates_are_refused() {
+        let said = "0.cedar: policy templates (`?principal`, `?resource`) have no use here";
+        assert_eq!(mistake("permit (principal == ?principal, action, resource);"), said);
+    }
+
+    #[test]
+    fn what_goes_too_deep_is_refused_before_it_overflows_the_stack() {
+        for (open, close) in
+            [("(", ")"), ("!(", ")"), ("[", "]"), ("{a: ", "}"), ("if true then true else ", "")]
+        {
+            let (open, close) = (open.repeat(40_000), close.repeat(40_000));
+            let text = format!("permit (principal, action, resource) when {{ {open}true{close} }};");
+            assert!(mistake(&text).starts_with("0.cedar, line 1: a policy may not have more than "));
+        }
+    }
+
+    #[test]
+    fn what_goes_as_deep_as_it_may_is_checked_to_the_ground() {
+        let inner = "if resource.active then true else ".repeat(31) + "1";
+        let deepest = format!("{}{inner}{}", "(".repeat(15), ")".repeat(15));
+        let scope = r#"principal, action == Action::"user:ban", resource"#;
+        let text = format!("permit ({scope}) when {{ {deepest} }};");
+        let said = mistake(&text);
+        assert!(said.contains("the types __cedar::internal::True and Long are not compatible"), "{said}");
+    }
+
+    #[test]
+    fn names_are_unique_over_all_files() {
+        let policy = r#"@id("same") permit (principal, action, resource);"#;
+        let said = load(&[policy, policy]).err().unwrap().to_string();
+        assert_eq!(said, "1.cedar: two policies are called `same`");
+    }
+
+    #[test]
+    fn a_policy_without_a_name_is_called_after_file_and_number() {
+        let policy = "permit (principal, action, resource);";
+        let loaded = load(&[policy, policy]).unwrap();
+        assert!(loaded.set.policy(&PolicyId::new("1.cedar/policy0")).is_some());
+    }
 }

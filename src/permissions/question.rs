@@ -50,6 +50,7 @@ impl From<&Caller> for Subject {
 
 /// An account that something is done to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each an attribute in the policies")]
 pub struct Account {
     /// Whose account.
     pub id: Uuid,
@@ -220,7 +221,15 @@ pub(super) struct Question {
     pub(super) action: Action,
     pub(super) subject: Subject,
     pub(super) object: Object,
-    pub(super) context: Context,
+    pub(super) told: Told,
+}
+
+/// A context as policies see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) fields: Option<Fields>,
+    pub(super) roles: Option<Roles>,
+    pub(super) directory_open: Option<bool>,
 }
 
 /// A resource as policies see it.
@@ -232,26 +241,25 @@ pub(super) enum Object {
 }
 
 impl Question {
-    pub(super) fn new(subject: &Subject, action: Action, resource: &Resource<'_>, context: &Context) -> Self {
+    pub(super) fn new(subject: &Subject, action: Action, resource: &Resource<'_>, context: Context) -> Self {
         let mut question = Self {
             action,
             subject: *subject,
             object: Object::of(resource, subject),
-            context: told(action, context),
+            told: Told::of(action, context),
         };
         question.agree_on_oneself();
         question
     }
 
-    /// The account that the object is or belongs to.
-    pub(super) fn account_mut(&mut self) -> Option<&mut Account> {
-        match &mut self.object {
-            Object::System => None,
-            Object::Account(account) | Object::File { owner: account, .. } => Some(account),
-        }
+    /// The one who asks, as an account; nothing for somebody who is not signed in.
+    pub(super) fn principal(&self) -> Option<Account> {
+        let Subject::Account { id, roles, active } = self.subject else { return None };
+        let own = self.account().copied().filter(|_| self.is_own());
+        Some(own.unwrap_or(Account { active, ..Account::active(id, roles) }))
     }
 
-    /// The same for reading.
+    /// The account that the object is or belongs to.
     pub(super) const fn account(&self) -> Option<&Account> {
         match &self.object {
             Object::System => None,
@@ -265,19 +273,18 @@ impl Question {
     }
 
     /// Cedar knows one entity per id. Where the account was read twice with different outcome (a demotion came
-    /// between), the entity has what both readings grant.
+    /// between), the entity has only what both readings grant.
     fn agree_on_oneself(&mut self) {
         if !self.is_own() {
             return;
         }
-        let Subject::Account { id, roles, active } = self.subject else { return };
-        let mut agreed = (roles, active);
-        if let Some(account) = self.account_mut() {
+        if let Subject::Account { roles, active, .. } = &mut self.subject
+            && let Object::Account(account) | Object::File { owner: account, .. } = &mut self.object
+        {
             account.roles = Roles::from_bits(account.roles.bits() & roles.bits());
-            account.active &= active;
-            agreed = (account.roles, account.active);
+            account.active &= *active;
+            (*roles, *active) = (account.roles, account.active);
         }
-        self.subject = Subject::Account { id, roles: agreed.0, active: agreed.1 };
     }
 }
 
@@ -295,14 +302,16 @@ impl Object {
     }
 }
 
-/// The part of the context that the schema promises for the action.
-fn told(action: Action, context: &Context) -> Context {
-    let nothing = Context::default();
-    match action {
-        Action::UserList => Context { directory_open: context.directory_open, ..nothing },
-        Action::UserCreate => Context { directory_open: false, ..*context },
-        Action::UserUpdate => Context { fields: context.fields, ..nothing },
-        Action::UserSetRoles => Context { roles: context.roles, ..nothing },
-        _ => nothing,
+impl Told {
+    /// The part of the context that the schema promises for the action.
+    fn of(action: Action, context: Context) -> Self {
+        let Context { fields, roles, directory_open } = context;
+        match action {
+            Action::UserList => Self { directory_open: Some(directory_open), ..Self::default() },
+            Action::UserCreate => Self { fields: Some(fields), roles: Some(roles), ..Self::default() },
+            Action::UserUpdate => Self { fields: Some(fields), ..Self::default() },
+            Action::UserSetRoles => Self { roles: Some(roles), ..Self::default() },
+            _ => Self::default(),
+        }
     }
 }

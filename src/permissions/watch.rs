@@ -1,0 +1,282 @@
+//! Policies that change while the program runs: noticed, read when they hold still, put in force if they are good.
+
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::folder::{self, Reading};
+use super::policies::{Policies, Source};
+use super::{Permissions, PolicyMistake};
+
+/// How often the folder is looked at where the system tells nothing: network file systems, mounted volumes.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// For how long files must hold still before they are used: an editor may be in the middle of writing.
+const STILL: Duration = Duration::from_millis(100);
+
+/// What was found when the folder was last looked at.
+#[derive(Debug)]
+pub(super) struct Latest {
+    pub(super) reading: Reading,
+    pub(super) mistake: Option<PolicyMistake>,
+}
+
+impl Permissions {
+    /// Puts changed policy files in force. Bad files change nothing but [`Permissions::status`] and the log. Never
+    /// ends; may be dropped at any time.
+    pub async fn watch(self: Arc<Self>) {
+        let Some(folder) = &self.folder else { return std::future::pending().await };
+        let changed = Arc::new(Notify::new());
+        let _tells_until_dropped = listen(folder, &changed);
+        loop {
+            tokio::select! {
+                () = changed.notified() => {}
+                () = sleep(EVERY) => {}
+            }
+            let permissions = Arc::clone(&self);
+            if let Err(error) = spawn_blocking(move || permissions.catch_up()).await {
+                tracing::error!(%error, "looking for changed policies failed");
+            }
+        }
+    }
+
+    /// Looks at the folder once. What is still changing is left for the next look.
+    pub(super) fn catch_up(&self) {
+        let Some(folder) = &self.folder else { return };
+        let reading = folder::read(folder);
+        if reading == self.latest().reading {
+            return;
+        }
+        thread::sleep(STILL);
+        if folder::read(folder) == reading {
+            self.adopt(reading);
+        }
+    }
+
+    fn adopt(&self, reading: Reading) {
+        let mistake = match reading.clone().and_then(|found| self.compile(found.as_deref())) {
+            Ok(policies) => {
+                policies.log();
+                self.live.store(Arc::new(policies));
+                None
+            }
+            Err(mistake) => {
+                let PolicyMistake { file, line, what } = &mistake;
+                tracing::error!(file, line, what, "policies refused; the last good ones stay in force");
+                Some(mistake)
+            }
+        };
+        *self.latest() = Latest { reading, mistake };
+    }
+
+    fn compile(&self, found: Option<&[Source]>) -> Result<Policies, PolicyMistake> {
+        // A volume that came loose must not bring back the built-in policies, which may allow more.
+        if found.is_none() && !self.live.load().files.is_empty() {
+            return Err(PolicyMistake::new("policies", "the folder is gone"));
+        }
+        Policies::found(found, &self.vocabulary)
+    }
+
+    pub(super) fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the system tell of changes in the folder. Where it can't, the folder is looked at every now and then anyway.
+fn listen(folder: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let changed = Arc::clone(changed);
+    let tell = move |event: notify::Result<notify::Event>| {
+        // Looking at the files is an event, too: to answer it with another look would go on for ever.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            changed.notify_one();
+        }
+    };
+    let listening = notify::recommended_watcher(tell).and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    listening.inspect_err(|error| tracing::debug!(%error, "policies are looked at every second only")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::permissions::{Action, Context, PolicyStatus, Resource, Subject};
+    use crate::sessions::Role;
+
+    const TESTERS_READ_STATS: &str = r#"
+        @id("testers-read-stats")
+        permit (principal in Role::"tester", action == Action::"stats:read", resource);
+    "#;
+
+    /// Runs with one file that lets testers read the stats, and nobody anything else.
+    fn running() -> (TempDir, Arc<Permissions>) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.cedar"), TESTERS_READ_STATS).unwrap();
+        let permissions = Permissions::open(Some(folder.path())).unwrap();
+        (folder, Arc::new(permissions))
+    }
+
+    fn may(permissions: &Permissions, role: Role, action: Action) -> bool {
+        let subject = Subject::account(Uuid::from_u128(1), role.into());
+        permissions.decide(&subject, action, &Resource::System, &Context::default()).is_allow()
+    }
+
+    fn mistake(permissions: &Permissions) -> String {
+        permissions.status().mistake.map(|mistake| mistake.to_string()).unwrap_or_default()
+    }
+
+    /// After a bad change: the first policies are still in force, and the status tells what is wrong.
+    fn refused(permissions: &Permissions) -> String {
+        permissions.catch_up();
+        assert!(may(permissions, Role::Tester, Action::StatsRead));
+        assert!(!may(permissions, Role::Admin, Action::StatsRead));
+        assert_eq!(permissions.status().policies, 1);
+        mistake(permissions)
+    }
+
+    #[test]
+    fn files_in_the_folder_win_over_the_policies_of_the_program() {
+        let (_folder, permissions) = running();
+        assert!(may(&permissions, Role::Tester, Action::StatsRead));
+        assert!(!may(&permissions, Role::Admin, Action::StatsRead));
+        let files = vec!["a.cedar".to_owned()];
+        assert_eq!(permissions.status(), PolicyStatus { policies: 1, files, mistake: None });
+    }
+
+    #[test]
+    fn a_good_change_is_put_in_force_with_no_memory_of_old_answers() {
+        let (folder, permissions) = running();
+        assert!(may(&permissions, Role::Tester, Action::StatsRead));
+        let more = TESTERS_READ_STATS.replace("tester", "admin");
+        fs::write(folder.path().join("a.cedar"), more).unwrap();
+        permissions.catch_up();
+        assert!(!may(&permissions, Role::Tester, Action::StatsRead));
+        assert!(may(&permissions, Role::Admin, Action::StatsRead));
+    }
+
+    #[test]
+    fn further_files_add_up() {
+        let (folder, permissions) = running();
+        let more = TESTERS_READ_STATS.replace("tester", "admin");
+        fs::write(folder.path().join("b.cedar"), more).unwrap();
+        permissions.catch_up();
+        assert!(may(&permissions, Role::Tester, Action::StatsRead));
+        assert!(may(&permissions, Role::Admin, Action::StatsRead));
+        assert_eq!(permissions.status().files, ["a.cedar", "b.cedar"]);
+    }
+
+    #[test]
+    fn a_bad_change_is_refused_until_it_is_mended() {
+        let (folder, permissions) = running();
+        let file = folder.path().join("a.cedar");
+        fs::write(&file, format!("{TESTERS_READ_STATS}\npermit (")).unwrap();
+        assert_eq!(refused(&permissions), "a.cedar, line 5: unexpected end of input");
+        fs::write(&file, TESTERS_READ_STATS).unwrap();
+        permissions.catch_up();
+        assert_eq!(mistake(&permissions), "");
+    }
+
+    #[test]
+    fn an_empty_file_is_refused() {
+        let (folder, permissions) = running();
+        fs::write(folder.path().join("a.cedar"), "// nothing yet\n").unwrap();
+        assert_eq!(refused(&permissions), "a.cedar: there is no policy in it");
+    }
+
+    #[test]
+    fn a_folder_in_place_of_the_file_is_refused() {
+        let (folder, permissions) = running();
+        fs::remove_file(folder.path().join("a.cedar")).unwrap();
+        fs::create_dir(folder.path().join("a.cedar")).unwrap();
+        assert_eq!(refused(&permissions), "a.cedar: it is not a regular file");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        let (folder, permissions) = running();
+        fs::write(folder.path().join("a.cedar"), [0xff, 0xfe]).unwrap();
+        assert_eq!(refused(&permissions), "a.cedar: byte 0 is not UTF-8");
+    }
+
+    #[test]
+    fn a_huge_file_is_refused() {
+        let (folder, permissions) = running();
+        fs::write(folder.path().join("a.cedar"), "/".repeat(1024 * 1024 + 1)).unwrap();
+        assert_eq!(refused(&permissions), "a.cedar: policies may not be larger than 1 MiB together");
+    }
+
+    #[test]
+    fn a_device_in_place_of_the_file_is_refused_at_once() {
+        let (folder, permissions) = running();
+        fs::remove_file(folder.path().join("a.cedar")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.cedar")).unwrap();
+        assert_eq!(refused(&permissions), "a.cedar: it is not a regular file");
+    }
+
+    #[test]
+    fn when_the_last_file_is_taken_out_the_policies_of_the_program_return() {
+        let (folder, permissions) = running();
+        fs::remove_file(folder.path().join("a.cedar")).unwrap();
+        permissions.catch_up();
+        assert!(may(&permissions, Role::Admin, Action::StatsRead));
+        assert_eq!(permissions.status().files, Vec::<String>::new());
+    }
+
+    #[test]
+    fn when_the_folder_vanishes_its_policies_stay() {
+        let (folder, permissions) = running();
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert_eq!(refused(&permissions), "policies: the folder is gone");
+    }
+
+    #[test]
+    fn a_bad_file_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.cedar"), "permit").unwrap();
+        assert_eq!(Permissions::open(Some(folder.path())).unwrap_err().file, "a.cedar");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_is_noticed_when_it_comes() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("policies");
+        let permissions = Permissions::open(Some(&folder)).unwrap();
+        assert!(may(&permissions, Role::Admin, Action::StatsRead));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("a.cedar"), TESTERS_READ_STATS).unwrap();
+        permissions.catch_up();
+        assert!(!may(&permissions, Role::Admin, Action::StatsRead));
+    }
+
+    #[tokio::test]
+    async fn the_watch_puts_changes_in_force_by_itself() {
+        let (folder, permissions) = running();
+        let changes = async {
+            sleep(Duration::from_millis(50)).await;
+            let more = TESTERS_READ_STATS.replace("tester", "admin");
+            fs::write(folder.path().join("a.cedar"), more).unwrap();
+            let start = Instant::now();
+            while may(&permissions, Role::Tester, Action::StatsRead) {
+                assert!(start.elapsed() < Duration::from_secs(10));
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = Arc::clone(&permissions).watch() => unreachable!("it never ends"),
+            () = changes => {}
+        }
+    }
+}
