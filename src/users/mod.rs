@@ -12,6 +12,7 @@ mod invalid;
 mod locale;
 mod lookup;
 mod metadata;
+mod password;
 mod person_name;
 mod rules;
 mod text;
@@ -25,6 +26,7 @@ pub use identifier::Identifier;
 pub use invalid::Invalid;
 pub use locale::Locale;
 pub use metadata::Metadata;
+pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use person_name::PersonName;
 pub use rules::{
     BlockChange, BlockRefusal, ChangeRefusal, Changes, CreateRefusal, MOST_BLOCKS, Names, NewUser,

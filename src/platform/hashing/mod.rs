@@ -2,18 +2,21 @@
 //!
 //! A hash costs milliseconds of a core and megabytes of memory, so a storm of sign-ins must neither starve other
 //! requests nor grow without bound. `threads` holds the queue that sees to this, `phc` the arithmetic and the
-//! format. This module knows bytes; that they are passwords, and which are good ones, is known elsewhere.
+//! text form. This module knows bytes; that they are passwords, and which are good ones, is known elsewhere.
 
+mod limits;
+mod memory;
 mod phc;
 mod threads;
 
 use zeroize::Zeroizing;
 
+pub use limits::{Busy, Load};
 pub use phc::{InvalidCost, PhcString};
-pub use threads::{Busy, Load};
 
+use limits::Limits;
 use phc::{Cost, verify};
-use threads::{HashThreads, Limits};
+use threads::HashThreads;
 
 use super::random::Random;
 

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
 
 use super::Verdict;
-use super::threads::{Busy, Memory};
+use super::limits::Busy;
+use super::memory::Memory;
 
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;

@@ -11,104 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use argon2::Block;
 use tokio::sync::oneshot;
 
-/// Too much hashing is asked for: come back in so many seconds (the `Retry-After` of RFC 9110, 10.2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many hashes are waiting")]
-pub struct Busy {
-    /// At least 1.
-    pub retry_after_seconds: u64,
-}
-
-impl Busy {
-    pub(super) const A_MOMENT: Self = Self { retry_after_seconds: 1 };
-
-    fn after(wait: Duration) -> Self {
-        Self { retry_after_seconds: wait.as_secs().saturating_add(1) }
-    }
-}
-
-/// What the threads do now, and did since they started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Hashes that wait for a thread.
-    pub waiting: usize,
-    /// Hashes being made.
-    pub running: usize,
-    /// The most hashes that were ever made at a time.
-    pub most_running: usize,
-    /// Hashes made.
-    pub done: u64,
-    /// Hashes refused at once, because the wait would have been too long.
-    pub refused: u64,
-    /// Hashes given up, because the wait was too long after all.
-    pub expired: u64,
-    /// Hashes taken back by callers who went away.
-    pub withdrawn: u64,
-}
-
-/// When work is turned away, and when idle memory is given back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// The most pieces of work that wait.
-    pub(super) queue: usize,
-    /// The longest wait that work is admitted to.
-    pub(super) predicted_wait: Duration,
-    /// The longest wait in fact.
-    pub(super) wait: Duration,
-    /// How long an idle thread keeps its memory.
-    pub(super) idle: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            queue: 64,
-            predicted_wait: Duration::from_secs(1),
-            wait: Duration::from_secs(2),
-            idle: Duration::from_secs(10),
-        }
-    }
-}
-
-/// The memory of one thread, kept from hash to hash: to map and fault in new pages for each would cost a third of
-/// the speed. What a hash left in it is not wiped; the next hash overwrites it, or it goes back when the thread idles.
-#[derive(Default)]
-pub(super) struct Memory {
-    blocks: Vec<Block>,
-    /// Blocks that were ever handed out: the work that was done, for tests of equal work.
-    #[cfg(test)]
-    pub(super) handed_out: u64,
-}
-
-impl Memory {
-    /// `count` blocks of any content, or none when the system has no memory for them.
-    pub(super) fn blocks(&mut self, count: usize) -> Option<&mut [Block]> {
-        if self.blocks.len() < count {
-            self.release();
-            self.blocks.try_reserve_exact(count).ok()?;
-            self.blocks.resize(count, Block::new());
-        }
-        #[cfg(test)]
-        {
-            self.handed_out += count as u64;
-        }
-        self.blocks.get_mut(..count)
-    }
-
-    /// Gives everything back if it is more than `count` blocks.
-    fn shrink_to(&mut self, count: usize) {
-        if self.blocks.len() > count {
-            self.release();
-        }
-    }
-
-    fn release(&mut self) {
-        self.blocks = Vec::new();
-    }
-}
+use super::limits::{Busy, Limits, Load};
+use super::memory::Memory;
 
 /// One piece of work; it hands over its own answer.
 type Work = Box<dyn FnOnce(&mut Memory) + Send>;
@@ -240,7 +146,7 @@ impl Shared {
     }
 
     fn wait<'a>(&'a self, state: MutexGuard<'a, State>, memory: &mut Memory) -> MutexGuard<'a, State> {
-        if memory.blocks.is_empty() {
+        if memory.is_empty() {
             return self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let waited = self.changed.wait_timeout(state, self.limits.idle);
@@ -431,22 +337,13 @@ mod tests {
         assert_eq!(threads.load().done, 1);
     }
 
-    #[tokio::test]
-    async fn memory_beyond_the_usual_is_given_back_after_the_work() {
-        let threads = HashThreads::start(1, 8, patient()).unwrap();
-        assert_eq!(threads.run(|memory| memory.blocks(8).map(|blocks| blocks.len())).await, Ok(Some(8)));
-        assert_eq!(threads.run(|memory| memory.blocks.len()).await, Ok(8));
-        assert_eq!(threads.run(|memory| memory.blocks(9).map(|blocks| blocks.len())).await, Ok(Some(9)));
-        assert_eq!(threads.run(|memory| memory.blocks.len()).await, Ok(0));
-    }
-
     #[test]
     fn an_idle_thread_gives_back_its_memory() {
         let shared = Shared::new(1, 8, Limits { idle: Duration::from_millis(1), ..patient() });
         let mut memory = Memory::default();
         memory.blocks(8).unwrap();
         // A wait may end early for no reason; the one that lasts gives the memory back.
-        while !memory.blocks.is_empty() {
+        while !memory.is_empty() {
             drop(shared.wait(shared.lock(), &mut memory));
         }
     }
