@@ -1,0 +1,35 @@
+# syntax=docker/dockerfile:1
+# Two stages: a build in which the dependencies are a layer of their own, and an image that holds the program, the
+# libraries that it is linked to, and nothing else: no shell, no package manager.
+
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+
+# As long as these two files stay the same, so does this layer: an empty program with all dependencies.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo '//! Nothing yet.' | tee src/lib.rs src/main.rs && echo 'fn main() {}' >> src/main.rs \
+    && cargo build --locked --profile dist \
+    && rm -r src
+
+COPY . .
+RUN touch src/lib.rs src/main.rs && cargo build --locked --profile dist
+
+# The image's whole file system, in one folder.
+RUN mkdir -p /image/usr/local/bin /image/etc /image/data \
+    && mkdir -m 1777 /image/tmp \
+    && cp target/dist/gatehouse /image/usr/local/bin/ \
+    && ldd target/dist/gatehouse | grep -o '/[^ ]*' | xargs -I '{}' cp --dereference --parents '{}' /image \
+    && echo 'gatehouse:x:10001:10001:gatehouse:/data:/none' > /image/etc/passwd \
+    && chown 10001:10001 /image/data
+
+FROM scratch
+COPY --from=build /image /
+USER 10001:10001
+ENV HOST=0.0.0.0 PORT=8000 DATA_DIR=/data
+VOLUME /data
+WORKDIR /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/gatehouse", "health"]
+ENTRYPOINT ["/usr/local/bin/gatehouse"]

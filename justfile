@@ -1,0 +1,48 @@
+# One line each; `just` lists them. What they call works without just, too.
+
+_default:
+    @just --list
+
+# start Gatehouse, and again on every change
+run *arguments:
+    scripts/dev {{ arguments }}
+
+# all checks and tests, or: unit, http, faults, a name
+test *selection:
+    scripts/test {{ selection }}
+
+# measure speed and memory, write docs/performance.md
+bench *arguments:
+    scripts/bench {{ arguments }}
+
+# the program that is released: target/dist/gatehouse
+build:
+    cargo build --locked --profile dist
+
+# format the code
+format:
+    cargo fmt
+
+# what clippy has to say
+lint:
+    cargo clippy --all-targets --locked -- -D warnings
+
+# bring the database to the program's schema: up, down, status
+migrate direction="up":
+    cargo run --locked -- migrate {{ direction }}
+
+# start the container, on SQLite
+up:
+    docker compose up --build --detach
+
+# start it on PostgreSQL, with Adminer
+up-full:
+    DATABASE_URI=postgres://gatehouse:gatehouse@postgres/gatehouse docker compose --profile full up --build --detach
+
+# stop the containers; their volumes stay
+down:
+    docker compose --profile full --profile migrate down
+
+# follow what the containers say
+logs:
+    docker compose logs --follow
