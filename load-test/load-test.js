@@ -1,7 +1,7 @@
 // The load test: three kinds of users at once. `k6 run load-test.js`; README.md says what can be set.
 import http from "k6/http";
 import exec from "k6/execution";
-import { check, fail, group } from "k6";
+import { check, fail, group, sleep } from "k6";
 import { Counter, Trend } from "k6/metrics";
 
 const BASE = __ENV.BASE_URL || "http://localhost:8000";
@@ -78,6 +78,7 @@ function insisting(attempt) {
     const answer = attempt();
     if (answer.status !== 503) return answer;
     overflow.add(1);
+    sleep(Number(answer.headers["Retry-After"]) || 1);
   }
   fail("put off ten times");
 }
