@@ -1,13 +1,13 @@
 //! Gatehouse gives an application its users. This file is the map: one line per feature, in the order in
 //! which they may know each other (a feature looks only at those before it; `tests/architecture.rs` holds this).
 
-pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
 #[path = "../migrations/mod.rs"]
-pub mod migrations; // the schema, step by step
-pub mod permissions; // who may do what: Cedar policies, decisions and their explanation
+pub mod migrations;
 pub mod platform; // configuration, clock, chance, database, secrets, problems, telemetry: knows no feature
-pub mod profiles; // owns `/user`: what is shown of a person, and to whom
-pub mod server;
 pub mod sessions; // who is calling: sessions, access and refresh tokens, signing keys
-pub mod users; // people with an account: rules and rows // the front: accept loop, limits, headers, documentation pages
+pub mod permissions; // who may do what: Cedar policies, decisions and their explanation
+pub mod users; // people with an account: rules and rows
+pub mod profiles; // owns `/user`: what is shown of a person, and to whom
+pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
+pub mod server; // the front: accept loop, limits, headers, documentation pages
 pub mod cli; // the command line: what `gatehouse` can be asked to do

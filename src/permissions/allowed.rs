@@ -57,7 +57,13 @@ pub struct Gate {
 impl Gate {
     /// Whether the caller may do this.
     #[must_use]
-    pub fn allows(&self, subject: &Subject, action: Action, resource: &Resource<'_>, context: Context) -> bool {
+    pub fn allows(
+        &self,
+        subject: &Subject,
+        action: Action,
+        resource: &Resource<'_>,
+        context: Context,
+    ) -> bool {
         let context = Context { directory_open: self.directory_open, ..context };
         self.permissions.decide(subject, action, resource, &context).is_allow()
     }

@@ -25,7 +25,6 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 
 pub use action::{Action, UnknownAction};
-pub use allowed::Permission;
 pub use allowed::{Allowed, Gate, Object, Permission, System, forbidden, not_found};
 pub use decision::Decision;
 pub use explanation::{DeterminingPolicy, Explanation};

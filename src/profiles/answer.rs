@@ -63,7 +63,8 @@ impl<T: Type> ApiResponse for CreatedProfile<T> {
     }
 }
 
-const ETAG: (&str, &str) = ("ETag", "Names this state of the account; `If-Match` refuses to change another one.");
+const ETAG: (&str, &str) =
+    ("ETag", "Names this state of the account; `If-Match` refuses to change another one.");
 
 fn documented<T: Type>(status: u16, headers: &[(&str, &str)]) -> MetaResponses {
     let mut meta = RawJson::<T>::meta();

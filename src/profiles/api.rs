@@ -1,26 +1,24 @@
 //! The operations of `/user`.
 
 use poem::Request;
-use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{Enum, OpenApi, Tags};
-use sea_orm::Order;
 use uuid::Uuid;
 
+use super::Profiles;
 use super::answer::{CreatedProfile, Profile};
 use super::fields::{FullName, NewUserBody, NewUsername, UserPatch};
-use super::rules::{NewUserRefusal, PatchRefusal};
+use super::rules::{BlocksRefusal, ListRefusal, NewUserRefusal, PatchRefusal, is_admin, origin, scope};
 use super::shown::{HistoryLine, Shown, User};
 use super::target::{
-    ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadHistory, ReadUser, RestoreUser, UpdateUser, if_match,
+    ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadHistory, ReadUser, RestoreUser, UpdateUser,
 };
-use super::Profiles;
-use crate::permissions::{Action, Allowed, Context};
-use crate::platform::problem::{Failure, FieldError, Problem, Refusal};
+use crate::permissions::Allowed;
+use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range, RawJson};
 use crate::sessions::{Caller, Role};
-use crate::users::listing::{Filter, Mark, Page, Search, Sort};
-use crate::users::{BlockChange, BlockRefusal, ChangeRefusal, DisplayName, Origin};
+use crate::users::listing::{Filter, Search, Sort};
+use crate::users::{BlockChange, ChangeRefusal, DisplayName};
 
 /// Ids that one request may name.
 const MOST_IDS: usize = 1000;
@@ -58,13 +56,6 @@ pub enum RoleName {
     Tester,
     /// An ordinary account.
     User,
-}
-
-crate::refusals! {
-    /// Why a list is not shown.
-    pub enum ListRefusal {
-        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
-    }
 }
 
 #[OpenApi(tag = "Section::Users")]
@@ -311,7 +302,8 @@ impl UserApi {
         /// Whom to block no longer, one parameter each.
         remove: Query<Vec<String>>,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
-        let change = BlockChange::Edit { add: block_ids("add", &add.0)?, remove: block_ids("remove", &remove.0)? };
+        let change =
+            BlockChange::Edit { add: block_ids("add", &add.0)?, remove: block_ids("remove", &remove.0)? };
         self.0.change_blocks(&allowed, change, &client).await
     }
 
@@ -350,4 +342,66 @@ impl UserApi {
         let links = paging.links(total, rows.len(), None, None);
         Ok(Listing { rows, total, links })
     }
+}
+
+impl From<SortBy> for Sort {
+    fn from(sort: SortBy) -> Self {
+        match sort {
+            SortBy::CreatedAt => Self::CreatedAt,
+            SortBy::Username => Self::Username,
+            SortBy::UpdatedAt => Self::UpdatedAt,
+        }
+    }
+}
+
+impl From<RoleName> for Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Admin => Self::Admin,
+            RoleName::Moderator => Self::Moderator,
+            RoleName::Tester => Self::Tester,
+            RoleName::User => Self::User,
+        }
+    }
+}
+
+/// Who is meant, as far as the caller may ask.
+fn filter(
+    allowed: &Allowed<ListUsers>,
+    q: Option<String>,
+    role: Option<RoleName>,
+    is_active: Option<bool>,
+    deleted: Option<bool>,
+) -> Result<Filter, ListRefusal> {
+    let deleted = deleted.unwrap_or(false);
+    if deleted && !is_admin(allowed) {
+        return Err(ListRefusal::Forbidden);
+    }
+    let search = q.filter(|q| !q.is_empty()).map(|q| search(&q, is_admin(allowed))).transpose()?;
+    Ok(Filter { search, role: role.map(Role::from), is_active, deleted, visible_to: scope(allowed) })
+}
+
+fn search(q: &str, with_email: bool) -> Result<Search, ListRefusal> {
+    if q.len() > 256 || q.contains('\0') {
+        let error = FieldError::new("q", "Must be at most 256 bytes, without NUL.");
+        return Err(ListRefusal::Invalid(vec![error]));
+    }
+    Ok(Search {
+        username: q.to_lowercase(),
+        name: DisplayName::search_key_of(q),
+        email: with_email.then(|| q.to_lowercase()),
+    })
+}
+
+fn ids(field: &'static str, given: &[String]) -> Result<Vec<Uuid>, Vec<FieldError>> {
+    if given.len() > MOST_IDS {
+        return Err(vec![FieldError::new(field, "Must be at most 1000 ids.")]);
+    }
+    let parsed =
+        given.iter().map(|id| Uuid::try_parse(id).map_err(|_| FieldError::new(field, "Must be UUIDs.")));
+    parsed.collect::<Result<_, _>>().map_err(|error| vec![error])
+}
+
+fn block_ids(field: &'static str, given: &[String]) -> Result<Vec<Uuid>, BlocksRefusal> {
+    ids(field, given).map_err(BlocksRefusal::Invalid)
 }

@@ -1,17 +1,19 @@
 //! What clients send about people, and how it becomes values that are valid: every wrong field is named at once.
 
+use std::collections::BTreeMap;
+
 use poem_openapi::Object;
 use poem_openapi::types::MaybeUndefined;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::permissions::{Field, Fields as FieldSet};
 use crate::platform::problem::FieldError;
 use crate::sessions::{Role, Roles};
 use crate::users::{
-    Changes, Description, DisplayName, Email, Invalid, Locale, Metadata, Names, NewUser, Password, PersonName,
-    Settings, Username,
+    Changes, Description, DisplayName, Email, Invalid, Locale, Metadata, Names, NewUser, Password,
+    PersonName, Settings, Username,
 };
 
 /// An account to be made by somebody who may.
@@ -59,7 +61,7 @@ pub struct NewUserBody {
     pub is_active: Option<bool>,
     /// Notes of admins: an object of at most 16 KiB.
     #[serde(default)]
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<BTreeMap<String, Value>>,
 }
 
 /// What to change of an account: a field left out stays, `null` empties it.
@@ -89,7 +91,7 @@ pub struct UserPatch {
     /// Whether the account may be used, by those who may; never one's own.
     pub is_active: Option<bool>,
     /// Notes of admins.
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<BTreeMap<String, Value>>,
 }
 
 /// Another user name.
@@ -177,8 +179,8 @@ impl Fields {
         None
     }
 
-    fn metadata(&mut self, given: Option<Map<String, Value>>) -> Option<Metadata> {
-        given.and_then(|given| self.take("metadata", Metadata::parse(given)))
+    fn metadata(&mut self, given: Option<BTreeMap<String, Value>>) -> Option<Metadata> {
+        given.and_then(|given| self.take("metadata", Metadata::parse(given.into_iter().collect())))
     }
 
     fn emptied<T>(
@@ -278,8 +280,7 @@ impl NewUserBody {
     pub(super) fn read(self, settings: &Settings) -> Result<(NewUser, Option<Password>), Vec<FieldError>> {
         let mut fields = Fields::default();
         let username = fields.take("username", Username::parse(&self.username, settings.username_min));
-        let display_name =
-            fields.display_name(self.display_name.as_deref(), username.as_ref(), settings);
+        let display_name = fields.display_name(self.display_name.as_deref(), username.as_ref(), settings);
         let password = fields.take_optional("password", self.password.as_deref(), Password::parse);
         let (first, middle) = (self.first_name.as_deref(), self.middle_name.as_deref());
         let new = NewUser {

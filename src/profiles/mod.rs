@@ -3,6 +3,7 @@
 mod answer;
 mod api;
 mod fields;
+mod rules;
 mod shown;
 mod target;
 
@@ -15,13 +16,12 @@ use uuid::Uuid;
 
 use crate::platform::db::Database;
 use crate::platform::freshness::FreshCache;
-use crate::platform::hashing::Hasher;
 use crate::platform::secrets::{Key32, Secrets};
 use crate::users::store::user;
-use crate::users::{PasswordPolicy, Users};
+use crate::users::{Passwords, Users};
 
 pub use api::UserApi;
-pub use fields::Fields;
+pub use fields::{Fields, SignUpFields};
 pub use shown::{ExternalAccount, File, HistoryLine, PublicUser, Shown, User};
 pub use target::Target;
 
@@ -32,8 +32,8 @@ const REMEMBERED: u64 = 10_000;
 #[derive(Clone)]
 pub struct Profiles {
     users: Users,
-    hasher: Arc<Hasher>,
-    policy: Arc<PasswordPolicy>,
+    passwords: Passwords,
+    api_url: Arc<str>,
     cursor_key: Arc<Key32>,
     own: FreshCache<Ready>,
 }
@@ -46,18 +46,12 @@ struct Ready {
 }
 
 impl Profiles {
-    /// Opens the feature.
+    /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
-    pub fn new(
-        db: &Database,
-        secrets: &Secrets,
-        users: Users,
-        hasher: Arc<Hasher>,
-        policy: PasswordPolicy,
-    ) -> Self {
+    pub fn new(db: &Database, secrets: &Secrets, users: Users, passwords: Passwords, api_url: &str) -> Self {
         let own = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
-        Self { users, hasher, policy: Arc::new(policy), cursor_key, own }
+        Self { users, passwords, api_url: api_url.into(), cursor_key, own }
     }
 
     /// A person in full, with the newest history and the block list.
@@ -74,7 +68,7 @@ impl Profiles {
             let etag = shown::etag_of_full(&user);
             let full = self.full(user).await.map_err(Some)?;
             let body = serde_json::to_vec(&full).map_err(|error| Some(DbErr::Custom(error.to_string())))?;
-            Ok(Ready { body: body.into(), etag })
+            Ok::<_, Option<DbErr>>(Ready { body: body.into(), etag })
         };
         match self.own.get_or_load(id, load).await {
             Ok(ready) => Ok(Some(ready)),

@@ -1,9 +1,11 @@
 //! What is shown of a person: everything to themselves and admins, little to others.
 
+use std::collections::BTreeMap;
+
 use poem::http::HeaderValue;
 use poem_openapi::{Object, Union};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
@@ -67,7 +69,7 @@ pub struct User {
     #[oai(skip_serializing_if_is_none)]
     pub files: Option<Vec<File>>,
     /// What admins note.
-    pub metadata: Map<String, Value>,
+    pub metadata: BTreeMap<String, Value>,
 }
 
 /// A person as others see them.

@@ -117,7 +117,9 @@ mod tests {
         assert_eq!(named(id), Uuid::try_parse(id).ok().map(Named::Id));
         assert_eq!(named(&id.to_uppercase()), named(id));
         assert_eq!(named("@Ann_1"), Some(Named::Username("ann_1".into())));
-        for other in ["me2", "", "1", "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}", "0190a5c07e3b7c2a8f001234567890ab"] {
+        for other in
+            ["me2", "", "1", "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}", "0190a5c07e3b7c2a8f001234567890ab"]
+        {
             assert_eq!(named(other), None, "{other}");
         }
     }

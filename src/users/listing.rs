@@ -17,6 +17,8 @@ pub struct Filter {
     pub is_active: Option<bool>,
     /// Deleted users instead of the others.
     pub deleted: bool,
+    /// Only people whom this one may see: active, and no block between the two.
+    pub visible_to: Option<Uuid>,
 }
 
 /// A prefix, folded as each column is.

@@ -46,9 +46,10 @@ impl Users {
         store::by_id(self.db.reader(), id).await
     }
 
-    /// The users with these ids that are not deleted, in the order of the ids, unknown ones left out.
-    pub async fn by_ids(&self, ids: &[Uuid]) -> Result<Vec<user::Model>, DbErr> {
-        let found = store::by_ids(self.db.reader(), ids).await?;
+    /// The users with these ids that are not deleted, in the order of the ids, unknown ones left out; so are those
+    /// whom `viewer`, if named, may not see.
+    pub async fn by_ids(&self, ids: &[Uuid], viewer: Option<Uuid>) -> Result<Vec<user::Model>, DbErr> {
+        let found = store::by_ids(self.db.reader(), ids, viewer).await?;
         let mut by_id: HashMap<Uuid, user::Model> = found.into_iter().map(|user| (user.id, user)).collect();
         Ok(ids.iter().filter_map(|id| by_id.remove(id)).collect())
     }
@@ -109,6 +110,15 @@ impl Users {
     /// Whom a user blocks, oldest block first.
     pub async fn blocked_by(&self, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
         store::blocked_by(self.db.reader(), user).await
+    }
+
+    /// Whom each of these users blocks, oldest block first.
+    pub async fn blocks_of(&self, users: &[Uuid]) -> Result<HashMap<Uuid, Vec<Uuid>>, DbErr> {
+        let mut blocks: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        for (user, blocked) in store::blocks_of(self.db.reader(), users).await? {
+            blocks.entry(user).or_default().push(blocked);
+        }
+        Ok(blocks)
     }
 
     /// Whether any admin could sign in.

@@ -13,6 +13,7 @@ mod locale;
 mod lookup;
 mod metadata;
 mod password;
+mod passwords;
 mod person_name;
 mod rules;
 mod text;
@@ -27,6 +28,7 @@ pub use invalid::Invalid;
 pub use locale::Locale;
 pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
+pub use passwords::Passwords;
 pub use person_name::PersonName;
 pub use rules::{
     BlockChange, BlockRefusal, ChangeRefusal, Changes, CreateRefusal, MOST_BLOCKS, Names, NewUser,

@@ -284,8 +284,16 @@ impl Users {
     }
 
     /// Forgets an account for good, deleted before or not.
-    pub async fn purge(&self, target: Uuid) -> Result<user::Model, Failure<ChangeRefusal>> {
-        self.db.write(move |tx| purge_in(tx, target).boxed()).await
+    pub async fn purge(
+        &self,
+        target: Uuid,
+        revision: Option<i64>,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let gone = self.db.write(move |tx| purge_in(tx, target, revision).boxed()).await?;
+        // The history went with the account; the log keeps who did it.
+        tracing::warn!(user_id = %target, by = origin.by.map(tracing::field::display), "an account was purged");
+        Ok(gone)
     }
 
     /// Replaces a block list, or adds to it and takes from it; the list as it is then.
@@ -317,7 +325,7 @@ impl Users {
         if add.contains(&owner) {
             return Err(BlockRefusal::Oneself.into());
         }
-        if store::by_ids(tx, &add).await?.len() != add.len() {
+        if store::by_ids(tx, &add, None).await?.len() != add.len() {
             return Err(BlockRefusal::NotFound.into());
         }
         if add.is_empty() && remove.is_empty() {
@@ -399,8 +407,15 @@ async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Mo
     Ok(held)
 }
 
-async fn purge_in(tx: &Tx, target: Uuid) -> Result<user::Model, Failure<ChangeRefusal>> {
+async fn purge_in(
+    tx: &Tx,
+    target: Uuid,
+    revision: Option<i64>,
+) -> Result<user::Model, Failure<ChangeRefusal>> {
     let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
+    if revision.is_some_and(|revision| revision != held.revision) {
+        return Err(ChangeRefusal::Stale.into());
+    }
     if is_active_admin(&held) && held.deleted_at.is_none() {
         another_admin(tx, target).await?;
     }
@@ -420,6 +435,13 @@ fn is_active_admin(user: &user::Model) -> bool {
 }
 
 impl NewUser {
+    /// Words that the person is known by, and that their password must not consist of.
+    #[must_use]
+    pub fn context(&self) -> Vec<String> {
+        let local_part = self.email.as_ref().map(|email| email.local_part().to_owned());
+        std::iter::once(self.username.as_str().to_owned()).chain(local_part).collect()
+    }
+
     fn into_row(self, new_id: impl FnOnce() -> Uuid, now: Timestamp) -> user::Model {
         let display_name = self.display_name.unwrap_or_else(|| DisplayName::from_username(&self.username));
         user::Model {

@@ -1,7 +1,7 @@
 //! The rows of people, their history and their block lists.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{
     ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement,
 };
@@ -172,13 +172,14 @@ pub async fn deleted_since(
         .await
 }
 
-/// The users with these ids that are not deleted, in no particular order.
-pub async fn by_ids(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<user::Model>, DbErr> {
-    user::Entity::find()
-        .filter(user::Column::Id.is_in(ids.iter().copied()))
-        .filter(user::Column::DeletedAt.is_null())
-        .all(db)
-        .await
+/// The users with these ids that are not deleted, in no particular order; only those whom `viewer` may see, if named.
+pub async fn by_ids(
+    db: &impl ConnectionTrait,
+    ids: &[Uuid],
+    viewer: Option<Uuid>,
+) -> Result<Vec<user::Model>, DbErr> {
+    let filter = Filter { visible_to: viewer, ..Filter::default() };
+    filtered(&filter).filter(user::Column::Id.is_in(ids.iter().copied())).all(db).await
 }
 
 /// Adds a user; a taken id, user name or address is the unique index's to refuse.
@@ -269,10 +270,14 @@ pub async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, Db
 
 fn filtered(filter: &Filter) -> Select<user::Entity> {
     let mut query = user::Entity::find();
-    query = match filter.deleted {
-        true => query.filter(user::Column::DeletedAt.is_not_null()),
-        false => query.filter(user::Column::DeletedAt.is_null()),
+    query = if filter.deleted {
+        query.filter(user::Column::DeletedAt.is_not_null())
+    } else {
+        query.filter(user::Column::DeletedAt.is_null())
     };
+    if let Some(viewer) = filter.visible_to {
+        query = query.filter(visible_to(viewer));
+    }
     if let Some(role) = filter.role {
         if matches!(role, Role::Admin | Role::Moderator) {
             query = query.filter(Expr::cust("(roles & 3) <> 0")); // lets `users_staff` serve
@@ -292,6 +297,15 @@ fn filtered(filter: &Filter) -> Select<user::Entity> {
         query = query.filter(any);
     }
     query
+}
+
+/// Active people with no block between them and `viewer`.
+fn visible_to(viewer: Uuid) -> Condition {
+    let no_block = "NOT EXISTS (SELECT 1 FROM user_blocks b WHERE (b.user_id = users.id AND b.blocked_id = $1) \
+                    OR (b.user_id = $2 AND b.blocked_id = users.id))";
+    Condition::all()
+        .add(user::Column::IsActive.eq(true))
+        .add(Expr::cust_with_values(no_block, [viewer, viewer]))
 }
 
 /// A range and not `LIKE`: it uses the index on both databases, and `%` and `_` mean themselves.
@@ -385,4 +399,18 @@ pub async fn unblock(tx: &Tx, user: Uuid, blocked: Uuid) -> Result<(), DbErr> {
     let values = [user.into(), blocked.into()];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     tx.execute_raw(statement).await.map(|_| ())
+}
+
+/// Whom each of these users blocks, as pairs of who and whom.
+pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
+    let columns = ["user_id", "blocked_id", "created_at"].map(Alias::new);
+    let [user_id, blocked_id, created_at] = columns;
+    let query = Query::select()
+        .columns([user_id.clone(), blocked_id])
+        .from(Alias::new("user_blocks"))
+        .and_where(Expr::col(user_id).is_in(users.iter().copied()))
+        .order_by(created_at, sea_orm::Order::Asc)
+        .to_owned();
+    let rows = db.query_all(&query).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }

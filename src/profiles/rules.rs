@@ -1,0 +1,309 @@
+//! The acts on profiles: who may change which field, and what is shown afterwards.
+
+use std::collections::HashMap;
+
+use poem::Request;
+use sea_orm::{DbErr, Order};
+use uuid::Uuid;
+
+use super::Profiles;
+use super::answer::Profile;
+use super::fields::{NewUserBody, UserPatch};
+use super::shown::{PublicUser, Shown, User, etag_of_full, etag_of_public};
+use super::target::{
+    ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadUser, Target, UpdateUser, if_match,
+};
+use crate::permissions::{Action, Allowed, Context, Permission};
+use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
+use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
+use crate::sessions::{Caller, Role, Roles};
+use crate::users::listing::{Filter, Mark, Page, Sort};
+use crate::users::store::user;
+use crate::users::{BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, NewUser, Origin, Password};
+
+crate::refusals! {
+    /// Why an account is not made.
+    pub enum NewUserRefusal {
+        Forbidden = 403 "forbidden" "You may not create an account with these fields or roles.",
+        IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",
+        UsernameTaken = 409 "username_taken" "This user name is taken.",
+        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        Busy(RetryAfter) = 503 "unavailable" "The server is busy. Please try again in a moment.",
+    }
+}
+
+crate::refusals! {
+    /// Why an account is not changed or deleted.
+    pub enum PatchRefusal {
+        Forbidden = 403 "forbidden" "You may not change these fields.",
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        UsernameTaken = 409 "username_taken" "This user name is taken.",
+        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
+        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
+        Conflict = 409 "conflict" "The user is not as this needs.",
+        Stale = 412 "precondition_failed" "The user has changed since you read it.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+crate::refusals! {
+    /// Why a block list is not changed.
+    pub enum BlocksRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        TooMany = 409 "quota_exceeded" "A block list holds at most 1000 users.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+impl From<CreateRefusal> for NewUserRefusal {
+    fn from(refusal: CreateRefusal) -> Self {
+        match refusal {
+            CreateRefusal::IdTaken => Self::IdTaken,
+            CreateRefusal::UsernameTaken => Self::UsernameTaken,
+            CreateRefusal::EmailTaken => Self::EmailTaken,
+        }
+    }
+}
+
+impl From<ChangeRefusal> for PatchRefusal {
+    fn from(refusal: ChangeRefusal) -> Self {
+        match refusal {
+            ChangeRefusal::NotFound => Self::NotFound,
+            ChangeRefusal::Deleted => Self::Deleted,
+            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
+            ChangeRefusal::EmailTaken => Self::EmailTaken,
+            ChangeRefusal::LastAdmin => Self::LastAdmin,
+            ChangeRefusal::Conflict => Self::Conflict,
+            ChangeRefusal::Stale => Self::Stale,
+        }
+    }
+}
+
+impl From<BlockRefusal> for BlocksRefusal {
+    fn from(refusal: BlockRefusal) -> Self {
+        match refusal {
+            BlockRefusal::NotFound => Self::NotFound,
+            BlockRefusal::Deleted => Self::Deleted,
+            BlockRefusal::TooMany => Self::TooMany,
+            BlockRefusal::Oneself => {
+                Self::Invalid(vec![FieldError::new("users_ids", "Nobody can block themselves.")])
+            }
+        }
+    }
+}
+
+/// Who caused a change: the caller, by this request.
+pub(super) fn origin(caller: &Caller, client: &ClientInfo) -> Origin {
+    Origin {
+        by: Some(caller.user_id),
+        session: Some(caller.session_id),
+        trace_id: Some(client.trace_id.to_string()),
+    }
+}
+
+impl Profiles {
+    /// Makes an account for somebody else.
+    pub(super) async fn create(
+        &self,
+        allowed: &Allowed<CreateUser>,
+        body: NewUserBody,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<NewUserRefusal>> {
+        let fields = body.set();
+        let (mut new, password) = body.read(self.users.settings()).map_err(NewUserRefusal::Invalid)?;
+        let context = Context { fields, roles: new.roles, directory_open: false };
+        if !allowed.may(Action::UserCreate, context) {
+            return Err(NewUserRefusal::Forbidden.into());
+        }
+        if let Some(password) = password {
+            new.password_hash = Some(self.hash(&password, &new).await?);
+        }
+        self.users.create(new, origin).await.map_err(Failure::within)
+    }
+
+    async fn hash(&self, password: &Password, new: &NewUser) -> Result<String, Failure<NewUserRefusal>> {
+        let faults = self.passwords.judge(password, new.context(), "password").await?;
+        if !faults.is_empty() {
+            return Err(NewUserRefusal::Invalid(faults).into());
+        }
+        let hash = self.passwords.hash(password).await;
+        Ok(hash.map_err(|busy| NewUserRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?)
+    }
+
+    /// Changes an account: first whether the caller may change these fields, then whether the values are good.
+    pub(super) async fn patch(
+        &self,
+        allowed: Allowed<UpdateUser>,
+        patch: UserPatch,
+        request: &Request,
+        client: &ClientInfo,
+    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+        let revision = if_match(request).map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
+        self.may_change(&allowed, &patch)?;
+        let changes = patch.read(&allowed.on.0.user.username, self.users.settings());
+        let changes = changes.map_err(PatchRefusal::Invalid)?;
+        let origin = origin(&allowed.caller, client);
+        let user = self.users.update(allowed.on.id(), changes, revision, origin).await;
+        Ok(self.answer_with(&allowed, user.map_err(Failure::within)?).await?)
+    }
+
+    fn may_change(&self, allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {
+        let fields = Context { fields: patch.set(), ..Context::default() };
+        let may_fields = allowed.may(Action::UserUpdate, fields);
+        let may_roles = patch.roles.as_ref().is_none_or(|names| {
+            let roles: Roles = names.iter().filter_map(|name| name.parse::<Role>().ok()).collect();
+            allowed.may(Action::UserSetRoles, Context { roles, ..Context::default() })
+        });
+        let may_switch = patch.is_active.is_none() || allowed.may(Action::UserSetActive, Context::default());
+        if may_fields && may_roles && may_switch { Ok(()) } else { Err(PatchRefusal::Forbidden) }
+    }
+
+    /// Deletes an account, for a while or for good.
+    pub(super) async fn delete(
+        &self,
+        allowed: Allowed<DeleteUser>,
+        for_good: bool,
+        request: &Request,
+        client: &ClientInfo,
+    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+        let revision = if_match(request).map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
+        if for_good && !allowed.may(Action::UserPurge, Context::default()) {
+            return Err(PatchRefusal::Forbidden.into());
+        }
+        let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
+        let gone = if for_good {
+            self.users.purge(id, revision, origin).await
+        } else {
+            self.users.delete(id, revision, origin).await
+        };
+        Ok(self.answer_with(&allowed, gone.map_err(Failure::within)?).await?)
+    }
+
+    /// Changes a block list; the list as it is then.
+    pub(super) async fn change_blocks(
+        &self,
+        allowed: &Allowed<ChangeBlocks>,
+        change: BlockChange,
+        client: &ClientInfo,
+    ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
+        let origin = origin(&allowed.caller, client);
+        let blocked = self.users.change_blocks(allowed.on.id(), change, origin).await;
+        blocked.map(Json).map_err(Failure::within)
+    }
+
+    /// The user of the path, as the caller may see them.
+    pub(super) async fn answer(&self, allowed: Allowed<ReadUser>) -> anyhow::Result<Profile<Shown>> {
+        let user = allowed.on.0.user.clone();
+        Ok(self.answer_with(&allowed, user).await?)
+    }
+
+    /// A user in the state after an act, as the caller may see them.
+    async fn answer_with<P: Permission<On = Target>>(
+        &self,
+        allowed: &Allowed<P>,
+        user: user::Model,
+    ) -> anyhow::Result<Profile<Shown>> {
+        let (etag, shown) = if allowed.may(Action::UserReadPrivate, Context::default()) {
+            (etag_of_full(&user), Shown::Full(self.full(user).await?))
+        } else {
+            (etag_of_public(&user), Shown::Public(PublicUser::from(user)))
+        };
+        Ok(Profile { body: RawJson::new(serde_json::to_vec(&shown)?.into()), etag })
+    }
+
+    /// A user in full.
+    pub(super) async fn answer_in_full(&self, user: user::Model) -> anyhow::Result<Profile<User>> {
+        let etag = etag_of_full(&user);
+        let full = self.full(user).await?;
+        Ok(Profile { body: RawJson::new(serde_json::to_vec(&full)?.into()), etag })
+    }
+
+    /// A page of users.
+    pub(super) async fn list(
+        &self,
+        allowed: &Allowed<ListUsers>,
+        filter: &Filter,
+        sort: Sort,
+        paging: &Paging,
+    ) -> Result<Listing<Shown>, Failure<ListRefusal>> {
+        let position = paging.position(self.cursor_key.bytes()).map_err(invalid_cursor)?;
+        let after = match position {
+            Some(bytes) => Some(Mark::from_bytes(&bytes, sort).ok_or_else(unknown_cursor)?),
+            None => None,
+        };
+        let offset = match paging.range {
+            Range::Rows { offset, .. } => Some(offset).filter(|offset| *offset > 0),
+            Range::From { .. } => None,
+        };
+        let order = match paging.order {
+            Some(crate::platform::web::Order::Desc) => Order::Desc,
+            _ => Order::Asc,
+        };
+        let limit = paging.range.limit();
+        let page = Page { sort, order, offset, limit, after };
+        let users = self.users.list(filter, &page).await?;
+        let total = self.users.total(filter).await?;
+        let is_full = u64::try_from(users.len()).is_ok_and(|shown| shown == limit);
+        let next = users
+            .last()
+            .filter(|_| is_full)
+            .map(|last| Cursor::seal(self.cursor_key.bytes(), &Mark::of(last, sort).to_bytes(sort)));
+        let links = paging.links(total, users.len(), next.as_deref(), None);
+        Ok(Listing { rows: self.rows(allowed, users).await?, total, links })
+    }
+
+    /// Users by their ids, in that order; whom the caller may not see is left out.
+    pub(super) async fn by_ids(
+        &self,
+        allowed: &Allowed<ListUsers>,
+        ids: &[Uuid],
+    ) -> Result<Vec<Shown>, Failure<ListRefusal>> {
+        let visible_to = scope(allowed);
+        let users = self.users.by_ids(ids, visible_to).await?;
+        Ok(self.rows(allowed, users).await?)
+    }
+
+    /// Users as rows of a list: in full for admins, but for history and files.
+    async fn rows(&self, allowed: &Allowed<ListUsers>, users: Vec<user::Model>) -> Result<Vec<Shown>, DbErr> {
+        if !is_admin(allowed) {
+            return Ok(users.into_iter().map(|user| Shown::Public(PublicUser::from(user))).collect());
+        }
+        let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
+        let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(&ids).await?;
+        let row = |user: user::Model| {
+            let blocked = blocks.remove(&user.id).unwrap_or_default();
+            Shown::Full(User::of(user, blocked))
+        };
+        Ok(users.into_iter().map(row).collect())
+    }
+}
+
+crate::refusals! {
+    /// Why a list is not shown.
+    pub enum ListRefusal {
+        Forbidden = 403 "forbidden" "You may not see deleted users.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+/// Whose eyes a list is for: none for staff, who see everybody.
+pub(super) fn scope(allowed: &Allowed<ListUsers>) -> Option<Uuid> {
+    let roles = allowed.caller.roles;
+    let is_staff = roles.has(Role::Admin) || roles.has(Role::Moderator);
+    (!is_staff).then_some(allowed.caller.user_id)
+}
+
+pub(super) fn is_admin(allowed: &Allowed<ListUsers>) -> bool {
+    allowed.caller.roles.has(Role::Admin)
+}
+
+fn invalid_cursor(problem: Problem) -> ListRefusal {
+    ListRefusal::Invalid(problem.errors)
+}
+
+fn unknown_cursor() -> ListRefusal {
+    ListRefusal::Invalid(vec![FieldError::new("cursor", "is of a list that is sorted otherwise")])
+}

@@ -1,0 +1,52 @@
+//! Judging, hashing and comparing passwords, away from the async threads.
+
+use std::sync::Arc;
+
+use super::{Password, PasswordPolicy};
+use crate::platform::hashing::{Busy, Hasher, Verdict};
+use crate::platform::problem::{Breakage, FieldError};
+
+/// Which passwords are good enough, and the threads that hash them.
+#[derive(Clone)]
+pub struct Passwords {
+    policy: Arc<PasswordPolicy>,
+    hasher: Arc<Hasher>,
+}
+
+impl Passwords {
+    /// By this policy, on these threads.
+    #[must_use]
+    pub fn new(policy: PasswordPolicy, hasher: Hasher) -> Self {
+        Self { policy: Arc::new(policy), hasher: Arc::new(hasher) }
+    }
+
+    /// What is wrong with a password that is being chosen; `context` are words that its owner is known by. The
+    /// strength score takes milliseconds.
+    pub async fn judge(
+        &self,
+        password: &Password,
+        context: Vec<String>,
+        field: &'static str,
+    ) -> Result<Vec<FieldError>, Breakage> {
+        let (policy, password) = (Arc::clone(&self.policy), password.clone());
+        let judged = tokio::task::spawn_blocking(move || {
+            let context: Vec<&str> = context.iter().map(String::as_str).collect();
+            policy.check(&password, &context)
+        });
+        let flaws = judged.await?.err().unwrap_or_default();
+        Ok(flaws.into_iter().map(|flaw| FieldError::new(field, flaw.words())).collect())
+    }
+
+    /// The hash to keep.
+    pub async fn hash(&self, password: &Password) -> Result<String, Busy> {
+        Ok(self.hasher.hash(password.as_bytes()).await?.as_str().to_owned())
+    }
+
+    /// Compares what was typed with a stored hash. Where either is missing, the same work is done for nothing.
+    pub async fn compare(&self, typed: Option<&Password>, stored: Option<&str>) -> Result<Verdict, Busy> {
+        match typed {
+            Some(password) => self.hasher.verify(password.as_bytes(), stored).await,
+            None => self.hasher.verify(b"", None).await,
+        }
+    }
+}
