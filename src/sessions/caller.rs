@@ -132,6 +132,14 @@ pub(super) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
     }
 }
 
+/// The bearer token of a request, whatever it is worth.
+pub(crate) fn bearer_text(headers: &HeaderMap) -> Option<&str> {
+    match bearer(headers) {
+        Bearer::Token(token) => Some(token),
+        Bearer::None | Bearer::Malformed => None,
+    }
+}
+
 /// The value of the one cookie of this name; of two with the same name, neither counts.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers

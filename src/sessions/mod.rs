@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 pub use access_token::{Claims, TokenFault};
 pub use caller::{Caller, Credential};
+pub(crate) use caller::{bearer_text, cookie};
 pub use jws::Algorithm;
 pub use keys::Jwks;
 pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};

@@ -321,6 +321,11 @@ impl Sessions {
         self.db.write(move |tx| store::end(tx, user, session).boxed()).await
     }
 
+    /// Ends a user's sessions but the one to be kept.
+    pub async fn end_others(&self, user: Uuid, kept: Uuid) -> Result<u64, DbErr> {
+        self.db.write(move |tx| store::end_all(tx, user, Some(kept)).boxed()).await
+    }
+
     /// Ends a user's sessions but the one to be kept, in the transaction of the act that calls for it.
     pub async fn end_all(&self, tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<u64, DbErr> {
         store::end_all(tx, user, except).await

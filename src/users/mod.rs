@@ -26,6 +26,7 @@ pub use email::Email;
 pub use identifier::Identifier;
 pub use invalid::Invalid;
 pub use locale::Locale;
+pub use lookup::SigningIn;
 pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;

@@ -1,0 +1,112 @@
+//! What people do about their own password.
+
+use futures_util::FutureExt;
+
+use super::{Auth, SignInRefusal};
+use crate::platform::clock::Timestamp;
+use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::web::ClientInfo;
+use crate::sessions::Caller;
+use crate::users::store::held;
+use crate::users::{Origin, Password};
+
+crate::refusals! {
+    /// Why a password is not changed.
+    pub enum PasswordRefusal {
+        Wrong = 401 "invalid_credentials" "The old password is wrong.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
+        Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
+    }
+}
+
+crate::refusals! {
+    /// Why somebody has not proved who they are.
+    pub enum ReauthenticateRefusal {
+        Wrong = 401 "invalid_credentials" "The password is wrong.",
+        TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
+        Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
+    }
+}
+
+impl From<SignInRefusal> for PasswordRefusal {
+    fn from(refusal: SignInRefusal) -> Self {
+        match refusal {
+            SignInRefusal::Invalid | SignInRefusal::Inactive(_) | SignInRefusal::Malformed(_) => Self::Wrong,
+            SignInRefusal::TooOften(wait) => Self::TooOften(wait),
+            SignInRefusal::Busy(wait) => Self::Busy(wait),
+        }
+    }
+}
+
+impl From<SignInRefusal> for ReauthenticateRefusal {
+    fn from(refusal: SignInRefusal) -> Self {
+        match refusal {
+            SignInRefusal::Invalid | SignInRefusal::Inactive(_) | SignInRefusal::Malformed(_) => Self::Wrong,
+            SignInRefusal::TooOften(wait) => Self::TooOften(wait),
+            SignInRefusal::Busy(wait) => Self::Busy(wait),
+        }
+    }
+}
+
+impl Auth {
+    /// Replaces the caller's password; every other session of theirs ends.
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        old: &Password,
+        new: &Password,
+        client: &ClientInfo,
+    ) -> Result<(), Failure<PasswordRefusal>> {
+        let user = self.users.by_id(caller.user_id).await?.ok_or(PasswordRefusal::Wrong)?;
+        if !self.proves(&user, old, client).await.map_err(Failure::within)? {
+            return Err(PasswordRefusal::Wrong.into());
+        }
+        if old.is_same_as(new) {
+            let error = FieldError::new("new_password", "Must not be the old password.");
+            return Err(PasswordRefusal::Invalid(vec![error]).into());
+        }
+        let mut context = vec![user.username.clone()];
+        context.extend(user.email.as_deref().and_then(|email| email.split('@').next()).map(str::to_owned));
+        let faults = self.passwords.judge(new, context, "new_password").await?;
+        if !faults.is_empty() {
+            return Err(PasswordRefusal::Invalid(faults).into());
+        }
+        let hash = self.passwords.hash(new).await;
+        let hash = hash.map_err(|busy| PasswordRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        let origin = Origin {
+            by: Some(user.id),
+            session: Some(caller.session_id),
+            trace_id: Some(client.trace_id.to_string()),
+        };
+        let (users, kept) = (self.users.clone(), Some(caller.session_id));
+        self.db
+            .write(move |tx| {
+                async move {
+                    // Two changes at once: the one that proved a password that is no longer loses.
+                    let present = held(tx, user.id).await?.ok_or(PasswordRefusal::Wrong)?;
+                    if present.password_hash != user.password_hash {
+                        return Err(PasswordRefusal::Wrong.into());
+                    }
+                    let changed = users.set_password_in(tx, user.id, hash, kept, &origin).await;
+                    changed.map(|_| ()).map_err(|_| Failure::from(PasswordRefusal::Wrong))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    /// Proves again who one is; until when that counts.
+    pub async fn reauthenticate(
+        &self,
+        caller: &Caller,
+        password: &Password,
+        client: &ClientInfo,
+    ) -> Result<Timestamp, Failure<ReauthenticateRefusal>> {
+        let user = self.users.by_id(caller.user_id).await?.ok_or(ReauthenticateRefusal::Wrong)?;
+        if !self.proves(&user, password, client).await.map_err(Failure::within)? {
+            return Err(ReauthenticateRefusal::Wrong.into());
+        }
+        Ok(self.sessions.proved(caller).await?.ok_or(ReauthenticateRefusal::Wrong)?)
+    }
+}

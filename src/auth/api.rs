@@ -1,0 +1,293 @@
+//! The operations of `/auth` about signing up, signing in and passwords.
+
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{IntoResponse, Request, Response};
+use poem_openapi::payload::PlainText;
+use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
+use serde::{Deserialize, Serialize};
+
+use super::sign_in::{Credentials, SignInRefusal, SignedIn};
+use super::sign_up::{SignUp, SignUpRefusal};
+use super::{Auth, PasswordRefusal, ReauthenticateRefusal};
+use crate::platform::problem::{Failure, FieldError};
+use crate::platform::web::{ClientInfo, Json, JsonOrForm};
+use crate::profiles::SignUpFields;
+use crate::sessions::{Caller, Kind, RefreshRefusal, Tokens, cookie};
+use crate::users::Password;
+
+/// The cookie of a device that was signed in before; see [`super::throttle::Bucket::Device`].
+const DEVICE_COOKIE: &str = "gatehouse-device";
+/// A year, in seconds.
+const DEVICE_LASTS: u32 = 31_536_000;
+
+/// The operations of `/auth` about signing up, signing in and passwords.
+pub struct AuthApi {
+    /// The door.
+    pub auth: Auth,
+    /// Whether cookies are sent over https only.
+    pub secure_cookies: bool,
+}
+
+#[derive(Tags)]
+pub(super) enum Section {
+    /// Signing up, signing in, passwords, sessions and tokens.
+    Auth,
+}
+
+/// What signing in gives: use the access token as `Authorization: Bearer …`, and trade the refresh token for new
+/// tokens before it runs out.
+#[derive(Debug, Serialize, Object)]
+pub struct Token {
+    /// A JWT (RFC 9068) that says who the caller is.
+    pub access_token: String,
+    /// Always `bearer`.
+    pub token_type: String,
+    /// Life of the access token, in seconds.
+    pub expires_in: u64,
+    /// Good for one refresh.
+    pub refresh_token: String,
+}
+
+/// What one signs up with.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// The user name: 5 to 32 of a to z, 0 to 9 and `_`.
+    pub username: String,
+    /// The e-mail address.
+    pub email: String,
+    /// The password, 10 to 1024 characters.
+    pub password: String,
+    /// The same again.
+    pub confirm_password: String,
+    /// The name that is shown.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// First name.
+    #[serde(default)]
+    pub first_name: Option<String>,
+    /// Last name.
+    #[serde(default)]
+    pub last_name: Option<String>,
+    /// Middle name.
+    #[serde(default)]
+    pub middle_name: Option<String>,
+}
+
+/// What one signs in with (RFC 6749, 4.3.2).
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The user name or the e-mail address.
+    pub username: String,
+    /// The password.
+    pub password: String,
+    /// Always `password`.
+    #[serde(default)]
+    pub grant_type: Option<String>,
+    /// Not used; OAuth2 clients send it.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// Not used; OAuth2 clients send it.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// Not used; OAuth2 clients send it.
+    #[serde(default)]
+    pub client_secret: Option<String>,
+}
+
+/// A refresh token to be traded.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    /// The refresh token.
+    pub refresh_token: String,
+    /// Always `refresh_token`; OAuth2 clients send it.
+    #[serde(default)]
+    pub grant_type: Option<String>,
+}
+
+/// Another password for the caller.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The present password.
+    pub old_password: String,
+    /// The new one.
+    pub new_password: String,
+    /// The new one again.
+    pub confirm_password: String,
+}
+
+/// Proof of who one is.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// The password.
+    pub password: String,
+}
+
+/// How long a proof counts.
+#[derive(Debug, Serialize, Object)]
+pub struct Proved {
+    /// Until then, in seconds since the Unix epoch.
+    pub valid_until: i64,
+}
+
+/// The answer to signing in: tokens, and the cookie that makes the device a known one.
+pub struct TokenAnswer<const STATUS: u16> {
+    token: Token,
+    device: Option<HeaderValue>,
+}
+
+impl<const STATUS: u16> IntoResponse for TokenAnswer<STATUS> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.token).into_response();
+        response.set_status(StatusCode::from_u16(STATUS).unwrap_or_default());
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(cookie) = self.device {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+}
+
+impl<const STATUS: u16> ApiResponse for TokenAnswer<STATUS> {
+    fn meta() -> MetaResponses {
+        let mut meta = Json::<Token>::meta();
+        meta.responses.iter_mut().for_each(|response| response.status = Some(STATUS));
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        Token::register(registry);
+    }
+}
+
+#[OpenApi(prefix_path = "/auth", tag = "Section::Auth")]
+impl AuthApi {
+    /// Sign up
+    ///
+    /// Makes an account with the role `user` and signs it in.
+    #[oai(path = "/register", method = "post", operation_id = "register")]
+    async fn register(
+        &self,
+        client: ClientInfo,
+        body: JsonOrForm<Registration>,
+    ) -> Result<TokenAnswer<201>, Failure<SignUpRefusal>> {
+        let body = body.0;
+        let fields = SignUpFields {
+            username: &body.username,
+            email: Some(&body.email),
+            display_name: body.display_name.as_deref(),
+            first_name: body.first_name.as_deref(),
+            middle_name: body.middle_name.as_deref(),
+            last_name: body.last_name.as_deref(),
+        };
+        let read = fields.read(&body.password, &body.confirm_password, self.auth.users.settings());
+        let (new, password) = read.map_err(SignUpRefusal::Invalid)?;
+        let signed_in = self.auth.sign_up(SignUp { new, password, client }).await?;
+        Ok(self.token_answer(signed_in)?)
+    }
+
+    /// Sign in
+    ///
+    /// With user name or e-mail address and password; also the password form of OAuth2. Whoever is not let in
+    /// learns the same whether the account exists or not.
+    #[oai(path = "/login", method = "post", operation_id = "login")]
+    async fn login(
+        &self,
+        request: &Request,
+        client: ClientInfo,
+        body: JsonOrForm<Login>,
+    ) -> Result<TokenAnswer<200>, Failure<SignInRefusal>> {
+        let body = body.0;
+        if body.grant_type.as_deref().is_some_and(|grant| grant != "password") {
+            let error = FieldError::new("grant_type", "Must be password.");
+            return Err(SignInRefusal::Malformed(vec![error]).into());
+        }
+        let signed_in = self
+            .auth
+            .sign_in(Credentials {
+                identifier: body.username,
+                password: Password::parse(&body.password).ok(),
+                kind: Kind::Token,
+                client,
+                device: cookie(request.headers(), DEVICE_COOKIE).map(str::to_owned),
+            })
+            .await?;
+        Ok(self.token_answer(signed_in)?)
+    }
+
+    /// Trade a refresh token for new tokens
+    ///
+    /// Each refresh token works once; asked again within ten seconds it gives the same successor. A spent one that
+    /// comes back later ends the session, for somebody has a copy.
+    #[oai(path = "/token/refresh", method = "post", operation_id = "refresh_token")]
+    async fn refresh(&self, body: JsonOrForm<Refresh>) -> Result<TokenAnswer<200>, Failure<RefreshRefusal>> {
+        let tokens = self.auth.sessions.refresh(&body.refresh_token).await?;
+        Ok(TokenAnswer { token: tokens.into(), device: None })
+    }
+
+    /// Change the own password
+    ///
+    /// Every other session of the caller ends.
+    #[oai(path = "/password/reset", method = "patch", operation_id = "reset_password_reset")]
+    async fn change_password(
+        &self,
+        caller: Caller,
+        client: ClientInfo,
+        body: JsonOrForm<PasswordChange>,
+    ) -> Result<PlainText<&'static str>, Failure<PasswordRefusal>> {
+        let old = Password::parse(&body.old_password).map_err(|_| PasswordRefusal::Wrong)?;
+        let new = Password::parse(&body.new_password).map_err(|invalid| {
+            PasswordRefusal::Invalid(vec![FieldError::new("new_password", invalid.into_words())])
+        })?;
+        if body.new_password != body.confirm_password {
+            let error = FieldError::new("confirm_password", "Must be the same as the password.");
+            return Err(PasswordRefusal::Invalid(vec![error]).into());
+        }
+        self.auth.change_password(&caller, &old, &new, &client).await?;
+        Ok(PlainText("Password reset successful"))
+    }
+
+    /// Prove again who one is
+    ///
+    /// Some changes need a proof that is not older than ten minutes; signing in counts as one.
+    #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate")]
+    async fn reauthenticate(
+        &self,
+        caller: Caller,
+        client: ClientInfo,
+        body: JsonOrForm<Proof>,
+    ) -> Result<Json<Proved>, Failure<ReauthenticateRefusal>> {
+        let password = Password::parse(&body.password).map_err(|_| ReauthenticateRefusal::Wrong)?;
+        let until = self.auth.reauthenticate(&caller, &password, &client).await?;
+        Ok(Json(Proved { valid_until: until.seconds() }))
+    }
+}
+
+impl AuthApi {
+    fn token_answer<const STATUS: u16>(&self, signed_in: SignedIn) -> anyhow::Result<TokenAnswer<STATUS>> {
+        let (tokens, device) = self.auth.tokens(signed_in)?;
+        let secure = if self.secure_cookies { "; Secure" } else { "" };
+        let cookie = format!(
+            "{DEVICE_COOKIE}={}; Max-Age={DEVICE_LASTS}; Path=/; HttpOnly; SameSite=Lax{secure}",
+            device.expose()
+        );
+        Ok(TokenAnswer { token: tokens.into(), device: HeaderValue::try_from(cookie).ok() })
+    }
+}
+
+impl From<Tokens> for Token {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            access_token: tokens.access,
+            token_type: "bearer".to_owned(),
+            expires_in: tokens.expires_in,
+            refresh_token: tokens.refresh.expose().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The first admin: by settings, or by a link that is printed once and works once.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+use super::{Auth, SignUpRefusal, SignedIn};
+use crate::platform::clock::Timestamp;
+use crate::platform::db::Tx;
+use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::web::ClientInfo;
+use crate::sessions::{Kind, NewSession, OneTimeToken, OpaqueToken, Purpose, Role, Roles};
+use crate::users::{CreateRefusal, NewUser, Origin, Password};
+
+/// How long the set-up link works.
+const LIFETIME: Duration = Duration::from_hours(24);
+
+crate::refusals! {
+    /// Why nobody becomes the first admin.
+    pub enum SetUpRefusal {
+        Invalid = 401 "token_invalid" "This set-up link is not valid, or no longer.",
+        UsernameTaken = 409 "username_taken" "This user name is taken.",
+        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
+        Fields(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        Busy(RetryAfter) = 503 "unavailable" "The server is busy. Please try again in a moment.",
+    }
+}
+
+impl From<CreateRefusal> for SetUpRefusal {
+    fn from(refusal: CreateRefusal) -> Self {
+        match refusal {
+            CreateRefusal::EmailTaken => Self::EmailTaken,
+            CreateRefusal::UsernameTaken | CreateRefusal::IdTaken => Self::UsernameTaken,
+        }
+    }
+}
+
+/// The token of a set-up link, to be shown to the operator once.
+pub struct SetUpLink(pub OpaqueToken);
+
+impl Auth {
+    /// The set-up link of a server without an admin; the links of earlier starts stop working.
+    pub async fn set_up_link(&self) -> Result<Option<SetUpLink>, DbErr> {
+        if self.users.has_admin().await? {
+            return Ok(None);
+        }
+        let token = OneTimeToken::new(&self.random);
+        let digest = token.digest(Purpose::Setup).to_vec();
+        let now = self.clock.now();
+        self.db.write::<_, DbErr, _>(move |tx| keep(tx, digest, now).boxed()).await?;
+        Ok(Some(SetUpLink(token.text())))
+    }
+
+    /// Makes the first admin of whoever has the link, and signs them in; the link is used up.
+    pub async fn set_up(
+        &self,
+        link: &str,
+        mut new: NewUser,
+        password: &Password,
+        client: ClientInfo,
+    ) -> Result<SignedIn, Failure<SetUpRefusal>> {
+        let token = OneTimeToken::parse(link).map_err(|_| SetUpRefusal::Invalid)?;
+        let digest = token.digest(Purpose::Setup).to_vec();
+        let faults = self.passwords.judge(password, new.context(), "password").await?;
+        if !faults.is_empty() {
+            return Err(SetUpRefusal::Fields(faults).into());
+        }
+        let hash = self.passwords.hash(password).await;
+        let hash = hash.map_err(|busy| SetUpRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        new.password_hash = Some(hash);
+        new.roles = first_admin_roles();
+        let (auth, now) = (self.clone(), self.clock.now());
+        let id = self.random.uuid_v7(now);
+        new.id = Some(id);
+        let (user, session) = self
+            .db
+            .write(move |tx| {
+                async move {
+                    if !consume(tx, digest, now).await? {
+                        return Err(Failure::from(SetUpRefusal::Invalid));
+                    }
+                    let origin =
+                        Origin { by: None, session: None, trace_id: Some(client.trace_id.to_string()) };
+                    let user = auth.users.create_in(tx, new, &origin).await.map_err(Failure::within)?;
+                    let roles = Roles::from_bits(user.roles);
+                    let new = NewSession { user_id: id, roles, kind: Kind::Cookie, amr: &["pwd"], client };
+                    Ok((user, auth.sessions.open_session(tx, new).await?))
+                }
+                .boxed()
+            })
+            .await?;
+        tracing::warn!(user_id = %user.id, "the first admin was made by the set-up link");
+        let device = self.new_device(user.id, now).text(&self.secrets);
+        Ok(SignedIn { user, session, device })
+    }
+
+    /// Makes the admin of the settings on a server without one; whether one was made.
+    pub async fn make_first_admin(
+        &self,
+        mut new: NewUser,
+        password: &Password,
+    ) -> Result<bool, Failure<SignUpRefusal>> {
+        if self.users.has_admin().await? {
+            return Ok(false);
+        }
+        let faults = self.passwords.judge(password, new.context(), "password").await?;
+        if !faults.is_empty() {
+            return Err(SignUpRefusal::Invalid(faults).into());
+        }
+        let hash = self.passwords.hash(password).await;
+        let hash = hash.map_err(|busy| SignUpRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        new.password_hash = Some(hash);
+        new.roles = first_admin_roles();
+        let users = self.users.clone();
+        self.db
+            .write(move |tx| {
+                async move {
+                    lock(tx).await?;
+                    if crate::users::store::has_admin(tx).await? {
+                        return Ok(false); // another instance was faster
+                    }
+                    let made = users.create_in(tx, new, &Origin::default()).await;
+                    made.map(|_| true).map_err(Failure::within)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    pub(super) async fn sweep_set_up_links(&self) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        self.db
+            .write(move |tx| {
+                async move {
+                    let sql = "DELETE FROM one_time_tokens WHERE expires_at <= $1";
+                    run(tx, sql, [now.millis().into()]).await.map(|_| ())
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+/// As S1's first admin.
+fn first_admin_roles() -> Roles {
+    [Role::Admin, Role::Moderator, Role::User].into_iter().collect()
+}
+
+async fn keep(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<(), DbErr> {
+    lock(tx).await?;
+    run(tx, "DELETE FROM one_time_tokens WHERE purpose = $1", [Purpose::Setup.name().into()]).await?;
+    let sql = "INSERT INTO one_time_tokens (digest, purpose, user_id, created_at, expires_at) \
+               VALUES ($1, $2, NULL, $3, $4)";
+    let values = [
+        digest.into(),
+        Purpose::Setup.name().into(),
+        now.millis().into(),
+        now.after(LIFETIME).millis().into(),
+    ];
+    run(tx, sql, values).await.map(|_| ())
+}
+
+/// Uses a link up: true for exactly one of any number of tries.
+async fn consume(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<bool, DbErr> {
+    let sql = "DELETE FROM one_time_tokens WHERE digest = $1 AND purpose = $2 AND expires_at > $3";
+    let values = [digest.into(), Purpose::Setup.name().into(), now.millis().into()];
+    Ok(run(tx, sql, values).await? == 1)
+}
+
+async fn lock(tx: &Tx) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared("SELECT pg_advisory_xact_lock(7310027711403418733)").await?;
+    }
+    Ok(())
+}
+
+async fn run<const N: usize>(tx: &Tx, sql: &str, values: [sea_orm::Value; N]) -> Result<u64, DbErr> {
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.execute_raw(statement).await?.rows_affected())
+}

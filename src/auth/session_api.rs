@@ -1,0 +1,332 @@
+//! The operations of `/auth` about sessions and tokens, and the key set.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use poem::Request;
+use poem::http::header;
+use poem_openapi::param::Path;
+use poem_openapi::payload::PlainText;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Auth;
+use super::api::Section;
+use crate::permissions::{Action, Context, Gate, Resource, Subject};
+use crate::platform::clock::Timestamp;
+use crate::platform::problem::Failure;
+use crate::platform::web::{Json, JsonOrForm};
+use crate::sessions::{Caller, Sessions, bearer_text};
+
+/// The operations of `/auth` about sessions and tokens.
+pub struct SessionApi {
+    /// The door.
+    pub auth: Auth,
+    /// Who may introspect.
+    pub gate: Arc<Gate>,
+    /// The cookie of the built-in pages, as it is cleared.
+    pub cleared_cookie: String,
+}
+
+crate::refusals! {
+    /// Why somebody is not signed out.
+    pub enum SignOutRefusal {
+        NotSignedIn = 401 "token_invalid" "Please sign in.",
+    }
+}
+
+crate::refusals! {
+    /// Why a session is not ended.
+    pub enum SessionRefusal {
+        NotFound = 404 "not_found" "You have no such session.",
+    }
+}
+
+crate::refusals! {
+    /// Why nothing is told of a token.
+    pub enum IntrospectRefusal {
+        Unknown = 401 "invalid_credentials" "Only known services and admins may introspect tokens.",
+    }
+}
+
+crate::refusals! {
+    /// An operation of `/auth` that is never refused by itself.
+    pub enum NoRefusal {
+        NotSignedIn = 401 "token_invalid" "Please sign in.",
+    }
+}
+
+/// Somebody's session.
+#[derive(Debug, Serialize, Object)]
+pub struct Session {
+    /// Its id.
+    pub id: Uuid,
+    /// What the client said it is (its `User-Agent`).
+    pub device: Option<String>,
+    /// The address that it was opened from.
+    pub ip: String,
+    /// When it was opened, in seconds since the Unix epoch.
+    pub created_at: i64,
+    /// When it was last seen refreshing, in seconds since the Unix epoch.
+    pub last_seen_at: i64,
+    /// When it ends at the latest, in seconds since the Unix epoch.
+    pub expires_at: i64,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// A token to be looked at or revoked (RFC 7662, 2.1; RFC 7009, 2.1).
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+pub struct TokenQuestion {
+    /// The token.
+    pub token: String,
+    /// `access_token` or `refresh_token`; not needed.
+    #[serde(default)]
+    pub token_type_hint: Option<String>,
+}
+
+/// What a token stands for (RFC 7662, 2.2). Of a token that does not count, nothing else is told.
+#[derive(Debug, Default, Serialize, Object)]
+pub struct Introspection {
+    /// Whether the token counts right now.
+    pub active: bool,
+    /// `access_token` or `refresh_token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub token_type: Option<String>,
+    /// Whose token it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub sub: Option<Uuid>,
+    /// The session that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub sid: Option<Uuid>,
+    /// Who issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub iss: Option<String>,
+    /// Whom it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub aud: Option<String>,
+    /// The client that it was issued to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub client_id: Option<String>,
+    /// When it ends, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub exp: Option<i64>,
+    /// When it was issued, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub iat: Option<i64>,
+    /// The user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub username: Option<String>,
+}
+
+/// The token that a page sends back with changes.
+#[derive(Debug, Serialize, Object)]
+pub struct CsrfAnswer {
+    /// For the header `X-CSRF-Token`.
+    pub csrf_token: String,
+}
+
+/// Signed out; the cookie of the built-in pages goes with it.
+#[derive(ApiResponse)]
+enum SignedOut {
+    /// The session has ended.
+    #[oai(status = 200)]
+    Done(PlainText<String>, #[oai(header = "Set-Cookie")] String),
+}
+
+/// Done, nothing to show.
+#[derive(ApiResponse)]
+enum Ended {
+    /// The session has ended.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[OpenApi(prefix_path = "/auth", tag = "Section::Auth")]
+impl SessionApi {
+    /// Sign out
+    ///
+    /// Ends this session at once, also with an access token whose time is over; doing it again does no harm.
+    #[oai(path = "/logout", method = "post", operation_id = "logout")]
+    async fn logout(&self, request: &Request) -> Result<SignedOut, Failure<SignOutRefusal>> {
+        let (user, session) = self.leaving(request).await?;
+        self.auth.sessions.end(user, session).await?;
+        let username = self.auth.users.by_id(user).await?.map(|user| user.username).unwrap_or_default();
+        let words = format!("{username} | Logged out");
+        Ok(SignedOut::Done(PlainText(words), self.cleared_cookie.clone()))
+    }
+
+    /// Whether the access token counts
+    #[oai(path = "/token/validate", method = "get", operation_id = "validate_token")]
+    async fn validate(&self, caller: Caller) -> Result<PlainText<String>, Failure<NoRefusal>> {
+        Ok(PlainText(format!("ValidToken | {}", caller.user_id)))
+    }
+
+    /// What a token stands for (RFC 7662)
+    ///
+    /// For services of SERVICE_CLIENTS, with HTTP Basic, and for admins.
+    #[oai(path = "/token/introspect", method = "post", operation_id = "introspect_token")]
+    async fn introspect(
+        &self,
+        request: &Request,
+        body: JsonOrForm<TokenQuestion>,
+    ) -> Result<Json<Introspection>, Failure<IntrospectRefusal>> {
+        if !self.may_introspect(request).await {
+            return Err(IntrospectRefusal::Unknown.into());
+        }
+        Ok(Json(self.introspection(&body.token).await?))
+    }
+
+    /// Revoke a token (RFC 7009)
+    ///
+    /// Ends the session that the access or refresh token belongs to. Always 200: who has a token may end it.
+    #[oai(path = "/token/revoke", method = "post", operation_id = "revoke_token")]
+    async fn revoke(&self, body: JsonOrForm<TokenQuestion>) -> Result<(), Failure<NoRefusal>> {
+        let sessions = &self.auth.sessions;
+        if let Some((user, session)) = sessions.session_of_expired(&body.token) {
+            sessions.end(user, session).await?;
+        } else if let Some(session) = sessions.refresh_token_owner(&body.token).await? {
+            sessions.end(session.user_id, session.id).await?;
+        }
+        Ok(())
+    }
+
+    /// The caller's sessions
+    #[oai(path = "/sessions", method = "get", operation_id = "read_sessions")]
+    async fn sessions(&self, caller: Caller) -> Result<Json<Vec<Session>>, Failure<NoRefusal>> {
+        let rows = self.auth.sessions.of_user(caller.user_id).await?;
+        let shown = rows.into_iter().map(|row| Session {
+            id: row.id,
+            device: row.user_agent,
+            ip: row.ip,
+            created_at: seconds(row.created_at),
+            last_seen_at: seconds(row.last_seen_at),
+            expires_at: seconds(row.expires_at.min(row.idle_expires_at)),
+            current: row.id == caller.session_id,
+        });
+        Ok(Json(shown.collect()))
+    }
+
+    /// End one of the caller's sessions
+    #[oai(path = "/sessions/:id", method = "delete", operation_id = "end_session")]
+    async fn end_session(
+        &self,
+        caller: Caller,
+        /// The session's id.
+        id: Path<String>,
+    ) -> Result<Ended, Failure<SessionRefusal>> {
+        let id = Uuid::try_parse(&id.0).map_err(|_| SessionRefusal::NotFound)?;
+        if !self.auth.sessions.end(caller.user_id, id).await? {
+            return Err(SessionRefusal::NotFound.into());
+        }
+        Ok(Ended::Done)
+    }
+
+    /// End all other sessions of the caller
+    #[oai(path = "/sessions", method = "delete", operation_id = "end_other_sessions")]
+    async fn end_other_sessions(&self, caller: Caller) -> Result<Ended, Failure<NoRefusal>> {
+        self.auth.sessions.end_others(caller.user_id, caller.session_id).await?;
+        Ok(Ended::Done)
+    }
+
+    /// The token for changes by the built-in pages
+    ///
+    /// With the session cookie, changes need it in the header `X-CSRF-Token`.
+    #[oai(path = "/csrf", method = "get", operation_id = "csrf_token")]
+    async fn csrf(&self, caller: Caller) -> Result<Json<CsrfAnswer>, Failure<NoRefusal>> {
+        let token = self.auth.sessions.csrf_token(caller.session_id);
+        Ok(Json(CsrfAnswer { csrf_token: token.expose().to_owned() }))
+    }
+}
+
+impl SessionApi {
+    /// Whose session is to end: the caller's, or that of an access token whose time is over.
+    async fn leaving(&self, request: &Request) -> Result<(Uuid, Uuid), Failure<SignOutRefusal>> {
+        if let Some(token) = bearer_text(request.headers()) {
+            let session = self.auth.sessions.session_of_expired(token);
+            return Ok(session.ok_or(SignOutRefusal::NotSignedIn)?);
+        }
+        let caller = Caller::of(request).await.map_err(|_| SignOutRefusal::NotSignedIn)?;
+        Ok((caller.user_id, caller.session_id))
+    }
+
+    async fn may_introspect(&self, request: &Request) -> bool {
+        if let Some((name, secret)) = basic(request) {
+            return self
+                .auth
+                .settings
+                .services
+                .iter()
+                .any(|service| service.name == name && service.knows(secret.as_bytes()));
+        }
+        match Caller::of(request).await {
+            Ok(caller) => self.gate.allows(
+                &Subject::from(&caller),
+                Action::TokensIntrospect,
+                &Resource::System,
+                Context::default(),
+            ),
+            Err(_) => false,
+        }
+    }
+
+    async fn introspection(&self, token: &str) -> Result<Introspection, Failure<IntrospectRefusal>> {
+        let sessions: &Sessions = &self.auth.sessions;
+        if let (Ok(caller), Some(claims)) = (sessions.holder(token).await?, sessions.claims(token)) {
+            let username = self.auth.users.by_id(caller.user_id).await?.map(|user| user.username);
+            return Ok(Introspection {
+                active: true,
+                token_type: Some("access_token".to_owned()),
+                sub: Some(claims.sub),
+                sid: Some(claims.sid),
+                iss: Some(claims.iss.clone()),
+                aud: Some(claims.aud.clone()),
+                client_id: Some(claims.client_id.clone()),
+                exp: Some(claims.exp),
+                iat: Some(claims.iat),
+                username,
+            });
+        }
+        let Some(session) = sessions.refresh_token_owner(token).await? else {
+            return Ok(Introspection::default());
+        };
+        let standing = sessions.standing(session.user_id).await?;
+        if !standing.is_some_and(|standing| standing.active) {
+            return Ok(Introspection::default());
+        }
+        Ok(Introspection {
+            active: true,
+            token_type: Some("refresh_token".to_owned()),
+            sub: Some(session.user_id),
+            sid: Some(session.id),
+            exp: Some(seconds(session.expires_at.min(session.idle_expires_at))),
+            iat: Some(seconds(session.created_at)),
+            ..Introspection::default()
+        })
+    }
+}
+
+/// Name and secret of HTTP Basic (RFC 7617).
+fn basic(request: &Request) -> Option<(String, String)> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded).ok())??;
+    let (name, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some((name.to_owned(), secret.to_owned()))
+}
+
+fn seconds(millis: i64) -> i64 {
+    Timestamp::from_millis(millis).seconds()
+}

@@ -1,0 +1,168 @@
+//! Who tried too often. Tries are counted before a secret is looked at, in the database, so that parallel tries
+//! don't slip by each other, other instances count along and a restart forgives nobody.
+//!
+//! An account slows down after each failure and locks after a hundred in a row; the same holds for names that no
+//! account has, so that the answer does not tell them apart. A client may fail so often in a window.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
+use uuid::Uuid;
+
+use crate::platform::clock::Timestamp;
+use crate::platform::config::Quota;
+use crate::platform::db::Tx;
+use crate::platform::problem::RetryAfter;
+
+/// Tries of one account that may be under way at once while it has no failure.
+const AT_ONCE: i64 = 5;
+/// A try that has not ended after this never will: its server died.
+const LOST: Duration = Duration::from_mins(1);
+/// Failures are forgotten when there was none for so long.
+const FORGET: Duration = Duration::from_hours(24);
+
+/// What tries are counted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// An account.
+    Account(Uuid),
+    /// A name that no account has: its keyed digest.
+    Nobody([u8; 32]),
+    /// A device from which the account was fully signed in to before: an attacker who locks the account does not
+    /// lock this.
+    Device(Uuid),
+}
+
+impl Bucket {
+    fn key(&self) -> String {
+        match self {
+            Self::Account(id) => format!("account:{id}"),
+            Self::Nobody(digest) => format!("nobody:{}", URL_SAFE_NO_PAD.encode(digest)),
+            Self::Device(id) => format!("device:{id}"),
+        }
+    }
+}
+
+/// A client's window of tries: which act, from where, how many.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// `login`, `register`, …: each act has its own count.
+    pub act: &'static str,
+    /// The client: an IPv4 address or an IPv6 /64.
+    pub client: std::net::IpAddr,
+    /// How many tries in how long.
+    pub quota: Quota,
+}
+
+impl Window {
+    fn key(&self) -> String {
+        format!("{}:{}", self.act, self.client)
+    }
+}
+
+/// Counts a try of a client, or says when the next may be made.
+pub async fn enter(tx: &Tx, window: &Window, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
+    let sql = "INSERT INTO throttles (bucket, failures, pending, started_at, not_before, forget_at) \
+               VALUES ($1, 1, 0, $2, 0, $3) ON CONFLICT (bucket) DO UPDATE SET \
+               failures = CASE WHEN throttles.started_at <= $4 THEN 1 ELSE throttles.failures + 1 END, \
+               started_at = CASE WHEN throttles.started_at <= $4 THEN $2 ELSE throttles.started_at END, \
+               forget_at = CASE WHEN throttles.started_at <= $4 THEN $3 ELSE throttles.forget_at END \
+               WHERE throttles.started_at <= $4 OR throttles.failures < $5";
+    let values = [
+        window.key().into(),
+        now.millis().into(),
+        now.after(window.quota.window).millis().into(),
+        now.before(window.quota.window).millis().into(),
+        i64::from(window.quota.limit).into(),
+    ];
+    if run(tx, sql, values).await? == 1 {
+        return Ok(Ok(()));
+    }
+    Ok(Err(wait_until(number(tx, "forget_at", &window.key()).await?, now)))
+}
+
+/// Takes a client's try back: it was no failure.
+pub async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
+    let sql = "UPDATE throttles SET failures = failures - 1 WHERE bucket = $1 AND failures > 0";
+    run(tx, sql, [window.key().into()]).await.map(|_| ())
+}
+
+/// Lets a try of an account begin, or says when the next may.
+pub async fn begin(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
+    let sql = "INSERT INTO throttles (bucket, failures, pending, started_at, not_before, forget_at) \
+               VALUES ($1, 0, 1, $2, 0, $3) ON CONFLICT (bucket) DO UPDATE SET \
+               pending = CASE WHEN throttles.started_at < $4 THEN 1 ELSE throttles.pending + 1 END, \
+               started_at = $2, forget_at = $3 \
+               WHERE throttles.not_before <= $2 AND (throttles.started_at < $4 OR \
+               throttles.pending < CASE WHEN throttles.failures = 0 THEN $5 ELSE 1 END)";
+    let values = [
+        bucket.key().into(),
+        now.millis().into(),
+        now.after(FORGET).millis().into(),
+        now.before(LOST).millis().into(),
+        AT_ONCE.into(),
+    ];
+    if run(tx, sql, values).await? == 1 {
+        return Ok(Ok(()));
+    }
+    Ok(Err(wait_until(number(tx, "not_before", &bucket.key()).await?, now)))
+}
+
+/// Ends a try that failed: the next has to wait, longer each time, from the hundredth on until the day ends.
+pub async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
+    let sql = "UPDATE throttles SET failures = failures + 1, \
+               pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END, forget_at = $3, \
+               not_before = CASE WHEN failures + 1 >= 100 THEN $4 WHEN failures + 1 >= 25 THEN $2 + 10000 \
+               WHEN failures + 1 >= 9 THEN $2 + 5000 WHEN failures + 1 >= 3 THEN $2 + 3000 \
+               ELSE $2 + 1000 END WHERE bucket = $1";
+    let values = [
+        bucket.key().into(),
+        now.millis().into(),
+        now.after(FORGET).millis().into(),
+        end_of_day(now).millis().into(),
+    ];
+    run(tx, sql, values).await.map(|_| ())
+}
+
+/// Ends a try that succeeded: what failed before is forgiven.
+pub async fn succeed(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
+    let sql = "UPDATE throttles SET failures = 0, not_before = 0, forget_at = $2, \
+               pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END WHERE bucket = $1";
+    run(tx, sql, [bucket.key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
+}
+
+/// Ends a try that came to nothing, neither right nor wrong.
+pub async fn give_up(tx: &Tx, bucket: &Bucket) -> Result<(), DbErr> {
+    let sql = "UPDATE throttles SET pending = pending - 1 WHERE bucket = $1 AND pending > 0";
+    run(tx, sql, [bucket.key().into()]).await.map(|_| ())
+}
+
+/// Forgets what is past, at most `limit` rows; returns how many.
+pub async fn forget(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
+    let sql = "DELETE FROM throttles WHERE bucket IN \
+               (SELECT bucket FROM throttles WHERE forget_at <= $1 AND not_before <= $1 LIMIT $2)";
+    run(tx, sql, [now.millis().into(), limit.into()]).await
+}
+
+async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.execute_raw(statement).await?.rows_affected())
+}
+
+async fn number(tx: &Tx, column: &str, bucket: &str) -> Result<i64, DbErr> {
+    let sql = format!("SELECT {column} FROM throttles WHERE bucket = $1");
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [bucket.into()]);
+    tx.query_one_raw(statement).await?.map_or(Ok(0), |row| row.try_get_by_index(0))
+}
+
+fn wait_until(moment: i64, now: Timestamp) -> RetryAfter {
+    RetryAfter(Timestamp::from_millis(moment).since(now).as_millis().div_ceil(1000).try_into().unwrap_or(1))
+}
+
+/// Midnight (UTC) after `now`.
+fn end_of_day(now: Timestamp) -> Timestamp {
+    const DAY: i64 = 24 * 60 * 60;
+    Timestamp::from_seconds((now.seconds().div_euclid(DAY) + 1) * DAY)
+}
