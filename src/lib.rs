@@ -9,5 +9,6 @@ pub mod permissions; // who may do what: Cedar policies, decisions and their exp
 pub mod users; // people with an account: rules and rows
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
+pub mod admin; // the admin's tools: who may do what, and why
 pub mod server; // the front: accept loop, limits, headers, documentation pages
 pub mod cli; // the command line: what `gatehouse` can be asked to do

@@ -7,7 +7,7 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::{Action, Context, Permissions, Resource, Subject};
+use super::{Action, Context, Explanation, Permissions, Resource, Subject};
 use crate::platform::problem::Problem;
 use crate::sessions::Caller;
 
@@ -66,6 +66,19 @@ impl Gate {
     ) -> bool {
         let context = Context { directory_open: self.directory_open, ..context };
         self.permissions.decide(subject, action, resource, &context).is_allow()
+    }
+
+    /// The same with what led to it.
+    #[must_use]
+    pub fn explain(
+        &self,
+        subject: &Subject,
+        action: Action,
+        resource: &Resource<'_>,
+        context: Context,
+    ) -> Explanation {
+        let context = Context { directory_open: self.directory_open, ..context };
+        self.permissions.explain(subject, action, resource, &context)
     }
 }
 

@@ -1,0 +1,190 @@
+//! The operations of `/admin`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use poem_openapi::{Object, OpenApi, Tags};
+use sea_orm::DbErr;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::permissions::{
+    Account, Action, Allowed, Context, Explanation, Field, Gate, Permission, Resource, Subject, System,
+};
+use crate::platform::problem::{Failure, FieldError};
+use crate::platform::web::Json;
+use crate::sessions::{Role, Roles};
+use crate::users::Users;
+use crate::users::store::{Named, Seen};
+
+/// The operations of `/admin`.
+pub struct AdminApi {
+    /// Who has an account.
+    pub users: Users,
+    /// Who may do what.
+    pub gate: Arc<Gate>,
+}
+
+#[derive(Tags)]
+enum Section {
+    /// The admin's tools.
+    Admin,
+}
+
+/// Ask who may do what, and why.
+pub struct CheckPermissions;
+
+impl Permission for CheckPermissions {
+    const ACTION: Action = Action::PermissionsCheck;
+    type On = System;
+}
+
+/// A question about permissions.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+pub struct PermissionQuestion {
+    /// Who would do it; nobody in particular if not given.
+    #[serde(default)]
+    pub user: Option<Uuid>,
+    /// What they would do, as `user:ban`.
+    pub action: String,
+    /// The account that it would be done to; Gatehouse itself if not given.
+    #[serde(default)]
+    pub resource: Option<Uuid>,
+    /// What else is known.
+    #[serde(default)]
+    pub context: Option<QuestionContext>,
+}
+
+/// What else is known of an act.
+#[derive(Debug, Default, Deserialize, Object)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuestionContext {
+    /// The fields that would be written, for `user:create` and `user:update`.
+    pub fields: Vec<String>,
+    /// The roles that the account would have, for `user:create` and `user:set-roles`.
+    pub roles: Vec<String>,
+}
+
+/// A decision and what led to it.
+#[derive(Debug, Serialize, Object)]
+pub struct PermissionAnswer {
+    /// `allow` or `deny`.
+    pub decision: String,
+    /// The policies that made it; none when nothing permits it.
+    pub policies: Vec<PolicyShown>,
+    /// What the policies were shown.
+    pub attributes: BTreeMap<String, Value>,
+    /// Why something could not be evaluated; the decision is `deny` then.
+    pub errors: Vec<String>,
+}
+
+/// A policy that made a decision.
+#[derive(Debug, Serialize, Object)]
+pub struct PolicyShown {
+    /// Its name.
+    pub id: String,
+    /// `permit` or `forbid`.
+    pub effect: String,
+    /// What it says, in words.
+    pub description: String,
+}
+
+crate::refusals! {
+    /// Why a question is not answered.
+    pub enum QuestionRefusal {
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+#[OpenApi(prefix_path = "/admin", tag = "Section::Admin")]
+impl AdminApi {
+    /// Who may do what, and why
+    ///
+    /// Answers the decision, the policies that made it and the attributes that they were shown. An action or an
+    /// account that does not exist is denied.
+    #[oai(path = "/permissions/check", method = "post", operation_id = "check_permissions")]
+    async fn check(
+        &self,
+        allowed: Allowed<CheckPermissions>,
+        body: Json<PermissionQuestion>,
+    ) -> Result<Json<PermissionAnswer>, Failure<QuestionRefusal>> {
+        let context = body.0.context.as_ref().map(read_context).transpose()?.unwrap_or_default();
+        let explanation = self.explain(&body.0, context).await?;
+        tracing::info!(by = %allowed.caller.user_id, action = body.0.action.len(), "a permission was explained");
+        Ok(Json(explanation.into()))
+    }
+}
+
+impl AdminApi {
+    async fn explain(&self, question: &PermissionQuestion, context: Context) -> Result<Explanation, DbErr> {
+        let Ok(action) = question.action.parse::<Action>() else {
+            return Ok(Explanation::denied("there is no such action"));
+        };
+        let Some(subject) = self.subject(question.user).await? else {
+            return Ok(Explanation::denied("there is no such user"));
+        };
+        let Some(id) = question.resource else {
+            return Ok(self.gate.explain(&subject, action, &Resource::System, context));
+        };
+        let viewer = question.user.unwrap_or_default();
+        let Some(seen) = self.users.seen_by(viewer, &Named::Id(id)).await? else {
+            return Ok(Explanation::denied("there is no such account"));
+        };
+        Ok(self.gate.explain(&subject, action, &Resource::Account(account(&seen)), context))
+    }
+
+    async fn subject(&self, user: Option<Uuid>) -> Result<Option<Subject>, DbErr> {
+        let Some(id) = user else { return Ok(Some(Subject::Anonymous)) };
+        let user = self.users.by_id(id).await?;
+        Ok(user.map(|user| Subject::Account {
+            id,
+            roles: Roles::from_bits(user.roles),
+            active: user.is_active && user.deleted_at.is_none(),
+        }))
+    }
+}
+
+/// An account as policies see it, met by whoever `seen` was asked for.
+fn account(seen: &Seen) -> Account {
+    Account {
+        id: seen.user.id,
+        roles: Roles::from_bits(seen.user.roles),
+        active: seen.user.is_active,
+        deleted: seen.user.deleted_at.is_some(),
+        blocks_subject: seen.blocks_viewer,
+        blocked_by_subject: seen.blocked_by_viewer,
+    }
+}
+
+fn read_context(given: &QuestionContext) -> Result<Context, QuestionRefusal> {
+    let fields = given.fields.iter().map(|name| name.parse::<Field>()).collect::<Result<_, _>>();
+    let roles = given.roles.iter().map(|name| name.parse::<Role>()).collect::<Result<_, _>>();
+    let refuse = |field: &str, words: &str| QuestionRefusal::Invalid(vec![FieldError::new(field, words)]);
+    Ok(Context {
+        fields: fields.map_err(|_| refuse("context.fields", "There is no such field."))?,
+        roles: roles.map_err(|_| refuse("context.roles", "There is no such role."))?,
+        directory_open: false,
+    })
+}
+
+impl From<Explanation> for PermissionAnswer {
+    fn from(explanation: Explanation) -> Self {
+        let attributes = match explanation.attributes {
+            Value::Object(attributes) => attributes.into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        let shown = |policy: crate::permissions::DeterminingPolicy| PolicyShown {
+            id: policy.id,
+            effect: policy.effect.to_owned(),
+            description: policy.description,
+        };
+        Self {
+            decision: if explanation.decision.is_allow() { "allow" } else { "deny" }.to_owned(),
+            policies: explanation.policies.into_iter().map(shown).collect(),
+            attributes,
+            errors: explanation.errors,
+        }
+    }
+}
