@@ -30,12 +30,6 @@ pub(super) struct Vocabulary {
     authorizer: Authorizer,
 }
 
-/// A question as Cedar takes it.
-pub(super) struct Asked {
-    pub(super) request: Request,
-    pub(super) entities: Entities,
-}
-
 impl Vocabulary {
     pub(super) fn open() -> Result<Self, PolicyMistake> {
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA)
@@ -60,28 +54,22 @@ impl Vocabulary {
         })
     }
 
-    /// The action that a Cedar id names.
-    pub(super) fn action(&self, id: &EntityUid) -> Option<Action> {
-        self.actions.iter().position(|known| known == id).map(|number| Action::ALL[number])
+    /// What the action is called in policies.
+    pub(super) fn action_uid(&self, action: Action) -> &EntityUid {
+        &self.actions[action as usize]
     }
 
     /// Puts the question to the policies.
     pub(super) fn ask(&self, question: &Question, policies: &PolicySet) -> Result<Response, Unfit> {
-        let asked = self.put(question)?;
-        Ok(self.authorizer.is_authorized(&asked.request, policies, &asked.entities))
-    }
-
-    /// The question as Cedar takes it.
-    pub(super) fn put(&self, question: &Question) -> Result<Asked, Unfit> {
         let mut entities = Vec::with_capacity(3);
         let resource = self.resource(question, &mut entities)?;
         let principal = self.principal(question, &mut entities)?;
-        let action = self.actions[question.action as usize].clone();
+        let action = self.action_uid(question.action).clone();
         let context = self.context(&question.told)?;
-        Ok(Asked {
-            request: Request::new(principal, action, resource, context, Some(&self.schema))?,
-            entities: Entities::from_entities(entities, None)?,
-        })
+        let request = Request::new(principal, action, resource, context, Some(&self.schema))?;
+        // Made here from the schema's own names: to check them against it each time would double the cost.
+        let entities = Entities::from_entities(entities, None)?;
+        Ok(self.authorizer.is_authorized(&request, policies, &entities))
     }
 
     fn principal(&self, question: &Question, entities: &mut Vec<Entity>) -> Result<EntityUid, Unfit> {
@@ -155,4 +143,28 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
 
 fn set<'a>(uids: impl Iterator<Item = &'a EntityUid>) -> RestrictedExpression {
     RestrictedExpression::new_set(uids.cloned().map(RestrictedExpression::new_entity_uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::{Context as Known, File, Resource, Subject};
+    use super::*;
+
+    #[test]
+    fn what_cedar_is_shown_is_what_the_schema_promises() {
+        let vocabulary = Vocabulary::open().unwrap();
+        let [me, other] = [1, 2].map(|id| Account::active(Uuid::from_u128(id), Roles::from_bits(15)));
+        let file = |owner| Resource::File(File { id: 7, owner, linked: &[] });
+        for subject in [Subject::Anonymous, Subject::account(me.id, me.roles)] {
+            for resource in [Resource::Account(me), Resource::Account(other), file(me), file(other)] {
+                let question = Question::new(&subject, Action::UserRead, &resource, Known::default());
+                let mut entities = Vec::new();
+                vocabulary.resource(&question, &mut entities).unwrap();
+                vocabulary.principal(&question, &mut entities).unwrap();
+                Entities::from_entities(entities, Some(&vocabulary.schema)).unwrap();
+            }
+        }
+    }
 }

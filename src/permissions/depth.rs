@@ -81,12 +81,12 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// How long the first token of a text is that is not empty.
 fn token_length(text: &str) -> usize {
-    let ends = |outside: &dyn Fn(char) -> bool| text.find(|found| outside(found)).unwrap_or(text.len());
+    let ends = |outside: fn(char) -> bool| text.find(outside).unwrap_or(text.len());
     match text.chars().next() {
         Some('"') => string_length(text),
-        Some('/') if text.starts_with("//") => ends(&|found| found == '\n' || found == '\r'),
-        Some(first) if is_word(first) => ends(&|found| !is_word(found)),
-        Some(first) if is_one_of(DOUBLE_SIGNS, first) => ends(&|found| !is_one_of(DOUBLE_SIGNS, found)),
+        Some('/') if text.starts_with("//") => ends(|found| found == '\n' || found == '\r'),
+        Some(first) if is_word(first) => ends(|found| !is_word(found)),
+        Some(first) if is_one_of(DOUBLE_SIGNS, first) => ends(|found| !is_one_of(DOUBLE_SIGNS, found)),
         first => first.map_or(text.len(), char::len_utf8),
     }
 }

@@ -48,13 +48,13 @@ impl Explanation {
         Self { attributes: attributes(question), ..Self::denied(why.to_string()) }
     }
 
-    pub(super) fn of(question: &Question, decision: Decision, response: &Response, set: &PolicySet) -> Self {
+    pub(super) fn of(question: &Question, response: &Response, set: &PolicySet) -> Self {
         let found = response.diagnostics();
         let mut policies: Vec<_> = found.reason().filter_map(|id| DeterminingPolicy::of(id, set)).collect();
         let mut errors: Vec<_> = found.errors().map(ToString::to_string).collect();
         policies.sort_unstable();
         errors.sort_unstable();
-        Self { decision, policies, attributes: attributes(question), errors }
+        Self { decision: Decision::from_cedar(response), policies, attributes: attributes(question), errors }
     }
 }
 
@@ -129,12 +129,12 @@ mod tests {
     const ME: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
 
-    fn explain(role: Role, action: Action, resource: &Resource<'_>, context: &Context) -> Explanation {
+    fn explain(role: Role, action: Action, resource: &Resource<'_>, context: Context) -> Explanation {
         Permissions::open(None).unwrap().explain(
             &Subject::account(ME, role.into()),
             action,
             resource,
-            context,
+            &context,
         )
     }
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_permission_names_its_policy() {
-        let explanation = explain(Role::Moderator, Action::UserBan, &user(), &Context::default());
+        let explanation = explain(Role::Moderator, Action::UserBan, &user(), Context::default());
         assert_eq!(explanation.decision, Decision::Allow);
         let [policy] = &explanation.policies[..] else { panic!("{explanation:?}") };
         assert_eq!(
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_nothing_permits_is_denied_by_no_policy() {
-        let explanation = explain(Role::User, Action::UserBan, &user(), &Context::default());
+        let explanation = explain(Role::User, Action::UserBan, &user(), Context::default());
         assert_eq!(explanation.decision, Decision::Deny);
         assert_eq!(explanation.policies, []);
         assert_eq!(explanation.errors, Vec::<String>::new());
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_prohibition_names_its_policy() {
         let oneself = Resource::Account(Account::active(ME, Role::Admin.into()));
-        let explanation = explain(Role::Admin, Action::UserBan, &oneself, &Context::default());
+        let explanation = explain(Role::Admin, Action::UserBan, &oneself, Context::default());
         assert_eq!(explanation.decision, Decision::Deny);
         assert_eq!(ids(&explanation), ["nobody-switches-oneself-on-or-off"]);
         assert_eq!(explanation.policies[0].effect, "forbid");
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn all_policies_that_permit_are_named_in_order() {
         let oneself = Resource::Account(Account::active(ME, Role::Admin.into()));
-        let explanation = explain(Role::Admin, Action::UserReadImage, &oneself, &Context::default());
+        let explanation = explain(Role::Admin, Action::UserReadImage, &oneself, Context::default());
         let all = [
             "admins-do-everything",
             "everybody-sees-the-own-account",
@@ -194,7 +194,7 @@ mod tests {
             roles: Role::Admin.into(), // not told for this action
             directory_open: true,      // nor this
         };
-        let explanation = explain(Role::Moderator, Action::UserUpdate, &user(), &context);
+        let explanation = explain(Role::Moderator, Action::UserUpdate, &user(), context);
         let expected = json!({
             "principal": {
                 "type": "Account", "id": ME, "roles": ["moderator"], "active": true, "deleted": false,
@@ -214,7 +214,7 @@ mod tests {
     fn a_file_is_shown_with_its_owner() {
         let owner = Account::active(OTHER, Role::User.into());
         let file = Resource::File(File { id: 7, owner, linked: &[ME] });
-        let explanation = explain(Role::User, Action::FileRead, &file, &Context::default());
+        let explanation = explain(Role::User, Action::FileRead, &file, Context::default());
         assert_eq!(ids(&explanation), ["users-read-their-files"]);
         assert_eq!(explanation.attributes["resource"]["owner"]["id"], json!(OTHER));
         assert_eq!(explanation.attributes["resource"]["linked_to_subject"], true);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_question_that_the_schema_does_not_know_is_denied_with_the_reason() {
-        let explanation = explain(Role::Admin, Action::UserBan, &Resource::System, &Context::default());
+        let explanation = explain(Role::Admin, Action::UserBan, &Resource::System, Context::default());
         assert_eq!(explanation.decision, Decision::Deny);
         let [error] = &explanation.errors[..] else { panic!("{explanation:?}") };
         assert!(error.contains("user:ban") && error.contains("System"), "{error}");

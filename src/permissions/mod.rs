@@ -105,10 +105,8 @@ impl Permissions {
     ) -> Explanation {
         let question = Question::new(subject, action, resource, *context);
         let policies = self.live.load();
-        match self.vocabulary.ask(&question, &policies.set) {
-            Ok(response) => {
-                Explanation::of(&question, Decision::from_cedar(&response), &response, &policies.set)
-            }
+        match self.vocabulary.ask(&question, policies.about(action)) {
+            Ok(response) => Explanation::of(&question, &response, policies.about(action)),
             Err(unfit) => Explanation::unfit(&question, &unfit),
         }
     }
@@ -126,7 +124,7 @@ impl Permissions {
 
     /// Cedar's answer. Where the schema knows no such question, nobody was permitted anything.
     fn ask(&self, question: &Question, policies: &Policies) -> Decision {
-        let answer = self.vocabulary.ask(question, &policies.set);
+        let answer = self.vocabulary.ask(question, policies.about(question.action));
         answer.map_or(Decision::Deny, |response| Decision::from_cedar(&response))
     }
 }

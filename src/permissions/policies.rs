@@ -1,6 +1,6 @@
 //! A set of policies that may be asked: parsed, named, validated against the schema.
 
-use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy::{ActionConstraint, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 
 use super::action::Actions;
 use super::cedar::Vocabulary;
@@ -19,7 +19,9 @@ pub(super) struct Source {
 
 /// Policies in force, with the answers that they gave so far.
 pub(super) struct Policies {
-    pub(super) set: PolicySet,
+    /// For each action, by its number, the policies that speak of it: Cedar looks at every policy it is given.
+    of_action: Vec<PolicySet>,
+    count: usize,
     /// The files that they came from; none for those of the program.
     pub(super) files: Vec<String>,
     /// Actions on which some policy names a particular account or file, so that an answer for one of them says
@@ -51,14 +53,24 @@ impl Policies {
                 set.add(policy).map_err(|_| PolicyMistake::new(&source.name, taken))?;
             }
         }
+        let of_action = Action::ALL.iter().map(|action| about(*action, &set, vocabulary));
+        let of_action: Vec<_> = of_action.collect::<Result<_, _>>()?;
+        let names_some = |action: &Action| {
+            of_action[*action as usize].policies().any(|policy| names_somebody(policy, vocabulary))
+        };
+        let by_name = Action::ALL.iter().copied().filter(names_some).collect();
         let files = sources.iter().map(|source| source.name.clone()).collect();
-        let by_name = set.policies().flat_map(|policy| named_in(policy, vocabulary)).collect();
-        Ok(Self { set, files, by_name, memo: Memo::default() })
+        Ok(Self { of_action, count: set.num_of_policies(), files, by_name, memo: Memo::default() })
+    }
+
+    /// The policies that speak of this action.
+    pub(super) fn about(&self, action: Action) -> &PolicySet {
+        &self.of_action[action as usize]
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.set.num_of_policies()
+        self.count
     }
 
     /// One line about what is in force now.
@@ -115,18 +127,32 @@ fn named(policy: &Policy, source: &Source) -> Policy {
     policy.new_id(PolicyId::new(id))
 }
 
-/// The actions that this policy may decide by the name of a particular account or file.
-fn named_in(policy: &Policy, vocabulary: &Vocabulary) -> Vec<Action> {
-    let particular = [&vocabulary.account, &vocabulary.file];
-    if !policy.entity_literals().iter().any(|uid| particular.contains(&uid.type_name())) {
-        return Vec::new();
+/// The policies of the set that speak of the action.
+fn about(action: Action, set: &PolicySet, vocabulary: &Vocabulary) -> Result<PolicySet, PolicyMistake> {
+    let about = set.policies().filter(|policy| is_about(policy, action, vocabulary)).cloned();
+    PolicySet::from_policies(about).map_err(|error| PolicyMistake::new("policies", error.to_string()))
+}
+
+/// Whether the policy's scope admits the action. The schema has no groups of actions, so names are all there is.
+fn is_about(policy: &Policy, action: Action, vocabulary: &Vocabulary) -> bool {
+    let action = vocabulary.action_uid(action);
+    match policy.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(one) => one == *action,
+        ActionConstraint::In(some) => some.contains(action),
     }
-    let cases = policy.get_valid_request_envs(&vocabulary.schema);
-    cases.filter_map(|case| vocabulary.action(case.action())).collect()
+}
+
+/// Whether the policy names a particular account or file.
+fn names_somebody(policy: &Policy, vocabulary: &Vocabulary) -> bool {
+    let particular = [&vocabulary.account, &vocabulary.file];
+    policy.entity_literals().iter().any(|uid| particular.contains(&uid.type_name()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn load(texts: &[&str]) -> Result<Policies, PolicyMistake> {
@@ -171,9 +197,9 @@ mod tests {
     #[test]
     fn the_schema_and_the_program_know_the_same_actions() {
         let vocabulary = Vocabulary::open().unwrap();
-        let known: Vec<_> = vocabulary.schema.actions().filter_map(|uid| vocabulary.action(uid)).collect();
-        assert_eq!(known.len(), vocabulary.schema.actions().count());
-        assert_eq!(known.len(), Action::ALL.len());
+        let of_schema: HashSet<_> = vocabulary.schema.actions().collect();
+        assert_eq!(of_schema, Action::ALL.iter().map(|action| vocabulary.action_uid(*action)).collect());
+        assert_eq!(vocabulary.schema.action_groups().count(), 0, "`is_about` would have to know them");
     }
 
     #[test]
@@ -189,7 +215,7 @@ mod tests {
         for text in [
             r#"permit (principal in Role::"amdin", action, resource);"#,
             r#"permit (principal, action == Action::"user:fly", resource);"#,
-            r#"permit (principal is Robot, action, resource);"#,
+            "permit (principal is Robot, action, resource);",
             r#"permit (principal, action == Action::"user:update", resource)
                when { [Field::"e-mail"].containsAll(context.fields) };"#,
             r#"permit (principal, action == Action::"user:ban", resource)
@@ -237,6 +263,6 @@ mod tests {
     fn a_policy_without_a_name_is_called_after_file_and_number() {
         let policy = "permit (principal, action, resource);";
         let loaded = load(&[policy, policy]).unwrap();
-        assert!(loaded.set.policy(&PolicyId::new("1.cedar/policy0")).is_some());
+        assert!(loaded.about(Action::UserBan).policy(&PolicyId::new("1.cedar/policy0")).is_some());
     }
 }
