@@ -72,7 +72,7 @@ impl Permissions {
         })
     }
 
-    /// Whether the subject may do this to the resource. Some ten nanoseconds where the like was asked before.
+    /// Whether the subject may do this to the resource. Costs a table look-up where the like was asked before.
     #[must_use]
     pub fn decide(
         &self,
