@@ -8,4 +8,5 @@ pub mod hashing;
 pub mod problem;
 pub mod random;
 pub mod secrets;
+pub mod tasks;
 pub mod web;

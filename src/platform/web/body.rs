@@ -43,9 +43,16 @@ async fn next_piece(frames: &mut Frames, room: usize) -> Result<Option<Bytes>, P
     Ok(None)
 }
 
-fn broken_off(error: &std::io::Error) -> Problem {
-    let limited = error.get_ref().and_then(|cause| cause.downcast_ref::<LengthLimitError>()).is_some();
-    if limited { too_large() } else { bad_request("The body could not be read to its end.") }
+/// What an error of reading means: 413 behind the edge's limit, else 400.
+pub(crate) fn broken_off(error: &std::io::Error) -> Problem {
+    match error.get_ref() {
+        Some(cause) if cause.downcast_ref::<LengthLimitError>().is_some() => too_large(),
+        Some(cause) => match cause.downcast_ref() {
+            Some(inner) => broken_off(inner),
+            None => bad_request("The body could not be read to its end."),
+        },
+        None => bad_request("The body could not be read to its end."),
+    }
 }
 
 /// 413.

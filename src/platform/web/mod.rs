@@ -15,10 +15,13 @@ mod strict;
 mod trace;
 
 pub use body::read_body;
+pub(crate) use body::{broken_off, too_large, unsupported};
+pub(crate) use client::is_forwarded;
 pub use client::{ClientInfo, TrustedProxies};
 pub use cursor::Cursor;
 pub use json::{Json, JsonOrForm, RawJson};
 pub use listing::{Links, Listing};
 pub use paging::{Order, Paging, Range};
+pub(crate) use query::bad_request;
 pub use query::{QueryFault, check_query};
 pub use trace::{TraceId, TraceIds, Visit, VisitSettings};

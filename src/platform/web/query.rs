@@ -30,7 +30,7 @@ impl QueryFault {
 }
 
 /// 400 with these words.
-pub(super) fn bad_request(words: &'static str) -> Problem {
+pub(crate) fn bad_request(words: &'static str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad_request", words)
 }
 

@@ -1,0 +1,120 @@
+//! Work beside the requests: started in one place, told to end, and waited for at the stop.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::task::TaskTracker;
+
+use super::web::TraceId;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The tasks of one program. Clones mean the same tasks.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    ending: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs `work` to its end. A stop waits for it, so it should watch [`Tasks::cancelled`] if it takes long. Its
+    /// log lines keep the trace id of the request that started it.
+    pub fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match TraceId::current() {
+            Some(trace_id) => self.tracker.spawn(trace_id.scope(work)),
+            None => self.tracker.spawn(work),
+        }
+    }
+
+    /// Keeps `work` going until the stop: when it panics it starts again, after a pause that doubles from 200 ms to
+    /// a minute. Work that returns is done. At the stop it is dropped where it waits, so each wait must be a place
+    /// where it may end.
+    pub fn keep<W, F>(&self, name: &'static str, mut work: W)
+    where
+        W: FnMut() -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let ending = self.ending.clone();
+        let going = async move {
+            let mut pause = FIRST_PAUSE;
+            while let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
+                tracing::error!(task = name, panic = words_of(panic.as_ref()), "a background task panicked");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        };
+        self.tracker.spawn(async move { ending.run_until_cancelled(going).await });
+    }
+
+    /// Becomes ready when the program is told to end.
+    pub fn cancelled(&self) -> WaitForCancellationFuture<'_> {
+        self.ending.cancelled()
+    }
+
+    /// Tells every task to end and waits for them, at most this long. Whether all of them ended.
+    pub async fn close(&self, within: Duration) -> bool {
+        self.ending.cancel();
+        self.tracker.close();
+        let ended = tokio::time::timeout(within, self.tracker.wait()).await.is_ok();
+        if !ended {
+            tracing::warn!(tasks = self.tracker.len(), "background tasks did not end in time");
+        }
+        ended
+    }
+}
+
+/// What a panic said.
+#[must_use]
+pub fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn kept_work_starts_again_after_a_panic() {
+        let tasks = Tasks::default();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        tasks.keep("counter", move || {
+            let run = counted.fetch_add(1, Ordering::SeqCst);
+            async move { assert!(run >= 2, "not yet") }
+        });
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+        assert!(tasks.close(Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_kept_work_and_waits_for_spawned_work() {
+        let tasks = Tasks::default();
+        tasks.keep("sleeper", std::future::pending);
+        let finished = tasks.spawn(async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            7
+        });
+        assert!(tasks.close(Duration::from_secs(5)).await);
+        assert_eq!(finished.await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_ever() {
+        let tasks = Tasks::default();
+        tasks.spawn(std::future::pending::<()>());
+        assert!(!tasks.close(Duration::from_millis(50)).await);
+    }
+}

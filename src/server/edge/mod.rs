@@ -1,0 +1,236 @@
+//! What stands before every handler and behind every answer.
+//!
+//! In this order: the request gets its id and its client's address; targets, lengths and codings that two readers
+//! might take differently are refused; the handler runs under a deadline, and a panic stays its own; whatever
+//! refused, ours or the framework's, becomes a problem document (a small page where a person looks); the headers
+//! that protect the client are added; one line goes to the log.
+
+mod cors;
+mod guard;
+mod headers;
+mod methods;
+mod page;
+mod path;
+mod refusal;
+
+#[cfg(test)]
+mod tests;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use hyper::body::Body;
+use ipnet::IpNet;
+use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
+
+use crate::platform::problem::Problem;
+use crate::platform::tasks::words_of;
+use crate::platform::web::{TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
+use cors::Cors;
+use headers::Protection;
+pub use methods::Methods;
+
+/// What the edge must know.
+#[derive(Clone, Debug)]
+pub struct EdgeSettings {
+    /// Where clients reach the server, without a slash at the end. `https` turns HSTS on.
+    pub base_url: String,
+    /// Path below which every error is a problem document, such as `/api`; empty for everywhere.
+    pub api_prefix: String,
+    /// Name shown on error pages.
+    pub project_name: String,
+    /// Origins whose scripts may read answers below the API's prefix, each as `scheme://host[:port]`.
+    pub cors_origins: Vec<String>,
+    /// Networks of proxies whose word about the client counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// From the request's head to the answer's head.
+    pub request_timeout: Duration,
+    /// Whether HSTS holds for subdomains too.
+    pub hsts_include_subdomains: bool,
+    /// Names of query parameters that may stand there more than once.
+    pub repeatable: Vec<String>,
+    /// Which methods the paths have.
+    pub methods: Methods,
+}
+
+/// An endpoint with the edge around it; it never answers with an error.
+#[derive(Debug)]
+pub struct Edge<E> {
+    inner: E,
+    settings: EdgeSettings,
+    visits: Arc<VisitSettings>,
+    proxies: TrustedProxies,
+    cors: Cors,
+    protection: Protection,
+    trace_ids: Arc<TraceIds>,
+    warned_of_proxy: AtomicBool,
+}
+
+/// What an answer needs to know of its request, which the handler has consumed.
+#[derive(Debug)]
+struct Asked {
+    begun: Instant,
+    method: Method,
+    trace_id: TraceId,
+    ip: std::net::IpAddr,
+    origin: Option<HeaderValue>,
+    in_api: bool,
+    wants_page: bool,
+}
+
+impl<E: Endpoint> Edge<E> {
+    /// Puts the edge around `inner`.
+    pub fn new(inner: E, settings: EdgeSettings, trace_ids: Arc<TraceIds>) -> Self {
+        let max_body_bytes = settings.max_body_bytes;
+        Self {
+            inner,
+            visits: Arc::new(VisitSettings { max_body_bytes, base_url: settings.base_url.clone() }),
+            proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
+            cors: Cors::new(&settings.cors_origins),
+            protection: Protection::new(&settings.base_url, settings.hsts_include_subdomains),
+            trace_ids,
+            warned_of_proxy: AtomicBool::new(false),
+            settings,
+        }
+    }
+
+    fn ask(&self, request: &Request) -> Asked {
+        let headers = request.headers();
+        let in_api = is_below(request.uri().path(), &self.settings.api_prefix);
+        Asked {
+            begun: Instant::now(),
+            method: request.method().clone(),
+            trace_id: self.trace_ids.of(headers),
+            ip: self.client_of(request),
+            origin: if in_api { headers.get(header::ORIGIN).cloned() } else { None },
+            in_api,
+            wants_page: !in_api && !accepts_json(request),
+        }
+    }
+
+    fn client_of(&self, request: &Request) -> std::net::IpAddr {
+        let client = self.proxies.client_of(request);
+        if !self.warned_of_proxy.load(Ordering::Relaxed) && is_forwarded(request.headers()) {
+            self.warn_of_proxy(request);
+        }
+        client
+    }
+
+    /// A proxy that nobody trusts makes all clients look like one: say so, once.
+    fn warn_of_proxy(&self, request: &Request) {
+        let peer = request.remote_addr().as_socket_addr().map(|peer| peer.ip().to_canonical());
+        let private = |ip: std::net::IpAddr| match ip {
+            std::net::IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
+            std::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
+        };
+        let Some(peer) = peer.filter(|ip| private(*ip) && !self.proxies.trusts(*ip)) else { return };
+        if !self.warned_of_proxy.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%peer, "a proxy forwards requests but is not in TRUSTED_PROXIES: its clients count as one");
+        }
+    }
+
+    /// The answer of the handler, or of those who would not let the request through.
+    async fn respond(&self, mut request: Request, asked: &Asked) -> Result<Response, poem::Error> {
+        if let Some(answer) = self.cors.preflight(&request, asked) {
+            return Ok(answer);
+        }
+        guard::admit(&mut request, &self.settings)?;
+        if asked.method == Method::HEAD {
+            request.set_method(Method::GET);
+        }
+        request.extensions_mut().insert(Visit {
+            trace_id: asked.trace_id.clone(),
+            ip: asked.ip,
+            settings: Arc::clone(&self.visits),
+        });
+        let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        match tokio::time::timeout(self.settings.request_timeout, handled).await {
+            Ok(Ok(answer)) => answer.map(IntoResponse::into_response),
+            Ok(Err(panic)) => {
+                tracing::error!(panic = words_of(panic.as_ref()), "a handler panicked");
+                Err(Problem::internal().into())
+            }
+            Err(_elapsed) => Err(refusal::too_slow().into()),
+        }
+    }
+
+    /// Gives every refusal its body.
+    fn shape(&self, answer: Result<Response, poem::Error>, asked: &Asked) -> Response {
+        let (problem, pattern) = match answer {
+            Ok(response) => match refusal::of_response(&response) {
+                None => return response,
+                Some(problem) => (problem, response.data::<PathPattern>().cloned()),
+            },
+            Err(error) => (refusal::of_error(&error), error.data::<PathPattern>().cloned()),
+        };
+        let route = pattern.as_ref().map(|pattern| pattern.0.as_ref());
+        let mut response = match problem.status {
+            StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked),
+            _ => refusal::written(problem, asked, &self.settings.project_name),
+        };
+        if let Some(pattern) = pattern {
+            response.set_data(pattern);
+        }
+        response
+    }
+
+    fn finish(&self, response: &mut Response, asked: &Asked) {
+        if asked.method == Method::HEAD {
+            cut_body(response);
+        }
+        self.protection.add_to(response.headers_mut());
+        self.cors.add_to(response.headers_mut(), asked);
+        response.headers_mut().insert(headers::X_TRACE_ID, asked.trace_id.header());
+        log(response, asked);
+    }
+}
+
+impl<E: Endpoint> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let asked = self.ask(&request);
+        tracing::debug!(method = asked.method.as_str(), trace_id = %asked.trace_id, ip = %asked.ip, "request begins");
+        let answer = asked.trace_id.clone().scope(self.respond(request, &asked)).await;
+        let mut response = self.shape(answer, &asked);
+        self.finish(&mut response, &asked);
+        Ok(response)
+    }
+}
+
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn accepts_json(request: &Request) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("json"))
+}
+
+/// The answer to HEAD is that to GET, length and all, without its body (RFC 9110, 9.3.2).
+fn cut_body(response: &mut Response) {
+    let body = guard::BoxedBody::from(response.take_body());
+    let known = !response.headers().contains_key(header::CONTENT_LENGTH);
+    if let Some(length) = body.size_hint().exact().filter(|_| known) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// The one line of a request. Nothing the client wrote is in it but its id; probes stay below the usual level.
+fn log(response: &Response, asked: &Asked) {
+    let route = response.data::<PathPattern>().map_or("-", |pattern| pattern.0.as_ref());
+    let (method, status) = (asked.method.as_str(), response.status().as_u16());
+    let duration_ms = asked.begun.elapsed().as_micros() / 1000;
+    let (trace_id, ip) = (&asked.trace_id, asked.ip);
+    if matches!(route, "/ping" | "/healthcheck") || route.starts_with("/health/") {
+        tracing::debug!(method, route, status, duration_ms, %trace_id, %ip, "request");
+    } else {
+        tracing::info!(method, route, status, duration_ms, %trace_id, %ip, "request");
+    }
+}

@@ -1,0 +1,254 @@
+//! Holds the head of an HTTP/1 request to one reading before the parser sees it.
+//!
+//! The parser is lenient where a proxy in front may read the same bytes in another way: it takes a bare line feed
+//! for the end of a line, two lengths that agree, and a length beside a transfer coding. Whoever can make two
+//! readers disagree can smuggle a request past the first (RFC 9112, 11.2); so those heads end here with 400.
+
+use poem::http::StatusCode;
+
+const MAX_FIELDS: usize = 100;
+/// Method and version around the target of a request line.
+const AROUND_TARGET: usize = 32;
+const LENGTH: &[u8] = b"content-length:";
+const CODING: &[u8] = b"transfer-encoding:";
+const HTTP2: &[u8] = b"PRI * HTTP/2.0";
+
+/// The start of a line that must be kept to know its name.
+const KEPT: usize = 48;
+
+/// Reads along with one head after the other.
+#[derive(Debug)]
+pub(super) struct HeadCheck {
+    max_bytes: usize,
+    max_target: usize,
+    bytes: usize,
+    fields: usize,
+    request_line: bool,
+    length: Option<u64>,
+    chunked: bool,
+    line: Line,
+}
+
+/// The line that is being read.
+#[derive(Debug)]
+struct Line {
+    start: [u8; KEPT],
+    len: usize,
+    last: u8,
+}
+
+/// How far a head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// More of it must come.
+    Partial,
+    /// It ended after this many of the bytes that were fed; this body follows.
+    Complete(usize, Framing),
+    /// It is the preface of HTTP/2 (RFC 9113, 3.4): what follows is no HTTP/1.
+    Http2,
+}
+
+/// How the end of a request's body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+impl HeadCheck {
+    pub(super) fn new(max_bytes: usize, max_target: usize) -> Self {
+        let line = Line { start: [0; KEPT], len: 0, last: 0 };
+        let (bytes, fields, request_line, length, chunked) = (0, 0, false, None, false);
+        Self { max_bytes, max_target, bytes, fields, request_line, length, chunked, line }
+    }
+
+    /// Reads the next bytes. The status of the refusal, if they are not acceptable.
+    pub(super) fn feed(&mut self, input: &[u8]) -> Result<Progress, StatusCode> {
+        let mut at = 0;
+        while let Some(length) = memchr::memchr(b'\n', &input[at..]) {
+            self.take(&input[at..at + length])?;
+            at += length + 1;
+            self.bytes += 1;
+            match self.end_of_line()? {
+                None => {}
+                Some(Progress::Http2) => return Ok(Progress::Http2),
+                Some(_) => return Ok(Progress::Complete(at, self.finish())),
+            }
+        }
+        self.take(&input[at..])?;
+        Ok(Progress::Partial)
+    }
+
+    /// Notes a piece of a line, without the line feed.
+    fn take(&mut self, piece: &[u8]) -> Result<(), StatusCode> {
+        let line = &mut self.line;
+        if line.len < KEPT {
+            let kept = piece.len().min(KEPT - line.len);
+            line.start[line.len..line.len + kept].copy_from_slice(&piece[..kept]);
+        }
+        line.len += piece.len();
+        line.last = *piece.last().unwrap_or(&line.last);
+        self.bytes += piece.len();
+        if !self.request_line && line.len > self.max_target + AROUND_TARGET {
+            return Err(StatusCode::URI_TOO_LONG);
+        }
+        if self.bytes > self.max_bytes {
+            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
+        Ok(())
+    }
+
+    /// `Some` at the end of the head.
+    fn end_of_line(&mut self) -> Result<Option<Progress>, StatusCode> {
+        if self.line.last != b'\r' {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        let whole = self.line.len - 1;
+        let start = &self.line.start[..whole.min(KEPT)];
+        let progress = match (whole, self.request_line) {
+            // Empty lines before the request line are allowed (RFC 9112, 2.2).
+            (0, false) => None,
+            (0, true) => Some(Progress::Complete(0, Framing::Chunked)),
+            (_, false) if start == HTTP2 => Some(Progress::Http2),
+            (_, false) => {
+                self.request_line = true;
+                None
+            }
+            (_, true) => {
+                let field = self.line.start;
+                self.field(&field[..whole.min(KEPT)])?;
+                None
+            }
+        };
+        (self.line.len, self.line.last) = (0, 0);
+        Ok(progress)
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), StatusCode> {
+        self.fields += 1;
+        if self.fields > MAX_FIELDS {
+            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
+        match line[0] {
+            // A line that goes on with the one before (RFC 9112, 5.2).
+            b' ' | b'\t' => Err(StatusCode::BAD_REQUEST),
+            b'c' | b'C' => self.perhaps_length(line),
+            b't' | b'T' if starts_with(line, CODING) => {
+                let twice = std::mem::replace(&mut self.chunked, true);
+                ambiguous(twice || self.length.is_some())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn perhaps_length(&mut self, line: &[u8]) -> Result<(), StatusCode> {
+        if !starts_with(line, LENGTH) {
+            return Ok(());
+        }
+        let digits = line[LENGTH.len()..].trim_ascii();
+        let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+        let plain = digits.iter().all(u8::is_ascii_digit);
+        let Some(number) = number.filter(|_| plain) else { return Err(StatusCode::BAD_REQUEST) };
+        let twice = self.length.replace(number).is_some();
+        ambiguous(twice || self.chunked)
+    }
+
+    fn finish(&mut self) -> Framing {
+        let framing = if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or(0)) };
+        *self = Self::new(self.max_bytes, self.max_target);
+        framing
+    }
+}
+
+fn starts_with(line: &[u8], name: &[u8]) -> bool {
+    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
+fn ambiguous(is: bool) -> Result<(), StatusCode> {
+    if is { Err(StatusCode::BAD_REQUEST) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(head: &str) -> Result<Progress, u16> {
+        let whole = HeadCheck::new(16_384, 8192).feed(head.as_bytes()).map_err(|status| status.as_u16());
+        let mut slow = HeadCheck::new(16_384, 8192);
+        let bytes = head.as_bytes().iter().map(|byte| slow.feed(std::slice::from_ref(byte)));
+        let last = bytes
+            .map(|step| step.map_err(|status| status.as_u16()))
+            .find(|step| *step != Ok(Progress::Partial));
+        match (whole, last) {
+            (Err(status), last) => assert_eq!(last, Some(Err(status)), "byte by byte: {head:?}"),
+            (Ok(Progress::Complete(_, framing)), last) => {
+                assert_eq!(last, Some(Ok(Progress::Complete(1, framing))), "byte by byte: {head:?}");
+            }
+            (Ok(other), last) => assert_eq!(last, (other != Progress::Partial).then_some(Ok(other))),
+        }
+        whole
+    }
+
+    #[test]
+    fn a_proper_head_passes_and_tells_where_its_body_ends() {
+        let get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert_eq!(check(get), Ok(Progress::Complete(get.len(), Framing::Length(0))));
+        let post = "POST / HTTP/1.1\r\nContent-Length:  12 \r\nHost: x\r\n\r\n";
+        assert_eq!(
+            check(&format!("{post}hello\nworld!")),
+            Ok(Progress::Complete(post.len(), Framing::Length(12)))
+        );
+        let chunked = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(check(chunked), Ok(Progress::Complete(chunked.len(), Framing::Chunked)));
+        assert_eq!(check("\r\nGET / HTTP/1.1\r\nHos"), Ok(Progress::Partial));
+        assert_eq!(check("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Ok(Progress::Http2));
+    }
+
+    #[test]
+    fn what_two_readers_may_read_differently_is_refused() {
+        for bad in [
+            "GET / HTTP/1.1\nHost: x\n\n",
+            "GET / HTTP/1.1\r\nHost: x\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n\n",
+            "\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\r\n\tc\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\ncontent-length: 6\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+        ] {
+            assert_eq!(check(bad), Err(400), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_hidden_behind_spaces_is_found() {
+        let head = format!("POST / HTTP/1.1\r\nContent-Length:{}5\r\n\r\n", " ".repeat(100));
+        assert_eq!(check(&head), Err(400));
+    }
+
+    #[test]
+    fn a_head_has_bounds() {
+        assert_eq!(check(&format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(9000))), Err(414));
+        assert_eq!(check(&format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(17_000))), Err(431));
+        assert_eq!(check(&format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(101))), Err(431));
+        let full = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100));
+        assert_eq!(check(&full), Ok(Progress::Complete(full.len(), Framing::Length(0))));
+    }
+
+    #[test]
+    fn one_head_after_the_other_is_checked() {
+        let mut check = HeadCheck::new(16_384, 8192);
+        let head = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n";
+        for _ in 0..2 {
+            assert_eq!(check.feed(head), Ok(Progress::Complete(head.len(), Framing::Length(1))));
+        }
+    }
+}

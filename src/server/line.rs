@@ -1,0 +1,186 @@
+//! The socket as hyper sees it: heads are checked on the way in, and what hyper refuses by itself goes out as a
+//! problem document.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use poem::http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::head::{Framing, HeadCheck, Progress};
+use super::pulse::Pulse;
+use super::{Limits, early};
+use crate::platform::web::TraceIds;
+
+/// One connection's bytes.
+#[derive(Debug)]
+pub(super) struct Line {
+    socket: Arc<TcpStream>,
+    pulse: Arc<Pulse>,
+    trace_ids: Arc<TraceIds>,
+    check: HeadCheck,
+    reading: Reading,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// A head: nothing of it yet, or some.
+    Head { begun: bool },
+    /// A body of which this much is left.
+    Body(u64),
+    /// Something that is not followed by a head: HTTP/2, or the last request of the connection.
+    Rest,
+}
+
+impl Line {
+    pub(super) fn new(
+        socket: Arc<TcpStream>,
+        pulse: Arc<Pulse>,
+        trace_ids: Arc<TraceIds>,
+        limits: &Limits,
+    ) -> Self {
+        let check = HeadCheck::new(limits.max_head_bytes, limits.max_target_bytes);
+        Self { socket, pulse, trace_ids, check, reading: Reading::Head { begun: false } }
+    }
+
+    /// Looks at bytes that just came.
+    fn inspect(&mut self, mut input: &[u8]) -> Result<(), StatusCode> {
+        while !input.is_empty() {
+            let used = match self.reading {
+                Reading::Rest => return Ok(()),
+                Reading::Body(left) => {
+                    let used = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                    self.reading = body_of(left - used as u64);
+                    used
+                }
+                Reading::Head { begun } => {
+                    if !begun {
+                        self.pulse.head_begins();
+                    }
+                    self.read_head(input)?
+                }
+            };
+            input = &input[used..];
+        }
+        Ok(())
+    }
+
+    fn read_head(&mut self, input: &[u8]) -> Result<usize, StatusCode> {
+        let (used, next) = match self.check.feed(input)? {
+            Progress::Partial => (input.len(), Reading::Head { begun: true }),
+            Progress::Complete(used, Framing::Length(length)) => (used, body_of(length)),
+            Progress::Complete(used, Framing::Chunked) => {
+                // Where a chunked body ends is for hyper to find; so no head may follow that nobody checks.
+                self.pulse.make_last();
+                (used, Reading::Rest)
+            }
+            Progress::Http2 => {
+                self.pulse.speaks_http2();
+                (input.len(), Reading::Rest)
+            }
+        };
+        self.reading = next;
+        Ok(used)
+    }
+
+    /// Answers in hyper's place and ends the connection.
+    fn refuse(&self, status: StatusCode) -> io::Error {
+        early::answer(&self.socket, status, &self.trace_ids);
+        io::Error::new(io::ErrorKind::InvalidData, "the head of the request was refused")
+    }
+
+    /// hyper answers what it can't parse with a bare status line of its own: nobody else writes while the head is
+    /// not yet a request.
+    fn hypers_own_refusal(&self, output: &[u8]) -> Option<StatusCode> {
+        if !self.pulse.is_in_head() || self.pulse.is_busy() {
+            return None;
+        }
+        let status = output.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3))?;
+        StatusCode::from_bytes(status).ok().filter(StatusCode::is_client_error)
+    }
+
+    fn written(&self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
+        self.pulse.write_moves();
+        Poll::Ready(result)
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match write(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return self.written(result),
+            }
+            if self.socket.poll_write_ready(cx)?.is_pending() {
+                self.pulse.write_waits();
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+const fn body_of(left: u64) -> Reading {
+    if left == 0 { Reading::Head { begun: false } } else { Reading::Body(left) }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            ready!(self.socket.poll_read_ready(cx))?;
+            match self.socket.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(_) => break,
+            }
+        }
+        match self.inspect(&buffer.filled()[before..]) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(status) => Poll::Ready(Err(self.refuse(status))),
+        }
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, output: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(status) = self.hypers_own_refusal(output) {
+            return Poll::Ready(Err(self.refuse(status)));
+        }
+        self.poll_write_with(cx, |socket| socket.try_write(output))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        output: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(status) = output.first().and_then(|first| self.hypers_own_refusal(first)) {
+            return Poll::Ready(Err(self.refuse(status)));
+        }
+        self.poll_write_with(cx, |socket| socket.try_write_vectored(output))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The connection's task says goodbye on the socket itself, whatever way hyper ended.
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,232 @@
+//! What a connection is doing and until when it may: shared by its socket, its requests and its watch.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// Times are milliseconds since the connection began. All of it belongs to one connection, whose parts mostly run
+/// in one task; the atomics are for the streams of HTTP/2.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    began: Instant,
+    limits: Limits,
+    requests: AtomicUsize,
+    /// While no request runs: when the connection ends unless something happens.
+    deadline: AtomicU64,
+    /// Since when the client takes none of the bytes that wait for it; 0 when it does.
+    stalled: AtomicU64,
+    in_head: AtomicBool,
+    http2: AtomicBool,
+    last: AtomicBool,
+}
+
+/// What the watch finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// All is well; look again then.
+    Fine(Instant),
+    /// Nothing came for long.
+    Idle,
+    /// The head of a request did not come to its end.
+    SlowHead,
+    /// The client does not take its answer.
+    Stalled,
+}
+
+impl Pulse {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            began: Instant::now(),
+            requests: AtomicUsize::new(0),
+            deadline: AtomicU64::new(millis(limits.head_timeout)),
+            stalled: AtomicU64::new(0),
+            in_head: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            last: AtomicBool::new(false),
+            limits,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began.elapsed())
+    }
+
+    fn moment(&self, at: u64) -> Instant {
+        self.began + Duration::from_millis(at)
+    }
+
+    /// The first byte of a head is here.
+    pub(super) fn head_begins(&self) {
+        self.in_head.store(true, Relaxed);
+        if self.requests.load(Relaxed) == 0 {
+            self.deadline.store(self.now() + millis(self.limits.head_timeout), Relaxed);
+        }
+    }
+
+    /// Whether a head was begun that did not become a request.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.in_head.load(Relaxed)
+    }
+
+    pub(super) fn request_begins(&self) {
+        self.in_head.store(false, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn request_ends(&self) {
+        if self.requests.fetch_sub(1, Relaxed) == 1 {
+            self.deadline.store(self.now() + millis(self.limits.keep_alive), Relaxed);
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.requests.load(Relaxed) > 0
+    }
+
+    pub(super) fn speaks_http2(&self) {
+        self.http2.store(true, Relaxed);
+        self.in_head.store(false, Relaxed);
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Relaxed)
+    }
+
+    /// The next answer is the last one of an HTTP/1 connection.
+    pub(super) fn make_last(&self) {
+        self.last.store(true, Relaxed);
+    }
+
+    /// The server stops: a request that is on its way is still answered, a silent connection ends soon.
+    pub(super) fn farewell(&self) {
+        self.make_last();
+        if !self.is_in_head() {
+            let soon = self.now() + millis(self.limits.farewell);
+            self.deadline.fetch_min(soon, Relaxed);
+        }
+    }
+
+    /// Whether the answer must say `Connection: close`.
+    pub(super) fn is_last(&self) -> bool {
+        self.last.load(Relaxed) && !self.is_http2()
+    }
+
+    pub(super) fn write_waits(&self) {
+        if self.stalled.load(Relaxed) == 0 {
+            self.stalled.store(self.now().max(1), Relaxed);
+        }
+    }
+
+    pub(super) fn write_moves(&self) {
+        if self.stalled.load(Relaxed) != 0 {
+            self.stalled.store(0, Relaxed);
+        }
+    }
+
+    /// Looks at the clock.
+    pub(super) fn state(&self) -> State {
+        let now = self.now();
+        let stalled = self.stalled.load(Relaxed);
+        let taken_until = if stalled == 0 { now } else { stalled } + millis(self.limits.write_timeout);
+        if now >= taken_until {
+            return State::Stalled;
+        }
+        if self.is_busy() {
+            return State::Fine(self.moment(taken_until));
+        }
+        let deadline = self.deadline.load(Relaxed);
+        match (now >= deadline, self.is_in_head()) {
+            (false, _) => State::Fine(self.moment(deadline.min(taken_until))),
+            (true, true) => State::SlowHead,
+            (true, false) => State::Idle,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulse() -> Pulse {
+        Pulse::new(Limits {
+            head_timeout: Duration::from_millis(100),
+            keep_alive: Duration::from_millis(200),
+            write_timeout: Duration::from_millis(150),
+            ..Limits::default()
+        })
+    }
+
+    async fn after(millis: u64) {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_ends_at_the_head_timeout() {
+        let pulse = pulse();
+        after(50).await;
+        assert!(matches!(pulse.state(), State::Fine(_)));
+        after(60).await;
+        assert_eq!(pulse.state(), State::Idle);
+    }
+
+    #[tokio::test]
+    async fn a_head_has_its_time_from_its_first_byte() {
+        let pulse = pulse();
+        after(60).await;
+        pulse.head_begins();
+        after(60).await;
+        assert!(matches!(pulse.state(), State::Fine(_)));
+        after(60).await;
+        assert_eq!(pulse.state(), State::SlowHead);
+    }
+
+    #[tokio::test]
+    async fn between_requests_the_keep_alive_counts() {
+        let pulse = pulse();
+        pulse.head_begins();
+        pulse.request_begins();
+        after(300).await;
+        assert!(matches!(pulse.state(), State::Fine(_)));
+        pulse.request_ends();
+        after(150).await;
+        assert!(matches!(pulse.state(), State::Fine(_)));
+        after(100).await;
+        assert_eq!(pulse.state(), State::Idle);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_noticed() {
+        let pulse = pulse();
+        pulse.request_begins();
+        pulse.write_waits();
+        after(100).await;
+        pulse.write_moves();
+        pulse.write_waits();
+        after(100).await;
+        assert!(matches!(pulse.state(), State::Fine(_)));
+        after(100).await;
+        assert_eq!(pulse.state(), State::Stalled);
+    }
+
+    #[tokio::test]
+    async fn a_farewell_shortens_the_silence_but_no_head() {
+        let idle = pulse();
+        idle.request_begins();
+        idle.request_ends();
+        let limits = idle.limits;
+        let soon = Pulse { limits: Limits { farewell: Duration::ZERO, ..limits }, ..idle };
+        soon.farewell();
+        assert_eq!((soon.state(), soon.is_last()), (State::Idle, true));
+        let in_head = pulse();
+        in_head.head_begins();
+        in_head.farewell();
+        assert!(matches!(in_head.state(), State::Fine(_)));
+    }
+}
