@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::web::TraceId;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The tasks of one program. Clones mean the same tasks.
 #[derive(Clone, Debug, Default)]

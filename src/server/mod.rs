@@ -65,7 +65,7 @@ impl Default for Limits {
             max_head_bytes: 16 * 1024,
             max_target_bytes: 8 * 1024,
             head_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(20),
             farewell: Duration::from_millis(250),

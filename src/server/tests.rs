@@ -86,10 +86,10 @@ fn run(limits: Limits) -> Running {
         .at("/api/bug", get(bug));
     let edge = Edge::new(routes, settings(), Arc::clone(&trace_ids));
     let server = Server::bind(([127, 0, 0, 1], 0).into(), limits, trace_ids).unwrap();
-    let (address, stop) = (server.local_addr().unwrap(), CancellationToken::new());
+    let (address, token) = (server.local_addr().unwrap(), CancellationToken::new());
     #[expect(clippy::disallowed_methods, reason = "a test has no tasks of its own to wait for")]
-    let served = tokio::spawn(server.serve(edge, stop.clone()));
-    Running { address, stop, served }
+    let running = tokio::spawn(server.serve(edge, token.clone()));
+    Running { address, stop: token, served: running }
 }
 
 fn quick() -> Limits {
@@ -279,7 +279,7 @@ async fn a_client_that_reads_nothing_is_cut_off() {
     let server = run(quick());
     let mut socket = server.connect().await;
     socket.write_all(b"GET /api/endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1000)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let mut taken = Vec::new();
     let end = tokio::time::timeout(Duration::from_secs(3), socket.read_to_end(&mut taken)).await;
     assert!(end.is_ok(), "the connection is still open after {} bytes", taken.len());
@@ -361,8 +361,8 @@ async fn a_stop_cuts_off_what_does_not_end() {
     socket.write_all(b"GET /api/endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop.cancel();
-    let served = tokio::time::timeout(Duration::from_secs(2), server.served).await;
-    assert_eq!(served.expect("the server ends").unwrap(), 1);
+    let outcome = tokio::time::timeout(Duration::from_secs(2), server.served).await;
+    assert_eq!(outcome.expect("the server ends").unwrap(), 1);
 }
 
 #[tokio::test]

@@ -23,10 +23,8 @@ pub(super) struct Protection {
 
 impl Protection {
     pub(super) fn new(base_url: &str, subdomains: bool) -> Self {
-        let transport = match subdomains {
-            true => HeaderValue::from_static("max-age=31536000; includeSubDomains"),
-            false => HeaderValue::from_static("max-age=31536000"),
-        };
+        let transport = if subdomains { "max-age=31536000; includeSubDomains" } else { "max-age=31536000" };
+        let transport = HeaderValue::from_static(transport);
         Self { transport: base_url.starts_with("https://").then_some(transport) }
     }
 

@@ -18,7 +18,7 @@ fn plain() -> &'static str {
 }
 
 #[handler]
-async fn who(client: ClientInfo, trace_id: TraceId) -> Json<Value> {
+fn who(client: ClientInfo, trace_id: TraceId) -> Json<Value> {
     let current = TraceId::current().map(|id| id.to_string());
     Json(json!({ "ip": client.ip, "trace_id": trace_id.as_str(), "current": current }))
 }
@@ -55,7 +55,7 @@ fn own_page() -> Response {
 
 #[handler]
 async fn sleepy() -> &'static str {
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     "late"
 }
 
