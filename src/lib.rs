@@ -10,5 +10,6 @@ pub mod users; // people with an account: rules and rows
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
 pub mod admin; // the admin's tools: who may do what, and why
+pub mod pages; // pages for people
 pub mod server; // the front: accept loop, limits, headers, documentation pages
 pub mod cli; // the command line: what `gatehouse` can be asked to do

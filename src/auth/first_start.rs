@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Auth, SignUpRefusal, SignedIn};
+use super::{Auth, SignUpRefusal};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
-use crate::sessions::{Kind, NewSession, OneTimeToken, OpaqueToken, Purpose, Role, Roles};
+use crate::sessions::{OneTimeToken, OpaqueToken, Purpose, Role, Roles};
 use crate::users::{CreateRefusal, NewUser, Origin, Password};
 
 /// How long the set-up link works.
@@ -52,16 +52,20 @@ impl Auth {
         Ok(Some(SetUpLink(token.text())))
     }
 
-    /// Makes the first admin of whoever has the link, and signs them in; the link is used up.
+    /// Makes the first admin of whoever has the link; the link is used up. They sign in as everybody does.
     pub async fn set_up(
         &self,
         link: &str,
         mut new: NewUser,
         password: &Password,
         client: ClientInfo,
-    ) -> Result<SignedIn, Failure<SetUpRefusal>> {
+    ) -> Result<(), Failure<SetUpRefusal>> {
         let token = OneTimeToken::parse(link).map_err(|_| SetUpRefusal::Invalid)?;
         let digest = token.digest(Purpose::Setup).to_vec();
+        let now = self.clock.now();
+        if !is_good(self.db.reader(), &digest, now).await? {
+            return Err(SetUpRefusal::Invalid.into()); // nobody without a link makes us hash
+        }
         let faults = self.passwords.judge(password, new.context(), "password").await?;
         if !faults.is_empty() {
             return Err(SetUpRefusal::Fields(faults).into());
@@ -70,29 +74,22 @@ impl Auth {
         let hash = hash.map_err(|busy| SetUpRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
         new.password_hash = Some(hash);
         new.roles = first_admin_roles();
-        let (auth, now) = (self.clone(), self.clock.now());
-        let id = self.random.uuid_v7(now);
-        new.id = Some(id);
-        let (user, session) = self
+        let (users, trace_id) = (self.users.clone(), Some(client.trace_id.to_string()));
+        let user = self
             .db
             .write(move |tx| {
                 async move {
                     if !consume(tx, digest, now).await? {
                         return Err(Failure::from(SetUpRefusal::Invalid));
                     }
-                    let origin =
-                        Origin { by: None, session: None, trace_id: Some(client.trace_id.to_string()) };
-                    let user = auth.users.create_in(tx, new, &origin).await.map_err(Failure::within)?;
-                    let roles = Roles::from_bits(user.roles);
-                    let new = NewSession { user_id: id, roles, kind: Kind::Cookie, amr: &["pwd"], client };
-                    Ok((user, auth.sessions.open_session(tx, new).await?))
+                    let origin = Origin { by: None, session: None, trace_id };
+                    users.create_in(tx, new, &origin).await.map_err(Failure::within)
                 }
                 .boxed()
             })
             .await?;
         tracing::warn!(user_id = %user.id, "the first admin was made by the set-up link");
-        let device = self.new_device(user.id, now).text(&self.secrets);
-        Ok(SignedIn { user, session, device })
+        Ok(())
     }
 
     /// Makes the admin of the settings on a server without one; whether one was made.
@@ -159,6 +156,14 @@ async fn keep(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<(), DbErr> {
         now.after(LIFETIME).millis().into(),
     ];
     run(tx, sql, values).await.map(|_| ())
+}
+
+/// Whether a link would work. Only [`consume`] decides.
+async fn is_good(db: &impl ConnectionTrait, digest: &[u8], now: Timestamp) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM one_time_tokens WHERE digest = $1 AND purpose = $2 AND expires_at > $3";
+    let values = [digest.to_vec().into(), Purpose::Setup.name().into(), now.millis().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_one_raw(statement).await?.is_some())
 }
 
 /// Uses a link up: true for exactly one of any number of tries.

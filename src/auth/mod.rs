@@ -79,6 +79,12 @@ impl Auth {
         Self { db, clock, random, secrets, sessions, users, passwords, settings: Arc::new(settings) }
     }
 
+    /// What the operator decides about accounts.
+    #[must_use]
+    pub fn user_settings(&self) -> &crate::users::Settings {
+        self.users.settings()
+    }
+
     /// Forgets throttles and one-time tokens whose time is over, in small steps.
     pub async fn sweep(&self) -> Result<(), sea_orm::DbErr> {
         self.sweep_throttles().await?;

@@ -10,6 +10,7 @@ mod early;
 pub mod edge;
 mod head;
 pub mod health;
+mod root;
 mod line;
 mod pulse;
 mod signals;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::platform::web::TraceIds;
 use accept::{BackOff, connections_that_fit};
 use connection::{Shared, Streams};
+pub use root::RootApi;
 pub use signals::Stop;
 
 /// What a client can make the server hold, and for how long.

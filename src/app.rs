@@ -1,0 +1,430 @@
+//! Builds every feature once, in order, as plain values; starts and stops the background work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::middleware::AddData;
+use poem::{Endpoint, EndpointExt, Route};
+use poem_openapi::OpenApiService;
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::AdminApi;
+use crate::auth::{self, Auth, AuthApi, SessionApi};
+use crate::pages::{Pages, SetUpPage};
+use crate::permissions::{Gate, Permissions, PolicyMistake};
+use crate::platform::clock::Clock;
+use crate::platform::config::{Config, DatabaseAddress, Directory, TokenAlgorithm};
+use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
+use crate::platform::hashing::{HashSettings, Hasher};
+use crate::platform::random::Random;
+use crate::platform::secrets::Secrets;
+use crate::platform::tasks::Tasks;
+use crate::platform::web::TraceIds;
+use crate::profiles::{Profiles, SignUpFields, UserApi};
+use crate::server::edge::{Edge, EdgeSettings, Methods};
+use crate::server::{Documentation, Limits, RootApi, document};
+use crate::sessions::{self, Algorithm, OpaqueToken, Sessions};
+use crate::users::{self, PasswordPolicy, Passwords, Users};
+
+/// How often what is past its time is swept away.
+const SWEEP: Duration = Duration::from_mins(10);
+/// How often keys are read again, because another instance or the command line may have rotated them.
+const KEYS: Duration = Duration::from_secs(30);
+
+/// Why the program can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The database can't be reached or opened.
+    #[error("the database {address} can't be opened: {reason}{}", remedy.as_ref().map(|sql| format!("\n  A superuser can mend this: {sql}")).unwrap_or_default())]
+    Database {
+        /// Where it is; without a password.
+        address: String,
+        /// What the database said.
+        reason: String,
+        /// The SQL that would help.
+        remedy: Option<String>,
+    },
+    /// The schema is not as it must be.
+    #[error(transparent)]
+    Schema(#[from] SchemaFault),
+    /// A policy file is wrong.
+    #[error("the policies in DATA_DIR/policies can't be used: {0}")]
+    Policies(#[from] PolicyMistake),
+    /// A folder can't be used.
+    #[error("{path} can't be written: {reason}. Make it the server's own: chown -R {uid} {path}")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        reason: std::io::Error,
+        /// The user that the server runs as.
+        uid: u32,
+    },
+    /// Something else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl StartFault {
+    /// Whether an operator mends it in the configuration (exit code 78).
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(self, Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_)) | Self::Policies(_))
+    }
+}
+
+/// Everything that the program is made of.
+#[derive(Clone)]
+pub struct App {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The database.
+    pub db: Database,
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub random: Random,
+    /// Who is signed in.
+    pub sessions: Arc<Sessions>,
+    /// Who may do what.
+    pub gate: Arc<Gate>,
+    /// Who has an account.
+    pub users: Users,
+    /// What is shown of them.
+    pub profiles: Profiles,
+    /// The door.
+    pub auth: Auth,
+    /// Which passwords are good enough.
+    pub passwords: Passwords,
+    /// Names requests.
+    pub trace_ids: Arc<TraceIds>,
+    /// Background work.
+    pub tasks: Tasks,
+    /// A stop was asked for.
+    pub stopping: CancellationToken,
+}
+
+impl App {
+    /// Connects, migrates and builds. Serves nothing yet.
+    pub async fn open(config: Config, clock: Clock, random: Random) -> Result<Self, StartFault> {
+        let db = connect(&config).await?;
+        prepare_schema(&config, &db).await?;
+        Self::build(config, db, clock, random).await
+    }
+
+    /// Builds the features on a database whose schema is as it must be.
+    pub async fn build(config: Config, db: Database, clock: Clock, random: Random) -> Result<Self, StartFault> {
+        let secrets = Arc::new(secrets(&config));
+        let sessions = Sessions::open(
+            db.clone(),
+            clock.clone(),
+            random.clone(),
+            Arc::clone(&secrets),
+            session_settings(&config),
+        );
+        let sessions = Arc::new(sessions.await?);
+        let policies = config.server.data_dir.join("policies");
+        let permissions = Arc::new(Permissions::open(Some(&policies))?);
+        let directory_open = matches!(config.users.directory, Directory::Members);
+        let gate = Arc::new(Gate { permissions, directory_open });
+        let users = Users::new(
+            db.clone(),
+            clock.clone(),
+            random.clone(),
+            Arc::clone(&sessions),
+            user_settings(&config),
+        );
+        let passwords = passwords(&config, &random)?;
+        let api_url = api_url(&config);
+        let profiles = Profiles::new(&db, &secrets, users.clone(), passwords.clone(), &api_url);
+        let parts = auth::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets,
+            sessions: Arc::clone(&sessions),
+            users: users.clone(),
+            passwords: passwords.clone(),
+        };
+        let auth = Auth::new(parts, auth_settings(&config));
+        let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
+        Ok(Self {
+            config: Arc::new(config),
+            db,
+            clock,
+            random,
+            sessions,
+            gate,
+            users,
+            profiles,
+            auth,
+            passwords,
+            trace_ids,
+            tasks: Tasks::default(),
+            stopping: CancellationToken::new(),
+        })
+    }
+
+    /// Makes the admin of the settings on a server without one, or a set-up link for the operator.
+    pub async fn first_start(&self) -> anyhow::Result<Option<OpaqueToken>> {
+        let Some(admin) = &self.config.first_admin else {
+            return Ok(self.auth.set_up_link().await?.map(|link| link.0));
+        };
+        let fields = SignUpFields {
+            username: &admin.username,
+            email: admin.email.as_deref(),
+            display_name: None,
+            first_name: None,
+            middle_name: None,
+            last_name: None,
+        };
+        let password = admin.password.expose_secret();
+        let read = fields.read(password, password, self.users.settings());
+        let (new, password) = read.map_err(|errors| wrong_admin(&errors))?;
+        match self.auth.make_first_admin(new, &password).await {
+            Ok(true) => tracing::warn!(username = admin.username, "made the first admin of ADMIN_*"),
+            Ok(false) => {}
+            Err(failure) => anyhow::bail!("ADMIN_*: {}", failure.problem()),
+        }
+        Ok(None)
+    }
+
+    /// Starts what runs beside the requests.
+    pub fn start_background(&self) {
+        let app = self.clone();
+        self.tasks.keep("sweep", move || app.clone().sweep_for_ever());
+        let app = self.clone();
+        self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
+        let permissions = Arc::clone(&self.gate.permissions);
+        self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+    }
+
+    async fn sweep_for_ever(self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "sweeping did not finish; it is tried again");
+            }
+        }
+    }
+
+    /// Forgets what is past its time.
+    pub async fn sweep(&self) -> Result<(), sea_orm::DbErr> {
+        self.sessions.sweep().await?;
+        self.auth.sweep().await?;
+        self.users.sweep().await
+    }
+
+    async fn reload_keys_for_ever(self) {
+        loop {
+            tokio::time::sleep(KEYS).await;
+            if let Err(error) = self.sessions.reload_keys().await {
+                tracing::warn!(%error, "the signing keys could not be read again; the known ones stay");
+            }
+        }
+    }
+
+    /// Everything that answers requests, with the edge around it.
+    pub fn endpoint(&self) -> anyhow::Result<impl Endpoint + 'static> {
+        let prefix = self.config.server.api_prefix.clone();
+        let (api, root) = (self.api(), self.root_api());
+        let document = self.document();
+        let pages = Pages::new(self.random.clone(), &self.config.server.project_name)?;
+        let set_up = SetUpPage {
+            auth: self.auth.clone(),
+            pages: pages.clone(),
+            min_length: self.config.passwords.min_length,
+            then: "/interactive-docs".to_owned(),
+        };
+        let documentation = Documentation::new(self, &document, &pages)?;
+        let methods = Methods::of_document(&document, "");
+        let routes = Route::new().nest(&prefix, api).at("/setup", set_up);
+        let routes = documentation.on(routes).nest("/", root);
+        let routes = routes
+            .with(AddData::new(Arc::clone(&self.sessions)))
+            .with(AddData::new(Arc::clone(&self.gate)))
+            .with(AddData::new(self.profiles.clone()));
+        Ok(Edge::new(routes, self.edge_settings(methods), Arc::clone(&self.trace_ids)))
+    }
+
+    /// The OpenAPI document.
+    #[must_use]
+    pub fn document(&self) -> serde_json::Value {
+        document(&self.api().spec(), &self.root_api().spec(), &self.config)
+    }
+
+    /// What bounds connections.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
+    }
+
+    fn api(&self) -> OpenApiService<(AuthApi, SessionApi, UserApi, AdminApi), ()> {
+        let secure_cookies = self.config.server.cookie_is_secure();
+        let auth = AuthApi { auth: self.auth.clone(), secure_cookies };
+        let session = SessionApi {
+            auth: self.auth.clone(),
+            gate: Arc::clone(&self.gate),
+            cleared_cookie: self.session_cookie("", Duration::ZERO),
+        };
+        let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
+        let apis = (auth, session, UserApi(self.profiles.clone()), admin);
+        OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    fn root_api(&self) -> OpenApiService<RootApi, ()> {
+        let root = RootApi {
+            db: self.db.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+            metrics_allow: self.config.metrics_allow.clone(),
+            stopping: self.stopping.clone(),
+        };
+        OpenApiService::new(root, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// The `Set-Cookie` of a session of the built-in pages (RFC 6265, 4.1).
+    #[must_use]
+    pub fn session_cookie(&self, value: &str, lasts: Duration) -> String {
+        let name = self.config.server.cookie_name();
+        let secure = if self.config.server.cookie_is_secure() { "; Secure" } else { "" };
+        format!("{name}={value}; Max-Age={}; Path=/; HttpOnly; SameSite=Lax{secure}", lasts.as_secs())
+    }
+
+    fn edge_settings(&self, methods: Methods) -> EdgeSettings {
+        let server = &self.config.server;
+        EdgeSettings {
+            base_url: base_url(&self.config),
+            api_prefix: server.api_prefix.clone(),
+            project_name: server.project_name.clone(),
+            cors_origins: server.cors_origins.clone(),
+            trusted_proxies: server.trusted_proxies.clone(),
+            max_body_bytes: server.max_body_bytes,
+            request_timeout: server.request_timeout,
+            hsts_include_subdomains: server.hsts_include_subdomains,
+            repeatable: ["users_ids", "add", "remove"].map(str::to_owned).to_vec(),
+            methods,
+        }
+    }
+
+    /// Ends the background work and closes the database.
+    pub async fn close(self) {
+        self.tasks.close(Duration::from_secs(5)).await;
+        self.db.close().await;
+    }
+}
+
+/// Connects to the database of the settings.
+pub async fn connect(config: &Config) -> Result<Database, StartFault> {
+    let settings = &config.database;
+    let (connections, acquire) = (settings.max_connections, settings.acquire_timeout);
+    let opened = match &settings.address {
+        DatabaseAddress::Sqlite { path } => {
+            make_folder(path.parent())?;
+            sqlite::open(path, connections, acquire).await
+        }
+        DatabaseAddress::Postgres { url, .. } => {
+            postgres::open(url.expose_secret(), connections, acquire).await
+        }
+    };
+    opened.map_err(|error| StartFault::Database {
+        address: settings.address.to_string(),
+        reason: error.to_string(),
+        remedy: match &settings.address {
+            DatabaseAddress::Postgres { url, .. } => postgres::remedy(&error, url.expose_secret()),
+            DatabaseAddress::Sqlite { .. } => None,
+        },
+    })
+}
+
+fn make_folder(path: Option<&std::path::Path>) -> Result<(), StartFault> {
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(path).map_err(|reason| StartFault::Folder {
+        path: path.display().to_string(),
+        reason,
+        uid: rustix::process::getuid().as_raw(),
+    })
+}
+
+async fn prepare_schema(config: &Config, db: &Database) -> Result<(), StartFault> {
+    let schema = Schema(db);
+    if config.database.auto_migrate {
+        let applied = schema.migrate(Direction::Up(None)).await?;
+        if !applied.is_empty() {
+            tracing::info!(steps = applied.len(), "migrated the database");
+        }
+    }
+    Ok(schema.check().await?)
+}
+
+fn secrets(config: &Config) -> Secrets {
+    let previous: Vec<&[u8]> = config.tokens.previous_secrets.iter().map(|secret| secret.expose()).collect();
+    Secrets::new(config.tokens.master_secret.expose(), &previous)
+}
+
+fn session_settings(config: &Config) -> sessions::Settings {
+    let tokens = &config.tokens;
+    sessions::Settings {
+        issuer: base_url(config),
+        algorithm: match tokens.algorithm {
+            TokenAlgorithm::EdDsa => Algorithm::EdDsa,
+            TokenAlgorithm::Es256 => Algorithm::Es256,
+            TokenAlgorithm::Hs256 => Algorithm::Hs256,
+        },
+        access_lifetime: tokens.access_lifetime,
+        idle: tokens.refresh_idle,
+        absolute: tokens.session_absolute,
+        admin_idle: tokens.admin_idle,
+        admin_absolute: tokens.admin_session,
+        cookie_name: config.server.cookie_name(),
+        origin: config.server.origin(),
+    }
+}
+
+fn user_settings(config: &Config) -> users::Settings {
+    users::Settings {
+        username_min: config.users.username_min,
+        display_name_free: config.users.display_name_free,
+        deleted_retention: config.users.deleted_retention,
+        history_retention: config.users.history_retention,
+    }
+}
+
+fn auth_settings(config: &Config) -> auth::Settings {
+    auth::Settings {
+        registration_enabled: config.sign_up.enabled,
+        throttle_login: config.throttles.login.clone(),
+        throttle_register: config.throttles.register.clone(),
+        lenient_on_loopback: config.server.environment.is_local(),
+        services: config.services.clone(),
+    }
+}
+
+fn passwords(config: &Config, random: &Random) -> anyhow::Result<Passwords> {
+    let settings = &config.passwords;
+    let cost = HashSettings {
+        memory_kib: settings.argon2.memory_kib,
+        iterations: settings.argon2.iterations,
+        lanes: settings.argon2.lanes,
+        threads: settings.max_concurrent_hashes,
+    };
+    let policy =
+        PasswordPolicy::new(settings.min_length, settings.composition, &config.server.project_name);
+    Ok(Passwords::new(policy, Hasher::start(cost, random.clone())?))
+}
+
+/// Where clients reach the server, without a slash at its end.
+fn base_url(config: &Config) -> String {
+    config.server.base_url.as_str().trim_end_matches('/').to_owned()
+}
+
+fn api_url(config: &Config) -> String {
+    format!("{}{}", base_url(config), config.server.api_prefix)
+}
+
+fn wrong_admin(errors: &[crate::platform::problem::FieldError]) -> anyhow::Error {
+    let lines: Vec<String> =
+        errors.iter().map(|error| format!("ADMIN_{}: {}", error.field.to_uppercase(), error.message)).collect();
+    anyhow::anyhow!("{}", lines.join("; "))
+}

@@ -1,0 +1,7 @@
+//! Pages for people: small, without script, with a content policy of their own.
+
+mod render;
+mod set_up;
+
+pub use render::Pages;
+pub use set_up::SetUpPage;

@@ -1,0 +1,128 @@
+//! The page behind the set-up link: makes the first admin of a new server.
+
+use minijinja::context;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{Endpoint, FromRequest, Request, RequestBody, Response};
+use serde::Deserialize;
+
+use super::Pages;
+use crate::auth::{Auth, SetUpRefusal};
+use crate::platform::problem::{Failure, FieldError, Refusal};
+use crate::platform::web::{ClientInfo, read_body};
+use crate::profiles::SignUpFields;
+
+/// `GET` and `POST /setup`. The GET changes nothing, so that whatever looks at links beforehand does no harm.
+pub struct SetUpPage {
+    /// The door.
+    pub auth: Auth,
+    /// What makes the page.
+    pub pages: Pages,
+    /// Shortest password, to be told.
+    pub min_length: usize,
+    /// Where to go when it is done.
+    pub then: String,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    token: String,
+    username: String,
+    #[serde(default)]
+    email: String,
+    password: String,
+    confirm_password: String,
+}
+
+impl Endpoint for SetUpPage {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        if request.method() == poem::http::Method::POST {
+            return self.make(&mut request).await;
+        }
+        match request.params::<Asked>() {
+            Ok(Asked { token }) => Ok(self.form(StatusCode::OK, &token, "", "", &[])),
+            Err(_) => Ok(self.not_valid()),
+        }
+    }
+}
+
+impl SetUpPage {
+    async fn make(&self, request: &mut Request) -> poem::Result<Response> {
+        let client = ClientInfo::from_request_without_body(request).await?;
+        let mut body = RequestBody::new(request.take_body());
+        let text = read_body(request, &mut body).await?;
+        let Ok(given) = serde_urlencoded::from_bytes::<Given>(&text) else {
+            return Ok(self.not_valid());
+        };
+        let email = Some(given.email.as_str()).filter(|email| !email.is_empty());
+        let fields = SignUpFields {
+            username: &given.username,
+            email,
+            display_name: None,
+            first_name: None,
+            middle_name: None,
+            last_name: None,
+        };
+        let read = fields.read(&given.password, &given.confirm_password, self.auth.user_settings());
+        let (new, password) = match read {
+            Ok(read) => read,
+            Err(errors) => return Ok(self.again(&given, &errors)),
+        };
+        match self.auth.set_up(&given.token, new, &password, client).await {
+            Ok(()) => Ok(self.done()),
+            Err(Failure::Refused(SetUpRefusal::Invalid)) => Ok(self.not_valid()),
+            Err(Failure::Refused(SetUpRefusal::Fields(errors))) => Ok(self.again(&given, &errors)),
+            Err(Failure::Refused(refusal)) => {
+                let words = refusal.problem().detail.into_owned();
+                Ok(self.again(&given, &[FieldError::new("", words)]))
+            }
+            Err(broken) => Err(broken.into()),
+        }
+    }
+
+    fn again(&self, given: &Given, errors: &[FieldError]) -> Response {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        self.form(status, &given.token, &given.username, &given.email, errors)
+    }
+
+    fn form(
+        &self,
+        status: StatusCode,
+        token: &str,
+        username: &str,
+        email: &str,
+        errors: &[FieldError],
+    ) -> Response {
+        let sentence = |error: &FieldError| match error.field.as_str() {
+            "" => error.message.clone(),
+            field => format!("{}: {}", field.replace('_', " "), error.message),
+        };
+        let problems: Vec<String> = errors.iter().map(sentence).collect();
+        let shown = context! {
+            title => "Set up", token => token, username => username, email => email,
+            min_length => self.min_length, problems => problems,
+        };
+        self.pages.page(status, "set-up.html", shown)
+    }
+
+    fn not_valid(&self) -> Response {
+        let words = "This set-up link is not valid, or no longer. Start the server again to get a new one, or run \
+                     `gatehouse admin create`.";
+        self.pages.message(StatusCode::UNAUTHORIZED, "Link not valid", words)
+    }
+
+    fn done(&self) -> Response {
+        let mut response = Response::builder().status(StatusCode::SEE_OTHER).finish();
+        if let Ok(location) = HeaderValue::try_from(self.then.as_str()) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+}

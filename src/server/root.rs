@@ -1,0 +1,189 @@
+//! The operations at the root: signs of life, the version, the key set.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use poem::Request;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{IntoResponse, Response};
+use poem_openapi::payload::PlainText;
+use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
+
+use crate::permissions::{Action, Context, Gate, Resource, Subject};
+use crate::platform::db::Database;
+use crate::platform::web::{ClientInfo, Json, is_forwarded};
+use crate::sessions::{Caller, Sessions};
+
+/// The operations at the root.
+pub struct RootApi {
+    /// The database that must answer before the server is ready.
+    pub db: Database,
+    /// Whose public keys are shown.
+    pub sessions: Arc<Sessions>,
+    /// The policies, and who may see the parts of the report.
+    pub gate: Arc<Gate>,
+    /// Networks that may see the parts of the report without signing in.
+    pub metrics_allow: Vec<IpNet>,
+    /// A stop was asked for: not ready any more.
+    pub stopping: CancellationToken,
+}
+
+#[derive(Tags)]
+enum Section {
+    /// Signs of life.
+    System,
+}
+
+/// A sign of life.
+#[derive(Debug, Serialize, Object)]
+pub struct Alive {
+    /// Always `ok`.
+    pub status: String,
+}
+
+/// The program's version.
+#[derive(Debug, Serialize, Object)]
+pub struct Version {
+    /// The version.
+    pub version: String,
+}
+
+/// Whether the server can do its work.
+#[derive(Debug, Serialize, Object)]
+pub struct Readiness {
+    /// `ok`, `degraded` (works, but somebody should look) or `unavailable`.
+    pub status: String,
+    /// Each part and its state; for admins and METRICS_ALLOW.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub parts: Option<BTreeMap<String, String>>,
+}
+
+/// The public keys that verify access tokens (RFC 7517, 5).
+#[derive(Debug, Serialize, Object)]
+pub struct KeySet {
+    /// The keys, the signing one first.
+    pub keys: Vec<BTreeMap<String, Value>>,
+}
+
+/// The readiness report, with 200 or 503.
+pub struct ReadinessAnswer(Readiness);
+
+impl IntoResponse for ReadinessAnswer {
+    fn into_response(self) -> Response {
+        let ready = self.0.status != "unavailable";
+        let mut response = Json(self.0).into_response();
+        if !ready {
+            response.set_status(StatusCode::SERVICE_UNAVAILABLE);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+impl ApiResponse for ReadinessAnswer {
+    fn meta() -> MetaResponses {
+        let mut meta = Json::<Readiness>::meta();
+        let mut unready = Json::<Readiness>::meta();
+        unready.responses.iter_mut().for_each(|response| response.status = Some(503));
+        meta.responses.extend(unready.responses);
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        Readiness::register(registry);
+    }
+}
+
+/// The key set, which may be kept for a few minutes.
+#[derive(ApiResponse)]
+enum KeySetAnswer {
+    /// The public keys.
+    #[oai(status = 200)]
+    Ok(Json<KeySet>, #[oai(header = "Cache-Control")] String),
+}
+
+#[OpenApi(tag = "Section::System")]
+impl RootApi {
+    /// Ping
+    #[oai(path = "/ping", method = "get", operation_id = "_ping")]
+    async fn ping(&self) -> PlainText<&'static str> {
+        PlainText("pong")
+    }
+
+    /// The version
+    #[oai(path = "/version", method = "get", operation_id = "_version")]
+    async fn version(&self) -> Json<Version> {
+        Json(Version { version: env!("CARGO_PKG_VERSION").to_owned() })
+    }
+
+    /// Whether the process lives
+    #[oai(path = "/healthcheck", method = "get", operation_id = "healthcheck")]
+    async fn healthcheck(&self) -> Json<Alive> {
+        Json(Alive { status: "ok".to_owned() })
+    }
+
+    /// Whether the process lives; for orchestrators
+    #[oai(path = "/health/live", method = "get", operation_id = "health_live")]
+    async fn live(&self) -> Json<Alive> {
+        Json(Alive { status: "ok".to_owned() })
+    }
+
+    /// Whether the server can do its work
+    ///
+    /// 503 while a needed part is away or a stop has been asked for. Admins and METRICS_ALLOW see each part.
+    #[oai(path = "/health/ready", method = "get", operation_id = "health_ready")]
+    async fn ready(&self, request: &Request, client: ClientInfo) -> ReadinessAnswer {
+        let parts = self.parts().await;
+        let has = |word: &str| parts.values().any(|state| state.starts_with(word));
+        let status = match (has("unavailable"), has("degraded")) {
+            (true, _) => "unavailable",
+            (false, true) => "degraded",
+            (false, false) => "ok",
+        };
+        let parts = self.may_see_parts(request, client.ip).await.then_some(parts);
+        ReadinessAnswer(Readiness { status: status.to_owned(), parts })
+    }
+
+    /// The public keys that verify access tokens
+    #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "jwks")]
+    async fn jwks(&self) -> KeySetAnswer {
+        let keys = serde_json::to_value(self.sessions.jwks().keys).unwrap_or_default();
+        let keys = serde_json::from_value(keys).unwrap_or_default();
+        KeySetAnswer::Ok(Json(KeySet { keys }), "public, max-age=300".to_owned())
+    }
+}
+
+impl RootApi {
+    async fn parts(&self) -> BTreeMap<String, String> {
+        let state = |good: bool| if good { "ok" } else { "unavailable" }.to_owned();
+        let policies = match self.gate.permissions.status().mistake {
+            None => "ok".to_owned(),
+            Some(mistake) => format!("degraded: {mistake}"),
+        };
+        BTreeMap::from([
+            ("database".to_owned(), state(self.db.ping().await.is_ok())),
+            ("policies".to_owned(), policies),
+            ("server".to_owned(), state(!self.stopping.is_cancelled())),
+        ])
+    }
+
+    /// A request that a proxy passed on is not from the network that the proxy stands in.
+    async fn may_see_parts(&self, request: &Request, ip: IpAddr) -> bool {
+        if self.metrics_allow.iter().any(|network| network.contains(&ip)) && !is_forwarded(request.headers())
+        {
+            return true;
+        }
+        let Ok(caller) = Caller::of(request).await else { return false };
+        let subject = Subject::from(&caller);
+        self.gate.allows(&subject, Action::SystemRead, &Resource::System, Context::default())
+    }
+}
