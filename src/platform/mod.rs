@@ -9,4 +9,5 @@ pub mod problem;
 pub mod random;
 pub mod secrets;
 pub mod tasks;
+pub mod telemetry;
 pub mod web;

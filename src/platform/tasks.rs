@@ -1,6 +1,5 @@
 //! Work beside the requests: started in one place, told to end, and waited for at the stop.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -45,8 +44,8 @@ impl Tasks {
         let ending = self.ending.clone();
         let going = async move {
             let mut pause = FIRST_PAUSE;
-            while let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
-                tracing::error!(task = name, panic = words_of(panic.as_ref()), "a background task panicked");
+            while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "a background task panicked; it starts again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -69,13 +68,6 @@ impl Tasks {
         }
         ended
     }
-}
-
-/// What a panic said.
-#[must_use]
-pub fn words_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
 }
 
 #[cfg(test)]

@@ -28,7 +28,6 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
 use crate::platform::problem::Problem;
-use crate::platform::tasks::words_of;
 use crate::platform::web::{TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
 use cors::Cors;
 use headers::Protection;
@@ -152,10 +151,8 @@ impl<E: Endpoint> Edge<E> {
         let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         match tokio::time::timeout(self.settings.request_timeout, handled).await {
             Ok(Ok(answer)) => answer.map(IntoResponse::into_response),
-            Ok(Err(panic)) => {
-                tracing::error!(panic = words_of(panic.as_ref()), "a handler panicked");
-                Err(Problem::internal().into())
-            }
+            // The panic hook of the log has said where and why.
+            Ok(Err(_panic)) => Err(Problem::internal().into()),
             Err(_elapsed) => Err(refusal::too_slow().into()),
         }
     }

@@ -18,6 +18,7 @@ fn plain() -> &'static str {
 }
 
 #[handler]
+#[expect(clippy::needless_pass_by_value, reason = "an extractor is passed by value")]
 fn who(client: ClientInfo, trace_id: TraceId) -> Json<Value> {
     let current = TraceId::current().map(|id| id.to_string());
     Json(json!({ "ip": client.ip, "trace_id": trace_id.as_str(), "current": current }))
