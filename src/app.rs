@@ -23,7 +23,7 @@ use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
 use crate::profiles::{Profiles, SignUpFields, UserApi};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
-use crate::server::{Documentation, Limits, RootApi, document};
+use crate::server::{Limits, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
 
@@ -114,7 +114,12 @@ impl App {
     }
 
     /// Builds the features on a database whose schema is as it must be.
-    pub async fn build(config: Config, db: Database, clock: Clock, random: Random) -> Result<Self, StartFault> {
+    pub async fn build(
+        config: Config,
+        db: Database,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, StartFault> {
         let secrets = Arc::new(secrets(&config));
         let sessions = Sessions::open(
             db.clone(),
@@ -237,10 +242,9 @@ impl App {
             min_length: self.config.passwords.min_length,
             then: "/interactive-docs".to_owned(),
         };
-        let documentation = Documentation::new(self, &document, &pages)?;
         let methods = Methods::of_document(&document, "");
         let routes = Route::new().nest(&prefix, api).at("/setup", set_up);
-        let routes = documentation.on(routes).nest("/", root);
+        let routes = routes.nest("/", root);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
@@ -409,8 +413,7 @@ fn passwords(config: &Config, random: &Random) -> anyhow::Result<Passwords> {
         lanes: settings.argon2.lanes,
         threads: settings.max_concurrent_hashes,
     };
-    let policy =
-        PasswordPolicy::new(settings.min_length, settings.composition, &config.server.project_name);
+    let policy = PasswordPolicy::new(settings.min_length, settings.composition, &config.server.project_name);
     Ok(Passwords::new(policy, Hasher::start(cost, random.clone())?))
 }
 
@@ -424,7 +427,9 @@ fn api_url(config: &Config) -> String {
 }
 
 fn wrong_admin(errors: &[crate::platform::problem::FieldError]) -> anyhow::Error {
-    let lines: Vec<String> =
-        errors.iter().map(|error| format!("ADMIN_{}: {}", error.field.to_uppercase(), error.message)).collect();
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| format!("ADMIN_{}: {}", error.field.to_uppercase(), error.message))
+        .collect();
     anyhow::anyhow!("{}", lines.join("; "))
 }

@@ -12,4 +12,5 @@ pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
 pub mod admin; // the admin's tools: who may do what, and why
 pub mod pages; // pages for people
 pub mod server; // the front: accept loop, limits, headers, documentation pages
+pub mod app; // builds every feature once, in order; starts and stops the background work
 pub mod cli; // the command line: what `gatehouse` can be asked to do

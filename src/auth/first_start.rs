@@ -5,12 +5,16 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Auth, SignUpRefusal};
+use uuid::Uuid;
+
+use super::{Auth, SignUpRefusal, throttle};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
+use crate::profiles::SignUpFields;
 use crate::sessions::{OneTimeToken, OpaqueToken, Purpose, Role, Roles};
+use crate::users::store::user;
 use crate::users::{CreateRefusal, NewUser, Origin, Password};
 
 /// How long the set-up link works.
@@ -125,6 +129,52 @@ impl Auth {
             .await
     }
 
+    /// Makes an admin on the operator's word, from the command line; their id.
+    pub async fn create_admin(
+        &self,
+        username: &str,
+        email: Option<&str>,
+        password: &str,
+    ) -> anyhow::Result<Uuid> {
+        let fields = SignUpFields {
+            username,
+            email,
+            display_name: None,
+            first_name: None,
+            middle_name: None,
+            last_name: None,
+        };
+        let read = fields.read(password, password, self.users.settings());
+        let (mut new, password) = read.map_err(|errors| in_words(&errors))?;
+        let faults = self.passwords.judge(&password, new.context(), "password").await.map_err(broken)?;
+        if !faults.is_empty() {
+            return Err(in_words(&faults));
+        }
+        new.password_hash = Some(self.passwords.hash(&password).await?);
+        new.roles = first_admin_roles();
+        let made = self.users.create(new, Origin::default()).await;
+        Ok(made.map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))?.id)
+    }
+
+    /// Sets somebody's password on the operator's word, from the command line; all their sessions end.
+    pub async fn set_password(&self, user: &user::Model, password: &Password) -> anyhow::Result<()> {
+        let faults = self.passwords.judge(password, vec![user.username.clone()], "password").await;
+        let faults = faults.map_err(broken)?;
+        if !faults.is_empty() {
+            return Err(in_words(&faults));
+        }
+        let hash = self.passwords.hash(password).await?;
+        let (users, id, now) = (self.users.clone(), user.id, self.clock.now());
+        let set = self.db.write(move |tx| {
+            async move {
+                throttle::succeed(tx, &throttle::Bucket::Account(id), now).await?;
+                users.set_password_in(tx, id, hash, None, &Origin::default()).await
+            }
+            .boxed()
+        });
+        set.await.map(|_| ()).map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))
+    }
+
     pub(super) async fn sweep_set_up_links(&self) -> Result<(), DbErr> {
         let now = self.clock.now();
         self.db
@@ -137,6 +187,16 @@ impl Auth {
             })
             .await
     }
+}
+
+fn in_words(errors: &[FieldError]) -> anyhow::Error {
+    let lines: Vec<String> =
+        errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    anyhow::anyhow!("{}", lines.join("; "))
+}
+
+fn broken(breakage: Breakage) -> anyhow::Error {
+    anyhow::anyhow!("{}", breakage.problem().detail)
 }
 
 /// As S1's first admin.

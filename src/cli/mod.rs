@@ -1,11 +1,13 @@
 //! The command line: what `gatehouse` can be asked to do.
 //!
-//! Commands that need no server are done here; those that do get the configuration and go to `server_commands`.
+//! Commands that need no configuration are done here; the others get it and go to the module of their subject.
 
+mod check;
 mod config;
+mod database;
 mod hash_secret;
 pub mod prompt;
-mod server_commands;
+mod serve;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -14,7 +16,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::platform::config::{Config, Loaded, Mistake, Sources};
+use crate::app::StartFault;
+use crate::platform::config::{Config, Loaded, LogFormat, Mistake, Sources};
+use crate::platform::telemetry::{self, Format};
 
 /// Exit code of a start that the configuration forbids (`EX_CONFIG` of sysexits.h).
 const CONFIGURATION: u8 = 78;
@@ -61,7 +65,7 @@ pub struct ConfigForm {
 }
 
 /// What to do with the configuration at hand.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum ServerCommand {
     /// Serve. This is what happens without a command.
     Serve,
@@ -87,7 +91,7 @@ pub enum ServerCommand {
 }
 
 /// What to do with the schema.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum Migrate {
     /// Bring the schema up to date.
     Up {
@@ -120,7 +124,7 @@ pub enum Migrate {
 }
 
 /// What to do with admins.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum Admin {
     /// Make an admin.
     Create {
@@ -149,7 +153,7 @@ pub enum Admin {
 }
 
 /// What to do with the keys.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Keys {
     /// Make a new signing key; the old one verifies until its last token has expired.
     Rotate,
@@ -184,10 +188,49 @@ impl ServerCommand {
 }
 
 fn serve(command: ServerCommand, loaded: Loaded) -> ExitCode {
+    let format = match loaded.config.log.format {
+        LogFormat::Pretty => Format::Pretty,
+        LogFormat::Json => Format::Json,
+    };
+    let filter = if command == ServerCommand::Serve { &loaded.config.log.filter } else { "warn" };
+    let _log = match telemetry::init(filter, format) {
+        Ok(log) => log,
+        Err(error) => return failed(&error),
+    };
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(server_commands::run(command, loaded)),
+        Ok(runtime) => runtime.block_on(run(command, loaded)),
         Err(error) => failed(&error),
     }
+}
+
+async fn run(command: ServerCommand, loaded: Loaded) -> ExitCode {
+    let done = match command {
+        ServerCommand::Serve => return serve::serve(loaded).await,
+        ServerCommand::Check { fix } => return check::check(fix, loaded).await,
+        ServerCommand::Health => return check::health(&loaded),
+        ServerCommand::Migrate(command) => database::migrate(command, loaded).await,
+        ServerCommand::Admin(command) => database::admin(command, loaded).await,
+        ServerCommand::Keys(command) => database::keys(command, loaded).await,
+        ServerCommand::Openapi => check::openapi(loaded).await,
+    };
+    done.unwrap_or_else(|fault| self::fault(&fault))
+}
+
+/// Says why the program can't start; 78 where the configuration is to blame.
+fn fault(fault: &StartFault) -> ExitCode {
+    let code = if fault.is_configuration() { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE };
+    write(std::io::stderr(), &format!("gatehouse: {fault}\n"), code)
+}
+
+/// For people, on the standard output; a closed one is no reason to stop.
+fn say(text: &str) {
+    write(std::io::stdout(), text, ExitCode::SUCCESS);
+}
+
+/// For people, on the standard error.
+fn complain(text: &str) {
+    write(std::io::stderr(), text, ExitCode::SUCCESS);
 }
 
 /// One line per mistake, so that all can be mended in one go.

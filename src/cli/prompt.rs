@@ -27,6 +27,17 @@ pub fn new_password(source: PasswordSource) -> io::Result<SecretString> {
     }
 }
 
+/// A line of text, asked for on the standard error, read from the standard input.
+///
+/// # Errors
+/// When nothing can be read.
+pub fn line(question: &str) -> io::Result<String> {
+    io::Write::write_all(&mut io::stderr(), question.as_bytes())?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// Where a password is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordSource {

@@ -42,7 +42,7 @@ impl Pages {
     pub fn page(&self, status: StatusCode, template: &str, shown: minijinja::Value) -> Response {
         let nonce = STANDARD.encode(self.random.bytes::<16>());
         let page = self.templates.get_template(template).and_then(|template| {
-            template.render(context! { project_name => &*self.project_name, nonce => nonce, ..shown })
+            template.render(context! { project_name => &*self.project_name, nonce => &nonce, ..shown })
         });
         match page {
             Ok(page) => answer(status, page, &nonce),

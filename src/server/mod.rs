@@ -9,7 +9,7 @@ mod connection;
 mod early;
 pub mod edge;
 mod head;
-pub mod health;
+mod document;
 mod root;
 mod line;
 mod pulse;
@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::platform::web::TraceIds;
 use accept::{BackOff, connections_that_fit};
 use connection::{Shared, Streams};
+pub use document::document;
 pub use root::RootApi;
 pub use signals::Stop;
 

@@ -186,6 +186,15 @@ impl Users {
         Ok(row)
     }
 
+    /// Adds a role on the operator's word, from the command line.
+    pub async fn add_role(&self, target: Uuid, role: Role) -> anyhow::Result<user::Model> {
+        let user = self.by_id(target).await?.ok_or_else(|| anyhow::anyhow!("there is no such user"))?;
+        let roles = Roles::from_bits(user.roles).iter().chain([role]).collect();
+        let changes = Changes { roles: Some(roles), ..Changes::default() };
+        let updated = self.update(target, changes, None, Origin::default()).await;
+        updated.map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))
+    }
+
     /// Gives an account another password (its hash) in the transaction of the act that calls for it, and ends its
     /// sessions but the one to be kept.
     pub async fn set_password_in(

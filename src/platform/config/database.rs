@@ -60,8 +60,6 @@ pub enum DatabaseAddress {
         /// The file; relative to the working directory.
         path: PathBuf,
     },
-    /// A database of SQLite that is gone with the process.
-    SqliteMemory,
     /// A server of PostgreSQL.
     Postgres {
         /// Everything that a connection needs, as `postgres://user:password@host:port/database?sslmode=…`.
@@ -81,7 +79,6 @@ impl fmt::Display for DatabaseAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite { path } => write!(out, "sqlite://{}", path.display()),
-            Self::SqliteMemory => out.write_str("sqlite::memory:"),
             Self::Postgres { host, port, user, database, .. } => {
                 write!(out, "postgres://{user}@{host}:{port}/{database}")
             }
@@ -96,7 +93,7 @@ const ADDRESS: Address = Address;
 
 impl Shape for Address {
     fn accepts(&self) -> String {
-        "sqlite://path, sqlite::memory: or postgres://user:password@host:port/database, with special characters of \
+        "sqlite://path or postgres://user:password@host:port/database, with special characters of \
          user and password as %XX"
             .to_owned()
     }
@@ -136,16 +133,14 @@ fn sqlite(rest: &str) -> Option<DatabaseAddress> {
 
 /// `sqlite+driver:///path`: three slashes come first, so that a fourth makes it absolute.
 fn sqlalchemy_sqlite(rest: &str) -> Option<DatabaseAddress> {
-    match rest.strip_prefix("///") {
-        Some(path) => at(path),
-        None => (rest == "//").then_some(DatabaseAddress::SqliteMemory),
-    }
+    rest.strip_prefix("///").and_then(at)
 }
 
 fn at(path: &str) -> Option<DatabaseAddress> {
     let path = path.split_once('?').map_or(path, |(path, _)| path);
+    // A database in memory can't have readers beside its writer, and would lose everything that was answered.
     if matches!(path, ":memory:" | "/:memory:") {
-        return Some(DatabaseAddress::SqliteMemory);
+        return None;
     }
     let path = percent_encoding::percent_decode_str(path).decode_utf8().ok()?;
     let names_a_file = !path.is_empty() && !path.ends_with('/') && !path.contains('\0');

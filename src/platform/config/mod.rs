@@ -156,7 +156,7 @@ impl Config {
         })
     }
 
-    /// A configuration for tests: `local`, a fixed master secret, SQLite in memory, hashes that cost next to nothing;
+    /// A configuration for tests: `local`, a fixed master secret, hashes that cost next to nothing;
     /// `pairs` of variables win.
     ///
     /// # Panics
@@ -167,8 +167,7 @@ impl Config {
     pub fn for_tests(data_dir: &Path, pairs: &[(&str, &str)]) -> Self {
         const SECRET: &str = "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a";
         let data_dir = data_dir.to_string_lossy();
-        let defaults =
-            [("DATA_DIR", &*data_dir), ("JWT_SECRET_KEY", SECRET), ("DATABASE_URI", "sqlite::memory:")];
+        let defaults = [("DATA_DIR", &*data_dir), ("JWT_SECRET_KEY", SECRET)];
         let sources = Sources::default().with_variables(&defaults).with_variables(pairs);
         let mut config = match Self::load(&sources) {
             Ok(loaded) => loaded.config,

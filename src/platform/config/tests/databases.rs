@@ -39,7 +39,7 @@ fn sqlite_has_the_spellings_of_urls_and_of_sqlalchemy() {
 }
 
 #[test]
-fn sqlite_in_memory_has_its_spellings_too() {
+fn sqlite_in_memory_is_refused_in_each_spelling() {
     for text in [
         "sqlite::memory:",
         "sqlite://:memory:",
@@ -47,7 +47,8 @@ fn sqlite_in_memory_has_its_spellings_too() {
         "sqlite+aiosqlite://",
         "sqlite+aiosqlite:///:memory:",
     ] {
-        assert!(matches!(address(text), DatabaseAddress::SqliteMemory), "{text}");
+        let refused = Config::load(&Sources::default().with_variables(&[("DATABASE_URI", text)])).is_err();
+        assert!(refused, "{text}");
     }
 }
 

@@ -58,7 +58,7 @@ fn a_configuration_for_tests_is_cheap_and_takes_pairs() {
     let cheap = Config::for_tests(folder, &[("PORT", "9000")]);
     assert_eq!(cheap.server.base_url.as_str(), "http://localhost:9000/");
     assert_eq!(cheap.passwords.argon2, Argon2Cost::CHEAP);
-    assert!(matches!(cheap.database.address, DatabaseAddress::SqliteMemory));
+    assert_eq!(cheap.database.address.to_string(), "sqlite:///nowhere/gatehouse.db");
     let dear =
         Config::for_tests(folder, &[("ARGON2_ITERATIONS", "3"), ("GATEHOUSE_DATABASE_URL", "sqlite:a.db")]);
     assert_eq!(dear.passwords.argon2, Argon2Cost { memory_kib: 19456, iterations: 3, lanes: 1 });

@@ -1,0 +1,151 @@
+//! `gatehouse check`, `openapi` and `health`: look, and say what was seen.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::app::{App, StartFault, connect};
+use crate::platform::clock::Clock;
+use crate::platform::config::{Config, Loaded};
+use crate::platform::db::{Database, Direction, Schema};
+use crate::platform::random::Random;
+
+/// What a health probe waits for at most.
+const PROBE: Duration = Duration::from_secs(3);
+
+/// Does what a start would do, but for serving, and prints a table; 0 if all is well.
+pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
+    let mut table = Table::default();
+    table.row("configuration", Ok("read".to_owned()));
+    for warning in &loaded.warnings {
+        table.row("configuration", Ok(format!("note: {warning}")));
+    }
+    let config = loaded.config;
+    table.row("address", address(&config));
+    if let Some(db) = table.keep("database", connect(&config).await, &config.database.address.to_string()) {
+        table.row("schema", schema(&db, fix).await);
+        if table.good {
+            let app = App::build(config, db, Clock::System, Random::System).await;
+            if let Some(app) = table.keep("parts", app, "built") {
+                table.row("first admin", first_admin(&app).await);
+                app.close().await;
+            }
+        } else {
+            db.close().await;
+        }
+    }
+    super::say(&table.text);
+    if table.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[derive(Default)]
+struct Table {
+    text: String,
+    good: bool,
+    begun: bool,
+}
+
+impl Table {
+    fn row(&mut self, part: &str, state: Result<String, String>) {
+        self.good = state.is_ok() && (self.good || !self.begun);
+        self.begun = true;
+        let (mark, words) = match state {
+            Ok(words) => ("ok  ", words),
+            Err(words) => ("FAIL", words),
+        };
+        self.text += &format!("{mark}  {part:<14} {words}\n");
+    }
+
+    fn keep<T>(&mut self, part: &str, made: Result<T, StartFault>, words: &str) -> Option<T> {
+        match made {
+            Ok(made) => {
+                self.row(part, Ok(words.to_owned()));
+                Some(made)
+            }
+            Err(fault) => {
+                self.row(part, Err(fault.to_string()));
+                None
+            }
+        }
+    }
+}
+
+fn address(config: &Config) -> Result<String, String> {
+    let address = config.server.address();
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Ok(format!("{address} is in use; by a running gatehouse, one hopes"))
+        }
+        Err(error) => Err(format!("can't listen on {address}: {error}")),
+    }
+}
+
+async fn schema(db: &Database, fix: bool) -> Result<String, String> {
+    if fix {
+        let applied = Schema(db).migrate(Direction::Up(None)).await.map_err(|fault| fault.to_string())?;
+        if !applied.is_empty() {
+            return Ok(format!("applied {} step(s)", applied.len()));
+        }
+    }
+    match Schema(db).check().await {
+        Ok(()) => Ok("up to date".to_owned()),
+        Err(fault) => Err(format!("{fault}; `gatehouse check --fix` applies pending steps")),
+    }
+}
+
+async fn first_admin(app: &App) -> Result<String, String> {
+    match app.users.has_admin().await {
+        Ok(true) => Ok("there is one".to_owned()),
+        Ok(false) => Ok("none yet: the next start prints a set-up link".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Prints the OpenAPI document. It needs the features built, so it builds them on a database of its own that is gone
+/// afterwards.
+pub(super) async fn openapi(loaded: Loaded) -> Result<ExitCode, StartFault> {
+    let folder = std::env::temp_dir().join(format!("gatehouse-openapi-{}", std::process::id()));
+    let mut config = loaded.config;
+    config.server.data_dir.clone_from(&folder);
+    config.database.address =
+        crate::platform::config::DatabaseAddress::Sqlite { path: folder.join("gatehouse.db") };
+    config.database.auto_migrate = true;
+    let app = App::open(config, Clock::System, Random::System).await?;
+    let document = serde_json::to_string_pretty(&app.document()).map_err(anyhow::Error::from)?;
+    app.close().await;
+    std::fs::remove_dir_all(&folder).map_err(anyhow::Error::from)?;
+    super::say(&document);
+    super::say("\n");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the server that runs here whether it is ready: 0 or 1, for the health check of a container.
+pub(super) fn health(loaded: &Loaded) -> ExitCode {
+    let mut address = loaded.config.server.address();
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { "127.0.0.1" } else { "::1" };
+        address = SocketAddr::new(loopback.parse().unwrap_or(address.ip()), address.port());
+    }
+    match probe(address) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            super::complain("gatehouse: not ready\n");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            super::complain(&format!("gatehouse: {address}: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn probe(address: SocketAddr) -> std::io::Result<bool> {
+    let mut socket = TcpStream::connect_timeout(&address, PROBE)?;
+    socket.set_read_timeout(Some(PROBE))?;
+    socket.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    socket.take(4096).read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
+}

@@ -1,0 +1,68 @@
+//! `gatehouse serve`: starts, says where to go, stops when told to.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::{App, StartFault};
+use crate::platform::clock::Clock;
+use crate::platform::config::Loaded;
+use crate::platform::random::Random;
+use crate::server::{Server, Stop};
+
+/// How long readiness says 503 before the door closes, so that a load balancer has time to look.
+const NOTICE: Duration = Duration::from_millis(500);
+
+/// Serves until a signal comes.
+pub(super) async fn serve(loaded: Loaded) -> ExitCode {
+    match start(loaded).await {
+        Ok(code) => code,
+        Err(fault) => super::fault(&fault),
+    }
+}
+
+async fn start(loaded: Loaded) -> Result<ExitCode, StartFault> {
+    let config = loaded.config;
+    let clock = Clock::System;
+    let trace_ids = Arc::new(crate::platform::web::TraceIds::new(clock.clone(), &Random::System));
+    let limits = crate::server::Limits {
+        shutdown_timeout: config.server.shutdown_timeout,
+        ..crate::server::Limits::default()
+    };
+    // The address first: where it is taken, no database is touched.
+    let address = config.server.address();
+    let server = Server::bind(address, limits, trace_ids)
+        .map_err(|error| anyhow::anyhow!("can't listen on {address}: {error}"))?;
+    let mut app = App::open(config, clock, Random::System).await?;
+    let stop = Stop::on_signals(&app.tasks, NOTICE).map_err(anyhow::Error::from)?;
+    app.stopping = stop.announced.clone();
+    let link = app.first_start().await?;
+    let endpoint = app.endpoint()?;
+    app.start_background();
+    greet(&app, link.as_ref().map(crate::sessions::OpaqueToken::expose));
+    let cut = tokio::select! {
+        cut = server.serve(endpoint, stop.begun.clone()) => cut,
+        () = stop.forced.cancelled() => 1,
+    };
+    app.close().await;
+    tracing::info!("stopped");
+    Ok(if cut == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where to go now; for a new server, the link that makes its first admin. Only here is it ever shown.
+fn greet(app: &App, set_up: Option<&str>) {
+    let base = app.config.server.base_url.as_str().trim_end_matches('/');
+    let mut lines = format!(
+        "\n  {} {} on {}\n\n  Documentation   {base}/docs\n  Try it          {base}/interactive-docs\n",
+        app.config.server.project_name,
+        env!("CARGO_PKG_VERSION"),
+        app.config.server.address(),
+    );
+    if let Some(token) = set_up {
+        lines += &format!(
+            "\n  First start: make the administrator here (works once, for 24 hours):\n  {base}/setup?token={token}\n"
+        );
+    }
+    super::say(&lines);
+    tracing::info!(address = %app.config.server.address(), environment = app.config.server.environment.name(), "listening");
+}
