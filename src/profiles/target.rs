@@ -10,6 +10,9 @@ use crate::platform::problem::{Breakage, FieldError, Problem};
 use crate::sessions::{Caller, Roles};
 use crate::users::store::{Named, Seen};
 
+/// What poem-openapi calls the first parameter of a path, whatever it is named in the document.
+const FIRST: &str = "param0";
+
 /// The user named in the path, as the caller meets them.
 #[derive(Clone, Debug)]
 pub struct Target(pub Seen);
@@ -27,7 +30,7 @@ impl Object for Target {
 
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let Some(profiles) = request.data::<Profiles>() else { return Err(Problem::internal()) };
-        let named = request.raw_path_param("user").and_then(named).ok_or_else(not_found)?;
+        let named = request.raw_path_param(FIRST).and_then(named).ok_or_else(not_found)?;
         let seen = profiles.users.seen_by(caller.user_id, &named).await;
         let seen = seen.map_err(|error| Breakage::from(error).problem())?;
         seen.map(Self).ok_or_else(not_found)
