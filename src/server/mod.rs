@@ -6,6 +6,7 @@
 
 mod accept;
 mod connection;
+pub mod documentation;
 mod early;
 pub mod edge;
 mod head;

@@ -1,0 +1,119 @@
+//! What the OpenAPI document must say beyond what poem-openapi finds in the handlers.
+
+use poem_openapi::registry::Registry;
+use poem_openapi::types::Type;
+use serde_json::{Map, Value, json};
+
+use crate::platform::problem::{MEDIA_TYPE, ProblemBody};
+
+/// Which operations have a refusal that no handler names, because the layers around it make it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    All,
+    Secured,
+    WithInput,
+    WithBody,
+}
+
+const COMMON: [(&str, Of, &str, &str); 8] = [
+    ("400", Of::WithInput, "BadRequest", "The request can't be read."),
+    ("401", Of::Secured, "Unauthorized", "Not signed in, or no longer."),
+    ("403", Of::Secured, "Forbidden", "Signed in, but not allowed."),
+    ("413", Of::WithBody, "PayloadTooLarge", "The body is larger than the server takes."),
+    ("415", Of::WithBody, "UnsupportedMediaType", "The body is of a kind that is not taken here."),
+    ("422", Of::WithInput, "ValidationFailed", "Some fields are not as they must be; `errors` names them."),
+    ("500", Of::All, "InternalServerError", "Something broke; the trace id leads to the cause in the log."),
+    ("503", Of::All, "ServiceUnavailable", "Not possible right now; `Retry-After` says when to try again."),
+];
+
+/// Completes the document: one entry per query parameter of paging, and the refusals that every operation can get.
+/// The same document gives the same result.
+pub fn complete(document: &mut Value) {
+    for operation in operations(document) {
+        expand_parameters(operation);
+        add_refusals(operation);
+    }
+    let mut registry = Registry::new();
+    ProblemBody::register(&mut registry);
+    for (name, schema) in registry.schemas {
+        add(document, &["components", "schemas", &name], json!(schema));
+    }
+    for (_, _, name, words) in COMMON {
+        add(document, &["components", "responses", name], refusal(words));
+    }
+}
+
+/// Puts a value at this path unless one is there.
+fn add(within: &mut Value, path: &[&str], value: Value) {
+    let place = path.iter().fold(within, |place, name| &mut place[*name]);
+    if place.is_null() {
+        *place = value;
+    }
+}
+
+/// The query parameters that may stand there more than once: those that are lists.
+#[must_use]
+pub fn repeatable_parameters(document: &Value) -> Vec<String> {
+    let mut document = document.clone();
+    let mut names = Vec::new();
+    for operation in operations(&mut document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let is_list = parameter["in"] == "query" && parameter["schema"]["type"] == "array";
+            names.extend(parameter["name"].as_str().filter(|_| is_list).map(str::to_owned));
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    paths.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut).flat_map(Map::values_mut)
+}
+
+/// A query parameter that is an object stands for one parameter per property.
+fn expand_parameters(operation: &mut Value) {
+    let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { return };
+    *parameters = parameters.drain(..).flat_map(expanded).collect();
+}
+
+fn expanded(parameter: Value) -> Vec<Value> {
+    let properties = parameter["schema"]["properties"].as_object();
+    match properties.filter(|_| parameter["in"] == "query") {
+        Some(properties) => properties.iter().map(|(name, schema)| one_of_many(name, schema)).collect(),
+        None => vec![parameter],
+    }
+}
+
+fn one_of_many(name: &str, schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+    json!({
+        "name": name, "in": "query", "description": description, "required": false, "deprecated": false,
+        "schema": schema,
+    })
+}
+
+fn add_refusals(operation: &mut Value) {
+    let body = operation.get("requestBody").is_some();
+    let input = body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
+    let secured = operation["security"].as_array().is_some_and(|list| !list.is_empty());
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    for (status, of, name, _) in COMMON {
+        let can_happen = match of {
+            Of::All => true,
+            Of::Secured => secured,
+            Of::WithInput => input,
+            Of::WithBody => body,
+        };
+        if can_happen && !responses.contains_key(status) {
+            responses.insert(status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")}));
+        }
+    }
+    responses.sort_keys();
+}
+
+fn refusal(words: &str) -> Value {
+    json!({"description": words, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}})
+}

@@ -1,0 +1,161 @@
+//! The documentation: the OpenAPI document, ReDoc and Swagger UI over it, and a plain sign-in page for those who
+//! may not see them yet. Everything comes from the binary.
+//!
+//! The functions here answer; who may see the answer is decided by whoever calls them.
+
+mod assets;
+mod document;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use minijinja::{Environment, context};
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{Request, Response, Route, get};
+use serde_json::Value;
+
+use crate::platform::problem::Problem;
+use crate::platform::random::Random;
+use assets::{Asset, Assets, Served};
+pub use document::{complete, repeatable_parameters};
+
+/// What the pages must know.
+#[derive(Clone, Debug)]
+pub struct DocumentationSettings {
+    /// Name shown in titles.
+    pub project_name: String,
+    /// Path of the base address, without a slash at the end: empty unless the server lives below a path.
+    pub base_path: String,
+    /// Path of the API, such as `/api`.
+    pub api_prefix: String,
+}
+
+/// The documentation of one running server.
+#[derive(Debug)]
+pub struct Documentation {
+    settings: DocumentationSettings,
+    random: Random,
+    document: Asset,
+    assets: Arc<Assets>,
+    pages: Environment<'static>,
+}
+
+/// What the sign-in page shows and sends.
+#[derive(Clone, Copy, Debug)]
+pub struct SignIn<'a> {
+    /// Why it did not work the last time.
+    pub error: Option<&'a str>,
+    /// Where the form goes, with the way back in its query.
+    pub action: &'a str,
+    /// Value of the field `csrf_token`; the other fields are `username` and `password`.
+    pub csrf_token: &'a str,
+}
+
+impl Documentation {
+    /// Prepares the pages for this document, which should be [`complete`].
+    pub fn new(
+        document: &Value,
+        settings: DocumentationSettings,
+        random: Random,
+    ) -> Result<Self, minijinja::Error> {
+        let mut pages = Environment::new();
+        pages.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        pages
+            .add_template("documentation.html", include_str!("../../../templates/page/documentation.html"))?;
+        pages.add_template("docs_sign_in.html", include_str!("../../../templates/page/docs_sign_in.html"))?;
+        let document = Asset::new("application/json", document.to_string().into_bytes().into());
+        Ok(Self { settings, random, document, assets: Arc::new(Assets::embedded()), pages })
+    }
+
+    /// Scripts and styles at `/static/<hash>/<name>`: public, never changing.
+    #[must_use]
+    pub fn assets_on(&self, route: Route) -> Route {
+        route.at("/static/:hash/:name", get(Served(Arc::clone(&self.assets))))
+    }
+
+    /// `/openapi.json`.
+    pub async fn document(&self, request: &Request) -> Response {
+        let mut response = self.document.answer(request.headers()).await;
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    }
+
+    /// `/docs`: ReDoc.
+    #[must_use]
+    pub fn redoc(&self) -> Response {
+        self.page("reference", &[], &["redoc.standalone.js", "redoc.js"])
+    }
+
+    /// `/interactive-docs`: Swagger UI.
+    #[must_use]
+    pub fn swagger_ui(&self) -> Response {
+        self.page("interactive documentation", &["swagger-ui.css"], &["swagger-ui-bundle.js", "swagger.js"])
+    }
+
+    /// Sends aliases to `/docs`.
+    #[must_use]
+    pub fn to_docs(&self) -> Response {
+        let target = format!("{}/docs", self.settings.base_path);
+        Response::builder().status(StatusCode::FOUND).header(header::LOCATION, target).finish()
+    }
+
+    /// The sign-in page, without any script. 401 would make some browsers ask by themselves, so it is 200, and 422
+    /// after an attempt that failed.
+    #[must_use]
+    pub fn sign_in(&self, form: SignIn<'_>) -> Response {
+        let SignIn { error, action, csrf_token } = form;
+        let (project, style) = (&self.settings.project_name, self.address("page.css"));
+        let values = context! { project, style, error, action, csrf_token };
+        let policy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+        let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        self.rendered("docs_sign_in.html", values, policy, status)
+    }
+
+    fn page(&self, what: &str, styles: &[&str], scripts: &[&str]) -> Response {
+        let DocumentationSettings { base_path, api_prefix, project_name } = &self.settings;
+        let nonce = URL_SAFE_NO_PAD.encode(self.random.bytes::<16>());
+        let addresses = |names: &[&str]| names.iter().map(|name| self.address(name)).collect::<Vec<_>>();
+        let values = context! {
+            title => format!("{project_name} – {what}"),
+            document => format!("{base_path}/openapi.json"),
+            api => format!("{base_path}{api_prefix}"),
+            styles => addresses(styles),
+            scripts => addresses(scripts),
+            nonce => &nonce,
+        };
+        let policy = format!(
+            "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; worker-src blob:; \
+             img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+             object-src 'none'; frame-ancestors 'none'"
+        );
+        self.rendered("documentation.html", values, &policy, StatusCode::OK)
+    }
+
+    fn address(&self, name: &str) -> String {
+        format!("{}{}", self.settings.base_path, self.assets.path(name))
+    }
+
+    fn rendered(&self, name: &str, values: minijinja::Value, policy: &str, status: StatusCode) -> Response {
+        let page = self.pages.get_template(name).and_then(|template| template.render(values));
+        match (page, HeaderValue::from_str(policy)) {
+            (Ok(page), Ok(policy)) => Response::builder()
+                .status(status)
+                .content_type("text/html; charset=utf-8")
+                .header(header::CONTENT_SECURITY_POLICY, policy)
+                .header(header::CACHE_CONTROL, "no-store")
+                .body(page),
+            (page, _) => {
+                tracing::error!(
+                    name,
+                    error = page.err().map(|error| error.to_string()),
+                    "a page could not be made"
+                );
+                poem::IntoResponse::into_response(Problem::internal())
+            }
+        }
+    }
+}
