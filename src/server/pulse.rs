@@ -163,60 +163,61 @@ mod tests {
         })
     }
 
-    async fn after(millis: u64) {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+    /// Lets time pass: the connection began earlier.
+    fn after(pulse: &mut Pulse, millis: u64) {
+        pulse.began -= Duration::from_millis(millis);
     }
 
-    #[tokio::test]
-    async fn a_silent_connection_ends_at_the_head_timeout() {
-        let pulse = pulse();
-        after(50).await;
+    #[test]
+    fn a_silent_connection_ends_at_the_head_timeout() {
+        let mut pulse = pulse();
+        after(&mut pulse, 50);
         assert!(matches!(pulse.state(), State::Fine(_)));
-        after(60).await;
+        after(&mut pulse, 60);
         assert_eq!(pulse.state(), State::Idle);
     }
 
-    #[tokio::test]
-    async fn a_head_has_its_time_from_its_first_byte() {
-        let pulse = pulse();
-        after(60).await;
+    #[test]
+    fn a_head_has_its_time_from_its_first_byte() {
+        let mut pulse = pulse();
+        after(&mut pulse, 60);
         pulse.head_begins();
-        after(60).await;
+        after(&mut pulse, 60);
         assert!(matches!(pulse.state(), State::Fine(_)));
-        after(60).await;
+        after(&mut pulse, 60);
         assert_eq!(pulse.state(), State::SlowHead);
     }
 
-    #[tokio::test]
-    async fn between_requests_the_keep_alive_counts() {
-        let pulse = pulse();
+    #[test]
+    fn between_requests_the_keep_alive_counts() {
+        let mut pulse = pulse();
         pulse.head_begins();
         pulse.request_begins();
-        after(300).await;
+        after(&mut pulse, 300);
         assert!(matches!(pulse.state(), State::Fine(_)));
         pulse.request_ends();
-        after(150).await;
+        after(&mut pulse, 150);
         assert!(matches!(pulse.state(), State::Fine(_)));
-        after(100).await;
+        after(&mut pulse, 100);
         assert_eq!(pulse.state(), State::Idle);
     }
 
-    #[tokio::test]
-    async fn a_client_that_takes_nothing_is_noticed() {
-        let pulse = pulse();
+    #[test]
+    fn a_client_that_takes_nothing_is_noticed() {
+        let mut pulse = pulse();
         pulse.request_begins();
         pulse.write_waits();
-        after(100).await;
+        after(&mut pulse, 100);
         pulse.write_moves();
         pulse.write_waits();
-        after(100).await;
+        after(&mut pulse, 100);
         assert!(matches!(pulse.state(), State::Fine(_)));
-        after(100).await;
+        after(&mut pulse, 100);
         assert_eq!(pulse.state(), State::Stalled);
     }
 
-    #[tokio::test]
-    async fn a_farewell_shortens_the_silence_but_no_head() {
+    #[test]
+    fn a_farewell_shortens_the_silence_but_no_head() {
         let idle = pulse();
         idle.request_begins();
         idle.request_ends();

@@ -1,6 +1,7 @@
 //! Files in the binary: found by name and content hash, compressed once, kept by clients for ever.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -8,7 +9,6 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response};
-use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -27,7 +27,8 @@ pub(super) struct Asset {
 impl Asset {
     pub(super) fn new(kind: &'static str, bytes: Bytes) -> Self {
         let digest = digest(&SHA256, &bytes);
-        let hash = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let start = digest.as_ref().iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
+        let hash = format!("{start:016x}");
         Self { kind, bytes, hash, gzipped: OnceCell::new() }
     }
 

@@ -14,6 +14,7 @@ use crate::platform::web::{Json, Listing, Paging};
 struct Cats;
 
 #[OpenApi]
+#[expect(clippy::unused_async, reason = "a handler is async")]
 impl Cats {
     /// All cats
     #[oai(path = "/cats", method = "get", operation_id = "cats")]

@@ -1,0 +1,85 @@
+//! Heads and bodies that two readers might cut differently, and those that are too large.
+
+use tokio::io::AsyncWriteExt;
+
+use super::{HELLO, one_answer, quick, run};
+
+#[tokio::test]
+async fn a_body_with_line_feeds_is_no_head() {
+    let server = run(quick());
+    let mut socket = server.connect().await;
+    // The handler of a GET does not read the body, which comes in a second piece.
+    socket.write_all(b"GET /api/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n").await.unwrap();
+    assert!(one_answer(&mut socket).await.ends_with("hello"));
+    socket.write_all(b"a\nb\nc\n").await.unwrap();
+    let echo = "POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\na\nb\nc\n";
+    let answer = server.status(echo).await;
+    assert_eq!(answer, ("200".into(), false));
+}
+
+#[tokio::test]
+async fn what_two_readers_may_read_differently_is_400_and_closed() {
+    let server = run(quick());
+    let post = "POST /api/echo HTTP/1.1\r\nHost: x\r\n";
+    for bad in [
+        format!("{post}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"),
+        format!("{post}Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+        format!("{post}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc"),
+        format!("{post}Content-Length : 3\r\n\r\nabc"),
+        format!("{post}Content-Length: -3\r\n\r\nabc"),
+        format!("{post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        format!("{post}X: a\r\n b\r\nContent-Length: 0\r\n\r\n"),
+        "GET /api/hello HTTP/1.1\nHost: x\n\n".into(),
+        "GET /api/hello HTTP/1.1\r\nHost: x\nX: y\r\n\r\n".into(),
+        "GET /api/hello HTTP/1.1\r\nHost: x\rX: y\r\n\r\n".into(),
+        "GET /api/hello HTTP/1.1\r\nHost : x\r\n\r\n".into(),
+        "GET /api/hello\r\n\r\n".into(),
+        "GET  /api/hello HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+        "GET /api/hello HTTP/1.1\r\nHost: x\r\nX: \0\r\n\r\n".into(),
+        "\0\0\0\0\r\n\r\n".into(),
+    ] {
+        let answer = server.whole(&bad).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{bad:?} -> {answer:?}");
+        assert!(answer.contains("content-type: application/problem+json\r\n"), "{bad:?} -> {answer:?}");
+        assert!(answer.contains("x-trace-id: ") && answer.contains("\"code\":\"bad_request\""), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_smuggled_head_behind_a_body_is_checked_too() {
+    let server = run(quick());
+    let first = "POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+    let answers = server.whole(&format!("{first}GET /api/hello HTTP/1.1\nHost: x\n\n")).await;
+    assert!(!answers.contains("hello"), "{answers}");
+    let chunked =
+        "POST /api/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let answers = server.whole(&format!("{chunked}{HELLO}")).await;
+    assert!(answers.contains("200 OK") && answers.contains("connection: close"), "{answers}");
+    assert!(!answers.contains("hello"), "{answers}");
+}
+
+#[tokio::test]
+async fn heads_have_bounds() {
+    let server = run(quick());
+    let long_target = format!("GET /api/{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(9 * 1024));
+    let big_cookie = format!("GET /api/hello HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", "a".repeat(1 << 20));
+    let many = format!("GET /api/hello HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(10_000));
+    for (request, status) in [(long_target, "414"), (big_cookie, "431"), (many, "431")] {
+        let mut socket = server.connect().await;
+        // The server may close before all of it is sent.
+        let sent = socket.write_all(request.as_bytes()).await;
+        let answer = one_answer(&mut socket).await;
+        assert_eq!(answer.get(9..12), Some(status), "{sent:?} {answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn one_host_is_asked_for() {
+    let server = run(quick());
+    assert_eq!(server.status("GET /api/hello HTTP/1.1\r\n\r\n").await.0, "400");
+    assert_eq!(server.status("GET /api/hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await.0, "400");
+    assert_eq!(server.status("GET http://evil.test/api/hello HTTP/1.1\r\nHost: a\r\n\r\n").await.0, "200");
+}

@@ -1,0 +1,241 @@
+//! The server on a real port, spoken to byte by byte.
+
+mod framing;
+mod timing;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::http::HeaderValue;
+use poem::{Body, Route, get, handler, post};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::edge::{Edge, EdgeSettings};
+use super::{Limits, Server};
+use crate::platform::clock::Clock;
+use crate::platform::random::Random;
+use crate::platform::web::{Json, TraceIds};
+
+struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    served: JoinHandle<usize>,
+}
+
+#[handler]
+fn hello() -> &'static str {
+    "hello"
+}
+
+#[handler]
+async fn repeat(body: Body) -> poem::Result<Vec<u8>> {
+    Ok(body.into_vec().await?)
+}
+
+#[handler]
+async fn slow() -> &'static str {
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    "slow"
+}
+
+#[handler]
+fn endless() -> Body {
+    Body::from_bytes_stream(futures_util::stream::repeat_with(|| {
+        Ok::<_, std::io::Error>(vec![b'x'; 64 * 1024])
+    }))
+}
+
+#[handler]
+fn numbers() -> Json<Vec<u64>> {
+    Json((0..1000).collect())
+}
+
+#[handler]
+fn bug() -> &'static str {
+    panic!("kaboom")
+}
+
+pub(super) fn settings() -> EdgeSettings {
+    EdgeSettings {
+        base_url: "https://gate.test".into(),
+        api_prefix: "/api".into(),
+        project_name: "Gatehouse".into(),
+        cors_origins: vec!["https://app.test".into()],
+        trusted_proxies: Vec::new(),
+        max_body_bytes: 1024,
+        request_timeout: Duration::from_secs(2),
+        hsts_include_subdomains: false,
+        repeatable: vec!["users_ids".into()],
+        methods: super::edge::Methods::default(),
+    }
+}
+
+pub(super) fn trace_ids() -> Arc<TraceIds> {
+    Arc::new(TraceIds::new(Clock::System, &Random::System))
+}
+
+fn run(limits: Limits) -> Running {
+    let trace_ids = trace_ids();
+    let routes = Route::new()
+        .at("/api/hello", get(hello))
+        .at("/api/echo", post(repeat))
+        .at("/api/slow", get(slow))
+        .at("/api/endless", get(endless))
+        .at("/api/big", get(numbers))
+        .at("/api/bug", get(bug));
+    let edge = Edge::new(routes, settings(), Arc::clone(&trace_ids));
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), limits, trace_ids).unwrap();
+    let (address, token) = (server.local_addr().unwrap(), CancellationToken::new());
+    #[expect(clippy::disallowed_methods, reason = "a test has no tasks of its own to wait for")]
+    let running = tokio::spawn(server.serve(edge, token.clone()));
+    Running { address, stop: token, served: running }
+}
+
+fn quick() -> Limits {
+    Limits {
+        head_timeout: Duration::from_millis(300),
+        keep_alive: Duration::from_millis(600),
+        write_timeout: Duration::from_millis(300),
+        shutdown_timeout: Duration::from_secs(5),
+        farewell: Duration::from_secs(1),
+        ..Limits::default()
+    }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends all of it and reads until the server closes.
+    async fn whole(&self, request: &str) -> String {
+        let mut socket = self.connect().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        rest(&mut socket).await
+    }
+
+    /// The status of the answer, and whether the server closed behind it.
+    async fn status(&self, request: &str) -> (String, bool) {
+        let mut socket = self.connect().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let answer = one_answer(&mut socket).await;
+        let mut byte = [0];
+        let closed = tokio::time::timeout(Duration::from_millis(150), socket.read(&mut byte)).await;
+        (answer.get(9..12).unwrap_or_default().to_owned(), matches!(closed, Ok(Ok(0))))
+    }
+}
+
+async fn rest(socket: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(3), socket.read_to_end(&mut answer)).await;
+    read.expect("the server closes").unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// One answer with a length, its body included.
+async fn one_answer(socket: &mut TcpStream) -> String {
+    let mut answer = String::new();
+    let mut byte = [0];
+    let reading = async {
+        loop {
+            if socket.read(&mut byte).await.unwrap() == 0 {
+                break;
+            }
+            answer.push(char::from(byte[0]));
+            if let Some((head, body)) = answer.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), reading).await.expect("an answer comes");
+    answer
+}
+
+const HELLO: &str = "GET /api/hello HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn requests_follow_each_other_on_one_connection() {
+    let server = run(quick());
+    let mut socket = server.connect().await;
+    for _ in 0..3 {
+        socket.write_all(HELLO.as_bytes()).await.unwrap();
+        let answer = one_answer(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hello"), "{answer}");
+    }
+    socket.write_all(format!("{HELLO}{HELLO}").as_bytes()).await.unwrap();
+    assert!(one_answer(&mut socket).await.ends_with("hello"));
+    assert!(one_answer(&mut socket).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn bodies_are_capped_by_length_and_by_stream() {
+    let server = run(quick());
+    let announced = "POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1025\r\n\r\n";
+    assert_eq!(server.status(announced).await.0, "413");
+    let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
+    let head = "POST /api/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = server.whole(&format!("{head}{chunk}{chunk}0\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let fits = server.whole(&format!("{head}{chunk}0\r\n\r\n")).await;
+    assert!(fits.starts_with("HTTP/1.1 200"), "{fits}");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_the_process_lives() {
+    let server = run(quick());
+    let mut socket = server.connect().await;
+    socket.write_all(b"GET /api/bug HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let answer = one_answer(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("\"code\":\"internal\""), "{answer}");
+    assert!(!answer.contains("kaboom"), "{answer}");
+    socket.write_all(HELLO.as_bytes()).await.unwrap();
+    assert!(one_answer(&mut socket).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn head_is_get_without_its_body() {
+    let server = run(quick());
+    let answer = server.whole("HEAD /api/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("content-length: 5\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn http2_is_spoken_too() {
+    let server = run(quick());
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    let asked = async move {
+        let mut client = client;
+        for (method, path, expected) in [("GET", "hello", "hello"), ("HEAD", "hello", "")] {
+            let request = poem::http::Request::builder()
+                .method(method)
+                .uri(format!("http://x/api/{path}"))
+                .body(())
+                .unwrap();
+            client = client.ready().await.unwrap();
+            let (answer, _) = client.send_request(request, true).unwrap();
+            let answer = answer.await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()["content-length"]),
+                (200, &HeaderValue::from(5))
+            );
+            let mut body = answer.into_body();
+            let mut text = Vec::new();
+            while let Some(piece) = body.data().await {
+                text.extend_from_slice(&piece.unwrap());
+            }
+            assert_eq!(text, expected.as_bytes());
+        }
+    };
+    tokio::select! {
+        () = asked => {}
+        ended = connection => panic!("the connection ended: {ended:?}"),
+    }
+}
