@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use poem::http::Method;
 use poem::middleware::AddData;
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
@@ -22,9 +23,10 @@ use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
 use crate::profiles::{Profiles, SignUpFields, UserApi};
+use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, RootApi, document};
-use crate::sessions::{self, Algorithm, OpaqueToken, Sessions};
+use crate::sessions::{self, Algorithm, OpaqueToken, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
 
 /// How often what is past its time is swept away.
@@ -242,20 +244,25 @@ impl App {
             min_length: self.config.passwords.min_length,
             then: "/interactive-docs".to_owned(),
         };
-        let methods = Methods::of_document(&document, "");
-        let routes = Route::new().nest(&prefix, api).at("/setup", set_up);
-        let routes = routes.nest("/", root);
+        let methods = Methods::of_document(&document, "")
+            .and("/setup", &[Method::GET, Method::POST])
+            .and("/interactive-docs", &[Method::GET, Method::POST]);
+        let repeatable = documentation::repeatable_parameters(&document);
+        let routes = Route::new().nest(&prefix, api).at("/setup", set_up).nest("/", root);
+        let routes = self.guarded(&document, pages)?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
             .with(AddData::new(self.profiles.clone()));
-        Ok(Edge::new(routes, self.edge_settings(methods), Arc::clone(&self.trace_ids)))
+        Ok(Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids)))
     }
 
     /// The OpenAPI document.
     #[must_use]
     pub fn document(&self) -> serde_json::Value {
-        document(&self.api().spec(), &self.root_api().spec(), &self.config)
+        let mut document = document(&self.api().spec(), &self.root_api().spec(), &self.config);
+        documentation::complete(&mut document);
+        document
     }
 
     /// What bounds connections.
@@ -270,7 +277,7 @@ impl App {
         let session = SessionApi {
             auth: self.auth.clone(),
             gate: Arc::clone(&self.gate),
-            cleared_cookie: self.session_cookie("", Duration::ZERO),
+            cookies: self.session_cookies(),
         };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let apis = (auth, session, UserApi(self.profiles.clone()), admin);
@@ -288,15 +295,34 @@ impl App {
         OpenApiService::new(root, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
-    /// The `Set-Cookie` of a session of the built-in pages (RFC 6265, 4.1).
-    #[must_use]
-    pub fn session_cookie(&self, value: &str, lasts: Duration) -> String {
-        let name = self.config.server.cookie_name();
-        let secure = if self.config.server.cookie_is_secure() { "; Secure" } else { "" };
-        format!("{name}={value}; Max-Age={}; Path=/; HttpOnly; SameSite=Lax{secure}", lasts.as_secs())
+    fn guarded(&self, document: &serde_json::Value, pages: Pages) -> anyhow::Result<Guarded> {
+        let settings = DocumentationSettings {
+            project_name: self.config.server.project_name.clone(),
+            base_path: self.config.server.base_url.path().trim_end_matches('/').to_owned(),
+            api_prefix: self.config.server.api_prefix.clone(),
+        };
+        let documentation = Arc::new(Documentation::new(document, settings, self.random.clone())?);
+        Ok(Guarded {
+            documentation,
+            auth: self.auth.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+            pages,
+            public: self.config.docs.public,
+            protected_interactive: self.config.docs.protected_interactive,
+            cookies: self.session_cookies(),
+        })
     }
 
-    fn edge_settings(&self, methods: Methods) -> EdgeSettings {
+    fn session_cookies(&self) -> SessionCookies {
+        SessionCookies {
+            name: self.config.server.cookie_name(),
+            secure: self.config.server.cookie_is_secure(),
+            lasts: self.config.tokens.session_absolute,
+        }
+    }
+
+    fn edge_settings(&self, methods: Methods, repeatable: Vec<String>) -> EdgeSettings {
         let server = &self.config.server;
         EdgeSettings {
             base_url: base_url(&self.config),
@@ -307,7 +333,7 @@ impl App {
             max_body_bytes: server.max_body_bytes,
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
-            repeatable: ["users_ids", "add", "remove"].map(str::to_owned).to_vec(),
+            repeatable,
             methods,
         }
     }

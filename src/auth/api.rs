@@ -1,5 +1,7 @@
 //! The operations of `/auth` about signing up, signing in and passwords.
 
+use std::time::Duration;
+
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::payload::PlainText;
@@ -14,13 +16,13 @@ use super::{Auth, PasswordRefusal, ReauthenticateRefusal};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::SignUpFields;
-use crate::sessions::{Caller, Kind, RefreshRefusal, Tokens, cookie};
+use crate::sessions::{Caller, Kind, RefreshRefusal, Tokens, cookie, set_cookie};
 use crate::users::Password;
 
 /// The cookie of a device that was signed in before; see [`super::throttle::Bucket::Device`].
 const DEVICE_COOKIE: &str = "gatehouse-device";
-/// A year, in seconds.
-const DEVICE_LASTS: u32 = 31_536_000;
+/// A year.
+const DEVICE_LASTS: Duration = Duration::from_hours(365 * 24);
 
 /// The operations of `/auth` about signing up, signing in and passwords.
 pub struct AuthApi {
@@ -272,12 +274,8 @@ impl AuthApi {
 impl AuthApi {
     fn token_answer<const STATUS: u16>(&self, signed_in: SignedIn) -> anyhow::Result<TokenAnswer<STATUS>> {
         let (tokens, device) = self.auth.tokens(signed_in)?;
-        let secure = if self.secure_cookies { "; Secure" } else { "" };
-        let cookie = format!(
-            "{DEVICE_COOKIE}={}; Max-Age={DEVICE_LASTS}; Path=/; HttpOnly; SameSite=Lax{secure}",
-            device.expose()
-        );
-        Ok(TokenAnswer { token: tokens.into(), device: HeaderValue::try_from(cookie).ok() })
+        let device = set_cookie(DEVICE_COOKIE, device.expose(), DEVICE_LASTS, self.secure_cookies);
+        Ok(TokenAnswer { token: tokens.into(), device })
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use poem::Request;
-use poem::http::header;
+use poem::http::{HeaderValue, header};
+use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::Path;
 use poem_openapi::payload::PlainText;
+use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::Failure;
 use crate::platform::web::{Json, JsonOrForm};
-use crate::sessions::{Caller, Sessions, bearer_text};
+use crate::sessions::{Caller, SessionCookies, Sessions, bearer_text};
 
 /// The operations of `/auth` about sessions and tokens.
 pub struct SessionApi {
@@ -26,8 +27,8 @@ pub struct SessionApi {
     pub auth: Auth,
     /// Who may introspect.
     pub gate: Arc<Gate>,
-    /// The cookie of the built-in pages, as it is cleared.
-    pub cleared_cookie: String,
+    /// The cookie of the built-in pages.
+    pub cookies: SessionCookies,
 }
 
 crate::refusals! {
@@ -139,11 +140,27 @@ pub struct CsrfAnswer {
 }
 
 /// Signed out; the cookie of the built-in pages goes with it.
-#[derive(ApiResponse)]
-enum SignedOut {
-    /// The session has ended.
-    #[oai(status = 200)]
-    Done(PlainText<String>, #[oai(header = "Set-Cookie")] String),
+struct SignedOut {
+    words: String,
+    cleared: Option<HeaderValue>,
+}
+
+impl IntoResponse for SignedOut {
+    fn into_response(self) -> Response {
+        let mut response = PlainText(self.words).into_response();
+        response.headers_mut().extend(self.cleared.map(|cookie| (header::SET_COOKIE, cookie)));
+        response
+    }
+}
+
+impl ApiResponse for SignedOut {
+    fn meta() -> MetaResponses {
+        PlainText::<String>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        <PlainText<String> as ApiResponse>::register(registry);
+    }
 }
 
 /// Done, nothing to show.
@@ -165,7 +182,7 @@ impl SessionApi {
         self.auth.sessions.end(user, session).await?;
         let username = self.auth.users.by_id(user).await?.map(|user| user.username).unwrap_or_default();
         let words = format!("{username} | Logged out");
-        Ok(SignedOut::Done(PlainText(words), self.cleared_cookie.clone()))
+        Ok(SignedOut { words, cleared: self.cookies.clear() })
     }
 
     /// Whether the access token counts

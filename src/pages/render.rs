@@ -12,9 +12,10 @@ use crate::platform::problem::Problem;
 use crate::platform::random::Random;
 
 /// The templates, by name. All are part of the program.
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 4] = [
     ("layout.html", include_str!("../../templates/page/layout.html")),
     ("set-up.html", include_str!("../../templates/page/set-up.html")),
+    ("sign-in.html", include_str!("../../templates/page/sign-in.html")),
     ("message.html", include_str!("../../templates/page/message.html")),
 ];
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::Sessions;
 use super::access_token::TokenFault;
+use super::cookie::cookie;
 use super::roles::Roles;
 use super::rules::PROOF_LASTS;
 use crate::platform::clock::Timestamp;
@@ -140,20 +141,6 @@ pub(crate) fn bearer_text(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// The value of the one cookie of this name; of two with the same name, neither counts.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(present, _)| *present == name)
-        .map(|(_, value)| value);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
-}
-
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
@@ -258,14 +245,5 @@ mod tests {
         }
         assert!(matches!(bearer(&headers(&[b"Bearer a", b"Bearer a"])), Bearer::Malformed));
         assert!(matches!(bearer(&HeaderMap::new()), Bearer::None));
-    }
-
-    #[test]
-    fn a_cookie_given_twice_counts_as_none() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::COOKIE, "a=1; gatehouse=x; b=2".parse().unwrap());
-        assert_eq!(cookie(&headers, "gatehouse"), Some("x"));
-        headers.append(header::COOKIE, "gatehouse=y".parse().unwrap());
-        assert_eq!(cookie(&headers, "gatehouse"), None);
     }
 }

@@ -6,6 +6,7 @@
 
 mod access_token;
 mod caller;
+mod cookie;
 mod jws;
 mod keys;
 mod opaque;
@@ -22,8 +23,10 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 pub use access_token::{Claims, TokenFault};
+pub(crate) use caller::bearer_text;
 pub use caller::{Caller, Credential};
-pub(crate) use caller::{bearer_text, cookie};
+pub use cookie::SessionCookies;
+pub(crate) use cookie::{cookie, set_cookie};
 pub use jws::Algorithm;
 pub use keys::Jwks;
 pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};

@@ -1,10 +1,10 @@
-//! The documentation: the OpenAPI document, ReDoc and Swagger UI over it, and a plain sign-in page for those who
-//! may not see them yet. Everything comes from the binary.
+//! The documentation: the OpenAPI document, ReDoc and Swagger UI over it, all from the binary.
 //!
-//! The functions here answer; who may see the answer is decided by whoever calls them.
+//! [`Documentation`] answers; [`Guarded`] decides who may see the answer.
 
 mod assets;
 mod document;
+mod guard;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +22,7 @@ use crate::platform::problem::Problem;
 use crate::platform::random::Random;
 use assets::{Asset, Assets, Served};
 pub use document::{complete, repeatable_parameters};
+pub use guard::Guarded;
 
 /// What the pages must know.
 #[derive(Clone, Debug)]
@@ -44,17 +45,6 @@ pub struct Documentation {
     pages: Environment<'static>,
 }
 
-/// What the sign-in page shows and sends.
-#[derive(Clone, Copy, Debug)]
-pub struct SignIn<'a> {
-    /// Why it did not work the last time.
-    pub error: Option<&'a str>,
-    /// Where the form goes, with the way back in its query.
-    pub action: &'a str,
-    /// Value of the field `csrf_token`; the other fields are `username` and `password`.
-    pub csrf_token: &'a str,
-}
-
 impl Documentation {
     /// Prepares the pages for this document, which should be [`complete`].
     pub fn new(
@@ -66,7 +56,6 @@ impl Documentation {
         pages.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
         pages
             .add_template("documentation.html", include_str!("../../../templates/page/documentation.html"))?;
-        pages.add_template("docs_sign_in.html", include_str!("../../../templates/page/docs_sign_in.html"))?;
         let document = Asset::new("application/json", document.to_string().into_bytes().into());
         Ok(Self { settings, random, document, assets: Arc::new(Assets::embedded()), pages })
     }
@@ -103,18 +92,6 @@ impl Documentation {
         Response::builder().status(StatusCode::FOUND).header(header::LOCATION, target).finish()
     }
 
-    /// The sign-in page, without any script. 401 would make some browsers ask by themselves, so it is 200, and 422
-    /// after an attempt that failed.
-    #[must_use]
-    pub fn sign_in(&self, form: SignIn<'_>) -> Response {
-        let SignIn { error, action, csrf_token } = form;
-        let (project, style) = (&self.settings.project_name, self.address("page.css"));
-        let values = context! { project, style, error, action, csrf_token };
-        let policy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-        let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        self.rendered("docs_sign_in.html", values, policy, status)
-    }
-
     fn page(&self, what: &str, styles: &[&str], scripts: &[&str]) -> Response {
         let DocumentationSettings { base_path, api_prefix, project_name } = &self.settings;
         let nonce = URL_SAFE_NO_PAD.encode(self.random.bytes::<16>());
@@ -132,18 +109,17 @@ impl Documentation {
              img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
              object-src 'none'; frame-ancestors 'none'"
         );
-        self.rendered("documentation.html", values, &policy, StatusCode::OK)
+        self.rendered("documentation.html", values, &policy)
     }
 
     fn address(&self, name: &str) -> String {
         format!("{}{}", self.settings.base_path, self.assets.path(name))
     }
 
-    fn rendered(&self, name: &str, values: minijinja::Value, policy: &str, status: StatusCode) -> Response {
+    fn rendered(&self, name: &str, values: minijinja::Value, policy: &str) -> Response {
         let page = self.pages.get_template(name).and_then(|template| template.render(values));
         match (page, HeaderValue::from_str(policy)) {
             (Ok(page), Ok(policy)) => Response::builder()
-                .status(status)
                 .content_type("text/html; charset=utf-8")
                 .header(header::CONTENT_SECURITY_POLICY, policy)
                 .header(header::CACHE_CONTROL, "no-store")

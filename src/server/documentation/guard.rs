@@ -1,0 +1,188 @@
+//! Who may see the documentation, and the sign-in before the part that sends requests.
+
+use std::sync::Arc;
+
+use minijinja::context;
+use poem::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, FromRequest, Request, RequestBody, Response, Route};
+use serde::Deserialize;
+
+use super::Documentation;
+use crate::auth::{Auth, Credentials, SignedIn};
+use crate::pages::Pages;
+use crate::permissions::{Action, Context, Gate, Resource, Subject, forbidden};
+use crate::platform::problem::Problem;
+use crate::platform::web::{ClientInfo, read_body};
+use crate::sessions::{Caller, Kind, SessionCookies, Sessions};
+use crate::users::Password;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const INTERACTIVE: &str = "/interactive-docs";
+
+/// The documentation with its guards.
+#[derive(Clone)]
+pub struct Guarded {
+    /// What is guarded.
+    pub documentation: Arc<Documentation>,
+    /// The door.
+    pub auth: Auth,
+    /// Who is signed in.
+    pub sessions: Arc<Sessions>,
+    /// Who may see what.
+    pub gate: Arc<Gate>,
+    /// What makes the sign-in page.
+    pub pages: Pages,
+    /// Whether everybody may read the documentation (`PUBLIC_API_DOCS`).
+    pub public: bool,
+    /// Whether trying it out needs docs:swagger (`PROTECTED_INTERACTIVE_DOCS`).
+    pub protected_interactive: bool,
+    /// The cookie that carries the session.
+    pub cookies: SessionCookies,
+}
+
+/// Which of the pages.
+#[derive(Clone, Copy)]
+enum Page {
+    Document,
+    Reference,
+    Interactive,
+    Alias,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    username: String,
+    password: String,
+}
+
+impl Guarded {
+    /// Puts the pages on the route; an alias below the API's prefix leads to `/docs`.
+    #[must_use]
+    pub fn on(&self, route: Route, api_prefix: &str) -> Route {
+        let at = |page| Answer { guarded: self.clone(), page };
+        let route = self.documentation.assets_on(route);
+        let route = route.at("/openapi.json", at(Page::Document)).at("/docs", at(Page::Reference));
+        let route = route.at(INTERACTIVE, at(Page::Interactive));
+        if api_prefix.is_empty() { route } else { route.at(format!("{api_prefix}/docs"), at(Page::Alias)) }
+    }
+
+    async fn reading(
+        &self,
+        request: &Request,
+        answer: impl AsyncFnOnce() -> Response,
+    ) -> poem::Result<Response> {
+        if !self.public {
+            let caller = Caller::of(request).await?;
+            if !self.allows(&caller, Action::DocsRedoc) {
+                return Err(forbidden().into());
+            }
+        }
+        Ok(answer().await)
+    }
+
+    async fn interactive(&self, request: &mut Request) -> poem::Result<Response> {
+        if request.method() == Method::POST {
+            return self.sign_in(request).await;
+        }
+        if !self.protected_interactive {
+            return Ok(self.documentation.swagger_ui());
+        }
+        match Caller::of_any(request).await {
+            Ok(Some(caller)) if self.allows(&caller, Action::DocsSwagger) => {
+                Ok(self.documentation.swagger_ui())
+            }
+            Ok(Some(_)) => {
+                let words =
+                    "Your account may not use this page. Ask an admin for the permission docs:swagger.";
+                Ok(self.pages.message(StatusCode::FORBIDDEN, "Not for you", words))
+            }
+            Ok(None) => Ok(self.form(StatusCode::OK, "")),
+            Err(problem) => Err(problem.into()),
+        }
+    }
+
+    async fn sign_in(&self, request: &mut Request) -> poem::Result<Response> {
+        self.refuse_forgery(request)?;
+        let client = ClientInfo::from_request_without_body(request).await?;
+        let mut body = RequestBody::new(request.take_body());
+        let text = read_body(request, &mut body).await?;
+        let Ok(given) = serde_urlencoded::from_bytes::<Given>(&text) else {
+            return Ok(self.form(StatusCode::UNPROCESSABLE_ENTITY, "Please fill in both fields."));
+        };
+        let who = Credentials {
+            identifier: given.username,
+            password: Password::parse(&given.password).ok(),
+            kind: Kind::Cookie,
+            client,
+            device: None,
+        };
+        match self.auth.sign_in(who).await {
+            Ok(signed_in) => Ok(self.signed_in(&signed_in)),
+            Err(failure) => {
+                let problem = failure.problem();
+                let mut page = self.form(problem.status, &problem.detail);
+                page.headers_mut()
+                    .extend(problem.headers.into_iter().map(|(name, value)| (Some(name), value)));
+                Ok(page)
+            }
+        }
+    }
+
+    /// Another site must not sign a visitor in (as somebody else). Browsers say where a form comes from; one that
+    /// doesn't is not served here.
+    fn refuse_forgery(&self, request: &Request) -> Result<(), Problem> {
+        let headers = request.headers();
+        let says = headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
+        if says && self.sessions.is_same_origin(headers) {
+            return Ok(());
+        }
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "This form was not sent by one of our pages."))
+    }
+
+    fn signed_in(&self, signed_in: &SignedIn) -> Response {
+        let mut response = Response::builder().status(StatusCode::SEE_OTHER).finish();
+        let headers = response.headers_mut();
+        headers.insert(header::LOCATION, HeaderValue::from_static(INTERACTIVE));
+        headers.extend(
+            self.cookies.set(signed_in.session.secret.expose()).map(|cookie| (header::SET_COOKIE, cookie)),
+        );
+        response
+    }
+
+    fn form(&self, status: StatusCode, error: &str) -> Response {
+        let words = "Trying out the API needs an account that may do so.";
+        let shown = context! { title => "Sign in", words => words, error => error, action => INTERACTIVE };
+        self.pages.page(status, "sign-in.html", shown)
+    }
+
+    fn allows(&self, caller: &Caller, action: Action) -> bool {
+        self.gate.allows(&Subject::from(caller), action, &Resource::System, Context::default())
+    }
+}
+
+struct Answer {
+    guarded: Guarded,
+    page: Page,
+}
+
+impl Endpoint for Answer {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let Self { guarded, page } = self;
+        let documentation = &guarded.documentation;
+        if request.method() != Method::GET
+            && !matches!((page, request.method()), (Page::Interactive, &Method::POST))
+        {
+            return Err(poem::Error::from(poem::error::MethodNotAllowedError));
+        }
+        match page {
+            Page::Document => {
+                guarded.reading(&request, async || documentation.document(&request).await).await
+            }
+            Page::Reference => guarded.reading(&request, async || documentation.redoc()).await,
+            Page::Interactive => guarded.interactive(&mut request).await,
+            Page::Alias => Ok(documentation.to_docs()),
+        }
+    }
+}
