@@ -15,7 +15,7 @@ use crate::auth::{self, Auth, AuthApi, SessionApi};
 use crate::pages::{Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::Clock;
-use crate::platform::config::{Config, DatabaseAddress, Directory, TokenAlgorithm};
+use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::hashing::{HashSettings, Hasher};
 use crate::platform::random::Random;
@@ -389,7 +389,7 @@ async fn prepare_schema(config: &Config, db: &Database) -> Result<(), StartFault
 }
 
 fn secrets(config: &Config) -> Secrets {
-    let previous: Vec<&[u8]> = config.tokens.previous_secrets.iter().map(|secret| secret.expose()).collect();
+    let previous: Vec<&[u8]> = config.tokens.previous_secrets.iter().map(MasterSecret::expose).collect();
     Secrets::new(config.tokens.master_secret.expose(), &previous)
 }
 
@@ -424,8 +424,8 @@ fn user_settings(config: &Config) -> users::Settings {
 fn auth_settings(config: &Config) -> auth::Settings {
     auth::Settings {
         registration_enabled: config.sign_up.enabled,
-        throttle_login: config.throttles.login.clone(),
-        throttle_register: config.throttles.register.clone(),
+        throttle_login: config.throttles.login,
+        throttle_register: config.throttles.register,
         lenient_on_loopback: config.server.environment.is_local(),
         services: config.services.clone(),
     }

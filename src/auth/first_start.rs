@@ -195,6 +195,7 @@ fn in_words(errors: &[FieldError]) -> anyhow::Error {
     anyhow::anyhow!("{}", lines.join("; "))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` asks for")]
 fn broken(breakage: Breakage) -> anyhow::Error {
     anyhow::anyhow!("{}", breakage.problem().detail)
 }

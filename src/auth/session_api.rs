@@ -52,13 +52,6 @@ crate::refusals! {
     }
 }
 
-crate::refusals! {
-    /// An operation of `/auth` that is never refused by itself.
-    pub enum NoRefusal {
-        NotSignedIn = 401 "token_invalid" "Please sign in.",
-    }
-}
-
 /// Somebody's session.
 #[derive(Debug, Serialize, Object)]
 pub struct Session {
@@ -187,13 +180,13 @@ impl SessionApi {
 
     /// Whether the access token counts
     #[oai(path = "/token/validate", method = "get", operation_id = "validate_token")]
-    async fn validate(&self, caller: Caller) -> Result<PlainText<String>, Failure<NoRefusal>> {
+    async fn validate(&self, caller: Caller) -> Result<PlainText<String>, Failure<SignOutRefusal>> {
         Ok(PlainText(format!("ValidToken | {}", caller.user_id)))
     }
 
     /// What a token stands for (RFC 7662)
     ///
-    /// For services of SERVICE_CLIENTS, with HTTP Basic, and for admins.
+    /// For services of `SERVICE_CLIENTS`, with HTTP Basic, and for admins.
     #[oai(path = "/token/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
@@ -210,7 +203,7 @@ impl SessionApi {
     ///
     /// Ends the session that the access or refresh token belongs to. Always 200: who has a token may end it.
     #[oai(path = "/token/revoke", method = "post", operation_id = "revoke_token")]
-    async fn revoke(&self, body: JsonOrForm<TokenQuestion>) -> Result<(), Failure<NoRefusal>> {
+    async fn revoke(&self, body: JsonOrForm<TokenQuestion>) -> Result<(), Failure<SignOutRefusal>> {
         let sessions = &self.auth.sessions;
         if let Some((user, session)) = sessions.session_of_expired(&body.token) {
             sessions.end(user, session).await?;
@@ -222,7 +215,7 @@ impl SessionApi {
 
     /// The caller's sessions
     #[oai(path = "/sessions", method = "get", operation_id = "read_sessions")]
-    async fn sessions(&self, caller: Caller) -> Result<Json<Vec<Session>>, Failure<NoRefusal>> {
+    async fn sessions(&self, caller: Caller) -> Result<Json<Vec<Session>>, Failure<SignOutRefusal>> {
         let rows = self.auth.sessions.of_user(caller.user_id).await?;
         let shown = rows.into_iter().map(|row| Session {
             id: row.id,
@@ -253,7 +246,7 @@ impl SessionApi {
 
     /// End all other sessions of the caller
     #[oai(path = "/sessions", method = "delete", operation_id = "end_other_sessions")]
-    async fn end_other_sessions(&self, caller: Caller) -> Result<Ended, Failure<NoRefusal>> {
+    async fn end_other_sessions(&self, caller: Caller) -> Result<Ended, Failure<SignOutRefusal>> {
         self.auth.sessions.end_others(caller.user_id, caller.session_id).await?;
         Ok(Ended::Done)
     }
@@ -262,7 +255,7 @@ impl SessionApi {
     ///
     /// With the session cookie, changes need it in the header `X-CSRF-Token`.
     #[oai(path = "/csrf", method = "get", operation_id = "csrf_token")]
-    async fn csrf(&self, caller: Caller) -> Result<Json<CsrfAnswer>, Failure<NoRefusal>> {
+    async fn csrf(&self, caller: Caller) -> Result<Json<CsrfAnswer>, Failure<SignOutRefusal>> {
         let token = self.auth.sessions.csrf_token(caller.session_id);
         Ok(Json(CsrfAnswer { csrf_token: token.expose().to_owned() }))
     }

@@ -244,11 +244,8 @@ impl Auth {
     }
 
     pub(super) fn window(&self, act: &'static str, client: &ClientInfo) -> Window {
-        let mut quota = if act == "login" {
-            self.settings.throttle_login.clone()
-        } else {
-            self.settings.throttle_register.clone()
-        };
+        let mut quota =
+            if act == "login" { self.settings.throttle_login } else { self.settings.throttle_register };
         let client = client.bucket();
         if client.is_loopback() && self.settings.lenient_on_loopback {
             quota.limit = quota.limit.saturating_mul(100);

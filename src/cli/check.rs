@@ -54,7 +54,7 @@ impl Table {
             Ok(words) => ("ok  ", words),
             Err(words) => ("FAIL", words),
         };
-        self.text += &format!("{mark}  {part:<14} {words}\n");
+        self.text = format!("{}{mark}  {part:<14} {words}\n", self.text);
     }
 
     fn keep<T>(&mut self, part: &str, made: Result<T, StartFault>, words: &str) -> Option<T> {

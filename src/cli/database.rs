@@ -53,13 +53,8 @@ async fn fresh(config: &Config, confirm: Option<String>) -> Result<ExitCode, Sta
         return Err(anyhow::anyhow!("`migrate fresh` is refused outside ENVIRONMENT=local").into());
     }
     let name = name_of(&config.database.address);
-    let typed = match confirm {
-        Some(typed) => typed,
-        None => {
-            let question = format!("This removes everything in {name}. Type its name to go on: ");
-            prompt::line(&question).map_err(anyhow::Error::from)?
-        }
-    };
+    let question = format!("This removes everything in {name}. Type its name to go on: ");
+    let typed = confirm.map_or_else(|| prompt::line(&question), Ok).map_err(anyhow::Error::from)?;
     if typed != name {
         return Err(anyhow::anyhow!("that is not the database's name; nothing was changed").into());
     }

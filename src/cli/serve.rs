@@ -52,17 +52,17 @@ async fn start(loaded: Loaded) -> Result<ExitCode, StartFault> {
 /// Where to go now; for a new server, the link that makes its first admin. Only here is it ever shown.
 fn greet(app: &App, set_up: Option<&str>) {
     let base = app.config.server.base_url.as_str().trim_end_matches('/');
-    let mut lines = format!(
+    let lines = format!(
         "\n  {} {} on {}\n\n  Documentation   {base}/docs\n  Try it          {base}/interactive-docs\n",
         app.config.server.project_name,
         env!("CARGO_PKG_VERSION"),
         app.config.server.address(),
     );
-    if let Some(token) = set_up {
-        lines += &format!(
-            "\n  First start: make the administrator here (works once, for 24 hours):\n  {base}/setup?token={token}\n"
-        );
-    }
     super::say(&lines);
+    if let Some(token) = set_up {
+        super::say(&format!(
+            "\n  First start: make the administrator here (works once, for 24 hours):\n  {base}/setup?token={token}\n"
+        ));
+    }
     tracing::info!(address = %app.config.server.address(), environment = app.config.server.environment.name(), "listening");
 }

@@ -93,4 +93,26 @@ mod tests {
             page.contains("&lt;script&gt;") && !page.contains("<script>") && page.contains("&lt;b&gt;Gate")
         );
     }
+
+    #[tokio::test]
+    async fn every_template_renders_with_what_its_page_shows_and_has_no_script() {
+        let pages = Pages::new(Random::seeded(1), "Gate").unwrap();
+        let hostile = "\"><script>alert(1)</script>";
+        let shown = [
+            ("sign-in.html", context! { title => "t", words => "w", error => hostile, action => "/x" }),
+            (
+                "set-up.html",
+                context! {
+                    title => "t", token => hostile, username => hostile, email => hostile,
+                    min_length => 10, problems => vec![hostile],
+                },
+            ),
+        ];
+        for (template, shown) in shown {
+            let response = pages.page(StatusCode::OK, template, shown);
+            assert_eq!(response.status(), StatusCode::OK, "{template}");
+            let page = response.into_body().into_string().await.unwrap();
+            assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{template}");
+        }
+    }
 }

@@ -60,6 +60,13 @@ impl Freshness {
         self.everyone.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// The same for several users.
+    pub fn touch_all(&self, users: &[Uuid]) {
+        for user in users {
+            self.touch(*user);
+        }
+    }
+
     /// Moves with every change of any user; for what is cached about all of them, such as their number.
     #[must_use]
     pub fn of_everyone(&self) -> u64 {

@@ -34,10 +34,10 @@ impl Random {
     }
 
     /// Fills `target`.
-    #[expect(
-        clippy::panic,
-        reason = "without the system's generator no secret may be made: stop, don't go on"
-    )]
+    ///
+    /// # Panics
+    /// When the system has no randomness to give: without it no secret may be made.
+    #[expect(clippy::panic, reason = "stop, don't go on with secrets that are none")]
     pub fn fill(&self, target: &mut [u8]) {
         match self {
             Self::System => SysRng

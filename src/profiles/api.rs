@@ -79,7 +79,7 @@ impl UserApi {
 
     /// List users
     ///
-    /// For staff, and for everybody where USER_DIRECTORY=members (then without e-mail addresses, and only people who
+    /// For staff, and for everybody where `USER_DIRECTORY=members` (then without e-mail addresses, and only people who
     /// are visible to the caller). Admins see users in full, but for history and files.
     #[oai(path = "/user", method = "get", operation_id = "read_users")]
     #[expect(clippy::too_many_arguments, reason = "one for each parameter of the contract")]
@@ -100,7 +100,7 @@ impl UserApi {
     ) -> Result<Listing<Shown>, Failure<ListRefusal>> {
         let filter = filter(&allowed, q.0, role.0, is_active.0, deleted.0)?;
         let sort = sort.0.map_or(Sort::CreatedAt, Sort::from);
-        Ok(self.0.list(&allowed, &filter, sort, &paging).await?)
+        self.0.list(&allowed, &filter, sort, &paging).await
     }
 
     /// Users by their ids
@@ -339,8 +339,8 @@ impl UserApi {
         };
         let (lines, total) = self.0.users.history(allowed.on.id(), offset, limit).await?;
         let rows: Vec<HistoryLine> = lines.into_iter().map(HistoryLine::from).collect();
-        let links = paging.links(total, rows.len(), None, None);
-        Ok(Listing { rows, total, links })
+        let shown = rows.len();
+        Ok(Listing { rows, total, links: paging.links(total, shown, None, None) })
     }
 }
 

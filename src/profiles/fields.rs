@@ -114,6 +114,10 @@ pub struct FullName {
     pub middle_name: Option<String>,
 }
 
+/// Left out, emptied, or given: three things.
+#[expect(clippy::option_option, reason = "the three cases are just these")]
+type Emptied<T> = Option<Option<T>>;
+
 /// Collects what is wrong with the fields of a request.
 #[derive(Debug, Default)]
 pub struct Fields(Vec<FieldError>);
@@ -188,7 +192,7 @@ impl Fields {
         field: &'static str,
         given: &MaybeUndefined<String>,
         parse: impl Fn(&str) -> Result<T, Invalid>,
-    ) -> Option<Option<T>> {
+    ) -> Emptied<T> {
         match given {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(None),
@@ -196,11 +200,7 @@ impl Fields {
         }
     }
 
-    fn person_name(
-        &mut self,
-        field: &'static str,
-        given: &MaybeUndefined<String>,
-    ) -> Option<Option<PersonName>> {
+    fn person_name(&mut self, field: &'static str, given: &MaybeUndefined<String>) -> Emptied<PersonName> {
         self.emptied(field, given, PersonName::parse).map(Option::flatten)
     }
 }

@@ -142,7 +142,7 @@ impl Profiles {
         client: &ClientInfo,
     ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
         let revision = if_match(request).map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
-        self.may_change(&allowed, &patch)?;
+        Self::may_change(&allowed, &patch)?;
         let changes = patch.read(&allowed.on.0.user.username, self.users.settings());
         let changes = changes.map_err(PatchRefusal::Invalid)?;
         let origin = origin(&allowed.caller, client);
@@ -150,7 +150,7 @@ impl Profiles {
         Ok(self.answer_with(&allowed, user.map_err(Failure::within)?).await?)
     }
 
-    fn may_change(&self, allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {
+    fn may_change(allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {
         let fields = Context { fields: patch.set(), ..Context::default() };
         let may_fields = allowed.may(Action::UserUpdate, fields);
         let may_roles = patch.roles.as_ref().is_none_or(|names| {
@@ -197,7 +197,7 @@ impl Profiles {
     /// The user of the path, as the caller may see them.
     pub(super) async fn answer(&self, allowed: Allowed<ReadUser>) -> anyhow::Result<Profile<Shown>> {
         let user = allowed.on.0.user.clone();
-        Ok(self.answer_with(&allowed, user).await?)
+        self.answer_with(&allowed, user).await
     }
 
     /// A user in the state after an act, as the caller may see them.

@@ -60,7 +60,7 @@ pub struct Version {
 pub struct Readiness {
     /// `ok`, `degraded` (works, but somebody should look) or `unavailable`.
     pub status: String,
-    /// Each part and its state; for admins and METRICS_ALLOW.
+    /// Each part and its state; for admins and `METRICS_ALLOW`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub parts: Option<BTreeMap<String, String>>,
@@ -139,7 +139,7 @@ impl RootApi {
 
     /// Whether the server can do its work
     ///
-    /// 503 while a needed part is away or a stop has been asked for. Admins and METRICS_ALLOW see each part.
+    /// 503 while a needed part is away or a stop has been asked for. Admins and `METRICS_ALLOW` see each part.
     #[oai(path = "/health/ready", method = "get", operation_id = "health_ready")]
     async fn ready(&self, request: &Request, client: ClientInfo) -> ReadinessAnswer {
         let parts = self.parts().await;

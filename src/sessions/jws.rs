@@ -132,7 +132,8 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// The payload of `token`, if `key` signed it.
+/// The payload of `token`, if `key` signed it: what the test vectors ask.
+#[cfg(test)]
 pub fn verify(key: &VerifyingKey, token: &str) -> Result<Vec<u8>, JwsFault> {
     let compact = Compact::parse(token)?;
     compact.verify(key)?;

@@ -90,7 +90,6 @@ pub struct Names {
 
 /// What is to be changed; `None` leaves a field as it is, `Some(None)` empties it.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::option_option, reason = "absent, emptied and given are three things")]
 pub struct Changes {
     /// Another user name.
     pub username: Option<Username>,

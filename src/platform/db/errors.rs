@@ -24,8 +24,11 @@ pub fn is_passing(error: &DbErr) -> bool {
 
 fn passes(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_) => true,
         sqlx::Error::Database(cause) => cause.code().is_some_and(|code| {
             PASSING_STATES.contains(&code.as_ref())
                 || code.starts_with("08")

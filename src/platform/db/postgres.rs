@@ -46,7 +46,7 @@ async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result
         .await
 }
 
-/// `3D000`, invalid_catalog_name: the database is not there.
+/// `3D000`, `invalid_catalog_name`: the database is not there.
 async fn create_if_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
     match options.connect().await {
         Ok(connection) => connection.close().await,
@@ -70,7 +70,7 @@ async fn create(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
 }
 
 fn state(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error()?.code().map(|code| code.into_owned())
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
 }
 
 fn refused(error: sqlx::Error) -> DbErr {

@@ -101,7 +101,7 @@ impl Writer {
                     let tx = Tx::new(connections.begin().await?);
                     let result = act(&tx).await;
                     let (settled, touched) = settle(tx, result).await;
-                    touched.into_iter().for_each(|user| freshness.touch(user));
+                    freshness.touch_all(&touched);
                     settled
                 });
                 writing.await.unwrap_or_else(|_| Err(E::from(gone())))
@@ -141,7 +141,7 @@ where
             let result = act(&tx).await;
             let (settled, touched) = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
-                touched.into_iter().for_each(|user| freshness.touch(user));
+                freshness.touch_all(&touched);
                 let result = match (settled, commit) {
                     (Ok(_), Err(reason)) => Err(E::from(not_committed(reason))),
                     (settled, _) => settled,
@@ -217,7 +217,7 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
         error.to_string()
     });
     for answer in answers {
-        answer(commit.as_ref().map(|()| ()).map_err(String::as_str));
+        answer(commit.as_ref().copied().map_err(String::as_str));
     }
 }
 

@@ -111,7 +111,6 @@ impl Assets {
             file!(STYLE, "swagger-ui", "swagger-ui.css"),
             file!(SCRIPT, "docs", "redoc.js"),
             file!(SCRIPT, "docs", "swagger.js"),
-            file!(STYLE, "docs", "page.css"),
         ])
     }
 

@@ -7,7 +7,7 @@ use poem::{Endpoint, Request, Response, Route};
 use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::{Value, json};
 
-use super::{Documentation, DocumentationSettings, SignIn, complete, repeatable_parameters};
+use super::{Documentation, DocumentationSettings, complete, repeatable_parameters};
 use crate::platform::random::Random;
 use crate::platform::web::{Json, Listing, Paging};
 
@@ -113,19 +113,6 @@ async fn every_script_of_a_page_carries_the_nonce_of_its_policy() {
     );
 }
 
-#[tokio::test]
-async fn the_sign_in_page_has_no_script_and_escapes() {
-    let form = SignIn { error: Some("<b>no</b>"), action: "/interactive-docs?x=\"", csrf_token: "t\"oken" };
-    let response = documentation().sign_in(form);
-    assert_eq!(response.status().as_u16(), 422);
-    assert!(response.header("content-security-policy").unwrap().contains("form-action 'self'"));
-    let page = text(response).await;
-    assert!(!page.contains("<script") && !page.contains("<b>no") && !page.contains("t\"oken"), "{page}");
-    let calm = documentation().sign_in(SignIn { error: None, action: "/x", csrf_token: "t" });
-    assert_eq!(calm.status().as_u16(), 200);
-    assert!(!text(calm).await.contains("role=\"alert\""));
-}
-
 async fn asset(path: &str, headers: &[(&str, &str)]) -> Result<Response, u16> {
     let mut request = Request::builder().uri_str(path);
     for (name, value) in headers {
@@ -137,28 +124,22 @@ async fn asset(path: &str, headers: &[(&str, &str)]) -> Result<Response, u16> {
 
 #[tokio::test]
 async fn files_are_found_by_their_hash_and_kept_for_ever() {
-    for name in [
-        "redoc.standalone.js",
-        "swagger-ui-bundle.js",
-        "swagger-ui.css",
-        "redoc.js",
-        "swagger.js",
-        "page.css",
-    ] {
+    for name in ["redoc.standalone.js", "swagger-ui-bundle.js", "swagger-ui.css", "redoc.js", "swagger.js"] {
         let path = documentation().assets.path(name);
         let response = asset(&path, &[]).await.unwrap();
         assert_eq!(response.header("cache-control"), Some("public, max-age=31536000, immutable"));
         let etag = response.header("etag").unwrap().to_owned();
         assert_eq!(asset(&path, &[("if-none-match", &etag)]).await.unwrap().status().as_u16(), 304);
     }
-    for wrong in ["/static/0000000000000000/page.css", "/static//page.css", "/static/x/README.md"] {
+    for wrong in ["/static/0000000000000000/swagger-ui.css", "/static//swagger-ui.css", "/static/x/README.md"]
+    {
         assert_eq!(asset(wrong, &[]).await.unwrap_err(), 404, "{wrong}");
     }
 }
 
 #[tokio::test]
 async fn files_are_compressed_for_those_who_take_it() {
-    let path = documentation().assets.path("page.css");
+    let path = documentation().assets.path("swagger-ui.css");
     let plain = text(asset(&path, &[]).await.unwrap()).await;
     let response = asset(&path, &[("accept-encoding", "br, gzip;q=0.8")]).await.unwrap();
     assert_eq!(
