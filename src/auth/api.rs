@@ -210,11 +210,15 @@ impl AuthApi {
             let error = FieldError::new("grant_type", "Must be password.");
             return Err(SignInRefusal::Malformed(vec![error]).into());
         }
+        // Too long, or with characters that no password has: nobody's, whoever they say they are.
+        let password = Password::parse(&body.password).map_err(|invalid| {
+            SignInRefusal::Malformed(vec![FieldError::new("password", invalid.into_words())])
+        })?;
         let signed_in = self
             .auth
             .sign_in(Credentials {
                 identifier: body.username,
-                password: Password::parse(&body.password).ok(),
+                password,
                 kind: Kind::Token,
                 client,
                 device: cookie(request.headers(), DEVICE_COOKIE).map(str::to_owned),

@@ -30,12 +30,18 @@ crate::refusals! {
     }
 }
 
+impl SignInRefusal {
+    fn busy(busy: Busy) -> Self {
+        Self::Busy(RetryAfter(busy.retry_after_seconds))
+    }
+}
+
 /// Who wants in, with what, from where.
 pub struct Credentials {
     /// User name or e-mail address, as typed.
     pub identifier: String,
-    /// The password; `None` when what was typed can be nobody's.
-    pub password: Option<Password>,
+    /// The password.
+    pub password: Password,
     /// What the session will be carried by.
     pub kind: Kind,
     /// From where.
@@ -64,11 +70,12 @@ struct Try {
 impl Auth {
     /// Signs in.
     pub async fn sign_in(&self, who: Credentials) -> Result<SignedIn, Failure<SignInRefusal>> {
+        self.passwords.room().map_err(SignInRefusal::busy)?;
         let identifier = Identifier::parse(&who.identifier);
         let found = self.users.signing_in(&identifier).await?;
         let account = found.as_ref().map(|found| found.user.id);
         let tried = self.begin_try(account, &identifier, &who).await?;
-        let right = match self.compare(who.password.as_ref(), found.as_ref()).await {
+        let right = match self.compare(&who.password, found.as_ref()).await {
             Ok(verdict) => verdict,
             Err(busy) => return Err(self.turned_away(tried, busy).await?.into()),
         };
@@ -96,8 +103,8 @@ impl Auth {
         Ok((self.sessions.first_tokens(user.id, roles, user.token_version, session)?, device))
     }
 
-    /// Compares the password; where there is no account or no password, an equal amount of work is done.
-    async fn compare(&self, password: Option<&Password>, found: Option<&SigningIn>) -> Result<Verdict, Busy> {
+    /// Compares the password; where there is no account, or none with a password, an equal amount of work is done.
+    async fn compare(&self, password: &Password, found: Option<&SigningIn>) -> Result<Verdict, Busy> {
         let stored = found.and_then(|found| found.user.password_hash.as_ref());
         self.passwords.compare(password, stored.map(|hash| hash.0.as_str())).await
     }
@@ -127,10 +134,7 @@ impl Auth {
             self.succeeded(tried).await?;
             return Err(SignInRefusal::Inactive(reason).into());
         }
-        let fresh_hash = match who.password.as_ref().filter(|_| rehash) {
-            Some(password) => self.passwords.hash(password).await.ok(),
-            None => None,
-        };
+        let fresh_hash = if rehash { self.passwords.hash(&who.password).await.ok() } else { None };
         let (auth, client, kind) = (self.clone(), who.client.clone(), who.kind);
         let (user, session) = self
             .db
@@ -283,7 +287,7 @@ impl Auth {
                 .boxed()
             })
             .await?;
-        Ok(SignInRefusal::Busy(RetryAfter(busy.retry_after_seconds)))
+        Ok(SignInRefusal::busy(busy))
     }
 
     /// Compares a signed-in person's password, counted like any other try.
@@ -296,7 +300,7 @@ impl Auth {
         let tried = Try { bucket: Bucket::Account(user.id), window: self.window("login", client) };
         let tried = self.count(tried).await?;
         let stored = user.password_hash.as_ref().map(|hash| hash.0.as_str());
-        match self.passwords.compare(Some(password), stored).await {
+        match self.passwords.compare(password, stored).await {
             Ok(Verdict::Right | Verdict::RightButOld) => {
                 self.succeeded(tried).await?;
                 Ok(true)

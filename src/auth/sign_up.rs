@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 
 use super::throttle;
 use super::{Auth, SignedIn};
+use crate::platform::hashing::Busy;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{Kind, NewSession, Role, Roles};
@@ -48,6 +49,8 @@ impl Auth {
         if !self.settings.registration_enabled {
             return Err(SignUpRefusal::Closed.into());
         }
+        let busy = |busy: Busy| SignUpRefusal::Busy(RetryAfter(busy.retry_after_seconds));
+        self.passwords.room().map_err(busy)?;
         who.new.roles = Role::User.into();
         if who.new.username.is_reserved() {
             let error = FieldError::new("username", "This user name is reserved.");
@@ -59,7 +62,7 @@ impl Auth {
         }
         self.count_sign_up(&who.client).await?;
         let hash = self.passwords.hash(&who.password).await;
-        let hash = hash.map_err(|busy| SignUpRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        let hash = hash.map_err(busy)?;
         who.new.password_hash = Some(hash);
         self.make_and_let_in(who.new, Kind::Token, who.client).await
     }

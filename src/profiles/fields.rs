@@ -115,7 +115,6 @@ pub struct FullName {
 }
 
 /// Left out, emptied, or given: three things.
-#[expect(clippy::option_option, reason = "the three cases are just these")]
 type Emptied<T> = Option<Option<T>>;
 
 /// Collects what is wrong with the fields of a request.

@@ -109,7 +109,6 @@ pub struct PublicUser {
 #[derive(Clone, Debug, Serialize, Union)]
 #[serde(untagged)]
 #[oai(rename = "UserOrPublicUser")]
-#[expect(clippy::large_enum_variant, reason = "lives for one answer")]
 pub enum Shown {
     /// For themselves and for admins.
     Full(User),

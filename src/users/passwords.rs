@@ -37,16 +37,18 @@ impl Passwords {
         Ok(flaws.into_iter().map(|flaw| FieldError::new(field, flaw.words())).collect())
     }
 
+    /// Whether there is room for a hash now; for refusing before anything else is done for it.
+    pub fn room(&self) -> Result<(), Busy> {
+        self.hasher.room()
+    }
+
     /// The hash to keep.
     pub async fn hash(&self, password: &Password) -> Result<String, Busy> {
         Ok(self.hasher.hash(password.as_bytes()).await?.as_str().to_owned())
     }
 
-    /// Compares what was typed with a stored hash. Where either is missing, the same work is done for nothing.
-    pub async fn compare(&self, typed: Option<&Password>, stored: Option<&str>) -> Result<Verdict, Busy> {
-        match typed {
-            Some(password) => self.hasher.verify(password.as_bytes(), stored).await,
-            None => self.hasher.verify(b"", None).await,
-        }
+    /// Compares what was typed with a stored hash. Where there is none, the same work is done for nothing.
+    pub async fn compare(&self, typed: &Password, stored: Option<&str>) -> Result<Verdict, Busy> {
+        self.hasher.verify(typed.as_bytes(), stored).await
     }
 }

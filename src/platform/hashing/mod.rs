@@ -79,6 +79,11 @@ impl Hasher {
         self.threads.run(move |memory| verify(&secret, stored.as_deref(), &cost, memory)).await?
     }
 
+    /// Whether there is room for a hash now; for refusing before anything else is done for it.
+    pub fn room(&self) -> Result<(), Busy> {
+        self.threads.room()
+    }
+
     /// How many hashes wait for a thread.
     #[must_use]
     pub fn queue_len(&self) -> usize {

@@ -50,6 +50,11 @@ impl HashThreads {
         answer.await.map_err(|_| Busy::A_MOMENT)
     }
 
+    /// Whether work would be admitted now; for refusing before anything else is done for it.
+    pub(super) fn room(&self) -> Result<(), Busy> {
+        self.0.room(&mut self.0.lock())
+    }
+
     pub(super) fn load(&self) -> Load {
         let state = self.0.lock();
         Load { waiting: state.queue.len(), ..state.load }
@@ -100,16 +105,21 @@ impl Shared {
 
     fn admit(&self, work: Work) -> Result<Turn<'_>, Busy> {
         let mut state = self.lock();
-        let wait = self.predicted_wait(&state);
-        if state.queue.len() >= self.limits.queue || wait > self.limits.predicted_wait {
-            state.load.refused += 1;
-            return Err(Busy::after(wait));
-        }
+        self.room(&mut state)?;
         let number = state.next_number;
         state.next_number += 1;
         state.queue.push_back((number, work));
         self.changed.notify_one();
         Ok(Turn { shared: self, number })
+    }
+
+    fn room(&self, state: &mut State) -> Result<(), Busy> {
+        let wait = self.predicted_wait(state);
+        if state.queue.len() < self.limits.queue && wait <= self.limits.predicted_wait {
+            return Ok(());
+        }
+        state.load.refused += 1;
+        Err(Busy::after(wait))
     }
 
     fn predicted_wait(&self, state: &State) -> Duration {

@@ -109,13 +109,11 @@ impl Guarded {
         let Ok(given) = serde_urlencoded::from_bytes::<Given>(&text) else {
             return Ok(self.form(StatusCode::UNPROCESSABLE_ENTITY, "Please fill in both fields."));
         };
-        let who = Credentials {
-            identifier: given.username,
-            password: Password::parse(&given.password).ok(),
-            kind: Kind::Cookie,
-            client,
-            device: None,
+        let Ok(password) = Password::parse(&given.password) else {
+            return Ok(self.form(StatusCode::UNPROCESSABLE_ENTITY, "The user name or the password is wrong."));
         };
+        let who =
+            Credentials { identifier: given.username, password, kind: Kind::Cookie, client, device: None };
         match self.auth.sign_in(who).await {
             Ok(signed_in) => Ok(self.signed_in(&signed_in)),
             Err(failure) => {
