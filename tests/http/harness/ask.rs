@@ -1,0 +1,124 @@
+//! Asking: a request is written as one chain and sent by `.await`.
+
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use reqwest::{Method, RequestBuilder, header, redirect};
+use serde::Serialize;
+
+use super::Reply;
+
+/// A client of one instance. It keeps no cookies and follows no redirects.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    bearer: Option<String>,
+}
+
+impl Client {
+    /// A client of the instance at `address`, not signed in.
+    pub fn of(address: SocketAddr) -> Self {
+        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy().build();
+        Self { http: http.expect("a client"), base: format!("http://{address}"), bearer: None }
+    }
+
+    /// The same with an access token.
+    pub fn with_bearer(&self, token: &str) -> Self {
+        Self { bearer: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Where the instance is: `http://127.0.0.1:…`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A request of any method. `path` may hold a query.
+    pub fn ask(&self, method: &str, path: &str) -> Ask {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.bearer {
+            request = request.bearer_auth(token);
+        }
+        Ask(request)
+    }
+
+    /// GET.
+    pub fn get(&self, path: &str) -> Ask {
+        self.ask("GET", path)
+    }
+
+    /// POST.
+    pub fn post(&self, path: &str) -> Ask {
+        self.ask("POST", path)
+    }
+
+    /// PUT.
+    pub fn put(&self, path: &str) -> Ask {
+        self.ask("PUT", path)
+    }
+
+    /// PATCH.
+    pub fn patch(&self, path: &str) -> Ask {
+        self.ask("PATCH", path)
+    }
+
+    /// DELETE.
+    pub fn delete(&self, path: &str) -> Ask {
+        self.ask("DELETE", path)
+    }
+}
+
+/// A request that is sent when awaited.
+#[must_use = "a request is sent by .await"]
+pub struct Ask(RequestBuilder);
+
+impl Ask {
+    /// With a header more.
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    /// With a body of JSON.
+    pub fn json(self, body: &impl Serialize) -> Self {
+        Self(self.0.json(body))
+    }
+
+    /// With the fields of a form.
+    pub fn form(self, fields: &[(&str, &str)]) -> Self {
+        Self(self.0.form(fields))
+    }
+
+    /// With this body of this media type.
+    pub fn body(self, media_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.header(header::CONTENT_TYPE, media_type).body(body))
+    }
+
+    /// With HTTP Basic (RFC 7617).
+    pub fn basic(self, name: &str, secret: &str) -> Self {
+        Self(self.0.basic_auth(name, Some(secret)))
+    }
+
+    async fn send(self) -> Reply {
+        let (client, request) = self.0.build_split();
+        let request = request.expect("a request that can be written");
+        let question = format!("{} {}", request.method(), request.url());
+        let response = client.execute(request).await.unwrap_or_else(|error| panic!("{question}: {error:?}"));
+        Reply::read(question, response).await
+    }
+}
+
+impl IntoFuture for Ask {
+    type Output = Reply;
+    type IntoFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+/// A path with these parameters behind it, encoded as a browser does.
+pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    format!("{path}?{}", serde_urlencoded::to_string(parameters).expect("pairs"))
+}

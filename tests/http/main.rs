@@ -1,0 +1,14 @@
+//! The contract, over real HTTP: every test opens the program on a database of its own and talks to it as clients do.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::disallowed_methods,
+    reason = "tests: what can't be done has failed"
+)]
+
+mod harness;
+
+mod smoke;
