@@ -3,7 +3,7 @@
 use super::Step;
 
 /// A user name and an e-mail address are unique among accounts that are not deleted: deleting frees both at once.
-/// The last two columns of most indexes make pages by cursor cost the same anywhere in the list.
+/// The id of a purged account is never given again. The last two columns of most indexes make pages by cursor cost the same anywhere in the list.
 pub const STEP: Step = Step {
     name: "m0001_users",
     min_binary: "0.1.0",
@@ -21,6 +21,7 @@ pub const STEP: Step = Step {
             description TEXT,
             locale TEXT,
             password_hash TEXT,
+            password_changed_at BIGINT,
             roles INTEGER NOT NULL,
             is_active BOOLEAN NOT NULL,
             is_external_only BOOLEAN NOT NULL,
@@ -37,6 +38,8 @@ pub const STEP: Step = Step {
         "CREATE INDEX users_created ON users (created_at, id)",
         "CREATE INDEX users_updated ON users (updated_at, id)",
         "CREATE INDEX users_deleted ON users (deleted_at) WHERE deleted_at IS NOT NULL",
+        "CREATE INDEX users_deleted_username ON users (username) WHERE deleted_at IS NOT NULL",
+        "CREATE INDEX users_deleted_email ON users (email) WHERE deleted_at IS NOT NULL",
         "CREATE INDEX users_staff ON users (roles) WHERE (roles & 3) <> 0 AND deleted_at IS NULL",
         "CREATE TABLE user_history (
             id {uuid} NOT NULL PRIMARY KEY,
@@ -56,6 +59,12 @@ pub const STEP: Step = Step {
             PRIMARY KEY (user_id, blocked_id)
         )",
         "CREATE INDEX user_blocks_blocked ON user_blocks (blocked_id, user_id)",
+        "CREATE TABLE spent_user_ids (id {uuid} NOT NULL PRIMARY KEY, spent_at BIGINT NOT NULL)",
     ],
-    down: &["DROP TABLE user_blocks", "DROP TABLE user_history", "DROP TABLE users"],
+    down: &[
+        "DROP TABLE spent_user_ids",
+        "DROP TABLE user_blocks",
+        "DROP TABLE user_history",
+        "DROP TABLE users",
+    ],
 };

@@ -145,6 +145,7 @@ impl App {
         let passwords = passwords(&config, &random)?;
         let api_url = api_url(&config);
         let profiles = Profiles::new(&db, &secrets, users.clone(), passwords.clone(), &api_url);
+        let tasks = Tasks::default();
         let parts = auth::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -153,6 +154,7 @@ impl App {
             sessions: Arc::clone(&sessions),
             users: users.clone(),
             passwords: passwords.clone(),
+            tasks: tasks.clone(),
         };
         let auth = Auth::new(parts, auth_settings(&config));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
@@ -168,7 +170,7 @@ impl App {
             auth,
             passwords,
             trace_ids,
-            tasks: Tasks::default(),
+            tasks,
             stopping: CancellationToken::new(),
         })
     }

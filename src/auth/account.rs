@@ -2,13 +2,14 @@
 
 use futures_util::FutureExt;
 
+use super::first_start::context_of;
 use super::{Auth, SignInRefusal};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::Caller;
 use crate::users::store::held;
-use crate::users::{Origin, Password};
+use crate::users::{ChangeRefusal, Origin, Password};
 
 crate::refusals! {
     /// Why a password is not changed.
@@ -32,19 +33,26 @@ crate::refusals! {
 impl From<SignInRefusal> for PasswordRefusal {
     fn from(refusal: SignInRefusal) -> Self {
         match refusal {
-            SignInRefusal::Invalid | SignInRefusal::Inactive(_) | SignInRefusal::Malformed(_) => Self::Wrong,
             SignInRefusal::TooOften(wait) => Self::TooOften(wait),
             SignInRefusal::Busy(wait) => Self::Busy(wait),
+            _ => Self::Wrong,
         }
+    }
+}
+
+/// The account went while its password was being changed.
+impl From<ChangeRefusal> for PasswordRefusal {
+    fn from(_: ChangeRefusal) -> Self {
+        Self::Wrong
     }
 }
 
 impl From<SignInRefusal> for ReauthenticateRefusal {
     fn from(refusal: SignInRefusal) -> Self {
         match refusal {
-            SignInRefusal::Invalid | SignInRefusal::Inactive(_) | SignInRefusal::Malformed(_) => Self::Wrong,
             SignInRefusal::TooOften(wait) => Self::TooOften(wait),
             SignInRefusal::Busy(wait) => Self::Busy(wait),
+            _ => Self::Wrong,
         }
     }
 }
@@ -57,18 +65,17 @@ impl Auth {
         old: &Password,
         new: &Password,
         client: &ClientInfo,
+        device: Option<&str>,
     ) -> Result<(), Failure<PasswordRefusal>> {
         let user = self.users.by_id(caller.user_id).await?.ok_or(PasswordRefusal::Wrong)?;
-        if !self.proves(&user, old, client).await.map_err(Failure::within)? {
+        if !self.proves(&user, old, client, device).await.map_err(Failure::within)? {
             return Err(PasswordRefusal::Wrong.into());
         }
         if old.is_same_as(new) {
             let error = FieldError::new("new_password", "Must not be the old password.");
             return Err(PasswordRefusal::Invalid(vec![error]).into());
         }
-        let mut context = vec![user.username.clone()];
-        context.extend(user.email.as_deref().and_then(|email| email.split('@').next()).map(str::to_owned));
-        let faults = self.passwords.judge(new, context, "new_password").await?;
+        let faults = self.passwords.judge(new, context_of(&user), "new_password").await?;
         if !faults.is_empty() {
             return Err(PasswordRefusal::Invalid(faults).into());
         }
@@ -89,7 +96,7 @@ impl Auth {
                         return Err(PasswordRefusal::Wrong.into());
                     }
                     let changed = users.set_password_in(tx, user.id, hash, kept, &origin).await;
-                    changed.map(|_| ()).map_err(|_| Failure::from(PasswordRefusal::Wrong))
+                    changed.map(|_| ()).map_err(Failure::within)
                 }
                 .boxed()
             })
@@ -102,9 +109,10 @@ impl Auth {
         caller: &Caller,
         password: &Password,
         client: &ClientInfo,
+        device: Option<&str>,
     ) -> Result<Timestamp, Failure<ReauthenticateRefusal>> {
         let user = self.users.by_id(caller.user_id).await?.ok_or(ReauthenticateRefusal::Wrong)?;
-        if !self.proves(&user, password, client).await.map_err(Failure::within)? {
+        if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
             return Err(ReauthenticateRefusal::Wrong.into());
         }
         Ok(self.sessions.proved(caller).await?.ok_or(ReauthenticateRefusal::Wrong)?)

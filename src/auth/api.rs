@@ -1,7 +1,5 @@
 //! The operations of `/auth` about signing up, signing in and passwords.
 
-use std::time::Duration;
-
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::payload::PlainText;
@@ -10,7 +8,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use serde::{Deserialize, Serialize};
 
-use super::sign_in::{Credentials, SignInRefusal, SignedIn};
+use super::sign_in::{Credentials, DEVICE_LASTS, SignInRefusal, SignedIn};
 use super::sign_up::{SignUp, SignUpRefusal};
 use super::{Auth, PasswordRefusal, ReauthenticateRefusal};
 use crate::platform::problem::{Failure, FieldError};
@@ -21,8 +19,8 @@ use crate::users::Password;
 
 /// The cookie of a device that was signed in before; see [`super::throttle::Bucket::Device`].
 const DEVICE_COOKIE: &str = "gatehouse-device";
-/// A year.
-const DEVICE_LASTS: Duration = Duration::from_hours(365 * 24);
+/// The same, bound to this host (RFC 6265bis, 4.1.3.2).
+const SECURE_DEVICE_COOKIE: &str = "__Host-gatehouse-device";
 
 /// The operations of `/auth` about signing up, signing in and passwords.
 pub struct AuthApi {
@@ -221,7 +219,7 @@ impl AuthApi {
                 password,
                 kind: Kind::Token,
                 client,
-                device: cookie(request.headers(), DEVICE_COOKIE).map(str::to_owned),
+                device: self.device(request).map(str::to_owned),
             })
             .await?;
         Ok(self.token_answer(signed_in)?)
@@ -245,6 +243,7 @@ impl AuthApi {
         &self,
         caller: Caller,
         client: ClientInfo,
+        request: &Request,
         body: JsonOrForm<PasswordChange>,
     ) -> Result<PlainText<&'static str>, Failure<PasswordRefusal>> {
         let old = Password::parse(&body.old_password).map_err(|_| PasswordRefusal::Wrong)?;
@@ -255,7 +254,7 @@ impl AuthApi {
             let error = FieldError::new("confirm_password", "Must be the same as the password.");
             return Err(PasswordRefusal::Invalid(vec![error]).into());
         }
-        self.auth.change_password(&caller, &old, &new, &client).await?;
+        self.auth.change_password(&caller, &old, &new, &client, self.device(request)).await?;
         Ok(PlainText("Password reset successful"))
     }
 
@@ -267,18 +266,27 @@ impl AuthApi {
         &self,
         caller: Caller,
         client: ClientInfo,
+        request: &Request,
         body: JsonOrForm<Proof>,
     ) -> Result<Json<Proved>, Failure<ReauthenticateRefusal>> {
         let password = Password::parse(&body.password).map_err(|_| ReauthenticateRefusal::Wrong)?;
-        let until = self.auth.reauthenticate(&caller, &password, &client).await?;
+        let until = self.auth.reauthenticate(&caller, &password, &client, self.device(request)).await?;
         Ok(Json(Proved { valid_until: until.seconds() }))
     }
 }
 
 impl AuthApi {
+    const fn device_cookie(&self) -> &'static str {
+        if self.secure_cookies { SECURE_DEVICE_COOKIE } else { DEVICE_COOKIE }
+    }
+
+    fn device<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        cookie(request.headers(), self.device_cookie())
+    }
+
     fn token_answer<const STATUS: u16>(&self, signed_in: SignedIn) -> anyhow::Result<TokenAnswer<STATUS>> {
         let (tokens, device) = self.auth.tokens(signed_in)?;
-        let device = set_cookie(DEVICE_COOKIE, device.expose(), DEVICE_LASTS, self.secure_cookies);
+        let device = set_cookie(self.device_cookie(), device.expose(), DEVICE_LASTS, self.secure_cookies);
         Ok(TokenAnswer { token: tokens.into(), device })
     }
 }

@@ -47,6 +47,7 @@ impl Auth {
     /// The set-up link of a server without an admin; the links of earlier starts stop working.
     pub async fn set_up_link(&self) -> Result<Option<SetUpLink>, DbErr> {
         if self.users.has_admin().await? {
+            self.db.write::<_, DbErr, _>(|tx| forget_links(tx).boxed()).await?;
             return Ok(None);
         }
         let token = OneTimeToken::new(&self.random);
@@ -83,7 +84,9 @@ impl Auth {
             .db
             .write(move |tx| {
                 async move {
-                    if !consume(tx, digest, now).await? {
+                    lock(tx).await?;
+                    let late = crate::users::store::has_admin(tx).await?;
+                    if late || !consume(tx, digest, now).await? {
                         return Err(Failure::from(SetUpRefusal::Invalid));
                     }
                     let origin = Origin { by: None, session: None, trace_id };
@@ -158,7 +161,7 @@ impl Auth {
 
     /// Sets somebody's password on the operator's word, from the command line; all their sessions end.
     pub async fn set_password(&self, user: &user::Model, password: &Password) -> anyhow::Result<()> {
-        let faults = self.passwords.judge(password, vec![user.username.clone()], "password").await;
+        let faults = self.passwords.judge(password, context_of(user), "password").await;
         let faults = faults.map_err(broken)?;
         if !faults.is_empty() {
             return Err(in_words(&faults));
@@ -167,7 +170,7 @@ impl Auth {
         let (users, id, now) = (self.users.clone(), user.id, self.clock.now());
         let set = self.db.write(move |tx| {
             async move {
-                throttle::succeed(tx, &throttle::Bucket::Account(id), now).await?;
+                throttle::forgive(tx, id, now).await?;
                 users.set_password_in(tx, id, hash, None, &Origin::default()).await
             }
             .boxed()
@@ -189,6 +192,12 @@ impl Auth {
     }
 }
 
+/// Words that the person is known by.
+pub(super) fn context_of(user: &user::Model) -> Vec<String> {
+    let local_part = user.email.as_deref().and_then(|email| email.split('@').next());
+    std::iter::once(user.username.clone()).chain(local_part.map(str::to_owned)).collect()
+}
+
 fn in_words(errors: &[FieldError]) -> anyhow::Error {
     let lines: Vec<String> =
         errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
@@ -207,7 +216,7 @@ fn first_admin_roles() -> Roles {
 
 async fn keep(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<(), DbErr> {
     lock(tx).await?;
-    run(tx, "DELETE FROM one_time_tokens WHERE purpose = $1", [Purpose::Setup.name().into()]).await?;
+    forget_links(tx).await?;
     let sql = "INSERT INTO one_time_tokens (digest, purpose, user_id, created_at, expires_at) \
                VALUES ($1, $2, NULL, $3, $4)";
     let values = [
@@ -217,6 +226,11 @@ async fn keep(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<(), DbErr> {
         now.after(LIFETIME).millis().into(),
     ];
     run(tx, sql, values).await.map(|_| ())
+}
+
+async fn forget_links(tx: &Tx) -> Result<(), DbErr> {
+    let sql = "DELETE FROM one_time_tokens WHERE purpose = $1";
+    run(tx, sql, [Purpose::Setup.name().into()]).await.map(|_| ())
 }
 
 /// Whether a link would work. Only [`consume`] decides.

@@ -15,6 +15,7 @@ use crate::platform::config::{Quota, ServiceClient};
 use crate::platform::db::Database;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
+use crate::platform::tasks::Tasks;
 use crate::sessions::Sessions;
 use crate::users::{Passwords, Users};
 
@@ -50,6 +51,7 @@ pub struct Auth {
     sessions: Arc<Sessions>,
     users: Users,
     passwords: Passwords,
+    tasks: Tasks,
     settings: Arc<Settings>,
 }
 
@@ -69,14 +71,16 @@ pub struct Parts {
     pub users: Users,
     /// Which passwords are good enough, and the threads that hash them.
     pub passwords: Passwords,
+    /// Where work goes that must end although its client has left.
+    pub tasks: Tasks,
 }
 
 impl Auth {
     /// Opens the feature.
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        let Parts { db, clock, random, secrets, sessions, users, passwords } = parts;
-        Self { db, clock, random, secrets, sessions, users, passwords, settings: Arc::new(settings) }
+        let Parts { db, clock, random, secrets, sessions, users, passwords, tasks } = parts;
+        Self { db, clock, random, secrets, sessions, users, passwords, tasks, settings: Arc::new(settings) }
     }
 
     /// What the operator decides about accounts.

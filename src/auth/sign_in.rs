@@ -4,29 +4,44 @@
 //! same thing in the same time, whether the account exists or not; what is wrong with an account (a ban) is told
 //! only to who knows its password.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::Auth;
-use super::throttle::{self, Bucket, Window};
+use super::throttle::{self, Act, Bucket, End, Try, Window};
 use crate::platform::clock::Timestamp;
+use crate::platform::config::Quota;
 use crate::platform::db::Tx;
 use crate::platform::hashing::{Busy, Verdict};
-use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{DeviceToken, Kind, NewSession, OpaqueToken, OpenSession, Roles, Tokens};
 use crate::users::store::user;
-use crate::users::{Deed, Identifier, Origin, Password, SigningIn};
+use crate::users::{ChangeRefusal, Deed, Identifier, Origin, Password, SigningIn};
 
 crate::refusals! {
     /// Why nobody is signed in.
     pub enum SignInRefusal {
         Invalid = 401 "invalid_credentials" "The user name or the password is wrong.",
         Malformed(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        UsernameTaken = 409 "username_taken" "The account was deleted, and its user name was taken since. Ask an admin.",
+        EmailTaken = 409 "email_taken" "The account was deleted, and its e-mail address was taken since. Ask an admin.",
         Inactive(String) = 403 "user_inactive" "The account may not be used.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
+    }
+}
+
+impl From<ChangeRefusal> for SignInRefusal {
+    fn from(refusal: ChangeRefusal) -> Self {
+        match refusal {
+            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
+            ChangeRefusal::EmailTaken => Self::EmailTaken,
+            _ => Self::Invalid,
+        }
     }
 }
 
@@ -35,6 +50,9 @@ impl SignInRefusal {
         Self::Busy(RetryAfter(busy.retry_after_seconds))
     }
 }
+
+/// How long a device stays a known one.
+pub(super) const DEVICE_LASTS: Duration = Duration::from_hours(365 * 24);
 
 /// Who wants in, with what, from where.
 pub struct Credentials {
@@ -61,36 +79,42 @@ pub struct SignedIn {
     pub device: OpaqueToken,
 }
 
-/// A try that was counted and let begin.
-struct Try {
-    bucket: Bucket,
-    window: Window,
-}
-
 impl Auth {
     /// Signs in.
     pub async fn sign_in(&self, who: Credentials) -> Result<SignedIn, Failure<SignInRefusal>> {
         self.passwords.room().map_err(SignInRefusal::busy)?;
         let identifier = Identifier::parse(&who.identifier);
         let found = self.users.signing_in(&identifier).await?;
-        let account = found.as_ref().map(|found| found.user.id);
-        let tried = self.begin_try(account, &identifier, &who).await?;
-        let right = match self.compare(&who.password, found.as_ref()).await {
+        let account = found.as_ref().map(|found| &found.user);
+        let bucket = self.bucket(account, &identifier, who.device.as_deref());
+        let tried = Try { bucket, windows: self.windows(Act::SignIn, &who.client) };
+        let tried = self.count(tried, &who.client).await?;
+        let auth = self.clone();
+        // In a task of its own: a client that leaves must not leave its try open, nor escape being counted.
+        self.tasks.spawn(async move { auth.decide(found, tried, who).await }).await.map_err(Breakage::from)?
+    }
+
+    async fn decide(
+        self,
+        found: Option<SigningIn>,
+        tried: Try,
+        who: Credentials,
+    ) -> Result<SignedIn, Failure<SignInRefusal>> {
+        let verdict = match self.compare(&who.password, found.as_ref()).await {
             Ok(verdict) => verdict,
-            Err(busy) => return Err(self.turned_away(tried, busy).await?.into()),
-        };
-        match (found, right) {
-            (Some(found), Verdict::Right | Verdict::RightButOld) if self.may_come_in(&found).await? => {
-                let rehash = right == Verdict::RightButOld;
-                self.let_in(found, tried, &who, rehash).await
+            Err(busy) => {
+                self.settle(tried, End::Nothing).await?;
+                return Err(SignInRefusal::busy(busy).into());
             }
-            _ => {
-                self.failed(tried).await?;
-                tracing::info!(
-                    user_id = account.map(tracing::field::display),
-                    client_ip = %who.client.ip,
-                    "sign-in failed"
-                );
+        };
+        match (found, verdict) {
+            (Some(found), Verdict::Right | Verdict::RightButOld) if self.may_come_in(&found).await? => {
+                self.let_in(found, tried, &who, verdict == Verdict::RightButOld).await
+            }
+            (found, _) => {
+                self.settle(tried, End::Wrong).await?;
+                let user_id = found.map(|found| tracing::field::display(found.user.id));
+                tracing::info!(user_id, client_ip = %who.client.ip, "sign-in failed");
                 Err(SignInRefusal::Invalid.into())
             }
         }
@@ -131,7 +155,7 @@ impl Auth {
     ) -> Result<SignedIn, Failure<SignInRefusal>> {
         if !found.user.is_active {
             let reason = self.reason(found.user.id).await?;
-            self.succeeded(tried).await?;
+            self.settle(tried, End::Right).await?;
             return Err(SignInRefusal::Inactive(reason).into());
         }
         let fresh_hash = if rehash { self.passwords.hash(&who.password).await.ok() } else { None };
@@ -141,12 +165,13 @@ impl Auth {
             .write(move |tx| {
                 async move { auth.let_in_tx(tx, found, &tried, fresh_hash, kind, client).await }.boxed()
             })
-            .await?;
+            .await??;
         tracing::info!(user_id = %user.id, session_id = %session.id, client_ip = %who.client.ip, "signed in");
-        let device = self.known_device(user.id, who.device.as_deref());
+        let device = self.known_device(&user, who.device.as_deref());
         Ok(SignedIn { user, session, device })
     }
 
+    /// Opens the session. A refusal that is known only here keeps the end of the try, so it comes inside `Ok`.
     async fn let_in_tx(
         &self,
         tx: &Tx,
@@ -155,28 +180,37 @@ impl Auth {
         fresh_hash: Option<String>,
         kind: Kind,
         client: ClientInfo,
-    ) -> Result<(user::Model, OpenSession), Failure<SignInRefusal>> {
-        // Between the comparison and now the password may have changed or the account may have been banned.
-        let present = crate::users::store::held(tx, found.user.id).await?.ok_or(SignInRefusal::Invalid)?;
-        if present.password_hash != found.user.password_hash || !present.is_active {
-            return Err(SignInRefusal::Invalid.into());
-        }
-        let mut user = present;
+    ) -> Result<Result<(user::Model, OpenSession), SignInRefusal>, Failure<SignInRefusal>> {
+        let now = self.clock.now();
+        let held = crate::users::store::held(tx, found.user.id).await?;
+        // Between the comparison and now the password may have changed, or the account been banned or deleted.
+        let unchanged = |present: &user::Model| {
+            present.password_hash == found.user.password_hash
+                && present.deleted_at == found.user.deleted_at
+                && present.is_active
+        };
+        let Some(mut user) = held.filter(unchanged) else {
+            throttle::settle(tx, tried, End::Nothing, now).await?;
+            return Ok(Err(SignInRefusal::Invalid));
+        };
         if user.deleted_at.is_some() {
-            let origin =
-                Origin { by: Some(user.id), session: None, trace_id: Some(client.trace_id.to_string()) };
-            let restored = self.users.restore_in(tx, user.id, &origin).await;
-            user = restored.map_err(|_| SignInRefusal::Invalid)?;
+            let trace_id = Some(client.trace_id.to_string());
+            let origin = Origin { by: Some(user.id), session: None, trace_id };
+            // A taken name undoes the transaction, and is told: the password was right.
+            user = self
+                .users
+                .restore_in(tx, user.id, &origin)
+                .await
+                .map_err(Failure::within::<SignInRefusal>)?;
         }
         if let Some(hash) = fresh_hash {
             self.users.rehash_in(tx, &user, hash).await?;
         }
-        throttle::succeed(tx, &tried.bucket, self.clock.now()).await?;
-        throttle::leave(tx, &tried.window).await?;
+        throttle::settle(tx, tried, End::Right, now).await?;
         let roles = Roles::from_bits(user.roles);
         let new = NewSession { user_id: user.id, roles, kind, amr: &["pwd"], client };
         let session = self.sessions.open_session(tx, new).await?;
-        Ok((user, session))
+        Ok(Ok((user, session)))
     }
 
     /// Why an account is switched off, in the words of its history.
@@ -191,103 +225,75 @@ impl Auth {
         })
     }
 
-    /// Counts the try for its account (or for the name that nobody has) and for its client.
-    async fn begin_try(
-        &self,
-        account: Option<Uuid>,
-        identifier: &Identifier,
-        who: &Credentials,
-    ) -> Result<Try, Failure<SignInRefusal>> {
-        let bucket = self.bucket(account, identifier, who.device.as_deref());
-        let window = self.window("login", &who.client);
-        self.count(Try { bucket, window }).await
-    }
-
-    async fn count(&self, tried: Try) -> Result<Try, Failure<SignInRefusal>> {
+    async fn count(&self, tried: Try, client: &ClientInfo) -> Result<Try, Failure<SignInRefusal>> {
         let now = self.clock.now();
         let counted = self
             .db
             .write(move |tx| {
                 async move {
-                    throttle::enter(tx, &tried.window, now).await?.map_err(SignInRefusal::TooOften)?;
-                    throttle::begin(tx, &tried.bucket, now).await?.map_err(SignInRefusal::TooOften)?;
+                    throttle::begin(tx, &tried, now).await?.map_err(SignInRefusal::TooOften)?;
                     Ok::<_, Failure<SignInRefusal>>(tried)
                 }
                 .boxed()
             })
             .await;
-        if let Err(Failure::Refused(SignInRefusal::TooOften(_))) = &counted {
-            tracing::warn!("a sign-in was throttled");
+        if let Err(Failure::Refused(SignInRefusal::TooOften(wait))) = &counted {
+            tracing::warn!(client_ip = %client.ip, seconds = wait.0, "a sign-in was throttled");
         }
         counted
     }
 
+    async fn settle(&self, tried: Try, end: End) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        self.db.write(move |tx| async move { throttle::settle(tx, &tried, end, now).await }.boxed()).await
+    }
+
     /// What the try is counted by: the account, unless this very device was fully signed in to it before.
-    fn bucket(&self, account: Option<Uuid>, identifier: &Identifier, device: Option<&str>) -> Bucket {
+    fn bucket(&self, account: Option<&user::Model>, identifier: &Identifier, device: Option<&str>) -> Bucket {
         let Some(account) = account else {
             let name = identifier.canonical().as_bytes();
             return Bucket::Nobody(self.secrets.mac("throttle of nobody", &[name]));
         };
-        match device.and_then(|text| DeviceToken::parse(&self.secrets, text).ok()) {
-            Some(device) if device.user_id == account => Bucket::Device(device.device_id),
-            _ => Bucket::Account(account),
-        }
+        let known = self.device_of(account, device);
+        known.map_or(Bucket::Account(account.id), |device| Bucket::Device(device.device_id))
     }
 
-    /// The device's token: the one it has, if it is of this account, else a new one.
-    fn known_device(&self, user: Uuid, presented: Option<&str>) -> OpaqueToken {
-        let known = presented
-            .and_then(|text| DeviceToken::parse(&self.secrets, text).ok())
-            .filter(|device| device.user_id == user);
+    /// The device, if it was signed in to this account with its present password within the last year.
+    fn device_of(&self, account: &user::Model, presented: Option<&str>) -> Option<DeviceToken> {
+        let device = DeviceToken::parse(&self.secrets, presented?).ok()?;
+        let password_since = Timestamp::from_millis(account.password_changed_at.unwrap_or_default());
+        let counts = device.user_id == account.id
+            && device.issued_at.seconds() >= password_since.seconds()
+            && self.clock.now().since(device.issued_at) < DEVICE_LASTS;
+        counts.then_some(device)
+    }
+
+    /// The device's token: the one it has, if it still counts, else a new one.
+    fn known_device(&self, account: &user::Model, presented: Option<&str>) -> OpaqueToken {
         let now = self.clock.now();
-        known.unwrap_or_else(|| self.new_device(user, now)).text(&self.secrets)
+        let known = self.device_of(account, presented);
+        known.unwrap_or_else(|| self.new_device(account.id, now)).text(&self.secrets)
     }
 
     pub(super) fn new_device(&self, user_id: Uuid, issued_at: Timestamp) -> DeviceToken {
         DeviceToken { user_id, device_id: self.random.uuid_v7(issued_at), issued_at }
     }
 
-    pub(super) fn window(&self, act: &'static str, client: &ClientInfo) -> Window {
-        let mut quota =
-            if act == "login" { self.settings.throttle_login } else { self.settings.throttle_register };
-        let client = client.bucket();
-        if client.is_loopback() && self.settings.lenient_on_loopback {
+    /// The client's window, and a wider one of the IPv6 network around it.
+    pub(super) fn windows(&self, act: Act, client: &ClientInfo) -> Vec<Window> {
+        let mut quota = match act {
+            Act::SignIn => self.settings.throttle_login,
+            Act::SignUp => self.settings.throttle_register,
+        };
+        if client.ip.is_loopback() && self.settings.lenient_on_loopback {
             quota.limit = quota.limit.saturating_mul(100);
         }
-        Window { act, client, quota }
-    }
-
-    async fn failed(&self, tried: Try) -> Result<(), DbErr> {
-        let now = self.clock.now();
-        // The client's try stays counted.
-        self.db.write(move |tx| async move { throttle::fail(tx, &tried.bucket, now).await }.boxed()).await
-    }
-
-    async fn succeeded(&self, tried: Try) -> Result<(), DbErr> {
-        let now = self.clock.now();
-        self.db
-            .write(move |tx| {
-                async move {
-                    throttle::succeed(tx, &tried.bucket, now).await?;
-                    throttle::leave(tx, &tried.window).await
-                }
-                .boxed()
-            })
-            .await
-    }
-
-    /// No room to hash: the try is taken back, for nothing was learned from it.
-    async fn turned_away(&self, tried: Try, busy: Busy) -> Result<SignInRefusal, DbErr> {
-        self.db
-            .write::<_, DbErr, _>(move |tx| {
-                async move {
-                    throttle::give_up(tx, &tried.bucket).await?;
-                    throttle::leave(tx, &tried.window).await
-                }
-                .boxed()
-            })
-            .await?;
-        Ok(SignInRefusal::busy(busy))
+        let wide = client.wide_bucket().map(|network| Window {
+            act,
+            client: network,
+            quota: Quota { limit: quota.limit.saturating_mul(10), ..quota },
+        });
+        std::iter::once(Window { act, client: client.bucket(), quota }).chain(wide).collect()
     }
 
     /// Compares a signed-in person's password, counted like any other try.
@@ -296,21 +302,30 @@ impl Auth {
         user: &user::Model,
         password: &Password,
         client: &ClientInfo,
+        device: Option<&str>,
     ) -> Result<bool, Failure<SignInRefusal>> {
-        let tried = Try { bucket: Bucket::Account(user.id), window: self.window("login", client) };
-        let tried = self.count(tried).await?;
-        let stored = user.password_hash.as_ref().map(|hash| hash.0.as_str());
-        match self.passwords.compare(password, stored).await {
-            Ok(Verdict::Right | Verdict::RightButOld) => {
-                self.succeeded(tried).await?;
-                Ok(true)
-            }
-            Ok(Verdict::Wrong) => {
-                self.failed(tried).await?;
-                Ok(false)
-            }
-            Err(busy) => Err(self.turned_away(tried, busy).await?.into()),
+        let bucket = self
+            .device_of(user, device)
+            .map_or(Bucket::Account(user.id), |device| Bucket::Device(device.device_id));
+        let tried = Try { bucket, windows: self.windows(Act::SignIn, client) };
+        let tried = self.count(tried, client).await?;
+        let (auth, password, stored) = (self.clone(), password.clone(), user.password_hash.clone());
+        let compared = self.tasks.spawn(async move {
+            let verdict =
+                auth.passwords.compare(&password, stored.as_ref().map(|hash| hash.0.as_str())).await;
+            let end = match verdict {
+                Ok(Verdict::Right | Verdict::RightButOld) => End::Right,
+                Ok(Verdict::Wrong) => End::Wrong,
+                Err(_) => End::Nothing,
+            };
+            auth.settle(tried, end).await?;
+            verdict.map_err(|busy| Failure::from(SignInRefusal::busy(busy))).map(|_| end == End::Right)
+        });
+        let right = compared.await.map_err(Breakage::from)??;
+        if !right {
+            tracing::info!(user_id = %user.id, client_ip = %client.ip, "a proof of identity failed");
         }
+        Ok(right)
     }
 
     pub(super) async fn sweep_throttles(&self) -> Result<(), DbErr> {

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 
-use super::throttle;
+use super::throttle::{self, Act};
 use super::{Auth, SignedIn};
 use crate::platform::hashing::Busy;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
@@ -56,11 +56,11 @@ impl Auth {
             let error = FieldError::new("username", "This user name is reserved.");
             return Err(SignUpRefusal::Invalid(vec![error]).into());
         }
+        self.count_sign_up(&who.client).await?;
         let faults = self.passwords.judge(&who.password, who.new.context(), "password").await?;
         if !faults.is_empty() {
             return Err(SignUpRefusal::Invalid(faults).into());
         }
-        self.count_sign_up(&who.client).await?;
         let hash = self.passwords.hash(&who.password).await;
         let hash = hash.map_err(busy)?;
         who.new.password_hash = Some(hash);
@@ -101,11 +101,13 @@ impl Auth {
     }
 
     async fn count_sign_up(&self, client: &ClientInfo) -> Result<(), Failure<SignUpRefusal>> {
-        let (window, now) = (self.window("register", client), self.clock.now());
+        let (windows, now) = (self.windows(Act::SignUp, client), self.clock.now());
         self.db
             .write(move |tx| {
                 async move {
-                    throttle::enter(tx, &window, now).await?.map_err(SignUpRefusal::TooOften)?;
+                    for window in &windows {
+                        throttle::enter(tx, window, now).await?.map_err(SignUpRefusal::TooOften)?;
+                    }
                     Ok::<_, Failure<SignUpRefusal>>(())
                 }
                 .boxed()

@@ -45,11 +45,29 @@ impl Bucket {
     }
 }
 
+/// What a client's tries are counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Signing in, and proving who one is.
+    SignIn,
+    /// Signing up.
+    SignUp,
+}
+
+impl Act {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::SignUp => "sign-up",
+        }
+    }
+}
+
 /// A client's window of tries: which act, from where, how many.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// `login`, `register`, …: each act has its own count.
-    pub act: &'static str,
+    /// Each act has its own count.
+    pub act: Act,
     /// The client: an IPv4 address or an IPv6 /64.
     pub client: std::net::IpAddr,
     /// How many tries in how long.
@@ -58,7 +76,51 @@ pub struct Window {
 
 impl Window {
     fn key(&self) -> String {
-        format!("{}:{}", self.act, self.client)
+        format!("{}:{}", self.act.name(), self.client)
+    }
+}
+
+/// A try that was counted and let begin.
+#[derive(Clone, Debug)]
+pub struct Try {
+    /// What it is counted by.
+    pub bucket: Bucket,
+    /// The windows of its client: its own, and that of the network around it.
+    pub windows: Vec<Window>,
+}
+
+/// What came of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The secret was right: what failed before is forgiven.
+    Right,
+    /// It was wrong: the next try has to wait.
+    Wrong,
+    /// Nothing was learned.
+    Nothing,
+}
+
+/// Counts a try and lets it begin, or says when the next may.
+pub async fn begin(tx: &Tx, tried: &Try, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
+    for window in &tried.windows {
+        if let Err(wait) = enter(tx, window, now).await? {
+            return Ok(Err(wait));
+        }
+    }
+    begin_for(tx, &tried.bucket, now).await
+}
+
+/// Ends a try. Rows are taken in the same order as when it began, so that two tries never wait for each other.
+pub async fn settle(tx: &Tx, tried: &Try, end: End, now: Timestamp) -> Result<(), DbErr> {
+    if end != End::Wrong {
+        for window in &tried.windows {
+            leave(tx, window).await?;
+        }
+    }
+    match end {
+        End::Right => succeed(tx, &tried.bucket, now).await,
+        End::Wrong => fail(tx, &tried.bucket, now).await,
+        End::Nothing => give_up(tx, &tried.bucket).await,
     }
 }
 
@@ -84,13 +146,13 @@ pub async fn enter(tx: &Tx, window: &Window, now: Timestamp) -> Result<Result<()
 }
 
 /// Takes a client's try back: it was no failure.
-pub async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
+async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET failures = failures - 1 WHERE bucket = $1 AND failures > 0";
     run(tx, sql, [window.key().into()]).await.map(|_| ())
 }
 
 /// Lets a try of an account begin, or says when the next may.
-pub async fn begin(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
+async fn begin_for(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
     let sql = "INSERT INTO throttles (bucket, failures, pending, started_at, not_before, forget_at) \
                VALUES ($1, 0, 1, $2, 0, $3) ON CONFLICT (bucket) DO UPDATE SET \
                pending = CASE WHEN throttles.started_at < $4 THEN 1 ELSE throttles.pending + 1 END, \
@@ -111,7 +173,7 @@ pub async fn begin(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<()
 }
 
 /// Ends a try that failed: the next has to wait, longer each time, from the hundredth on until the day ends.
-pub async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
+async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET failures = failures + 1, \
                pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END, forget_at = $3, \
                not_before = CASE WHEN failures + 1 >= 100 THEN $4 WHEN failures + 1 >= 25 THEN $2 + 10000 \
@@ -126,15 +188,20 @@ pub async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr>
     run(tx, sql, values).await.map(|_| ())
 }
 
+/// Forgives an account all its failures: it was recovered.
+pub async fn forgive(tx: &Tx, account: Uuid, now: Timestamp) -> Result<(), DbErr> {
+    succeed(tx, &Bucket::Account(account), now).await
+}
+
 /// Ends a try that succeeded: what failed before is forgiven.
-pub async fn succeed(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
+async fn succeed(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET failures = 0, not_before = 0, forget_at = $2, \
                pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END WHERE bucket = $1";
     run(tx, sql, [bucket.key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
 }
 
 /// Ends a try that came to nothing, neither right nor wrong.
-pub async fn give_up(tx: &Tx, bucket: &Bucket) -> Result<(), DbErr> {
+async fn give_up(tx: &Tx, bucket: &Bucket) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET pending = pending - 1 WHERE bucket = $1 AND pending > 0";
     run(tx, sql, [bucket.key().into()]).await.map(|_| ())
 }

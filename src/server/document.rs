@@ -4,6 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::platform::config::Config;
 
+/// The sections in the order in which somebody new needs them.
+const ORDER: [&str; 4] = ["Auth", "Users", "Admin", "System"];
+
 /// The document of both services; the paths of the API begin with its prefix.
 #[must_use]
 pub fn document(api: &str, root: &str, config: &Config) -> Value {
@@ -22,6 +25,7 @@ pub fn document(api: &str, root: &str, config: &Config) -> Value {
     }
     let mut tags: Vec<Value> = document["tags"].as_array().cloned().unwrap_or_default();
     tags.extend(root["tags"].as_array().cloned().unwrap_or_default());
+    tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
     document["tags"] = Value::Array(tags);
     document["servers"] = json!([{ "url": config.server.base_url.as_str().trim_end_matches('/') }]);
     document["components"]["securitySchemes"]["cookie"]["name"] = json!(config.server.cookie_name());

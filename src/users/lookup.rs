@@ -56,18 +56,16 @@ impl Users {
 
     /// The account that signs in by this user name or e-mail address.
     pub async fn signing_in(&self, identifier: &Identifier) -> Result<Option<SigningIn>, DbErr> {
-        let reader = self.db.reader();
+        let (reader, name) = (self.db.reader(), identifier.canonical());
         let living = match identifier {
-            Identifier::Email(email) => store::by_email(reader, email.as_str()).await?,
-            Identifier::Username(name) => store::by_username(reader, name.as_str()).await?,
-            Identifier::Unknown(_) => return Ok(None),
+            Identifier::Email(_) => store::by_email(reader, name).await?,
+            Identifier::Username(_) | Identifier::Unknown(_) => store::by_username(reader, name).await?,
         };
-        if let Some(user) = living {
-            return Ok(Some(SigningIn { user, deleted: false }));
-        }
+        // Asked in any case: the number of queries must not tell who has an account.
         let since = self.clock.now().before(self.settings.deleted_retention);
-        let deleted = store::deleted_since(reader, identifier.canonical(), since).await?;
-        Ok(deleted.map(|user| SigningIn { user, deleted: true }))
+        let deleted = store::deleted_since(reader, name, since).await?;
+        let deleted = deleted.map(|user| SigningIn { user, deleted: true });
+        Ok(living.map(|user| SigningIn { user, deleted: false }).or(deleted))
     }
 
     /// A page of users.
@@ -131,8 +129,14 @@ impl Users {
         let now = self.clock.now();
         let long_ago = now.before(self.settings.deleted_retention);
         for id in store::deleted_before(self.db.reader(), long_ago, 1000).await? {
-            self.db.write::<_, DbErr, _>(move |tx| store::purge(tx, id).boxed()).await?;
-            tracing::info!(user_id = %id, "removed an account that was deleted long ago");
+            // Whether it is still deleted is decided again: it may have been restored meanwhile.
+            let gone = self
+                .db
+                .write::<_, DbErr, _>(move |tx| store::purge(tx, id, Some(long_ago), now).boxed())
+                .await?;
+            if gone {
+                tracing::info!(user_id = %id, "removed an account that was deleted long ago");
+            }
         }
         let before = now.before(self.settings.history_retention);
         let forget =

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use sea_orm::ActiveValue::Set;
-use sea_orm::DbErr;
+use sea_orm::{DbErr, SqlErr};
 use uuid::Uuid;
 
 use super::changes::{Change, Deed, Origin, record};
@@ -126,9 +126,18 @@ impl Users {
         origin: &Origin,
     ) -> Result<user::Model, Failure<CreateRefusal>> {
         let now = self.clock.now();
+        if let Some(id) = new.id
+            && store::is_spent(tx, id).await?
+        {
+            return Err(CreateRefusal::IdTaken.into());
+        }
         let row = new.into_row(|| self.random.uuid_v7(now), now);
         store::insert(tx, row.clone()).await.map_err(taken)?;
-        let by = if origin.is(row.id) || origin.by.is_none() { "signed up" } else { "created by staff" };
+        let by = match origin.by {
+            Some(by) if by == row.id => "signed up",
+            Some(_) => "created by staff",
+            None => "created by the operator",
+        };
         self.record(tx, row.id, Deed::Created, by.to_owned(), origin, now).await?;
         Ok(row)
     }
@@ -209,6 +218,7 @@ impl Users {
         self.sessions.end_all(tx, target, kept).await?;
         let columns = user::ActiveModel {
             password_hash: Set(Some(PasswordHash(hash))),
+            password_changed_at: Set(Some(now.millis())),
             is_external_only: Set(false),
             updated_at: Set(now.millis()),
             ..Default::default()
@@ -298,7 +308,8 @@ impl Users {
         revision: Option<i64>,
         origin: Origin,
     ) -> Result<user::Model, Failure<ChangeRefusal>> {
-        let gone = self.db.write(move |tx| purge_in(tx, target, revision).boxed()).await?;
+        let now = self.clock.now();
+        let gone = self.db.write(move |tx| purge_in(tx, target, revision, now).boxed()).await?;
         // The history went with the account; the log keeps who did it.
         tracing::warn!(user_id = %target, by = origin.by.map(tracing::field::display), "an account was purged");
         Ok(gone)
@@ -340,12 +351,8 @@ impl Users {
             return Ok(before);
         }
         let now = self.clock.now();
-        for blocked in &remove {
-            store::unblock(tx, owner, *blocked).await?;
-        }
-        for blocked in &add {
-            store::block(tx, owner, *blocked, now).await?;
-        }
+        store::unblock(tx, owner, &remove).await?;
+        store::block(tx, owner, &add, now).await.map_err(gone_meanwhile)?;
         let after = store::blocked_by(tx, owner).await?;
         if after.len() > MOST_BLOCKS {
             return Err(BlockRefusal::TooMany.into());
@@ -415,10 +422,19 @@ async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Mo
     Ok(held)
 }
 
+/// Somebody to be blocked was purged after they were looked up.
+fn gone_meanwhile(error: DbErr) -> Failure<BlockRefusal> {
+    match error.sql_err() {
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => BlockRefusal::NotFound.into(),
+        _ => error.into(),
+    }
+}
+
 async fn purge_in(
     tx: &Tx,
     target: Uuid,
     revision: Option<i64>,
+    now: Timestamp,
 ) -> Result<user::Model, Failure<ChangeRefusal>> {
     let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
     if revision.is_some_and(|revision| revision != held.revision) {
@@ -427,7 +443,7 @@ async fn purge_in(
     if is_active_admin(&held) && held.deleted_at.is_none() {
         another_admin(tx, target).await?;
     }
-    store::purge(tx, target).await?;
+    store::purge(tx, target, None, now).await?;
     Ok(held)
 }
 
@@ -439,7 +455,7 @@ async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<ChangeRefusa
 }
 
 fn is_active_admin(user: &user::Model) -> bool {
-    user.is_active && Roles::from_bits(user.roles).has(Role::Admin)
+    user.is_active && user.password_hash.is_some() && Roles::from_bits(user.roles).has(Role::Admin)
 }
 
 impl NewUser {
@@ -465,6 +481,7 @@ impl NewUser {
             description: text(self.description.as_ref(), Description::as_str),
             locale: text(self.locale.as_ref(), Locale::as_str),
             is_external_only: false,
+            password_changed_at: self.password_hash.as_ref().map(|_| now.millis()),
             password_hash: self.password_hash.map(PasswordHash),
             roles: self.roles.bits(),
             is_active: self.is_active,
@@ -476,6 +493,11 @@ impl NewUser {
             deleted_at: None,
         }
     }
+}
+
+/// Whether a field is given and has another value than the one that is kept.
+fn differs<V>(given: Option<&Option<V>>, as_str: impl Fn(&V) -> &str, held: Option<&str>) -> bool {
+    given.is_some_and(|given| given.as_ref().map(as_str) != held)
 }
 
 fn text<V>(value: Option<&V>, as_str: impl Fn(&V) -> &str) -> Option<String> {
@@ -491,10 +513,10 @@ impl Changes {
         {
             deeds.push((Deed::Renamed, format!("from {} to {}", held.username, name.as_str())));
         }
-        if self.first_name.is_some() || self.middle_name.is_some() || self.last_name.is_some() {
+        if self.changes_full_name(held) {
             deeds.push((Deed::FullNameChanged, String::new()));
         }
-        let fields = self.profile_fields();
+        let fields = self.profile_fields(held);
         if !fields.is_empty() {
             deeds.push((Deed::Updated, fields.join(", ")));
         }
@@ -508,14 +530,22 @@ impl Changes {
         deeds
     }
 
-    fn profile_fields(&self) -> Vec<&'static str> {
+    fn changes_full_name(&self, held: &user::Model) -> bool {
+        differs(self.first_name.as_ref(), PersonName::as_str, held.first_name.as_deref())
+            || differs(self.middle_name.as_ref(), PersonName::as_str, held.middle_name.as_deref())
+            || differs(self.last_name.as_ref(), PersonName::as_str, held.last_name.as_deref())
+    }
+
+    /// The other fields that get another value.
+    fn profile_fields(&self, held: &user::Model) -> Vec<&'static str> {
+        let description = held.description.as_deref();
         let fields = [
-            ("display_name", self.display_name.is_some()),
-            ("email", self.email.is_some()),
-            ("email_verified", self.email_verified.is_some()),
-            ("description", self.description.is_some()),
-            ("locale", self.locale.is_some()),
-            ("metadata", self.metadata.is_some()),
+            ("display_name", self.display_name.as_ref().is_some_and(|new| new.as_str() != held.display_name)),
+            ("email", differs(self.email.as_ref(), Email::as_str, held.email.as_deref())),
+            ("email_verified", self.email_verified.is_some_and(|new| new != held.email_verified)),
+            ("description", differs(self.description.as_ref(), Description::as_str, description)),
+            ("locale", differs(self.locale.as_ref(), Locale::as_str, held.locale.as_deref())),
+            ("metadata", self.metadata.as_ref().is_some_and(|new| new.to_json() != held.metadata)),
         ];
         fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
@@ -552,7 +582,8 @@ impl Changes {
             row.email = Set(email);
         }
         if let Some(verified) = self.email_verified {
-            row.email_verified = Set(verified);
+            let has_email = row.email.try_as_ref().unwrap_or(&held.email).is_some();
+            row.email_verified = Set(verified && has_email);
         }
         let names = [
             (self.first_name, &mut row.first_name),

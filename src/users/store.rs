@@ -1,7 +1,7 @@
 //! The rows of people, their history and their block lists.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, SimpleExpr};
 use sea_orm::{
     ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement,
 };
@@ -45,6 +45,8 @@ pub mod user {
         pub description: Option<String>,
         pub locale: Option<String>,
         pub password_hash: Option<PasswordHash>,
+        /// When the password was last chosen; known devices from before it are known no more.
+        pub password_changed_at: Option<i64>,
         /// See [`crate::sessions::Roles`].
         pub roles: i32,
         pub is_active: bool,
@@ -139,12 +141,13 @@ pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<user::M
 pub async fn held(tx: &Tx, id: Uuid) -> Result<Option<user::Model>, DbErr> {
     let query = user::Entity::find_by_id(id);
     match tx.get_database_backend() {
-        DbBackend::Postgres => query.lock_exclusive().one(tx).await,
+        // Weaker than `FOR UPDATE`: rows that only refer to this one don't have to wait, nor can they deadlock.
+        DbBackend::Postgres => query.lock(LockType::NoKeyUpdate).one(tx).await,
         _ => query.one(tx).await, // the one writer holds everything
     }
 }
 
-/// The account that signs in by this user name; deleted ones too, newest first, when `deleted` (they may come back).
+/// The account with this user name.
 pub async fn by_username(db: &impl ConnectionTrait, name: &str) -> Result<Option<user::Model>, DbErr> {
     let living = user::Column::DeletedAt.is_null();
     user::Entity::find().filter(user::Column::Username.eq(name)).filter(living).one(db).await
@@ -200,10 +203,33 @@ pub async fn update(
     changes.update(tx).await
 }
 
-/// Forgets a user and everything that hangs on the row.
-pub async fn purge(tx: &Tx, id: Uuid) -> Result<(), DbErr> {
+/// Forgets a user and everything that hangs on the row; only if deleted before `moment`, where one is given. Whether
+/// there was one. The id is spent.
+pub async fn purge(
+    tx: &Tx,
+    id: Uuid,
+    deleted_before: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<bool, DbErr> {
     tx.touch(id);
-    user::Entity::delete_by_id(id).exec(tx).await.map(|_| ())
+    let mut gone = user::Entity::delete_many().filter(user::Column::Id.eq(id));
+    if let Some(moment) = deleted_before {
+        gone = gone.filter(user::Column::DeletedAt.lt(moment.millis()));
+    }
+    if gone.exec(tx).await?.rows_affected == 0 {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO spent_user_ids (id, spent_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+    let values = [id.into(), now.millis().into()];
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
+    Ok(true)
+}
+
+/// Whether the id was an account's that is gone for good.
+pub async fn is_spent(tx: &Tx, id: Uuid) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM spent_user_ids WHERE id = $1";
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [id.into()]);
+    Ok(tx.query_one_raw(statement).await?.is_some())
 }
 
 /// Ids of users deleted before `moment`, at most `limit`.
@@ -242,6 +268,7 @@ fn active_admins() -> Select<user::Entity> {
         .filter(Expr::cust("(roles & 3) <> 0"))
         .filter(has_role(Role::Admin))
         .filter(user::Column::IsActive.eq(true))
+        .filter(user::Column::PasswordHash.is_not_null())
         .filter(user::Column::DeletedAt.is_null())
 }
 
@@ -384,32 +411,37 @@ pub async fn blocked_by(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Uui
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-/// Adds a block; one that stands already stays as it is.
-pub async fn block(tx: &Tx, user: Uuid, blocked: Uuid, now: Timestamp) -> Result<(), DbErr> {
-    let sql = "INSERT INTO user_blocks (user_id, blocked_id, created_at) VALUES ($1, $2, $3) \
-               ON CONFLICT (user_id, blocked_id) DO NOTHING";
-    let values = [user.into(), blocked.into(), now.millis().into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    tx.execute_raw(statement).await.map(|_| ())
+/// Adds blocks; those that stand already stay as they are.
+pub async fn block(tx: &Tx, user: Uuid, blocked: &[Uuid], now: Timestamp) -> Result<(), DbErr> {
+    if blocked.is_empty() {
+        return Ok(());
+    }
+    let mut query = Query::insert();
+    query.into_table("user_blocks").columns(["user_id", "blocked_id", "created_at"]);
+    for other in blocked {
+        query.values_panic([user.into(), (*other).into(), now.millis().into()]);
+    }
+    let nothing = OnConflict::columns(["user_id", "blocked_id"]).do_nothing().to_owned();
+    tx.execute(query.on_conflict(nothing)).await.map(|_| ())
 }
 
-/// Takes a block away; one that doesn't stand is none.
-pub async fn unblock(tx: &Tx, user: Uuid, blocked: Uuid) -> Result<(), DbErr> {
-    let sql = "DELETE FROM user_blocks WHERE user_id = $1 AND blocked_id = $2";
-    let values = [user.into(), blocked.into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    tx.execute_raw(statement).await.map(|_| ())
+/// Takes blocks away; those that don't stand are none.
+pub async fn unblock(tx: &Tx, user: Uuid, blocked: &[Uuid]) -> Result<(), DbErr> {
+    let mut query = Query::delete();
+    query
+        .from_table("user_blocks")
+        .and_where(Expr::col("user_id").eq(user))
+        .and_where(Expr::col("blocked_id").is_in(blocked.iter().copied()));
+    tx.execute(&query).await.map(|_| ())
 }
 
 /// Whom each of these users blocks, as pairs of who and whom.
 pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
-    let columns = ["user_id", "blocked_id", "created_at"].map(Alias::new);
-    let [user_id, blocked_id, created_at] = columns;
     let query = Query::select()
-        .columns([user_id.clone(), blocked_id])
-        .from(Alias::new("user_blocks"))
-        .and_where(Expr::col(user_id).is_in(users.iter().copied()))
-        .order_by(created_at, sea_orm::Order::Asc)
+        .columns(["user_id", "blocked_id"])
+        .from("user_blocks")
+        .and_where(Expr::col("user_id").is_in(users.iter().copied()))
+        .order_by("created_at", sea_orm::Order::Asc)
         .to_owned();
     let rows = db.query_all(&query).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()

@@ -2,13 +2,15 @@
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
-/// SQLSTATE of errors that pass: lost or refused connections, too many of them, a lock or a serialisation that
-/// failed, a server that starts or stops, a statement that ran out of time (PostgreSQL, Appendix A).
-const PASSING_STATES: [&str; 9] =
-    ["40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "25006"];
+/// SQLSTATE of errors that pass (PostgreSQL, Appendix A): a failed serialisation, a deadlock, a lock or statement that
+/// took too long, a server that only reads for now.
+const PASSING_STATES: [&str; 5] = ["40001", "40P01", "55P03", "57014", "25006"];
 
-/// SQLite's primary result codes that pass: busy, locked, disk full, I/O error.
-const PASSING_CODES: [i32; 4] = [5, 6, 13, 10];
+/// Classes of those: no connection, no resources, an operator's intervention, a failing system.
+const PASSING_CLASSES: [&str; 4] = ["08", "53", "57P", "58"];
+
+/// SQLite's primary result codes that pass: busy, locked, no memory, read-only, I/O error, disk full, can't open.
+const PASSING_CODES: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];
 
 /// Whether waiting may cure it, so that the answer is 503 and not 500.
 #[must_use]
@@ -29,14 +31,20 @@ fn passes(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_) => true,
-        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| {
-            PASSING_STATES.contains(&code.as_ref())
-                || code.starts_with("08")
-                || code.parse::<i32>().is_ok_and(|code| PASSING_CODES.contains(&(code & 0xff)))
-                    && cause.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
-        }),
+        sqlx::Error::Database(cause) => {
+            let is_sqlite = cause.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
+            cause.code().is_some_and(|code| if is_sqlite { code_passes(&code) } else { state_passes(&code) })
+        }
         _ => false,
     }
+}
+
+fn code_passes(code: &str) -> bool {
+    code.parse::<i32>().is_ok_and(|code| PASSING_CODES.contains(&(code & 0xff)))
+}
+
+fn state_passes(state: &str) -> bool {
+    PASSING_STATES.contains(&state) || PASSING_CLASSES.iter().any(|class| state.starts_with(class))
 }
 
 /// The index or columns that a unique violation names, in the database's words; `None` for any other error.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr, SqlxSqliteConnector};
+use sqlx::Connection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -46,6 +47,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 async fn pool(options: SqliteConnectOptions, size: u32, acquire: Duration) -> Result<SqlitePool, DbErr> {
     SqlitePoolOptions::new()
+        // A commit or rollback that failed leaves it open what state the connection is in: what it would write next
+        // could be answered and never committed. Such a connection is thrown away.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .max_connections(size)
         .min_connections(1)
         .acquire_timeout(acquire)

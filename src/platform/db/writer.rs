@@ -6,6 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -18,11 +19,15 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::platform::freshness::Freshness;
+use crate::platform::web::TraceId;
 
 /// Acts that may wait for the one writer; more are refused at once with 503.
 const WAITING: usize = 1024;
 /// Acts that share one commit at most.
 const TOGETHER: usize = 64;
+
+/// An act on PostgreSQL that takes longer is not waited for; the server's own timeouts end it.
+const LONGEST: Duration = Duration::from_secs(35);
 
 /// A transaction in which an act changes things.
 pub struct Tx {
@@ -97,14 +102,17 @@ impl Writer {
                 let (connections, freshness) = (connections.clone(), Arc::clone(freshness));
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
-                let writing = tokio::spawn(async move {
+                let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
                     let tx = Tx::new(connections.begin().await?);
                     let result = act(&tx).await;
-                    let (settled, touched) = settle(tx, result).await;
-                    freshness.touch_all(&touched);
-                    settled
-                });
-                writing.await.unwrap_or_else(|_| Err(E::from(gone())))
+                    let settled = settle(tx, result).await;
+                    freshness.touch_all(&settled.touched);
+                    settled.result
+                }));
+                match tokio::time::timeout(LONGEST, writing).await {
+                    Ok(written) => written.unwrap_or_else(|_| Err(E::from(panicked()))),
+                    Err(_) => Err(E::from(gone())),
+                }
             }
             Self::Queue(queue, _) => {
                 let (answer, answered) = oneshot::channel();
@@ -126,9 +134,23 @@ impl Writer {
 }
 
 /// An act on its way to the one writer.
-pub(super) type Job = Box<dyn FnOnce(Tx) -> BoxFuture<'static, Answer> + Send>;
+pub(super) type Job = Box<dyn FnOnce(Tx) -> BoxFuture<'static, Outcome> + Send>;
 /// Gives the caller its answer once it is known whether the shared commit succeeded.
 type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+/// What came of an act.
+pub(super) struct Outcome {
+    answer: Answer,
+    /// Whether the connection is where it should be: the act's part committed or undone, nothing in between.
+    clean: bool,
+}
+
+/// An act's result, whom it touched, and whether the connection is where it should be.
+struct Settled<T, E> {
+    result: Result<T, E>,
+    touched: Vec<Uuid>,
+    clean: bool,
+}
 
 fn job_of<T, E, F>(act: F, caller: oneshot::Sender<Result<T, E>>, freshness: Arc<Freshness>) -> Job
 where
@@ -136,39 +158,41 @@ where
     T: Send + 'static,
     E: From<DbErr> + Send + 'static,
 {
+    let trace_id = TraceId::current();
     Box::new(move |tx| {
-        Box::pin(async move {
+        let job = async move {
             let result = act(&tx).await;
-            let (settled, touched) = settle(tx, result).await;
+            let Settled { result, touched, clean } = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
                 freshness.touch_all(&touched);
-                let result = match (settled, commit) {
+                let result = match (result, commit) {
                     (Ok(_), Err(reason)) => Err(E::from(not_committed(reason))),
-                    (settled, _) => settled,
+                    (result, _) => result,
                 };
                 if caller.send(result).is_err() {
                     tracing::debug!("the caller of a finished write had left");
                 }
             });
-            answer
-        })
+            Outcome { answer, clean }
+        };
+        in_trace_of(trace_id, job).boxed()
     })
 }
 
-/// Commits after `Ok`, undoes after `Err`; what was touched counts only after a commit.
-async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> (Result<T, E>, Vec<Uuid>) {
+/// Commits after `Ok`, undoes after `Err`; what was touched counts only after a commit, or one that may have happened.
+async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E> {
     let (inner, touched) = tx.into_parts();
     match result {
         Ok(value) => match inner.commit().await {
-            Ok(()) => (Ok(value), touched),
-            // The commit may or may not have happened: what was cached can't be trusted.
-            Err(error) => (Err(error.into()), touched),
+            Ok(()) => Settled { result: Ok(value), touched, clean: true },
+            Err(error) => Settled { result: Err(error.into()), touched, clean: false },
         },
         Err(refusal) => {
-            if let Err(error) = inner.rollback().await {
-                tracing::warn!(%error, "undoing a refused write");
+            let undone = inner.rollback().await;
+            if let Err(error) = &undone {
+                tracing::error!(%error, "undoing a refused write failed");
             }
-            (Err(refusal), Vec::new())
+            Settled { result: Err(refusal), touched: Vec::new(), clean: undone.is_ok() }
         }
     }
 }
@@ -189,8 +213,8 @@ async fn write_alone(connection: &DatabaseConnection, job: Option<Job>) {
     let Some(job) = job else { return };
     match begin(connection).await {
         Ok(transaction) => {
-            if let Some(answer) = run(job, transaction).await {
-                answer(Ok(()));
+            if let Some(outcome) = run(job, transaction).await {
+                (outcome.answer)(Ok(()));
             }
         }
         Err(error) => tracing::error!(%error, "the database did not begin a write"),
@@ -205,14 +229,9 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
             return jobs.for_each(drop); // each caller sees that its act is gone: 503
         }
     };
-    let mut answers = Vec::with_capacity(TOGETHER);
-    for job in jobs {
-        match outer.begin().await {
-            Ok(savepoint) => answers.extend(run(job, savepoint).await),
-            Err(error) => tracing::error!(%error, "the database did not set a savepoint"),
-        }
-    }
-    let commit = outer.commit().await.map_err(|error| {
+    let (answers, clean) = write_each(&outer, jobs).await;
+    let commit = if clean { outer.commit().await } else { Err(unsure()) };
+    let commit = commit.map_err(|error| {
         tracing::error!(%error, "a shared commit failed");
         error.to_string()
     });
@@ -221,8 +240,29 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
     }
 }
 
+/// Runs each act in a savepoint of its own. The first that leaves the connection in doubt ends it for all: what
+/// follows it could commit by itself, or not at all.
+async fn write_each(outer: &DatabaseTransaction, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, bool) {
+    let mut answers = Vec::with_capacity(TOGETHER);
+    for job in jobs {
+        let outcome = match outer.begin().await {
+            Ok(savepoint) => run(job, savepoint).await,
+            Err(error) => {
+                tracing::error!(%error, "the database did not set a savepoint");
+                None
+            }
+        };
+        let Some(Outcome { answer, clean }) = outcome else { return (answers, false) };
+        answers.push(answer);
+        if !clean {
+            return (answers, false);
+        }
+    }
+    (answers, true)
+}
+
 /// Runs one act; `None` if it panicked (its transaction is undone, its caller sees that it is gone).
-async fn run(job: Job, transaction: DatabaseTransaction) -> Option<Answer> {
+async fn run(job: Job, transaction: DatabaseTransaction) -> Option<Outcome> {
     let outcome = AssertUnwindSafe(async { job(Tx::new(transaction)).await }).catch_unwind().await;
     if outcome.is_err() {
         tracing::error!("a write panicked; it was undone");
@@ -237,6 +277,22 @@ async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, D
         ..TransactionOptions::default()
     };
     connection.begin_with_options(options).await
+}
+
+/// An act runs in another task than its request and keeps the request's trace id there.
+async fn in_trace_of<F: Future>(trace_id: Option<TraceId>, work: F) -> F::Output {
+    match trace_id {
+        Some(trace_id) => trace_id.scope(work).await,
+        None => work.await,
+    }
+}
+
+fn panicked() -> DbErr {
+    DbErr::Custom("a write panicked; it was undone".into())
+}
+
+fn unsure() -> DbErr {
+    DbErr::Conn(RuntimeErr::Internal("the transaction is in doubt and was given up".into()))
 }
 
 fn too_busy() -> DbErr {
