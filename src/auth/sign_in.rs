@@ -291,9 +291,10 @@ impl Auth {
         let wide = client.wide_bucket().map(|network| Window {
             act,
             client: network,
+            size: "/48",
             quota: Quota { limit: quota.limit.saturating_mul(10), ..quota },
         });
-        std::iter::once(Window { act, client: client.bucket(), quota }).chain(wide).collect()
+        std::iter::once(Window { act, client: client.bucket(), size: "", quota }).chain(wide).collect()
     }
 
     /// Compares a signed-in person's password, counted like any other try.

@@ -68,15 +68,17 @@ impl Act {
 pub struct Window {
     /// Each act has its own count.
     pub act: Act,
-    /// The client: an IPv4 address or an IPv6 /64.
+    /// The client: an IPv4 address, or an IPv6 network.
     pub client: std::net::IpAddr,
+    /// What tells the networks of different size apart: nothing, or `/48`.
+    pub size: &'static str,
     /// How many tries in how long.
     pub quota: Quota,
 }
 
 impl Window {
     fn key(&self) -> String {
-        format!("{}:{}", self.act.name(), self.client)
+        format!("{}:{}{}", self.act.name(), self.client, self.size)
     }
 }
 

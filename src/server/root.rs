@@ -158,7 +158,7 @@ impl RootApi {
     async fn jwks(&self) -> KeySetAnswer {
         let keys = serde_json::to_value(self.sessions.jwks().keys).unwrap_or_default();
         let keys = serde_json::from_value(keys).unwrap_or_default();
-        KeySetAnswer::Ok(Json(KeySet { keys }), "public, max-age=300".to_owned())
+        KeySetAnswer::Ok(Json(KeySet { keys }), "public, max-age=60".to_owned())
     }
 }
 

@@ -103,7 +103,10 @@ pub enum TokenFault {
     /// Genuine, but its time is over.
     #[error("the token has expired")]
     Expired,
-    /// Genuine and in its time, but its session was ended or its account has changed since.
+    /// Genuine and in its time, but the account's roles have changed since: a refresh brings the present ones.
+    #[error("the token is of an earlier state of the account")]
+    Outdated,
+    /// Genuine and in its time, but its session was ended or its account switched off.
     #[error("the token was revoked")]
     Revoked,
 }
@@ -113,7 +116,7 @@ impl TokenFault {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
-            Self::Expired => "token_expired",
+            Self::Expired | Self::Outdated => "token_expired",
             _ => "token_invalid",
         }
     }

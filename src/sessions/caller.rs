@@ -159,7 +159,9 @@ fn not_signed_in() -> Problem {
 fn invalid_token(fault: TokenFault) -> Problem {
     tracing::debug!(%fault, "an access token was refused");
     let words = match fault {
-        TokenFault::Expired => "The access token has expired. Trade the refresh token for a new one.",
+        TokenFault::Expired | TokenFault::Outdated => {
+            "The access token has expired. Trade the refresh token for a new one."
+        }
         _ => "The access token is not valid, or no longer.",
     };
     let challenge = poem::http::HeaderValue::from_static("Bearer error=\"invalid_token\"");

@@ -228,6 +228,14 @@ impl KeyRing {
         &self.current
     }
 
+    /// Whether both have the same keys and sign with the same one.
+    #[must_use]
+    pub fn has_keys_of(&self, other: &Self) -> bool {
+        self.current.kid == other.current.kid
+            && self.by_kid.len() == other.by_kid.len()
+            && self.by_kid.keys().all(|kid| other.by_kid.contains_key(kid))
+    }
+
     /// The key of this name. Names are looked up here and nowhere else: never a path, an address or a query.
     #[must_use]
     pub fn key(&self, kid: &str) -> Option<&SigningKey> {

@@ -15,8 +15,8 @@ mod rules;
 mod signing;
 pub(crate) mod store;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
@@ -80,6 +80,7 @@ pub struct Sessions {
     ring: ArcSwap<KeyRing>,
     verified: Cache<[u8; 32], Arc<Claims>>,
     standings: FreshCache<Arc<Standing>>,
+    looked_for_keys: Mutex<Option<Instant>>,
 }
 
 /// What decides, right now, whether a user's tokens count.
@@ -116,6 +117,18 @@ impl Sessions {
             Cache::builder().max_capacity(REMEMBERED_TOKENS).time_to_live(settings.access_lifetime).build();
         let standings = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED_STANDINGS);
         let ring = ArcSwap::from_pointee(ring);
-        Ok(Self { db, clock, random, secrets, settings, expected, ring, verified, standings })
+        let looked_for_keys = Mutex::new(None);
+        Ok(Self {
+            db,
+            clock,
+            random,
+            secrets,
+            settings,
+            expected,
+            ring,
+            verified,
+            standings,
+            looked_for_keys,
+        })
     }
 }

@@ -125,7 +125,7 @@ impl Sessions {
             created_at: now.millis(),
             last_seen_at: now.millis(),
             proved_at: now.millis(),
-            idle_expires_at: now.after(idle).millis(),
+            idle_expires_at: now.after(idle.min(absolute)).millis(),
             expires_at: now.after(absolute).millis(),
         };
         store::insert(tx, row, SESSIONS_PER_USER).await?;
@@ -177,12 +177,14 @@ impl Sessions {
         roles: Roles,
     ) -> Result<Rotated, Failure<RefreshRefusal>> {
         let now = self.clock.now();
+        let (idle, absolute) = self.limits(roles);
         let rotation = store::Rotation {
             session: token.session_id(),
             presented: token.digest().to_vec(),
             successor: successor.digest().to_vec(),
             now,
-            idle_expires_at: now.after(self.limits(roles).0),
+            idle_expires_at: now.after(idle),
+            lasts: i64::try_from(absolute.as_millis()).unwrap_or(i64::MAX),
         };
         self.db.write(move |tx| rotate_or_end(tx, rotation).boxed()).await
     }
@@ -218,15 +220,20 @@ impl Sessions {
     /// Who holds this access token, if it counts right now.
     pub async fn holder(&self, token: &str) -> Result<Result<Caller, TokenFault>, DbErr> {
         let claims = match self.verified(token) {
+            Err(TokenFault::UnknownKey) if self.may_look_for_keys() => {
+                self.look_for_keys().await;
+                self.verified(token)
+            }
+            verified => verified,
+        };
+        let claims = match claims {
             Ok(claims) => claims,
             Err(fault) => return Ok(Err(fault)),
         };
-        let standing = self.standing(claims.sub).await?;
-        let session = standing.as_deref().and_then(|standing| {
-            let counts = standing.active && standing.token_version == claims.ver;
-            standing.live(claims.sid, self.clock.now()).filter(|_| counts)
-        });
+        let standing = self.standing(claims.sub).await?.filter(|standing| standing.active);
+        let session = standing.as_deref().and_then(|standing| standing.live(claims.sid, self.clock.now()));
         Ok(match (standing, session) {
+            (Some(standing), Some(_)) if standing.token_version != claims.ver => Err(TokenFault::Outdated),
             (Some(standing), Some(session)) => Ok(Caller {
                 user_id: claims.sub,
                 session_id: claims.sid,
@@ -273,7 +280,10 @@ impl Sessions {
         };
         if now.since(Timestamp::from_millis(row.last_seen_at)) >= NOTED_EVERY {
             let idle = now.after(self.limits(standing.roles).0);
-            self.db.write::<_, DbErr, _>(move |tx| note(tx, row, now, idle).boxed()).await?;
+            let noted = self.db.write::<_, DbErr, _>(move |tx| note(tx, row, now, idle).boxed()).await;
+            if let Err(error) = noted {
+                tracing::warn!(%error, "the use of a session could not be noted");
+            }
         }
         Ok(Some(caller))
     }
@@ -290,13 +300,15 @@ impl Sessions {
         CsrfToken::verify(&self.secrets, session, text)
     }
 
-    /// The session that a refresh token belongs to and its user, if it is the current one of a live session.
+    /// The live session that a refresh token belongs to: its present token, or the one before it, whose successor
+    /// its client may not have heard of yet.
     pub async fn refresh_token_owner(&self, presented: &str) -> Result<Option<store::session::Model>, DbErr> {
         let Ok(token) = RefreshToken::parse(&self.secrets, presented) else { return Ok(None) };
         let session = store::by_id(self.db.reader(), token.session_id()).await?;
         let now = self.clock.now().millis();
+        let digest = token.digest();
         Ok(session.filter(|session| {
-            session.secret_digest == token.digest()
+            (session.secret_digest == digest || session.previous_digest.as_deref() == Some(&digest[..]))
                 && session.idle_expires_at > now
                 && session.expires_at > now
         }))
@@ -338,15 +350,10 @@ impl Sessions {
 
     /// Notes that the person behind a session proved again who they are; until when that counts.
     pub async fn proved(&self, caller: &Caller) -> Result<Option<Timestamp>, DbErr> {
-        let Some(row) = store::by_id(self.db.reader(), caller.session_id).await? else { return Ok(None) };
-        let now = self.clock.now();
-        let idle = Timestamp::from_millis(row.idle_expires_at);
-        self.db
-            .write::<_, DbErr, _>(move |tx| {
-                async move { store::seen(tx, &row, now, idle, true).await }.boxed()
-            })
-            .await?;
-        Ok(Some(now.after(PROOF_LASTS)))
+        let (user, session, now) = (caller.user_id, caller.session_id, self.clock.now());
+        let lives =
+            self.db.write::<_, DbErr, _>(move |tx| store::proved(tx, user, session, now).boxed()).await?;
+        Ok(lives.then(|| now.after(PROOF_LASTS)))
     }
 
     /// The public keys, for whoever verifies tokens by themselves.
@@ -414,7 +421,7 @@ async fn rotate_or_end(tx: &Tx, rotation: store::Rotation) -> Result<Rotated, Fa
 }
 
 async fn note(tx: &Tx, row: store::session::Model, now: Timestamp, idle: Timestamp) -> Result<(), DbErr> {
-    store::seen(tx, &row, now, idle, false).await
+    store::seen(tx, &row, now, idle).await
 }
 
 impl Standing {

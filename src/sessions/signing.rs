@@ -1,6 +1,7 @@
 //! Signing keys in the database: made at the first start, rotated on demand, sealed under the master secret.
 
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use sea_orm::ConnectionTrait;
@@ -16,6 +17,8 @@ use crate::platform::secrets::Secrets;
 
 /// What the seal of a private key is for.
 const PURPOSE: &str = "signing key";
+/// Keys are looked for at most so often on account of unknown ones.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A retired key verifies this much longer than the tokens it signed live, for clocks that differ.
 const OVERLAP: Duration = Duration::from_mins(5);
 
@@ -131,12 +134,31 @@ impl Sessions {
     /// Reads the keys again: another instance or the command line may have rotated them.
     pub async fn reload_keys(&self) -> anyhow::Result<()> {
         let (reader, algorithm) = (self.db.reader(), self.settings.algorithm);
-        if let Some(ring) = stored_ring(reader, &self.secrets, algorithm, self.clock.now()).await? {
-            self.ring.store(std::sync::Arc::new(ring));
+        let ring = stored_ring(reader, &self.secrets, algorithm, self.clock.now()).await?;
+        if let Some(ring) = ring.filter(|ring| !ring.has_keys_of(&self.ring.load())) {
+            self.ring.store(Arc::new(ring));
+            // A remembered token of a key that is gone must not outlive it.
+            self.verified.invalidate_all();
         }
-        // A remembered token of a key that is gone must not outlive it.
-        self.verified.invalidate_all();
         Ok(())
+    }
+
+    /// Whether a token of an unknown key is a reason to read the keys again: at most once a second, so that made-up
+    /// key ids cost next to nothing.
+    pub(super) fn may_look_for_keys(&self) -> bool {
+        let mut last = self.looked_for_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() >= LOOK_AGAIN);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
+    }
+
+    /// Another instance may have rotated the keys a moment ago.
+    pub(super) async fn look_for_keys(&self) {
+        if let Err(error) = self.reload_keys().await {
+            tracing::warn!(%error, "the signing keys could not be read again");
+        }
     }
 
     /// Seals every key anew under the present master secret; returns how many were not.

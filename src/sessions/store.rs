@@ -128,41 +128,56 @@ pub struct Rotation {
     pub successor: Vec<u8>,
     pub now: Timestamp,
     pub idle_expires_at: Timestamp,
+    /// How long the session may last, in milliseconds: the user's roles may have changed since it was opened.
+    pub lasts: i64,
 }
 
 /// Puts the successor in the presented secret's place: succeeds once for each secret, whoever comes first.
 pub async fn rotate(tx: &Tx, rotation: &Rotation) -> Result<bool, DbErr> {
     let sql = "UPDATE sessions SET previous_digest = secret_digest, secret_digest = $1, rotated_at = $2, \
-               last_seen_at = $2, idle_expires_at = $3 \
-               WHERE id = $4 AND secret_digest = $5 AND idle_expires_at > $2 AND expires_at > $2";
+               last_seen_at = $2, \
+               expires_at = CASE WHEN expires_at < created_at + $6 THEN expires_at ELSE created_at + $6 END, \
+               idle_expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END \
+               WHERE id = $4 AND secret_digest = $5 AND idle_expires_at > $2 AND expires_at > $2 \
+               AND created_at + $6 > $2";
     let values = [
         rotation.successor.clone().into(),
         rotation.now.millis().into(),
         rotation.idle_expires_at.millis().into(),
         rotation.session.into(),
         rotation.presented.clone().into(),
+        rotation.lasts.into(),
     ];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     Ok(tx.execute_raw(statement).await?.rows_affected() == 1)
 }
 
-/// Notes that a session was used, or that its person proved again who they are.
+/// Notes that a session was used, and how long it may rest from now on.
 pub async fn seen(
     tx: &Tx,
     session: &session::Model,
     now: Timestamp,
     idle_expires_at: Timestamp,
-    proved: bool,
 ) -> Result<(), DbErr> {
-    tx.touch(session.user_id);
-    let mut change = session::Entity::update_many()
+    session::Entity::update_many()
         .col_expr(session::Column::LastSeenAt, now.millis().into())
-        .col_expr(session::Column::IdleExpiresAt, idle_expires_at.millis().into())
-        .filter(session::Column::Id.eq(session.id));
-    if proved {
-        change = change.col_expr(session::Column::ProvedAt, now.millis().into());
-    }
-    change.exec(tx).await.map(|_| ())
+        .col_expr(session::Column::IdleExpiresAt, idle_expires_at.millis().min(session.expires_at).into())
+        .filter(session::Column::Id.eq(session.id))
+        .exec(tx)
+        .await
+        .map(|_| ())
+}
+
+/// Notes that the person behind a session proved again who they are; whether the session still lives.
+pub async fn proved(tx: &Tx, user: Uuid, session: Uuid, now: Timestamp) -> Result<bool, DbErr> {
+    tx.touch(user);
+    let noted = session::Entity::update_many()
+        .col_expr(session::Column::ProvedAt, now.millis().into())
+        .filter(session::Column::Id.eq(session))
+        .filter(session::Column::UserId.eq(user))
+        .exec(tx)
+        .await?;
+    Ok(noted.rows_affected == 1)
 }
 
 /// Ends one session of a user; whether there was one.
@@ -186,10 +201,10 @@ pub async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<u64, D
     Ok(gone.exec(tx).await?.rows_affected)
 }
 
-/// Forgets sessions that ran out before `now`, at most `limit`; returns how many.
+/// Forgets sessions that ran out before `now`, at most `limit`; returns how many. Rest never lasts beyond the end.
 pub async fn forget_expired(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM sessions WHERE id IN \
-               (SELECT id FROM sessions WHERE idle_expires_at <= $1 OR expires_at <= $1 LIMIT $2)";
+               (SELECT id FROM sessions WHERE idle_expires_at <= $1 LIMIT $2)";
     let values = [now.millis().into(), limit.into()];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     Ok(tx.execute_raw(statement).await?.rows_affected())
