@@ -144,7 +144,8 @@ impl App {
         );
         let passwords = passwords(&config, &random)?;
         let api_url = api_url(&config);
-        let profiles = Profiles::new(&db, &secrets, users.clone(), passwords.clone(), &api_url);
+        let profiles =
+            Profiles::new(&db, &secrets, clock.clone(), users.clone(), passwords.clone(), &api_url);
         let tasks = Tasks::default();
         let parts = auth::Parts {
             db: db.clone(),
@@ -411,6 +412,7 @@ fn session_settings(config: &Config) -> sessions::Settings {
         admin_absolute: tokens.admin_session,
         cookie_name: config.server.cookie_name(),
         origin: config.server.origin(),
+        allowed_origins: config.server.cors_origins.clone(),
     }
 }
 

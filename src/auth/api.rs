@@ -38,7 +38,7 @@ pub(super) enum Section {
 
 /// What signing in gives: use the access token as `Authorization: Bearer …`, and trade the refresh token for new
 /// tokens before it runs out.
-#[derive(Debug, Serialize, Object)]
+#[derive(Serialize, Object)]
 pub struct Token {
     /// A JWT (RFC 9068) that says who the caller is.
     pub access_token: String,
@@ -51,7 +51,7 @@ pub struct Token {
 }
 
 /// What one signs up with.
-#[derive(Debug, Deserialize, Object)]
+#[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     /// The user name: 5 to 32 of a to z, 0 to 9 and `_`.
@@ -77,7 +77,7 @@ pub struct Registration {
 }
 
 /// What one signs in with (RFC 6749, 4.3.2).
-#[derive(Debug, Deserialize, Object)]
+#[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// The user name or the e-mail address.
@@ -99,7 +99,7 @@ pub struct Login {
 }
 
 /// A refresh token to be traded.
-#[derive(Debug, Deserialize, Object)]
+#[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     /// The refresh token.
@@ -110,7 +110,7 @@ pub struct Refresh {
 }
 
 /// Another password for the caller.
-#[derive(Debug, Deserialize, Object)]
+#[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordChange {
     /// The present password.
@@ -122,7 +122,7 @@ pub struct PasswordChange {
 }
 
 /// Proof of who one is.
-#[derive(Debug, Deserialize, Object)]
+#[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
     /// The password.
@@ -174,9 +174,13 @@ impl AuthApi {
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
+        request: &Request,
         client: ClientInfo,
         body: JsonOrForm<Registration>,
     ) -> Result<TokenAnswer<201>, Failure<SignUpRefusal>> {
+        if self.auth.sessions.is_foreign(request.headers()) {
+            return Err(SignUpRefusal::Foreign.into());
+        }
         let body = body.0;
         let fields = SignUpFields {
             username: &body.username,
@@ -203,6 +207,9 @@ impl AuthApi {
         client: ClientInfo,
         body: JsonOrForm<Login>,
     ) -> Result<TokenAnswer<200>, Failure<SignInRefusal>> {
+        if self.auth.sessions.is_foreign(request.headers()) {
+            return Err(SignInRefusal::Foreign.into());
+        }
         let body = body.0;
         if body.grant_type.as_deref().is_some_and(|grant| grant != "password") {
             let error = FieldError::new("grant_type", "Must be password.");

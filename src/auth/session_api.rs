@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::Path;
 use poem_openapi::payload::PlainText;
@@ -17,7 +17,7 @@ use super::Auth;
 use super::api::Section;
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::clock::Timestamp;
-use crate::platform::problem::Failure;
+use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{Json, JsonOrForm};
 use crate::sessions::{Caller, SessionCookies, Sessions, bearer_text};
 
@@ -35,6 +35,18 @@ crate::refusals! {
     /// Why somebody is not signed out.
     pub enum SignOutRefusal {
         NotSignedIn = 401 "token_invalid" "Please sign in.",
+        Forged = 403 "forbidden" "With the session cookie, changes need the header X-CSRF-Token of GET /auth/csrf.",
+        Unavailable(RetryAfter) = 503 "unavailable" "The server can't do this right now. Please try again in a moment.",
+    }
+}
+
+impl From<Problem> for SignOutRefusal {
+    fn from(problem: Problem) -> Self {
+        match problem.status {
+            StatusCode::FORBIDDEN => Self::Forged,
+            status if status.is_server_error() => Self::Unavailable(RetryAfter(2)),
+            _ => Self::NotSignedIn,
+        }
     }
 }
 
@@ -48,7 +60,8 @@ crate::refusals! {
 crate::refusals! {
     /// Why nothing is told of a token.
     pub enum IntrospectRefusal {
-        Unknown = 401 "invalid_credentials" "Only known services and admins may introspect tokens.",
+        Unknown = 401 "invalid_credentials" "Only known services and admins may introspect tokens." oauth "invalid_client",
+        Unavailable(RetryAfter) = 503 "unavailable" "The server can't do this right now. Please try again in a moment.",
     }
 }
 
@@ -72,7 +85,7 @@ pub struct Session {
 }
 
 /// A token to be looked at or revoked (RFC 7662, 2.1; RFC 7009, 2.1).
-#[derive(Debug, Deserialize, Object)]
+#[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct TokenQuestion {
     /// The token.
@@ -171,9 +184,16 @@ impl SessionApi {
     /// Ends this session at once, also with an access token whose time is over; doing it again does no harm.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, request: &Request) -> Result<SignedOut, Failure<SignOutRefusal>> {
-        let (user, session) = self.leaving(request).await?;
-        self.auth.sessions.end(user, session).await?;
+        let (user, session) = match self.leaving(request).await {
+            Ok(leaving) => leaving,
+            // Whoever comes with a cookie is out afterwards, whatever it was worth before.
+            Err(problem) if problem.code == "token_invalid" && self.cookies.is_sent(request.headers()) => {
+                return Ok(SignedOut { words: "Logged out".to_owned(), cleared: self.cookies.clear() });
+            }
+            Err(problem) => return Err(SignOutRefusal::from(problem).into()),
+        };
         let username = self.auth.users.by_id(user).await?.map(|user| user.username).unwrap_or_default();
+        self.auth.sessions.end(user, session).await?;
         let words = format!("{username} | Logged out");
         Ok(SignedOut { words, cleared: self.cookies.clear() })
     }
@@ -193,7 +213,7 @@ impl SessionApi {
         request: &Request,
         body: JsonOrForm<TokenQuestion>,
     ) -> Result<Json<Introspection>, Failure<IntrospectRefusal>> {
-        if !self.may_introspect(request).await {
+        if !self.may_introspect(request).await? {
             return Err(IntrospectRefusal::Unknown.into());
         }
         Ok(Json(self.introspection(&body.token).await?))
@@ -263,32 +283,31 @@ impl SessionApi {
 
 impl SessionApi {
     /// Whose session is to end: the caller's, or that of an access token whose time is over.
-    async fn leaving(&self, request: &Request) -> Result<(Uuid, Uuid), Failure<SignOutRefusal>> {
+    async fn leaving(&self, request: &Request) -> Result<(Uuid, Uuid), Problem> {
         if let Some(token) = bearer_text(request.headers()) {
             let session = self.auth.sessions.session_of_expired(token);
-            return Ok(session.ok_or(SignOutRefusal::NotSignedIn)?);
+            return session.ok_or_else(|| SignOutRefusal::NotSignedIn.problem());
         }
-        let caller = Caller::of(request).await.map_err(|_| SignOutRefusal::NotSignedIn)?;
+        let caller = Caller::of(request).await?;
         Ok((caller.user_id, caller.session_id))
     }
 
-    async fn may_introspect(&self, request: &Request) -> bool {
+    async fn may_introspect(&self, request: &Request) -> Result<bool, IntrospectRefusal> {
         if let Some((name, secret)) = basic(request) {
-            return self
-                .auth
-                .settings
-                .services
+            let services = &self.auth.settings.services;
+            return Ok(services
                 .iter()
-                .any(|service| service.name == name && service.knows(secret.as_bytes()));
+                .any(|service| service.name == name && service.knows(secret.as_bytes())));
         }
         match Caller::of(request).await {
-            Ok(caller) => self.gate.allows(
-                &Subject::from(&caller),
-                Action::TokensIntrospect,
-                &Resource::System,
-                Context::default(),
-            ),
-            Err(_) => false,
+            Ok(caller) => {
+                let (subject, action) = (Subject::from(&caller), Action::TokensIntrospect);
+                Ok(self.gate.allows(&subject, action, &Resource::System, Context::default()))
+            }
+            Err(problem) if problem.status.is_server_error() => {
+                Err(IntrospectRefusal::Unavailable(RetryAfter(2)))
+            }
+            Err(_) => Ok(false),
         }
     }
 

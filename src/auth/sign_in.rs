@@ -25,7 +25,8 @@ use crate::users::{ChangeRefusal, Deed, Identifier, Origin, Password, SigningIn}
 crate::refusals! {
     /// Why nobody is signed in.
     pub enum SignInRefusal {
-        Invalid = 401 "invalid_credentials" "The user name or the password is wrong.",
+        Invalid = 401 "invalid_credentials" "The user name or the password is wrong." oauth "invalid_grant",
+        Foreign = 403 "forbidden" "This request was sent by another site.",
         Malformed(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         UsernameTaken = 409 "username_taken" "The account was deleted, and its user name was taken since. Ask an admin.",
         EmailTaken = 409 "email_taken" "The account was deleted, and its e-mail address was taken since. Ask an admin.",

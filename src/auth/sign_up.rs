@@ -14,6 +14,7 @@ crate::refusals! {
     /// Why nobody is signed up.
     pub enum SignUpRefusal {
         Closed = 403 "forbidden" "Sign-up is closed. Ask an admin for an account.",
+        Foreign = 403 "forbidden" "This request was sent by another site.",
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
         IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",

@@ -121,6 +121,14 @@ impl Problem {
         self
     }
 
+    /// The same with the members of an OAuth error (RFC 6749, 5.2) beside our own.
+    #[must_use]
+    pub fn with_oauth_error(mut self, error: &str) -> Self {
+        self.members.insert("error".to_owned(), error.into());
+        self.members.insert("error_description".to_owned(), self.detail.clone().into());
+        self
+    }
+
     /// The body as JSON, with the trace id of the request.
     #[must_use]
     pub fn body(&self, trace_id: &str) -> serde_json::Value {
@@ -347,13 +355,15 @@ fn problem_schema() -> MetaSchemaRef {
     ProblemBody::schema_ref()
 }
 
-/// Makes the refusals of one act from a table of `Variant(Details) = status "code" "words"`.
+/// Makes the refusals of one act from a table of `Variant(Details) = status "code" "words"`; behind it, where OAuth
+/// clients come, `oauth "error"`.
 #[macro_export]
 macro_rules! refusals {
     (
         $(#[$meta:meta])*
         $visibility:vis enum $name:ident {
-            $( $variant:ident $( ($details:ty) )? = $status:literal $code:literal $words:literal ),+ $(,)?
+            $( $variant:ident $( ($details:ty) )? = $status:literal $code:literal $words:literal
+                $( oauth $oauth:literal )? ),+ $(,)?
         }
     ) => {
         $(#[$meta])*
@@ -373,6 +383,7 @@ macro_rules! refusals {
                     $( Self::$variant { .. } => {
                         let status = poem::http::StatusCode::from_u16($status).unwrap_or_default();
                         let mut problem = $crate::platform::problem::Problem::new(status, $code, $words);
+                        $( problem = problem.with_oauth_error($oauth); )?
                         $( if let Self::$variant(details) = self {
                             <$details as $crate::platform::problem::Details>::add_to(details, &mut problem);
                         } )?

@@ -17,7 +17,7 @@ use crate::users::{
 };
 
 /// An account to be made by somebody who may.
-#[derive(Debug, Deserialize, Object)]
+#[derive(Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 #[oai(rename = "NewUser")]
 pub struct NewUserBody {

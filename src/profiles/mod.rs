@@ -14,6 +14,7 @@ use poem::http::HeaderValue;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
+use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::freshness::FreshCache;
 use crate::platform::secrets::{Key32, Secrets};
@@ -31,6 +32,7 @@ const REMEMBERED: u64 = 10_000;
 /// The feature: what it owns.
 #[derive(Clone)]
 pub struct Profiles {
+    clock: Clock,
     users: Users,
     passwords: Passwords,
     api_url: Arc<str>,
@@ -48,10 +50,17 @@ struct Ready {
 impl Profiles {
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
-    pub fn new(db: &Database, secrets: &Secrets, users: Users, passwords: Passwords, api_url: &str) -> Self {
+    pub fn new(
+        db: &Database,
+        secrets: &Secrets,
+        clock: Clock,
+        users: Users,
+        passwords: Passwords,
+        api_url: &str,
+    ) -> Self {
         let own = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
-        Self { users, passwords, api_url: api_url.into(), cursor_key, own }
+        Self { clock, users, passwords, api_url: api_url.into(), cursor_key, own }
     }
 
     /// A person in full, with the newest history and the block list.

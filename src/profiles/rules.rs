@@ -19,7 +19,9 @@ use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, Raw
 use crate::sessions::{Caller, Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::user;
-use crate::users::{BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, NewUser, Origin, Password};
+use crate::users::{
+    BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, NewUser, Origin, Password, Username,
+};
 
 crate::refusals! {
     /// Why an account is not made.
@@ -36,6 +38,7 @@ crate::refusals! {
 crate::refusals! {
     /// Why an account is not changed or deleted.
     pub enum PatchRefusal {
+        Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Forbidden = 403 "forbidden" "You may not change these fields.",
         NotFound = 404 "not_found" "There is no such user.",
         Deleted = 409 "user_deleted" "The user is deleted.",
@@ -95,6 +98,10 @@ impl From<BlockRefusal> for BlocksRefusal {
     }
 }
 
+fn reserved() -> FieldError {
+    FieldError::new("username", "This user name is reserved.")
+}
+
 /// Who caused a change: the caller, by this request.
 pub(super) fn origin(caller: &Caller, client: &ClientInfo) -> Origin {
     Origin {
@@ -117,6 +124,13 @@ impl Profiles {
         let context = Context { fields, roles: new.roles, directory_open: false };
         if !allowed.may(Action::UserCreate, context) {
             return Err(NewUserRefusal::Forbidden.into());
+        }
+        let is_admin = allowed.caller.roles.has(Role::Admin);
+        if !is_admin && !new.is_active {
+            return Err(NewUserRefusal::Forbidden.into());
+        }
+        if !is_admin && new.username.is_reserved() {
+            return Err(NewUserRefusal::Invalid(vec![reserved()]).into());
         }
         if let Some(password) = password {
             new.password_hash = Some(self.hash(&password, &new).await?);
@@ -145,6 +159,15 @@ impl Profiles {
         Self::may_change(&allowed, &patch)?;
         let changes = patch.read(&allowed.on.0.user.username, self.users.settings());
         let changes = changes.map_err(PatchRefusal::Invalid)?;
+        let is_admin = allowed.caller.roles.has(Role::Admin);
+        let renamed = changes.username.as_ref().filter(|name| name.as_str() != allowed.on.0.user.username);
+        if !is_admin && renamed.is_some_and(Username::is_reserved) {
+            return Err(PatchRefusal::Invalid(vec![reserved()]).into());
+        }
+        if changes.email.is_some() && allowed.caller.user_id == allowed.on.id() {
+            // The address is what an account is recovered by.
+            allowed.caller.require_proof(self.clock.now()).map_err(|_| PatchRefusal::Unproved)?;
+        }
         let origin = origin(&allowed.caller, client);
         let user = self.users.update(allowed.on.id(), changes, revision, origin).await;
         Ok(self.answer_with(&allowed, user.map_err(Failure::within)?).await?)

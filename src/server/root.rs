@@ -12,14 +12,13 @@ use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::db::Database;
 use crate::platform::web::{ClientInfo, Json, is_forwarded};
-use crate::sessions::{Caller, Sessions};
+use crate::sessions::{Caller, Jwk, Sessions};
 
 /// The operations at the root.
 pub struct RootApi {
@@ -70,7 +69,38 @@ pub struct Readiness {
 #[derive(Debug, Serialize, Object)]
 pub struct KeySet {
     /// The keys, the signing one first.
-    pub keys: Vec<BTreeMap<String, Value>>,
+    pub keys: Vec<PublicKey>,
+}
+
+/// A public key (RFC 7517, 4). It has no member that could hold a private one.
+#[derive(Debug, Serialize, Object)]
+pub struct PublicKey {
+    /// Family: `OKP` or `EC`.
+    pub kty: String,
+    /// Its name in the header of tokens.
+    pub kid: String,
+    /// Always `sig`: for signatures.
+    #[serde(rename = "use")]
+    #[oai(rename = "use")]
+    pub usage: String,
+    /// The algorithm that it is for.
+    pub alg: String,
+    /// The curve.
+    pub crv: String,
+    /// The key, or its first coordinate; base64url.
+    pub x: String,
+    /// The second coordinate of `EC`; base64url.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub y: Option<String>,
+}
+
+impl From<Jwk> for PublicKey {
+    fn from(key: Jwk) -> Self {
+        let Jwk { kty, kid, usage, alg, crv, x, y } = key;
+        let [kty, usage, alg, crv] = [kty, usage, alg, crv].map(str::to_owned);
+        Self { kty, kid, usage, alg, crv, x, y }
+    }
 }
 
 /// The readiness report, with 200 or 503.
@@ -156,8 +186,7 @@ impl RootApi {
     /// The public keys that verify access tokens
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "jwks")]
     async fn jwks(&self) -> KeySetAnswer {
-        let keys = serde_json::to_value(self.sessions.jwks().keys).unwrap_or_default();
-        let keys = serde_json::from_value(keys).unwrap_or_default();
+        let keys = self.sessions.jwks().keys.into_iter().map(PublicKey::from).collect();
         KeySetAnswer::Ok(Json(KeySet { keys }), "public, max-age=60".to_owned())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use poem::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -97,6 +97,15 @@ impl Sessions {
         }
         let words = "With the session cookie, changes need the header X-CSRF-Token of GET /auth/csrf.";
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", words))
+    }
+
+    /// Whether a browser says that a site sent the request which may not: neither one of our pages nor one whose
+    /// origin is allowed (`CORS_ORIGINS`). Signing a visitor in, or up, is not for others to do.
+    #[must_use]
+    pub fn is_foreign(&self, headers: &HeaderMap) -> bool {
+        let allowed =
+            |origin: &HeaderValue| self.settings.allowed_origins.iter().any(|known| origin == known.as_str());
+        self.is_same_origin(headers) == Some(false) && !headers.get(header::ORIGIN).is_some_and(allowed)
     }
 
     /// Whether the browser says that one of our own pages sent the request; `None` if it says nothing.

@@ -16,6 +16,12 @@ pub struct SessionCookies {
 }
 
 impl SessionCookies {
+    /// Whether the request has one, whatever it is worth.
+    #[must_use]
+    pub fn is_sent(&self, headers: &HeaderMap) -> bool {
+        cookie(headers, self.name).is_some()
+    }
+
     /// `Set-Cookie` of a new session.
     #[must_use]
     pub fn set(&self, value: &str) -> Option<HeaderValue> {

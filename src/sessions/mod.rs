@@ -28,7 +28,7 @@ pub use caller::{Caller, Credential};
 pub use cookie::SessionCookies;
 pub(crate) use cookie::{cookie, set_cookie};
 pub use jws::Algorithm;
-pub use keys::Jwks;
+pub use keys::{Jwk, Jwks};
 pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};
 pub use roles::{Role, Roles, UnknownRole};
 pub use rules::{Kind, NewSession, OpenSession, RefreshRefusal, Tokens};
@@ -67,6 +67,8 @@ pub struct Settings {
     pub cookie_name: &'static str,
     /// The origin of the built-in pages.
     pub origin: String,
+    /// Other origins whose scripts may call the API.
+    pub allowed_origins: Vec<String>,
 }
 
 /// The feature: what it owns.

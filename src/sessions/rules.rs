@@ -31,7 +31,7 @@ const CLIENT_ID: &str = "gatehouse";
 crate::refusals! {
     /// Why a refresh is refused.
     pub enum RefreshRefusal {
-        Invalid = 401 "token_invalid" "The refresh token is not valid, or no longer.",
+        Invalid = 401 "token_invalid" "The refresh token is not valid, or no longer." oauth "invalid_grant",
     }
 }
 
@@ -79,7 +79,6 @@ pub struct OpenSession {
 }
 
 /// What a client is given to go on with.
-#[derive(Debug)]
 pub struct Tokens {
     /// The access token (a JWT).
     pub access: String,

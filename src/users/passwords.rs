@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::{Password, PasswordPolicy};
 use crate::platform::hashing::{Busy, Hasher, Verdict};
 use crate::platform::problem::{Breakage, FieldError};
@@ -11,13 +13,16 @@ use crate::platform::problem::{Breakage, FieldError};
 pub struct Passwords {
     policy: Arc<PasswordPolicy>,
     hasher: Arc<Hasher>,
+    judges: Arc<Semaphore>,
 }
 
 impl Passwords {
     /// By this policy, on these threads.
     #[must_use]
     pub fn new(policy: PasswordPolicy, hasher: Hasher) -> Self {
-        Self { policy: Arc::new(policy), hasher: Arc::new(hasher) }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let judges = Arc::new(Semaphore::new(cores));
+        Self { policy: Arc::new(policy), hasher: Arc::new(hasher), judges }
     }
 
     /// What is wrong with a password that is being chosen; `context` are words that its owner is known by. The
@@ -28,6 +33,7 @@ impl Passwords {
         context: Vec<String>,
         field: &'static str,
     ) -> Result<Vec<FieldError>, Breakage> {
+        let _turn = self.judges.acquire().await?; // as many at once as there are cores
         let (policy, password) = (Arc::clone(&self.policy), password.clone());
         let judged = tokio::task::spawn_blocking(move || {
             let context: Vec<&str> = context.iter().map(String::as_str).collect();
