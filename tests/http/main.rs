@@ -11,4 +11,9 @@
 
 mod harness;
 
-mod smoke;
+mod passwords;
+mod sessions;
+mod sign_in;
+mod sign_up;
+mod the_harness;
+mod tokens;

@@ -37,6 +37,11 @@ impl Actor {
         Self { client: app.with_bearer(&self.access), ..self.clone() }
     }
 
+    /// The same person, showing another access token.
+    pub fn showing(&self, token: &str) -> Self {
+        Self { client: self.client.with_bearer(token), access: token.to_owned(), ..self.clone() }
+    }
+
     /// Where they are: `/api/user/{uuid}`.
     pub fn path(&self) -> String {
         format!("/api/user/{}", self.id)

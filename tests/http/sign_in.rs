@@ -1,0 +1,275 @@
+//! Signing in: `POST /auth/login`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{PASSWORD, Reply, TestApp, claims, race};
+
+const LOGIN: &str = "/api/auth/login";
+const WRONG: &str = "velvet otter 27 marble";
+
+/// What of an answer may not differ between two that shall tell nobody anything.
+fn uniform(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
+    let mut body = reply.json();
+    body["trace_id"] = json!("");
+    let telling = |name: &str| !matches!(name, "date" | "x-trace-id");
+    let headers = reply.headers().iter().filter(|(name, _)| telling(name.as_str()));
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    (reply.status(), headers.collect(), body)
+}
+
+#[tokio::test]
+async fn username_and_password_are_answered_with_a_token() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let reply = app.try_sign_in("ann", PASSWORD).await;
+    let token = reply.is(200).json();
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!((&token["token_type"], &token["expires_in"]), (&json!("bearer"), &json!(1800)));
+    assert_ne!(token["access_token"], ann.access.as_str());
+    let said = claims(token["access_token"].as_str().unwrap());
+    assert_eq!(said["sub"], ann.id.to_string());
+    assert_ne!(said["sid"], ann.session().to_string(), "a new session");
+}
+
+#[tokio::test]
+async fn the_address_is_as_good_as_the_username_and_case_does_not_matter() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann_m").await;
+    for identifier in ["ann_m", "ANN_M", "ann_m@example.com", "Ann_M@EXAMPLE.com"] {
+        let token = app.try_sign_in(identifier, PASSWORD).await.is(200).json();
+        assert_eq!(claims(token["access_token"].as_str().unwrap())["sub"], ann.id.to_string());
+    }
+}
+
+#[tokio::test]
+async fn the_form_of_oauth2_is_taken() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let form = [
+        ("grant_type", "password"),
+        ("username", "ann"),
+        ("password", PASSWORD),
+        ("scope", ""),
+        ("client_id", "a"),
+        ("client_secret", "b"),
+    ];
+    app.post(LOGIN).form(&form).await.is(200);
+    app.post(LOGIN).form(&form[1..3]).await.is(200);
+    let other = [("grant_type", "client_credentials"), ("username", "ann"), ("password", PASSWORD)];
+    app.post(LOGIN).form(&other).await.invalid(&["grant_type"]);
+}
+
+#[tokio::test]
+async fn whoever_is_not_let_in_learns_the_same() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    app.user("ann").await;
+    app.banned().await;
+    let nobodys = json!({"username": "nopass"});
+    admin.post("/api/user/").json(&nobodys).await.is(201);
+    let wrong = uniform(app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials"));
+    let (too_long, with_nul) = ("x".repeat(5000), "velvet\0otter 27");
+    for (who, password) in [
+        ("nobody", PASSWORD),
+        ("nobody@example.com", PASSWORD),
+        ("banned", WRONG),
+        ("nopass", PASSWORD),
+        ("ａｎｎ", PASSWORD),
+        ("", PASSWORD),
+        ("two", ""),
+        ("three", too_long.as_str()),
+        ("four", with_nul),
+        ("@", PASSWORD),
+    ] {
+        let reply = app.try_sign_in(who, password).await;
+        assert_eq!(uniform(&reply), wrong, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn why_an_account_is_off_is_told_to_who_knows_its_password() {
+    let app = TestApp::new().await;
+    app.banned().await;
+    app.try_sign_in("banned", PASSWORD).await.refused(403, "user_inactive");
+    app.try_sign_in("banned", WRONG).await.refused(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn a_password_is_compared_to_its_last_character() {
+    let app = TestApp::new().await;
+    let register = |name: &'static str, password: String| {
+        let fields = json!({
+            "username": name, "email": format!("{name}@example.com"), "password": password,
+            "confirm_password": password,
+        });
+        app.post("/api/auth/register").json(&fields)
+    };
+    // 72 bytes is where bcrypt would cut.
+    for (name, length) in [("u64", 64), ("u72", 72), ("u73", 73), ("u128", 128), ("u1024", 1024)] {
+        let password = format!("velvet otter 27 {}", "x".repeat(length - 16));
+        register(name, password.clone()).await.is(201);
+        app.try_sign_in(name, &password).await.is(200);
+        app.try_sign_in(name, &password[..length - 1]).await.refused(401, "invalid_credentials");
+    }
+    register("space", format!("{PASSWORD} ")).await.is(201);
+    app.try_sign_in("space", PASSWORD).await.refused(401, "invalid_credentials");
+    app.clock.advance(Duration::from_secs(5));
+    app.try_sign_in("space", &format!("{PASSWORD} ")).await.is(200);
+}
+
+#[tokio::test]
+async fn a_password_typed_on_another_keyboard_is_the_same() {
+    let app = TestApp::new().await;
+    let (composed, decomposed) = ("caf\u{e9} otter 27 granite", "cafe\u{301} otter 27 granite");
+    let fields = json!({
+        "username": "ann", "email": "a@example.com", "password": composed, "confirm_password": composed,
+    });
+    app.post("/api/auth/register").json(&fields).await.is(201);
+    app.try_sign_in("ann", decomposed).await.is(200);
+    app.try_sign_in("ann", &composed.replace(' ', "\u{a0}")).await.is(200);
+    app.try_sign_in("ann", "cafe otter 27 granite").await.refused(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn after_a_failure_the_next_try_has_to_wait() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    for wait in [1, 1, 3, 3] {
+        app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
+        let early = app.try_sign_in("ann", PASSWORD).await;
+        assert_eq!(early.refused(429, "rate_limited").header("retry-after"), Some(wait.to_string().as_str()));
+        app.clock.advance(Duration::from_secs(wait));
+    }
+    app.try_sign_in("ann", PASSWORD).await.is(200);
+    app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
+    app.clock.advance(Duration::from_secs(1));
+    app.try_sign_in("ann", PASSWORD).await.is(200);
+}
+
+#[tokio::test]
+async fn username_and_address_count_as_one_and_nobody_counts_like_somebody() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
+    for identifier in ["ann", "ANN", "ann@example.com", "ANN@example.com"] {
+        app.try_sign_in(identifier, WRONG).await.refused(429, "rate_limited");
+    }
+    app.try_sign_in("nobody", WRONG).await.refused(401, "invalid_credentials");
+    app.try_sign_in("nobody", WRONG).await.refused(429, "rate_limited");
+    app.try_sign_in("NOBODY", WRONG).await.refused(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn a_hundred_failures_in_a_row_lock_until_the_day_ends() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    for _ in 0..100 {
+        app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
+        app.clock.advance(Duration::from_secs(10));
+    }
+    app.clock.advance(Duration::from_mins(60));
+    app.try_sign_in("ann", PASSWORD).await.refused(429, "rate_limited");
+    app.clock.advance(Duration::from_hours(23));
+    app.try_sign_in("ann", PASSWORD).await.is(200);
+}
+
+#[tokio::test]
+async fn a_device_that_was_signed_in_before_is_not_locked_out_by_strangers() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let known = app.try_sign_in("ann", PASSWORD).await;
+    let cookie = known.header("set-cookie").expect("a cookie for the device").to_owned();
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    for _ in 0..3 {
+        app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
+        app.clock.advance(Duration::from_secs(3));
+    }
+    app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
+    let credentials = json!({"username": "ann", "password": PASSWORD});
+    app.post(LOGIN).json(&credentials).await.refused(429, "rate_limited");
+    let pair = cookie.split(';').next().unwrap();
+    app.post(LOGIN).header("cookie", pair).json(&credentials).await.is(200);
+}
+
+#[tokio::test]
+async fn a_restart_forgives_nobody() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
+    app.second_instance().await.try_sign_in("ann", PASSWORD).await.refused(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn a_client_fails_only_so_often_whatever_the_names() {
+    let app = TestApp::with(&[("ENVIRONMENT", "production"), ("THROTTLE_LOGIN", "3/15m")]).await;
+    app.user("ann_m").await;
+    for name in ["aaaaa", "bbbbb", "ccccc"] {
+        app.try_sign_in(name, WRONG).await.refused(401, "invalid_credentials");
+    }
+    app.try_sign_in("ann_m", PASSWORD).await.refused(429, "rate_limited");
+    app.clock.advance(Duration::from_mins(15));
+    for _ in 0..5 {
+        app.try_sign_in("ann_m", PASSWORD).await.is(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_tries_do_not_slip_by_the_count() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let other = app.second_instance().await;
+    let replies = race(40, |number| {
+        let instance = if number % 2 == 0 { &app } else { &other };
+        instance.post(LOGIN).json(&json!({"username": "ann", "password": WRONG}))
+    });
+    let replies = replies.await;
+    let looked_at = replies.iter().filter(|reply| reply.status() == 401).count();
+    assert!((1..=5).contains(&looked_at), "{looked_at} passwords were looked at");
+    for turned_away in replies.iter().filter(|reply| reply.status() != 401) {
+        turned_away.refused(429, "rate_limited");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_too_many_sign_in_the_rest_is_sent_away_at_once() {
+    let dear = [("ARGON2_MEMORY_KIB", "65536"), ("ARGON2_ITERATIONS", "10"), ("MAX_CONCURRENT_HASHES", "1")];
+    let app = TestApp::with(&dear).await;
+    let credentials = |number| json!({"username": format!("user_{number}"), "password": WRONG});
+    app.post(LOGIN).json(&credentials(99)).await.refused(401, "invalid_credentials");
+    let replies = race(24, |number| app.post(LOGIN).json(&credentials(number))).await;
+    let busy: Vec<&Reply> = replies.iter().filter(|reply| reply.status() == 503).collect();
+    assert!(!busy.is_empty(), "all were served");
+    for reply in &busy {
+        reply.refused(503, "unavailable");
+    }
+    let served = replies.iter().filter(|reply| reply.status() == 401).count();
+    assert_eq!(served + busy.len(), 24);
+    assert!(served >= 1);
+}
+
+#[tokio::test]
+async fn what_is_no_sign_in_is_refused() {
+    let app = TestApp::new().await;
+    app.post(LOGIN).json(&json!({"username": "ann"})).await.invalid(&["password"]);
+    app.post(LOGIN).json(&json!({"password": "x"})).await.invalid(&["username"]);
+    app.post(LOGIN).json(&json!({"username": "a", "password": "b", "otp": 1})).await.invalid(&["otp"]);
+    app.post(LOGIN).json(&json!({"username": 7, "password": "b"})).await.invalid(&["username"]);
+    app.post(LOGIN)
+        .body("text/plain", r#"{"username":"a","password":"b"}"#)
+        .await
+        .refused(415, "unsupported_media_type");
+    app.post(LOGIN).body("application/json", r#"{"username":"a","#).await.refused(400, "bad_request");
+    app.post(LOGIN)
+        .body("application/json", r#"{"username":"a","username":"b","password":"c"}"#)
+        .await
+        .is(422);
+    app.post(LOGIN)
+        .body("application/x-www-form-urlencoded", "username=a&username=b&password=c")
+        .await
+        .is(422);
+    app.get(LOGIN).await.refused(405, "method_not_allowed");
+}
