@@ -17,3 +17,4 @@ mod sign_in;
 mod sign_up;
 mod the_harness;
 mod tokens;
+mod users;

@@ -1,0 +1,7 @@
+//! People with an account: `/user`.
+
+mod change;
+mod create;
+mod delete;
+mod history;
+mod read;
