@@ -60,8 +60,8 @@ async fn create(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
     let mut connection = options.clone().database("postgres").connect().await?;
     let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
     match connection.execute(sql).await {
-        // 42P04, duplicate_database: another instance was faster.
-        Err(error) if state(&error).as_deref() != Some("42P04") => Err(error),
+        // duplicate_database; unique_violation, when both were made in the same moment: another instance was faster.
+        Err(error) if !matches!(state(&error).as_deref(), Some("42P04" | "23505")) => Err(error),
         _ => {
             tracing::info!(database = name, "created the database");
             connection.close().await

@@ -1,0 +1,124 @@
+//! A client, and what it holds every answer to: problems are told as problems, and nothing is ever a 500.
+
+use std::time::Duration;
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::gatehouse::PASSWORD;
+
+/// No answer takes longer, whatever is broken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client of one server.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Seconds after which to try again.
+    pub retry_after: Option<u64>,
+    /// The body; null where there is none or it is not JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Whether what was asked for was done.
+    pub fn is_done(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// A text of the body.
+    pub fn text(&self, name: &str) -> String {
+        self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {self:?}")).to_owned()
+    }
+
+    async fn of(response: Response) -> reqwest::Result<Self> {
+        let status = response.status().as_u16();
+        let header = |name| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
+        let is_problem = header("content-type").as_deref() == Some("application/problem+json");
+        let retry_after = header("retry-after").map(|seconds| seconds.parse().unwrap());
+        let body = response.bytes().await?;
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        let answer = Self { status, retry_after, body };
+        assert!(status != 500, "{answer:?}");
+        assert!(status < 400 || (is_problem && !answer.text("trace_id").is_empty()), "no problem: {answer:?}");
+        assert!(status != 503 || retry_after.is_some(), "no Retry-After: {answer:?}");
+        Ok(answer)
+    }
+}
+
+impl Client {
+    /// A client of the server on this port.
+    pub fn new(port: u16) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { http, base: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Asks the API.
+    pub async fn ask(&self, method: Method, path: &str, token: &str, body: Option<Value>) -> reqwest::Result<Answer> {
+        let mut request = self.http.request(method, format!("{}/api{path}", self.base));
+        if !token.is_empty() {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Answer::of(request.send().await?).await
+    }
+
+    /// Makes an account with [`PASSWORD`]: Token.
+    pub async fn sign_up(&self, username: &str) -> reqwest::Result<Answer> {
+        let email = format!("{username}@example.com");
+        let body = json!({
+            "username": username, "email": email, "password": PASSWORD, "confirm_password": PASSWORD,
+        });
+        self.ask(Method::POST, "/auth/register", "", Some(body)).await
+    }
+
+    /// Signs in: Token.
+    pub async fn sign_in(&self, username: &str, password: &str) -> reqwest::Result<Answer> {
+        let body = json!({ "username": username, "password": password });
+        self.ask(Method::POST, "/auth/login", "", Some(body)).await
+    }
+
+    /// Trades a refresh token: Token.
+    pub async fn refresh(&self, token: &str) -> reqwest::Result<Answer> {
+        self.ask(Method::POST, "/auth/token/refresh", "", Some(json!({ "refresh_token": token }))).await
+    }
+
+    /// Who the token stands for: User.
+    pub async fn me(&self, token: &str) -> reqwest::Result<Answer> {
+        self.ask(Method::GET, "/user/me", token, None).await
+    }
+
+    /// Changes a description: User.
+    pub async fn describe(&self, username: &str, token: &str, description: &str) -> reqwest::Result<Answer> {
+        let body = json!({ "description": description });
+        self.ask(Method::PATCH, &format!("/user/@{username}"), token, Some(body)).await
+    }
+
+    /// Deletes an account: User.
+    pub async fn delete(&self, username: &str, token: &str) -> reqwest::Result<Answer> {
+        self.ask(Method::DELETE, &format!("/user/@{username}"), token, None).await
+    }
+
+    /// Whether the server can do its work: status and report.
+    pub async fn readiness(&self) -> reqwest::Result<(u16, Value)> {
+        let response = self.http.get(format!("{}/health/ready", self.base)).send().await?;
+        Ok((response.status().as_u16(), response.json().await?))
+    }
+
+    /// The public keys that verify access tokens.
+    pub async fn keys(&self) -> Vec<Value> {
+        let response = self.http.get(format!("{}/.well-known/jwks.json", self.base)).send().await.unwrap();
+        let keys: Value = response.json().await.unwrap();
+        keys["keys"].as_array().unwrap().clone()
+    }
+}

@@ -1,0 +1,247 @@
+//! The ledger: who was told what was done, so that it can be held against what is there after the fault.
+//!
+//! Workers act on people of their own. An act that was answered 2xx is entered as done; one that was answered 503,
+//! or not at all, may have happened or not, and its person is left alone from then on. So for every person there are
+//! one or two states that the database may show, and no third.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sea_orm::DatabaseConnection;
+use serde_json::Value;
+
+use crate::chance::{Dice, unique};
+use crate::client::{Answer, Client};
+use crate::database::rows;
+use crate::gatehouse::PASSWORD;
+
+/// Clients that write at the same time.
+const WORKERS: usize = 8;
+/// People whom one worker has at most; then it goes on with those it has.
+const PEOPLE: usize = 40;
+
+/// What a person may be asked to do.
+#[derive(Clone, Debug)]
+enum Deed {
+    SignUp,
+    Describe(String),
+    Refresh,
+    Delete,
+}
+
+/// What the database holds of a person, as far as the ledger knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    description: Option<String>,
+    is_deleted: bool,
+    lines_of_history: i64,
+    sessions: i64,
+}
+
+/// Somebody who acts, with everything that was answered.
+#[derive(Debug)]
+pub struct Person {
+    username: String,
+    access: String,
+    refresh: String,
+    spent: Option<String>,
+    state: Option<State>,
+    maybe: Option<Deed>,
+}
+
+/// What a load came to.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// Everybody.
+    pub people: Vec<Person>,
+    /// Requests that were cut off; one that could not connect is none of them.
+    pub cut: Vec<String>,
+    /// Answers by status.
+    pub answers: HashMap<u16, usize>,
+}
+
+/// Writes by all workers until `over`.
+pub async fn load(client: &Client, dice: &Dice, over: &Cell<bool>) -> Entries {
+    let workers: Vec<Worker> = (0..WORKERS).map(|_| Worker::new(client.clone(), dice.part())).collect();
+    let entries = join_all(workers.into_iter().map(|worker| worker.work(over))).await;
+    entries.into_iter().fold(Entries::default(), |mut all, one| {
+        all.people.extend(one.people);
+        all.cut.extend(one.cut);
+        one.answers.into_iter().for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
+        all
+    })
+}
+
+struct Worker {
+    client: Client,
+    dice: Dice,
+    name: String,
+    entries: Entries,
+}
+
+impl Worker {
+    fn new(client: Client, dice: Dice) -> Self {
+        Self { client, dice, name: format!("w{}", unique()), entries: Entries::default() }
+    }
+
+    async fn work(mut self, over: &Cell<bool>) -> Entries {
+        while !over.get() {
+            let (at, deed) = self.choose();
+            let person = &mut self.entries.people[at];
+            person.maybe = Some(deed.clone());
+            match person.ask(&self.client, &deed).await {
+                Ok(answer) => {
+                    *self.entries.answers.entry(answer.status).or_default() += 1;
+                    match answer.status {
+                        200..300 => person.enter(&deed, &answer),
+                        503 => tokio::time::sleep(Duration::from_millis(50)).await,
+                        _ => panic!("{deed:?} of {person:?} was answered {answer:?}"),
+                    }
+                }
+                Err(error) => {
+                    if !error.is_connect() {
+                        self.entries.cut.push(format!("{deed:?}: {error:?}"));
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+        self.entries
+    }
+
+    /// Who does what next: sign-ups 20 %, descriptions 45 %, refreshes 30 %, deletions 5 %.
+    fn choose(&mut self) -> (usize, Deed) {
+        let number = self.entries.people.len();
+        let settled: Vec<usize> = (0..number).filter(|at| self.entries.people[*at].may_act()).collect();
+        let dice = self.dice.below(100);
+        if settled.is_empty() || (dice < 20 && settled.len() < PEOPLE) {
+            self.entries.people.push(Person::new(format!("{}_{number}", self.name)));
+            return (number, Deed::SignUp);
+        }
+        let deed = match dice {
+            0..65 => Deed::Describe(unique()),
+            65..95 => Deed::Refresh,
+            _ => Deed::Delete,
+        };
+        (settled[self.dice.below(settled.len())], deed)
+    }
+}
+
+impl Person {
+    fn new(username: String) -> Self {
+        let (access, refresh) = (String::new(), String::new());
+        Self { username, access, refresh, spent: None, state: None, maybe: None }
+    }
+
+    fn may_act(&self) -> bool {
+        self.maybe.is_none() && self.state.as_ref().is_some_and(|state| !state.is_deleted)
+    }
+
+    async fn ask(&self, client: &Client, deed: &Deed) -> reqwest::Result<Answer> {
+        match deed {
+            Deed::SignUp => client.sign_up(&self.username).await,
+            Deed::Describe(text) => client.describe(&self.username, &self.access, text).await,
+            Deed::Refresh => client.refresh(&self.refresh).await,
+            Deed::Delete => client.delete(&self.username, &self.access).await,
+        }
+    }
+
+    /// Enters an act that was answered as done.
+    fn enter(&mut self, deed: &Deed, answer: &Answer) {
+        self.state = Some(after(self.state.take(), deed));
+        self.maybe = None;
+        if matches!(deed, Deed::SignUp | Deed::Refresh) {
+            let spent = std::mem::replace(&mut self.refresh, answer.text("refresh_token"));
+            self.spent = Some(spent).filter(|token| !token.is_empty());
+            self.access = answer.text("access_token");
+        }
+    }
+
+    /// The states that the database may show.
+    fn possible(&self) -> Vec<Option<State>> {
+        let other = self.maybe.as_ref().map(|deed| Some(after(self.state.clone(), deed)));
+        std::iter::once(self.state.clone()).chain(other).collect()
+    }
+
+    /// Whether the server still knows them as the database does, and every token works once.
+    async fn check_tokens(&self, client: &Client) {
+        if self.state.as_ref().is_none_or(|state| state.is_deleted) {
+            if !self.access.is_empty() {
+                assert_eq!(client.me(&self.access).await.unwrap().status, 401, "{self:?} is gone");
+            }
+            return;
+        }
+        if matches!(self.maybe, Some(Deed::Delete)) {
+            return;
+        }
+        let me = client.me(&self.access).await.unwrap();
+        assert_eq!(me.body["username"], Value::from(self.username.as_str()), "{self:?}: {me:?}");
+        // Also where the answer to a refresh was lost: asked again, it gives the same.
+        let refreshed = client.refresh(&self.refresh).await.unwrap();
+        assert_eq!(refreshed.status, 200, "{self:?}: {refreshed:?}");
+        if let Some(spent) = &self.spent {
+            assert_eq!(client.refresh(spent).await.unwrap().status, 401, "{self:?}: twice");
+            let newest = refreshed.text("refresh_token");
+            assert_eq!(client.refresh(&newest).await.unwrap().status, 401, "{self:?}: the session has ended");
+        }
+    }
+}
+
+fn after(state: Option<State>, deed: &Deed) -> State {
+    let before = state.unwrap_or(State { description: None, is_deleted: false, lines_of_history: 0, sessions: 1 });
+    let lines_of_history = before.lines_of_history + 1;
+    match deed {
+        Deed::SignUp => State { lines_of_history, ..before },
+        Deed::Describe(text) => State { description: Some(text.clone()), lines_of_history, ..before },
+        Deed::Refresh => before,
+        Deed::Delete => State { is_deleted: true, sessions: 0, lines_of_history, ..before },
+    }
+}
+
+impl Entries {
+    /// Holds the ledger against the database: what was answered is there, what was not is there whole or not at all.
+    pub async fn check(&self, db: &DatabaseConnection) {
+        let found = states(db).await;
+        for person in &self.people {
+            let state = found.get(&person.username);
+            let possible = person.possible();
+            assert!(possible.iter().any(|one| one.as_ref() == state), "{person:#?}\nis in the database {state:#?}");
+        }
+    }
+
+    /// Holds the server against the ledger, by the last people who acted. Ends some of their sessions.
+    pub async fn check_server(&self, client: &Client) {
+        let uncertain = self.people.iter().filter(|person| person.maybe.is_some()).take(2 * WORKERS);
+        let settled = self.people.iter().filter(|person| person.maybe.is_none()).step_by(7).take(2 * WORKERS);
+        for person in uncertain.chain(settled) {
+            person.check_tokens(client).await;
+        }
+        let living: Vec<&Person> = self.people.iter().filter(|person| person.may_act()).take(2).collect();
+        for person in living {
+            assert_eq!(client.sign_in(&person.username, PASSWORD).await.unwrap().status, 200, "{person:?}");
+            assert_eq!(client.sign_up(&person.username).await.unwrap().status, 409, "{person:?}");
+        }
+    }
+
+    /// How many acts were answered as done.
+    pub fn done(&self) -> usize {
+        self.answers.iter().filter(|(status, _)| (200..300).contains(*status)).map(|(_, number)| number).sum()
+    }
+}
+
+/// What the database holds, by user name.
+async fn states(db: &DatabaseConnection) -> HashMap<String, State> {
+    let sql = "SELECT username, description, CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END,
+                   (SELECT count(*) FROM user_history WHERE user_id = users.id),
+                   (SELECT count(*) FROM sessions WHERE user_id = users.id)
+               FROM users";
+    let state = |row: &sea_orm::QueryResult| State {
+        description: row.try_get_by_index(1).unwrap(),
+        is_deleted: row.try_get_by_index::<i32>(2).unwrap() == 1,
+        lines_of_history: row.try_get_by_index(3).unwrap(),
+        sessions: row.try_get_by_index(4).unwrap(),
+    };
+    rows(db, sql).await.iter().map(|row| (row.try_get_by_index(0).unwrap(), state(row))).collect()
+}

@@ -1,0 +1,37 @@
+//! What must hold when things break: the program killed, starved, misled, and cut off from its database.
+//!
+//! Every test starts the program that cargo has built as a process of its own, on a free port of loopback, with an
+//! empty DATA_DIR, on SQLite; with `TEST_DATABASE_URL`, on a PostgreSQL database of its own that the program itself
+//! has to make. Nothing sleeps until things are surely done: they are asked until they are.
+//!
+//! | variable | |
+//! |---|---|
+//! | `FAULT_ROUNDS` | how often the tests that kill by chance do so; the default is made for every day |
+//! | `FAULT_SEED` | repeats the choices of a run that has failed; each run prints its own |
+//! | `FAULT_PROGRAM` | another build of the program, such as the release |
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on has failed, and says where"
+)]
+
+mod chance;
+mod client;
+mod cluster;
+mod commands;
+mod connections;
+mod database;
+mod gatehouse;
+mod keys;
+mod killed;
+mod ledger;
+mod locked;
+mod migrations;
+mod outage;
+mod policies;
+mod starts;
+mod stops;
+mod together;
+mod waiting;

@@ -1,0 +1,159 @@
+//! The schema, step by step and back, by the command line.
+
+use sea_orm::{DatabaseConnection, DbBackend};
+
+use gatehouse::migrations::STEPS;
+
+use crate::database::column;
+use crate::gatehouse::{Finished, Site};
+
+/// The exit code for what an operator mends in the configuration (`sysexits.h`: EX_CONFIG).
+const CONFIGURATION: Option<i32> = Some(78);
+
+#[tokio::test]
+async fn every_step_goes_up_down_and_up_again() {
+    let site = Site::new();
+    site.must(&["migrate", "down"]); // there is nothing to undo, but a database to look at
+    let db = site.database().await;
+    for (at, step) in STEPS.iter().enumerate() {
+        let before = schema(&db).await;
+        assert_eq!(site.must(&["migrate", "up", "--to", step.name]), format!("applied {}\n", step.name));
+        let with = schema(&db).await;
+        assert_ne!(with, before, "{} changes something", step.name);
+        assert_eq!(site.must(&["migrate", "status"]), status(at + 1));
+        assert_eq!(site.must(&["migrate", "down"]), format!("undone {}\n", step.name));
+        assert_eq!(schema(&db).await, before, "{} undoes all that it does", step.name);
+        assert_eq!(site.must(&["migrate", "status"]), status(at));
+        site.must(&["migrate", "up", "--to", step.name]);
+        assert_eq!(schema(&db).await, with, "{} is the same again", step.name);
+    }
+    assert_eq!(site.must(&["migrate", "up"]), "nothing to do\n");
+    site.start().await.stop().await;
+}
+
+#[tokio::test]
+async fn several_steps_go_down_at_once_and_an_unknown_one_changes_nothing() {
+    let site = Site::new();
+    let newest_first = |from: usize| -> String {
+        STEPS[from..].iter().rev().map(|step| format!("undone {}\n", step.name)).collect()
+    };
+    site.must(&["migrate", "up"]);
+    for direction in ["up", "down"] {
+        let unknown = site.run(&["migrate", direction, "--to", "m9999_nonsense"]);
+        assert_eq!(unknown.code, Some(1), "{}", unknown.all());
+        assert_eq!(unknown.err, "gatehouse: there is no migration step named m9999_nonsense\n");
+    }
+    assert_eq!(site.must(&["migrate", "status"]), status(STEPS.len()));
+    assert_eq!(site.must(&["migrate", "down", "--to", STEPS[1].name]), newest_first(2));
+    assert_eq!(site.must(&["migrate", "status"]), status(2));
+    site.must(&["migrate", "up"]);
+    assert_eq!(site.must(&["migrate", "down", "--all"]), newest_first(0));
+    assert_eq!(site.must(&["migrate", "status"]), status(0));
+}
+
+#[tokio::test]
+async fn starting_afresh_needs_the_databases_name_and_never_happens_in_production() {
+    let site = Site::new();
+    let server = site.start().await;
+    assert_eq!(server.client().sign_up("ann").await.unwrap().status, 201);
+    server.stop().await;
+    let db = site.database().await;
+
+    let wrong = site.run(&["migrate", "fresh", "--confirm", "another"]);
+    assert_eq!((wrong.code, people(&db).await), (Some(1), 1), "{}", wrong.all());
+    let silent = site.run(&["migrate", "fresh"]);
+    assert_eq!((silent.code, people(&db).await), (Some(1), 1), "{}", silent.all());
+    let mut production = site.command(&["migrate", "fresh", "--confirm", site.database_name()]);
+    production.env("ENVIRONMENT", "production").env("BASE_URL", "https://id.example.com");
+    production.env("JWT_SECRET_KEY", "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a");
+    let production = Finished::of(production);
+    assert_eq!((production.code, people(&db).await), (Some(1), 1), "{}", production.all());
+    assert!(production.err.contains("refused outside ENVIRONMENT=local"), "{}", production.err);
+
+    let typed = Finished::given(site.command(&["migrate", "fresh"]), &format!("{}\n", site.database_name()));
+    assert_eq!((typed.code, people(&db).await), (Some(0), 0), "{}", typed.all());
+    assert_eq!(site.must(&["migrate", "status"]), status(STEPS.len()));
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_program_is_refused() {
+    let site = Site::new();
+    site.must(&["migrate", "up"]);
+    let db = site.database().await;
+    let add = "INSERT INTO schema_steps (name, min_binary, position) VALUES ('m9000_future', '9.0.0', 9000)";
+    sea_orm::ConnectionTrait::execute_unprepared(&db, add).await.unwrap();
+    let before = schema(&db).await;
+    for arguments in [&["serve"][..], &["migrate", "up"], &["migrate", "down"], &["admin", "promote", "ann"]] {
+        let refused = site.run(arguments);
+        assert_eq!(refused.code, CONFIGURATION, "{arguments:?}: {}", refused.all());
+        assert!(refused.err.contains("needs gatehouse 9.0.0 or newer (step m9000_future)"), "{}", refused.err);
+    }
+    let check = site.run(&["check", "--fix"]);
+    assert_eq!(check.code, Some(1), "{}", check.all());
+    assert_eq!(schema(&db).await, before);
+}
+
+#[tokio::test]
+async fn a_newer_schema_that_this_program_can_work_with_is_served() {
+    let site = Site::new();
+    site.must(&["migrate", "up"]);
+    let db = site.database().await;
+    let add = "INSERT INTO schema_steps (name, min_binary, position) VALUES ('m9000_future', '0.1.0', 9000)";
+    sea_orm::ConnectionTrait::execute_unprepared(&db, add).await.unwrap();
+    site.start().await.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_may_not_migrate_waits_for_somebody_who_does() {
+    let site = Site::new().with("AUTO_MIGRATE", "False");
+    let refused = site.run(&[]);
+    assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
+    let words = format!("lacks {} migration step(s): run `gatehouse migrate up`", STEPS.len());
+    assert!(refused.err.contains(&words), "{}", refused.err);
+    site.must(&["migrate", "up"]);
+    site.start().await.stop().await;
+}
+
+#[test]
+fn a_new_step_gets_the_next_number_and_never_overwrites_one() {
+    let site = Site::on(None);
+    let folder = site.folder().join("migrations");
+    std::fs::create_dir(&folder).unwrap();
+    let module = format!("m{:04}_add_locale", STEPS.len() + 1);
+    site.must(&["migrate", "new", "add_locale"]);
+    let file = folder.join(format!("{module}.rs"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&format!("name: \"{module}\"")), "{text}");
+    std::fs::write(&file, "somebody's work").unwrap();
+    assert_eq!(site.run(&["migrate", "new", "add_locale"]).code, Some(1));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "somebody's work");
+    for name in ["", "Add", "../up", "a b"] {
+        assert_eq!(site.run(&["migrate", "new", name]).code, Some(1), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+/// What `migrate status` prints when the first `applied` steps are.
+fn status(applied: usize) -> String {
+    let line = |(at, name): (usize, &str)| format!("{} {name}\n", if at < applied { "applied" } else { "pending" });
+    STEPS.iter().map(|step| step.name).enumerate().map(line).collect()
+}
+
+async fn people(db: &DatabaseConnection) -> i64 {
+    crate::database::count(db, "SELECT count(*) FROM users").await
+}
+
+/// Every table, column, index and constraint, each as a line.
+async fn schema(db: &DatabaseConnection) -> Vec<String> {
+    let sql = match sea_orm::ConnectionTrait::get_database_backend(db) {
+        DbBackend::Sqlite => "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1",
+        _ => {
+            "SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable FROM \
+                 information_schema.columns WHERE table_schema = 'public'
+             UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+             UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+                 WHERE connamespace = 'public'::regnamespace ORDER BY 1"
+        }
+    };
+    column(db, sql).await
+}

@@ -1,0 +1,53 @@
+//! Policy files that are wrong.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::gatehouse::{PASSWORD, Site};
+use crate::waiting::until;
+
+const NONSENSE: &str = "permit(";
+
+#[test]
+fn a_start_with_a_bad_policy_file_is_refused_with_file_and_line() {
+    let site = Site::new();
+    let folder = site.data().join("policies");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("own.cedar"), NONSENSE).unwrap();
+    let refused = site.run(&[]);
+    assert_eq!(refused.code, Some(78), "{}", refused.all());
+    assert!(refused.err.contains("own.cedar, line 1"), "{}", refused.err);
+    let check = site.run(&["check"]);
+    assert_eq!(check.code, Some(1), "{}", check.all());
+    assert!(check.out.contains("own.cedar, line 1"), "{}", check.out);
+}
+
+#[tokio::test]
+async fn a_running_server_stays_with_its_last_good_policies_and_says_so() {
+    let site = Site::new();
+    let folder = site.data().join("policies");
+    fs::create_dir_all(&folder).unwrap();
+    let good = include_str!("../../policies/default.cedar");
+    fs::write(folder.join("own.cedar"), good).unwrap();
+    let server = site.start().await;
+    let client = server.client();
+    let token = client.sign_up("ann").await.unwrap().text("access_token");
+
+    fs::write(folder.join("own.cedar"), NONSENSE).unwrap();
+    readiness_becomes(&server.client(), "degraded").await;
+    assert_eq!(client.me(&token).await.unwrap().status, 200, "the last good ones are in force");
+    assert_eq!(client.sign_in("ann", PASSWORD).await.unwrap().status, 200);
+
+    fs::write(folder.join("own.cedar"), good).unwrap();
+    readiness_becomes(&server.client(), "ok").await;
+    server.stop().await;
+}
+
+async fn readiness_becomes(client: &crate::client::Client, status: &str) {
+    until("the policies are noticed", Duration::from_secs(5), async || {
+        let (code, report) = client.readiness().await.unwrap();
+        assert_eq!(code, 200, "{report}");
+        if report["status"] == status { Ok(()) } else { Err(report.to_string()) }
+    })
+    .await;
+}

@@ -1,0 +1,182 @@
+//! Starts that can't succeed: they end at once, say why in a line, and leave everything as it was.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::database::{connect, postgres_server};
+use crate::gatehouse::{Finished, PASSWORD, Site, free_port};
+
+/// The exit code for what an operator mends in the configuration (`sysexits.h`: EX_CONFIG).
+const CONFIGURATION: Option<i32> = Some(78);
+/// A start that can't succeed takes no longer.
+const AT_ONCE: Duration = Duration::from_secs(1);
+const SECRET: &str = "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a";
+
+#[test]
+fn a_port_in_use_ends_the_start_before_the_database_is_touched() {
+    let site = Site::on(None);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let refused = Finished::of(at_port(&site, address.port()));
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    assert!(refused.err.contains(&format!("can't listen on {address}")), "{}", refused.err);
+    assert!(refused.took < AT_ONCE, "{:?}", refused.took);
+    assert!(!site.data().join("gatehouse.db").exists());
+}
+
+#[test]
+fn an_address_of_another_machine_ends_the_start() {
+    let site = Site::on(None).with("HOST", "192.0.2.1"); // RFC 5737: for documentation, nobody's own
+    let refused = Finished::of(at_port(&site, free_port()));
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    assert!(refused.err.contains("can't listen on 192.0.2.1:"), "{}", refused.err);
+    assert!(!site.data().join("gatehouse.db").exists());
+}
+
+#[test]
+fn mistakes_in_the_configuration_have_a_line_each_and_show_no_secret() {
+    for (settings, lines) in [
+        (&[("PORT", "eighty")][..], &["PORT is `eighty`"][..]),
+        (&[("GATEHOUSE_PROT", "80")], &["GATEHOUSE_PROT (environment) is no setting: did you mean"]),
+        (&[("JWT_SECRET_KEY", "hunter2-changethis")], &["JWT_SECRET_KEY (environment) must be"]),
+        (&[("DATABASE_URI", "mysql://ann:hunter2@db/app")], &["DATABASE_URI (environment) must be"]),
+        (&[("POSTGRES_SERVER", "db"), ("POSTGRES_PASSWORD", "hunter2")], &["POSTGRES_PORT, POSTGRES_USER, POSTGRES_DB"]),
+        (&[("ADMIN_USERNAME", "root")], &["ADMIN_PASSWORD is not set"]),
+        (&[("ADMIN_USERNAME", "root"), ("ADMIN_PASSWORD", "hunter2")], &["ADMIN_PASSWORD"]),
+        (&[("JWT_SECRET_KEY_FILE", "nowhere")], &["JWT_SECRET_KEY_FILE"]),
+        (&[("ENVIRONMENT", "production")], &["JWT_SECRET_KEY"]),
+        (&[("BASE_URL", "http://id.example.com")], &["BASE_URL"]),
+        (&[("PORT", "eighty"), ("JWT_EXP", "0"), ("LOG_FORMAT", "xml")], &["JWT_EXP", "LOG_FORMAT", "PORT"]),
+    ] {
+        let site = settings.iter().fold(Site::on(None), |site, (name, value)| site.with(name, value));
+        let refused = site.run(&[]);
+        assert_eq!(refused.code, CONFIGURATION, "{settings:?}: {}", refused.all());
+        let told: Vec<&str> = refused.err.lines().collect();
+        assert_eq!(told.len(), lines.len(), "{settings:?}: {}", refused.err);
+        for line in lines {
+            let has = |told: &&str| told.starts_with("gatehouse: ") && told.contains(line);
+            assert!(told.iter().any(has), "{line} is missing in: {}", refused.err);
+        }
+        assert!(!refused.all().contains("hunter2"), "{}", refused.all());
+        assert!(refused.took < AT_ONCE, "{:?}", refused.took);
+        assert!(!site.data().join("gatehouse.db").exists(), "{settings:?}");
+    }
+}
+
+#[test]
+fn a_first_admin_that_cannot_be_is_named() {
+    let site = Site::new().with("ADMIN_USERNAME", "not a name!").with("ADMIN_PASSWORD", PASSWORD);
+    let refused = site.run(&[]);
+    assert_ne!(refused.code, Some(0), "{}", refused.all());
+    assert!(refused.err.contains("ADMIN_USERNAME: "), "{}", refused.err);
+    assert!(!refused.all().contains(PASSWORD), "{}", refused.all());
+}
+
+#[test]
+fn a_data_folder_that_may_not_be_written_is_named_with_the_command_that_mends_it() {
+    for kept in [None, Some(SECRET)] {
+        let site = Site::on(None).with("JWT_SECRET_KEY", kept.unwrap_or_default());
+        fs::create_dir(site.data()).unwrap();
+        fs::set_permissions(site.data(), fs::Permissions::from_mode(0o555)).unwrap();
+        let refused = Finished::of(without_privileges(site.command(&[])));
+        let path = site.data().display().to_string();
+        assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
+        assert!(refused.err.contains(&format!("{path} can't be written")), "{}", refused.err);
+        assert!(refused.err.contains("chown -R ") && refused.err.lines().count() == 1, "{}", refused.err);
+        assert_eq!(fs::read_dir(site.data()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_key_file_that_is_no_key_or_open_to_others_is_refused() {
+    for (text, mode, words) in [("changethis\n", 0o600, "holds no key"), (SECRET, 0o644, "chmod 600")] {
+        let site = Site::on(None);
+        fs::create_dir(site.data()).unwrap();
+        let file = site.data().join("secret.key");
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = site.run(&[]);
+        assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
+        assert!(refused.err.contains(words) && !refused.err.contains(text.trim()), "{}", refused.err);
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let site = Site::on(None);
+    fs::create_dir(site.data()).unwrap();
+    let file = site.data().join("gatehouse.db");
+    let text = "a letter to a friend, long enough to be mistaken for something. ".repeat(100);
+    fs::write(&file, &text).unwrap();
+    let refused = site.run(&[]);
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    assert!(refused.err.contains(&file.display().to_string()), "{}", refused.err);
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn a_database_server_that_is_away_is_named_without_its_password() {
+    let port = free_port();
+    let site = Site::on(None).with("DATABASE_URI", &format!("postgres://ann:hunter2@127.0.0.1:{port}/app"));
+    let refused = site.run(&[]);
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    assert!(refused.err.contains(&format!("postgres://ann@127.0.0.1:{port}/app")), "{}", refused.err);
+    assert!(!refused.all().contains("hunter2"), "{}", refused.all());
+    assert!(refused.took < Duration::from_secs(5), "{:?}", refused.took);
+}
+
+#[tokio::test]
+async fn a_role_that_postgres_refuses_is_answered_with_the_sql_that_mends_it() {
+    let Some(server) = postgres_server() else { return };
+    let name = format!("faults_{}", crate::chance::unique());
+    let mut address = server.clone();
+    address.set_username(&name).unwrap();
+    address.set_password(Some("hunter2")).unwrap();
+    address.set_path(&name);
+    let site = Site::on(None).with("DATABASE_URI", address.as_str());
+    let database = format!("CREATE DATABASE \"{name}\" OWNER \"{name}\";");
+
+    let missing = site.run(&["migrate", "up"]);
+    assert_eq!(missing.code, Some(1), "{}", missing.all());
+    assert!(missing.err.contains(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '…'; {database}")), "{}", missing.err);
+
+    let db = connect(server.as_str()).await;
+    let run = async |sql: &str| sea_orm::ConnectionTrait::execute_unprepared(&db, sql).await.map(|_| ()).unwrap();
+    run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'hunter2'")).await;
+    let powerless = site.run(&["migrate", "up"]);
+    run(&format!("CREATE DATABASE {name}")).await;
+    let foreign = site.run(&["migrate", "up"]);
+    run(&format!("ALTER DATABASE {name} OWNER TO {name}")).await;
+    let mended = site.run(&["migrate", "up"]);
+    run(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    run(&format!("DROP ROLE {name}")).await;
+
+    assert!(powerless.err.contains(&database), "{}", powerless.err);
+    assert!(foreign.err.contains(&format!("ALTER DATABASE \"{name}\" OWNER TO \"{name}\";")), "{}", foreign.err);
+    assert_eq!(mended.code, Some(0), "{}", mended.all());
+    for refused in [missing, powerless, foreign] {
+        assert!(!refused.all().contains("hunter2"), "{}", refused.all());
+    }
+}
+
+fn at_port(site: &Site, port: u16) -> Command {
+    let mut command = site.command(&[]);
+    command.env("PORT", port.to_string());
+    command
+}
+
+/// The same command without the right of root to write everywhere. For anybody else it is the same command.
+fn without_privileges(command: Command) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return command;
+    }
+    let mut without = Command::new("setpriv");
+    without.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(command.get_program()).args(command.get_args());
+    without.current_dir(command.get_current_dir().unwrap()).env_clear().env("PATH", "/usr/bin:/bin");
+    without.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    without
+}
