@@ -11,10 +11,12 @@
 
 mod harness;
 
+mod attacks;
 mod passwords;
 mod sessions;
 mod sign_in;
 mod sign_up;
+mod smoke;
 mod the_harness;
 mod tokens;
 mod users;

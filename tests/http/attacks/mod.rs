@@ -1,0 +1,22 @@
+//! The attack catalogue: what somebody with bad intentions tries, held against the running program over HTTP.
+//!
+//! Each test is one line of the catalogue, named by its number; where the line speaks of all routes, the routes are
+//! read from the OpenAPI document, so that a new one is attacked from its first day. A [`Scene`] has a bystander who
+//! must come out of everything unharmed. Races run `GATEHOUSE_RACE_ROUNDS` times (50 if unset).
+
+mod browser;
+mod brute_force;
+mod enumeration;
+mod forgery;
+mod input;
+mod names;
+mod naughty;
+mod races;
+mod rights;
+mod routes;
+mod scene;
+mod sessions;
+mod wire;
+
+pub use scene::{Scene, operations, rounds, with_ids};
+pub use wire::{Answer, Wire};
