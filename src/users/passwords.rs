@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Password, PasswordPolicy};
-use crate::platform::hashing::{Busy, Hasher, Verdict};
+use crate::platform::hashing::{Busy, Hasher, Load, Verdict};
 use crate::platform::problem::{Breakage, FieldError};
 
 /// Which passwords are good enough, and the threads that hash them.
@@ -46,6 +46,12 @@ impl Passwords {
     /// Whether there is room for a hash now; for refusing before anything else is done for it.
     pub fn room(&self) -> Result<(), Busy> {
         self.hasher.room()
+    }
+
+    /// What the threads that hash do now, and did since they started.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.hasher.load()
     }
 
     /// The hash to keep.

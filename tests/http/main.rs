@@ -16,7 +16,6 @@ mod passwords;
 mod sessions;
 mod sign_in;
 mod sign_up;
-mod smoke;
 mod the_harness;
 mod tokens;
 mod users;
