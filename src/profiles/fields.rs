@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use poem_openapi::Object;
 use poem_openapi::types::MaybeUndefined;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -69,12 +69,15 @@ pub struct NewUserBody {
 #[serde(deny_unknown_fields, default)]
 pub struct UserPatch {
     /// Another user name.
+    #[serde(deserialize_with = "given")]
     pub username: Option<String>,
     /// Another shown name.
+    #[serde(deserialize_with = "given")]
     pub display_name: Option<String>,
     /// Another e-mail address; it is not proved then.
     pub email: MaybeUndefined<String>,
     /// Whether the address is known to be theirs; admins only.
+    #[serde(deserialize_with = "given")]
     pub email_verified: Option<bool>,
     /// First name.
     pub first_name: MaybeUndefined<String>,
@@ -87,11 +90,19 @@ pub struct UserPatch {
     /// Their language (BCP 47).
     pub locale: MaybeUndefined<String>,
     /// Roles, by those who may.
+    #[serde(deserialize_with = "given")]
     pub roles: Option<Vec<String>>,
     /// Whether the account may be used, by those who may; never one's own.
+    #[serde(deserialize_with = "given")]
     pub is_active: Option<bool>,
     /// Notes of admins.
+    #[serde(deserialize_with = "given")]
     pub metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// A field that can't be emptied: where it is given, `null` is as wrong as any other value that is none.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(reader).map(Some)
 }
 
 /// Another user name.

@@ -73,6 +73,7 @@ async fn a_new_password_must_be_new_good_and_given_twice_alike() {
 async fn history_says_that_it_changed_and_not_to_what() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
+    app.clock.advance(Duration::from_millis(1));
     change(&ann, PASSWORD, NEW).await.is(200);
     let me = ann.me().await;
     let newest = &me["user_history"][0];
