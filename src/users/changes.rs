@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::store;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::random::Random;
 
 /// Who caused a change, and by which request.
 #[derive(Clone, Debug, Default)]
@@ -97,10 +96,10 @@ pub struct Change<'a> {
     pub at: Timestamp,
 }
 
-/// Records a change in its transaction. Its event for other systems will be, too.
-pub async fn record(tx: &Tx, random: &Random, change: Change<'_>) -> Result<(), sea_orm::DbErr> {
+/// Records a change in its transaction, under an id that sorts behind those before it. Its event for other systems will be, too.
+pub async fn record(tx: &Tx, id: Uuid, change: Change<'_>) -> Result<(), sea_orm::DbErr> {
     let row = store::history::Model {
-        id: random.uuid_v7(change.at),
+        id,
         user_id: change.user,
         at: change.at.millis(),
         action: change.deed.name().to_owned(),

@@ -46,7 +46,7 @@ use moka::sync::Cache;
 
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
-use crate::platform::random::Random;
+use crate::platform::random::{OrderedIds, Random};
 use crate::sessions::Sessions;
 use listing::Filter;
 use lookup::Total;
@@ -76,6 +76,7 @@ pub struct Users {
     sessions: Arc<Sessions>,
     settings: Arc<Settings>,
     totals: Cache<Filter, Total>,
+    history_ids: Arc<OrderedIds>,
 }
 
 impl Users {
@@ -89,7 +90,8 @@ impl Users {
         settings: Settings,
     ) -> Self {
         let totals = Cache::new(REMEMBERED_TOTALS);
-        Self { db, clock, random, sessions, settings: Arc::new(settings), totals }
+        let history_ids = Arc::new(OrderedIds::default());
+        Self { db, clock, random, sessions, settings: Arc::new(settings), totals, history_ids }
     }
 
     /// What the operator decides about accounts.

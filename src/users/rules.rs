@@ -373,7 +373,8 @@ impl Users {
         origin: &Origin,
         at: Timestamp,
     ) -> Result<(), DbErr> {
-        record(tx, &self.random, Change { user, deed, words, origin, at }).await
+        let id = self.history_ids.next(&self.random, at);
+        record(tx, id, Change { user, deed, words, origin, at }).await
     }
 }
 

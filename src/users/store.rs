@@ -328,11 +328,13 @@ fn filtered(filter: &Filter) -> Select<user::Entity> {
 
 /// Active people with no block between them and `viewer`.
 fn visible_to(viewer: Uuid) -> Condition {
-    let no_block = "NOT EXISTS (SELECT 1 FROM user_blocks b WHERE (b.user_id = users.id AND b.blocked_id = $1) \
-                    OR (b.user_id = $2 AND b.blocked_id = users.id))";
-    Condition::all()
-        .add(user::Column::IsActive.eq(true))
-        .add(Expr::cust_with_values(no_block, [viewer, viewer]))
+    let (owner, blocked) = (("user_blocks", "user_id"), ("user_blocks", "blocked_id"));
+    let them = || Expr::col(("users", "id"));
+    let block = Condition::any()
+        .add(Expr::col(owner).equals(("users", "id")).and(Expr::col(blocked).eq(viewer)))
+        .add(Expr::col(owner).eq(viewer).and(them().equals(blocked)));
+    let blocks = Query::select().expr(Expr::val(1)).from("user_blocks").cond_where(block).to_owned();
+    Condition::all().add(user::Column::IsActive.eq(true)).add(Expr::exists(blocks).not())
 }
 
 /// A range and not `LIKE`: it uses the index on both databases, and `%` and `_` mean themselves.

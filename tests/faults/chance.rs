@@ -22,7 +22,8 @@ pub struct Dice(Random);
 impl Dice {
     /// New choices, or those of `FAULT_SEED`; says which.
     pub fn new() -> Self {
-        let seed = variable("FAULT_SEED").unwrap_or_else(|| u64::from(u32::from_le_bytes(Random::System.bytes())));
+        let seed =
+            variable("FAULT_SEED").unwrap_or_else(|| u64::from(u32::from_le_bytes(Random::System.bytes())));
         println!("FAULT_SEED={seed}");
         Self(Random::seeded(seed))
     }

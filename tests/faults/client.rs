@@ -48,7 +48,10 @@ impl Answer {
         let body = serde_json::from_slice(&body).unwrap_or_default();
         let answer = Self { status, retry_after, body };
         assert!(status != 500, "{answer:?}");
-        assert!(status < 400 || (is_problem && !answer.text("trace_id").is_empty()), "no problem: {answer:?}");
+        assert!(
+            status < 400 || (is_problem && !answer.text("trace_id").is_empty()),
+            "no problem: {answer:?}"
+        );
         assert!(status != 503 || retry_after.is_some(), "no Retry-After: {answer:?}");
         Ok(answer)
     }
@@ -62,7 +65,13 @@ impl Client {
     }
 
     /// Asks the API.
-    pub async fn ask(&self, method: Method, path: &str, token: &str, body: Option<Value>) -> reqwest::Result<Answer> {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> reqwest::Result<Answer> {
         let mut request = self.http.request(method, format!("{}/api{path}", self.base));
         if !token.is_empty() {
             request = request.bearer_auth(token);

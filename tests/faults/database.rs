@@ -37,7 +37,8 @@ impl PostgresDatabase {
 
 impl Drop for PostgresDatabase {
     fn drop(&mut self) {
-        let (server, sql) = (self.server.to_string(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let (server, sql) =
+            (self.server.to_string(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         // A thread of its own, because the test's runtime can't be waited on from within.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, kill_process};
 pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use sea_orm::DatabaseConnection;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -201,7 +201,10 @@ impl Drop for Server {
         if std::thread::panicking() {
             let output = self.output();
             let lines: Vec<&str> = output.lines().collect();
-            println!("--- the end of the server's log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            println!(
+                "--- the end of the server's log\n{}",
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }

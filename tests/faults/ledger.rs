@@ -69,7 +69,9 @@ pub async fn load(client: &Client, dice: &Dice, over: &Cell<bool>) -> Entries {
     entries.into_iter().fold(Entries::default(), |mut all, one| {
         all.people.extend(one.people);
         all.cut.extend(one.cut);
-        one.answers.into_iter().for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
+        one.answers
+            .into_iter()
+            .for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
         all
     })
 }
@@ -190,7 +192,8 @@ impl Person {
 }
 
 fn after(state: Option<State>, deed: &Deed) -> State {
-    let before = state.unwrap_or(State { description: None, is_deleted: false, lines_of_history: 0, sessions: 1 });
+    let before =
+        state.unwrap_or(State { description: None, is_deleted: false, lines_of_history: 0, sessions: 1 });
     let lines_of_history = before.lines_of_history + 1;
     match deed {
         Deed::SignUp => State { lines_of_history, ..before },
@@ -207,7 +210,10 @@ impl Entries {
         for person in &self.people {
             let state = found.get(&person.username);
             let possible = person.possible();
-            assert!(possible.iter().any(|one| one.as_ref() == state), "{person:#?}\nis in the database {state:#?}");
+            assert!(
+                possible.iter().any(|one| one.as_ref() == state),
+                "{person:#?}\nis in the database {state:#?}"
+            );
         }
     }
 

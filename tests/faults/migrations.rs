@@ -83,10 +83,15 @@ async fn a_database_of_a_newer_program_is_refused() {
     let add = "INSERT INTO schema_steps (name, min_binary, position) VALUES ('m9000_future', '9.0.0', 9000)";
     sea_orm::ConnectionTrait::execute_unprepared(&db, add).await.unwrap();
     let before = schema(&db).await;
-    for arguments in [&["serve"][..], &["migrate", "up"], &["migrate", "down"], &["admin", "promote", "ann"]] {
+    for arguments in [&["serve"][..], &["migrate", "up"], &["migrate", "down"], &["admin", "promote", "ann"]]
+    {
         let refused = site.run(arguments);
         assert_eq!(refused.code, CONFIGURATION, "{arguments:?}: {}", refused.all());
-        assert!(refused.err.contains("needs gatehouse 9.0.0 or newer (step m9000_future)"), "{}", refused.err);
+        assert!(
+            refused.err.contains("needs gatehouse 9.0.0 or newer (step m9000_future)"),
+            "{}",
+            refused.err
+        );
     }
     let check = site.run(&["check", "--fix"]);
     assert_eq!(check.code, Some(1), "{}", check.all());
@@ -135,7 +140,8 @@ fn a_new_step_gets_the_next_number_and_never_overwrites_one() {
 
 /// What `migrate status` prints when the first `applied` steps are.
 fn status(applied: usize) -> String {
-    let line = |(at, name): (usize, &str)| format!("{} {name}\n", if at < applied { "applied" } else { "pending" });
+    let line =
+        |(at, name): (usize, &str)| format!("{} {name}\n", if at < applied { "applied" } else { "pending" });
     STEPS.iter().map(|step| step.name).enumerate().map(line).collect()
 }
 
@@ -146,7 +152,9 @@ async fn people(db: &DatabaseConnection) -> i64 {
 /// Every table, column, index and constraint, each as a line.
 async fn schema(db: &DatabaseConnection) -> Vec<String> {
     let sql = match sea_orm::ConnectionTrait::get_database_backend(db) {
-        DbBackend::Sqlite => "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1",
+        DbBackend::Sqlite => {
+            "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1"
+        }
         _ => {
             "SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable FROM \
                  information_schema.columns WHERE table_schema = 'public'

@@ -43,7 +43,10 @@ fn mistakes_in_the_configuration_have_a_line_each_and_show_no_secret() {
         (&[("GATEHOUSE_PROT", "80")], &["GATEHOUSE_PROT (environment) is no setting: did you mean"]),
         (&[("JWT_SECRET_KEY", "hunter2-changethis")], &["JWT_SECRET_KEY (environment) must be"]),
         (&[("DATABASE_URI", "mysql://ann:hunter2@db/app")], &["DATABASE_URI (environment) must be"]),
-        (&[("POSTGRES_SERVER", "db"), ("POSTGRES_PASSWORD", "hunter2")], &["POSTGRES_PORT, POSTGRES_USER, POSTGRES_DB"]),
+        (
+            &[("POSTGRES_SERVER", "db"), ("POSTGRES_PASSWORD", "hunter2")],
+            &["POSTGRES_PORT, POSTGRES_USER, POSTGRES_DB"],
+        ),
         (&[("ADMIN_USERNAME", "root")], &["ADMIN_PASSWORD is not set"]),
         (&[("ADMIN_USERNAME", "root"), ("ADMIN_PASSWORD", "hunter2")], &["ADMIN_PASSWORD"]),
         (&[("JWT_SECRET_KEY_FILE", "nowhere")], &["JWT_SECRET_KEY_FILE"]),
@@ -142,10 +145,15 @@ async fn a_role_that_postgres_refuses_is_answered_with_the_sql_that_mends_it() {
 
     let missing = site.run(&["migrate", "up"]);
     assert_eq!(missing.code, Some(1), "{}", missing.all());
-    assert!(missing.err.contains(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '…'; {database}")), "{}", missing.err);
+    assert!(
+        missing.err.contains(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '…'; {database}")),
+        "{}",
+        missing.err
+    );
 
     let db = connect(server.as_str()).await;
-    let run = async |sql: &str| sea_orm::ConnectionTrait::execute_unprepared(&db, sql).await.map(|_| ()).unwrap();
+    let run =
+        async |sql: &str| sea_orm::ConnectionTrait::execute_unprepared(&db, sql).await.map(|_| ()).unwrap();
     run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'hunter2'")).await;
     let powerless = site.run(&["migrate", "up"]);
     run(&format!("CREATE DATABASE {name}")).await;
@@ -156,7 +164,11 @@ async fn a_role_that_postgres_refuses_is_answered_with_the_sql_that_mends_it() {
     run(&format!("DROP ROLE {name}")).await;
 
     assert!(powerless.err.contains(&database), "{}", powerless.err);
-    assert!(foreign.err.contains(&format!("ALTER DATABASE \"{name}\" OWNER TO \"{name}\";")), "{}", foreign.err);
+    assert!(
+        foreign.err.contains(&format!("ALTER DATABASE \"{name}\" OWNER TO \"{name}\";")),
+        "{}",
+        foreign.err
+    );
     assert_eq!(mended.code, Some(0), "{}", mended.all());
     for refused in [missing, powerless, foreign] {
         assert!(!refused.all().contains("hunter2"), "{}", refused.all());
@@ -175,7 +187,10 @@ fn without_privileges(command: Command) -> Command {
         return command;
     }
     let mut without = Command::new("setpriv");
-    without.args(["--inh-caps=-all", "--bounding-set=-all"]).arg(command.get_program()).args(command.get_args());
+    without
+        .args(["--inh-caps=-all", "--bounding-set=-all"])
+        .arg(command.get_program())
+        .args(command.get_args());
     without.current_dir(command.get_current_dir().unwrap()).env_clear().env("PATH", "/usr/bin:/bin");
     without.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     without

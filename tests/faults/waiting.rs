@@ -9,7 +9,11 @@ pub const SOON: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks until the answer is `Ok`; fails with the last one when that takes longer than `within`.
-pub async fn until<T, E: Debug>(what: &str, within: Duration, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
+pub async fn until<T, E: Debug>(
+    what: &str,
+    within: Duration,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
     let began = Instant::now();
     loop {
         match ask().await {

@@ -84,6 +84,20 @@ async fn whoever_is_not_let_in_learns_the_same() {
 }
 
 #[tokio::test]
+async fn a_password_that_can_be_nobodys_is_refused_before_anything_is_hashed() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let before = app.inside.passwords.load().done;
+    for password in ["", "velvet\0otter 27", "x".repeat(1025).as_str(), "x".repeat(5000).as_str()] {
+        let [known, unknown] =
+            [app.try_sign_in("ann", password).await, app.try_sign_in("nobody", password).await];
+        known.invalid(&["password"]);
+        assert_eq!(uniform(&known), uniform(&unknown));
+    }
+    assert_eq!(app.inside.passwords.load().done, before);
+}
+
+#[tokio::test]
 async fn why_an_account_is_off_is_told_to_who_knows_its_password() {
     let app = TestApp::new().await;
     app.banned().await;

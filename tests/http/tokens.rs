@@ -453,7 +453,6 @@ async fn of_a_token_that_does_not_count_nothing_else_is_told() {
 }
 
 #[tokio::test]
-#[ignore = "a refresh token that was traded is told to be active as long as its successor lives"]
 async fn a_spent_refresh_token_does_not_count() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann").await, app.admin().await);

@@ -85,7 +85,8 @@ async fn of_fifty_guesses_at_once_at_most_five_are_looked_at() {
 async fn a_right_guess_in_a_storm_of_wrong_ones_is_one_of_the_five() {
     let scene = Scene::new().await;
     scene.user("victim").await;
-    let right = wire::json("POST", "/api/auth/login", None, &json!({"username": "victim", "password": PASSWORD}));
+    let right =
+        wire::json("POST", "/api/auth/login", None, &json!({"username": "victim", "password": PASSWORD}));
     let before = scene.hashes().await.done;
     let mut requests = vec![wrong("victim"); 49];
     requests.insert(25, right);
@@ -100,13 +101,17 @@ async fn a_right_guess_in_a_storm_of_wrong_ones_is_one_of_the_five() {
 async fn every_spelling_of_a_name_is_counted_as_one() {
     let scene = Scene::new().await;
     scene.user("ann_01").await;
-    for spelling in ["ann_01", "ANN_01", "Ann_01", "ann_01@example.com", "ANN_01@EXAMPLE.COM", "Ann_01@example.COM"] {
+    for spelling in
+        ["ann_01", "ANN_01", "Ann_01", "ann_01@example.com", "ANN_01@EXAMPLE.COM", "Ann_01@example.COM"]
+    {
         scene.try_sign_in("ann_01", WRONG).await.refused(401, "invalid_credentials");
         scene.try_sign_in(spelling, PASSWORD).await.refused(429, "rate_limited");
         scene.clock.advance(Duration::from_hours(1));
         scene.sign_in("ann_01").await;
     }
-    for lookalike in [" ann_01", "ann_01 ", "ａnn_01", "ann\u{200b}_01", "ann_01\0", "аnn_01", "ann_01@@example.com"] {
+    for lookalike in
+        [" ann_01", "ann_01 ", "ａnn_01", "ann\u{200b}_01", "ann_01\0", "аnn_01", "ann_01@@example.com"]
+    {
         scene.clock.advance(Duration::from_hours(1));
         scene.try_sign_in(lookalike, PASSWORD).await.refused(401, "invalid_credentials");
         scene.try_sign_in(lookalike, PASSWORD).await.refused(429, "rate_limited");
@@ -167,7 +172,8 @@ async fn a_locked_out_victim_still_comes_in_from_a_device_they_used_before() {
         let form = [("username", "victim"), ("password", password)];
         scene.post("/api/auth/login").header("cookie", cookie).form(&form).await
     };
-    for other in ["", &strangers, "gatehouse-device=x", &format!("{device}; {device}"), &format!("{device}A")] {
+    for other in ["", &strangers, "gatehouse-device=x", &format!("{device}; {device}"), &format!("{device}A")]
+    {
         login(other, PASSWORD).await.refused(429, "rate_limited");
     }
     login(&device, PASSWORD).await.is(200);
@@ -244,10 +250,12 @@ async fn two_instances_have_one_budget() {
     assert!(replies.iter().all(|reply| matches!(reply.status(), 401 | 429)), "{replies:?}");
     // And one for each client.
     for number in 0..40 {
-        let form = [("username", &*format!("name_{number}")), ("password", WRONG)].map(|(name, text)| (name, text.to_owned()));
+        let form = [("username", &*format!("name_{number}")), ("password", WRONG)]
+            .map(|(name, text)| (name, text.to_owned()));
         let form: Vec<(&str, &str)> = form.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let client = if number % 2 == 0 { &*scene as &crate::harness::Client } else { &other };
-        let reply = client.post("/api/auth/login").header("x-forwarded-for", "198.51.100.7").form(&form).await;
+        let reply =
+            client.post("/api/auth/login").header("x-forwarded-for", "198.51.100.7").form(&form).await;
         assert_eq!(reply.status(), if number < 20 { 401 } else { 429 }, "{number}");
     }
 }
@@ -261,12 +269,32 @@ async fn no_header_gives_a_new_budget_while_no_proxy_is_trusted() {
         scene.try_sign_in(&format!("name_{number}"), WRONG).await.is(401);
     }
     let names = [
-        "x-forwarded-for", "x-real-ip", "forwarded", "cf-connecting-ip", "true-client-ip", "x-client-ip",
-        "x_forwarded_for", "x-cluster-client-ip", "fastly-client-ip", "x-originating-ip", "via",
+        "x-forwarded-for",
+        "x-real-ip",
+        "forwarded",
+        "cf-connecting-ip",
+        "true-client-ip",
+        "x-client-ip",
+        "x_forwarded_for",
+        "x-cluster-client-ip",
+        "fastly-client-ip",
+        "x-originating-ip",
+        "via",
     ];
     let values = [
-        "203.0.113.5", "127.0.0.1", "::1", "for=203.0.113.9", "for=\"[2001:db8::1]:80\"", "a, b; DROP TABLE users",
-        "203.0.113.5, 203.0.113.6", ",,,", "unknown", "999.999.999.999", "\"", "for=;by=;", "localhost",
+        "203.0.113.5",
+        "127.0.0.1",
+        "::1",
+        "for=203.0.113.9",
+        "for=\"[2001:db8::1]:80\"",
+        "a, b; DROP TABLE users",
+        "203.0.113.5, 203.0.113.6",
+        ",,,",
+        "unknown",
+        "999.999.999.999",
+        "\"",
+        "for=;by=;",
+        "localhost",
     ];
     for name in names {
         for value in values {
@@ -314,12 +342,18 @@ async fn behind_a_proxy_the_nearest_stranger_is_the_client() {
     for broken in ["garbage", "198.51.100.99, garbage", "198.51.100.99,", "unknown"] {
         scene.login_from(broken, "yet_another", WRONG).await;
     }
-    assert_eq!(scene.number("SELECT COUNT(*) FROM throttles WHERE bucket LIKE 'login:198.51.100.99%'").await, 0);
+    assert_eq!(
+        scene.number("SELECT COUNT(*) FROM throttles WHERE bucket LIKE 'login:198.51.100.99%'").await,
+        0
+    );
     // Two headers that disagree count for nothing.
     let form = [("username", "one_more"), ("password", WRONG)];
     let ask = scene.post("/api/auth/login").header("x-forwarded-for", "198.51.100.66");
     ask.header("forwarded", "for=198.51.100.67").form(&form).await;
-    assert_eq!(scene.number("SELECT COUNT(*) FROM throttles WHERE bucket LIKE 'login:198.51.100.6%'").await, 0);
+    assert_eq!(
+        scene.number("SELECT COUNT(*) FROM throttles WHERE bucket LIKE 'login:198.51.100.6%'").await,
+        0
+    );
 }
 
 // A-026
@@ -329,10 +363,26 @@ async fn no_spelling_of_the_path_leads_past_the_throttle() {
     scene.user("victim").await;
     scene.try_sign_in("victim", WRONG).await.is(401);
     let paths = [
-        "//api/auth/login", "/api//auth/login", "/api/auth//login", "/api/auth/login//", "/api/./auth/login",
-        "/api/x/../auth/login", "/API/auth/login", "/api/Auth/Login", "/%61pi/auth/login", "/api%2fauth%2flogin",
-        "/api/auth/%6cogin", "/api/auth/login;x=1", "/api/auth/login%20", "/api/auth/login%00", "/api/auth/login.json",
-        "/api/auth/login%2e", "/api\\auth\\login", "/api/auth/login/x", "/auth/login", "/api/api/auth/login",
+        "//api/auth/login",
+        "/api//auth/login",
+        "/api/auth//login",
+        "/api/auth/login//",
+        "/api/./auth/login",
+        "/api/x/../auth/login",
+        "/API/auth/login",
+        "/api/Auth/Login",
+        "/%61pi/auth/login",
+        "/api%2fauth%2flogin",
+        "/api/auth/%6cogin",
+        "/api/auth/login;x=1",
+        "/api/auth/login%20",
+        "/api/auth/login%00",
+        "/api/auth/login.json",
+        "/api/auth/login%2e",
+        "/api\\auth\\login",
+        "/api/auth/login/x",
+        "/auth/login",
+        "/api/api/auth/login",
     ];
     let login = format!("username=victim&password={}", PASSWORD.replace(' ', "+"));
     let headers = [("content-type", "application/x-www-form-urlencoded")];
@@ -340,7 +390,9 @@ async fn no_spelling_of_the_path_leads_past_the_throttle() {
         let answer = Wire::to(&scene).send(request("POST", path, &headers, &login)).await;
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
     }
-    for path in ["/api/auth/login", "/api/auth/login/", "/api/auth/login?x=1", "http://evil.test/api/auth/login"] {
+    for path in
+        ["/api/auth/login", "/api/auth/login/", "/api/auth/login?x=1", "http://evil.test/api/auth/login"]
+    {
         let answer = Wire::to(&scene).send(request("POST", path, &headers, &login)).await;
         assert_eq!(answer.status, 429, "{path}: {answer:?}");
     }
@@ -385,7 +437,11 @@ async fn one_source_makes_so_many_accounts_and_no_more() {
             "username": format!("name_{number}"), "email": format!("mallory+{number}@example.com"),
             "password": PASSWORD, "confirm_password": PASSWORD,
         });
-        let reply = scene.post("/api/auth/register").header("x-forwarded-for", "198.51.100.7").json(&registration).await;
+        let reply = scene
+            .post("/api/auth/register")
+            .header("x-forwarded-for", "198.51.100.7")
+            .json(&registration)
+            .await;
         match reply.status() {
             201 => made += 1,
             _ => drop(reply.refused(429, "rate_limited").status()),
@@ -410,7 +466,12 @@ async fn a_password_too_long_to_be_one_is_not_hashed() {
         });
         scene.post("/api/auth/register").json(&registration).await.invalid(&["password"]);
     }
-    let megabyte = wire::json("POST", "/api/auth/login", None, &json!({"username": "victim", "password": "x".repeat(1 << 20)}));
+    let megabyte = wire::json(
+        "POST",
+        "/api/auth/login",
+        None,
+        &json!({"username": "victim", "password": "x".repeat(1 << 20)}),
+    );
     for _ in 0..100 {
         let answer = Wire::to(&scene).send(&megabyte).await;
         assert_eq!(answer.status, 413);

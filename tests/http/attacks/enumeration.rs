@@ -60,7 +60,11 @@ async fn a_hash_of_another_cost_is_replaced_by_the_first_sign_in() {
     scene.user("ann").await;
     let dearer = [("ARGON2_MEMORY_KIB", "20480"), ("ARGON2_ITERATIONS", "2")];
     let dearer = scene.restarted_with(&dearer).await;
-    let stored = || scene.number("SELECT COUNT(*) FROM users WHERE username = 'ann' AND password_hash LIKE '%m=20480,t=2%'");
+    let stored = || {
+        scene.number(
+            "SELECT COUNT(*) FROM users WHERE username = 'ann' AND password_hash LIKE '%m=20480,t=2%'",
+        )
+    };
     assert_eq!(stored().await, 0);
     dearer.sign_in("ann").await;
     assert_eq!(stored().await, 1);
@@ -143,9 +147,17 @@ async fn ordinary_people_neither_list_nor_count_nor_search_nor_collect() {
     let ann = scene.user("ann").await;
     let other = scene.bystander().id;
     let queries = [
-        "/api/user", "/api/user?limit=1", "/api/user?q=by", "/api/user?q=bystander@example.com",
-        "/api/user?sort=updated_at&order=desc", "/api/user?role=admin", "/api/user?deleted=true",
-        "/api/user?cursor=x", "/api/user/count", "/api/user/count?q=by", "/api/user/count?is_active=false",
+        "/api/user",
+        "/api/user?limit=1",
+        "/api/user?q=by",
+        "/api/user?q=bystander@example.com",
+        "/api/user?sort=updated_at&order=desc",
+        "/api/user?role=admin",
+        "/api/user?deleted=true",
+        "/api/user?cursor=x",
+        "/api/user/count",
+        "/api/user/count?q=by",
+        "/api/user/count?is_active=false",
     ];
     for path in queries.iter().map(ToString::to_string).chain([
         format!("/api/user/users?users_ids={other}"),
@@ -166,7 +178,8 @@ async fn members_find_only_whom_they_may_see_and_never_by_address() {
     let hidden = the_invisible(&scene, &viewer).await;
     let list = viewer.get("/api/user").await;
     let rows = list.is(200).json();
-    let mut names: Vec<&str> = rows.as_array().unwrap().iter().filter_map(|row| row["username"].as_str()).collect();
+    let mut names: Vec<&str> =
+        rows.as_array().unwrap().iter().filter_map(|row| row["username"].as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["bystander", "root", "viewer"]);
     assert_eq!(list.header("x-total-count"), Some("3"));

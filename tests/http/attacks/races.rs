@@ -12,7 +12,8 @@ use crate::harness::{Actor, Client, PASSWORD};
 const OTHER_PASSWORD: &str = "sapphire lantern 88 meadow";
 
 fn registration(username: &str, email: &str) -> Vec<u8> {
-    let body = json!({"username": username, "email": email, "password": PASSWORD, "confirm_password": PASSWORD});
+    let body =
+        json!({"username": username, "email": email, "password": PASSWORD, "confirm_password": PASSWORD});
     json_request("POST", "/api/auth/register", None, &body)
 }
 
@@ -55,7 +56,11 @@ async fn of_fifty_who_want_one_address_in_any_capitals_one_gets_it() {
     let scene = Scene::with(&[("THROTTLE_REGISTER", "1000/1h")]).await;
     for round in 0..rounds().min(20) {
         let requests = (0..50).map(|number| {
-            let address = if number % 2 == 0 { format!("Twin{round}@Example.COM") } else { format!("twin{round}@example.com") };
+            let address = if number % 2 == 0 {
+                format!("Twin{round}@Example.COM")
+            } else {
+                format!("twin{round}@example.com")
+            };
             registration(&format!("n{number}_{round}"), &address)
         });
         let answers = Wire::to(&scene).race(requests.collect()).await;
@@ -118,7 +123,8 @@ async fn after_a_password_change_in_a_storm_everything_old_is_dead() {
         let acting = sign_in(&scene, "ann", old).await;
         let stolen = sign_in(&scene, "ann", old).await;
         let change = json!({"old_password": old, "new_password": new, "confirm_password": new});
-        let mut requests = vec![json_request("PATCH", "/api/auth/password/reset", Some(&acting.access), &change)];
+        let mut requests =
+            vec![json_request("PATCH", "/api/auth/password/reset", Some(&acting.access), &change)];
         requests.extend(vec![login("ann", old); 3]);
         requests.extend(vec![refresh(&stolen.refresh); 8]);
         let answers = Wire::to(&scene).race(requests).await;
@@ -169,18 +175,29 @@ async fn a_ban_in_a_storm_of_refreshes_and_sign_ins_leaves_no_living_token() {
             requests.push(switch(&admin, &ann, false));
         }
         let answers = Wire::to(&scene).race(requests).await;
-        assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 401 | 403 | 429 | 503)), "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| matches!(answer.status, 200 | 401 | 403 | 429 | 503)),
+            "{answers:?}"
+        );
         assert_eq!(answers[0].status, 200);
         let last = Wire::to(&scene).send(switch(&admin, &ann, false)).await;
         assert_eq!(last.status, 200);
-        let issued = answers.iter().filter(|answer| answer.status == 200 && answer.text.contains("\"access_token\""));
+        let issued =
+            answers.iter().filter(|answer| answer.status == 200 && answer.text.contains("\"access_token\""));
         for answer in issued {
             let tokens = Actor::with_tokens(&scene, "ann", &answer.json());
             tokens.get("/api/user/me").await.refused(401, "token_invalid");
             assert_eq!(Wire::to(&scene).send(refresh(&tokens.refresh)).await.status, 401);
         }
         ann.get("/api/user/me").await.refused(401, "token_invalid");
-        assert_eq!(scene.number("SELECT COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE NOT u.is_active").await, 0);
+        assert_eq!(
+            scene
+                .number(
+                    "SELECT COUNT(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE NOT u.is_active"
+                )
+                .await,
+            0
+        );
         // lifting the ban brings no token back.
         assert_eq!(Wire::to(&scene).send(switch(&admin, &ann, true)).await.status, 200);
         ann.get("/api/user/me").await.refused(401, "token_invalid");
@@ -250,9 +267,9 @@ async fn parallel_edits_of_a_block_list_lose_nothing() {
     for number in others {
         ids.push(scene.user(&format!("other_{number}")).await.id);
     }
-    let requests = ids.iter().map(|id| {
-        bare("PATCH", &format!("{}/blocked_users?add={id}", ann.path()), Some(&ann.access))
-    });
+    let requests = ids
+        .iter()
+        .map(|id| bare("PATCH", &format!("{}/blocked_users?add={id}", ann.path()), Some(&ann.access)));
     let answers = Wire::to(&scene).race(requests.collect()).await;
     assert_eq!(count(&answers, 200), 10, "{answers:?}");
     assert_eq!(ann.me().await["blocked_uuids"].as_array().unwrap().len(), 10);
@@ -279,7 +296,10 @@ async fn whatever_two_admins_do_at_once_one_of_them_stays() {
             _ => vec![delete(&one, &two), delete(&two, &one), demote(&one, &one), switch(&two, &one, false)],
         };
         let answers = Wire::to(&scene).race(requests).await;
-        assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 401 | 403 | 404 | 409)), "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| matches!(answer.status, 200 | 401 | 403 | 404 | 409)),
+            "{answers:?}"
+        );
         assert_eq!(scene.number(alive).await, 1, "{answers:?}");
         (one, two) = both_again(&scene, &one, &two).await;
     }
@@ -313,19 +333,23 @@ async fn both_again(scene: &Scene, one: &Actor, two: &Actor) -> (Actor, Actor) {
 async fn of_ten_who_change_the_same_state_one_wins() {
     let scene = Scene::new().await;
     let ann = scene.user("ann").await;
-    for _ in 0..rounds() {
+    for round in 0..rounds() {
         let etag = ann.get("/api/user/me").await.header("etag").unwrap().to_owned();
         let bearer = format!("Bearer {}", ann.access);
-        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str()), ("if-match", etag.as_str())];
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", bearer.as_str()),
+            ("if-match", etag.as_str()),
+        ];
         let requests = (0..10).map(|number| {
-            let body = json!({"description": format!("by {number}")}).to_string();
+            let body = json!({"description": format!("by {number} in {round}")}).to_string();
             request("PATCH", &ann.path(), &headers, &body)
         });
         let answers = Wire::to(&scene).race(requests.collect()).await;
         assert_eq!(count(&answers, 200), 1, "{answers:?}");
         assert_eq!(count(&answers, 412), 9, "{answers:?}");
         let winner = answers.iter().position(|answer| answer.status == 200).unwrap();
-        assert_eq!(ann.me().await["description"], format!("by {winner}"));
+        assert_eq!(ann.me().await["description"], format!("by {winner} in {round}"));
     }
     scene.is_unharmed().await;
 }
@@ -336,7 +360,9 @@ async fn a_set_up_link_makes_one_admin() {
     for _ in 0..rounds().min(20) {
         let scene = Scene::new().await;
         let link = scene.inside.auth.set_up_link().await.unwrap().expect("no admin yet");
-        let answers = Wire::to(&scene).race((0..20).map(|number| set_up(&link.0, &format!("boss_{number}"))).collect()).await;
+        let answers = Wire::to(&scene)
+            .race((0..20).map(|number| set_up(&link.0, &format!("boss_{number}"))).collect())
+            .await;
         assert_eq!(count(&answers, 303), 1, "{answers:?}");
         assert_eq!(count(&answers, 401) + count(&answers, 503), 19, "{answers:?}");
         assert_eq!(scene.number("SELECT COUNT(*) FROM users WHERE (roles & 1) <> 0").await, 1);
@@ -344,7 +370,12 @@ async fn a_set_up_link_makes_one_admin() {
 }
 
 fn set_up(token: &gatehouse::sessions::OpaqueToken, username: &str) -> Vec<u8> {
-    let fields = [("token", token.expose()), ("username", username), ("password", PASSWORD), ("confirm_password", PASSWORD)];
+    let fields = [
+        ("token", token.expose()),
+        ("username", username),
+        ("password", PASSWORD),
+        ("confirm_password", PASSWORD),
+    ];
     let form = serde_urlencoded::to_string(fields).unwrap();
     request("POST", "/setup", &[("content-type", "application/x-www-form-urlencoded")], &form)
 }

@@ -111,7 +111,11 @@ impl Operation {
     /// Asked about this user and this session, with a body that some of them would take.
     pub async fn ask(&self, client: &Client, id: Uuid) -> Reply {
         let request = client.ask(&self.method, &with_ids(&self.path, &id.to_string()));
-        if self.described["requestBody"].is_object() { request.json(&serde_json::json!({})).await } else { request.await }
+        if self.described["requestBody"].is_object() {
+            request.json(&serde_json::json!({})).await
+        } else {
+            request.await
+        }
     }
 }
 

@@ -67,7 +67,6 @@ async fn what_is_taken_is_named() {
 }
 
 #[tokio::test]
-#[ignore = "nothing remembers the id of a purged account"]
 async fn an_id_is_never_given_to_another_account() {
     let app = TestApp::new().await;
     let admin = app.admin().await;
@@ -107,7 +106,6 @@ async fn moderators_create_ordinary_accounts_only() {
 }
 
 #[tokio::test]
-#[ignore = "`is_active` of a new account is not among the fields that policies see"]
 async fn moderators_create_accounts_that_may_be_used() {
     let app = TestApp::new().await;
     let new = json!({"username": "ann", "is_active": false});

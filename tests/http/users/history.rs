@@ -60,7 +60,6 @@ async fn every_change_leaves_a_line_and_the_newest_comes_first() {
 }
 
 #[tokio::test]
-#[ignore = "ids of one millisecond are in no order (Random::uuid_v7)"]
 async fn lines_of_the_same_moment_keep_their_order() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
