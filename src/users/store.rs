@@ -328,13 +328,13 @@ fn filtered(filter: &Filter) -> Select<user::Entity> {
 
 /// Active people with no block between them and `viewer`.
 fn visible_to(viewer: Uuid) -> Condition {
-    let (owner, blocked) = (("user_blocks", "user_id"), ("user_blocks", "blocked_id"));
-    let them = || Expr::col(("users", "id"));
-    let block = Condition::any()
-        .add(Expr::col(owner).equals(("users", "id")).and(Expr::col(blocked).eq(viewer)))
-        .add(Expr::col(owner).eq(viewer).and(them().equals(blocked)));
-    let blocks = Query::select().expr(Expr::val(1)).from("user_blocks").cond_where(block).to_owned();
-    Condition::all().add(user::Column::IsActive.eq(true)).add(Expr::exists(blocks).not())
+    let id = || Expr::col((user::Entity, user::Column::Id));
+    let blocked_by = |who| Query::select().column("blocked_id").from("user_blocks").and_where(who).to_owned();
+    let blocking = |whom| Query::select().column("user_id").from("user_blocks").and_where(whom).to_owned();
+    Condition::all()
+        .add(user::Column::IsActive.eq(true))
+        .add(id().not_in_subquery(blocked_by(Expr::col("user_id").eq(viewer))))
+        .add(id().not_in_subquery(blocking(Expr::col("blocked_id").eq(viewer))))
 }
 
 /// A range and not `LIKE`: it uses the index on both databases, and `%` and `_` mean themselves.
