@@ -12,8 +12,12 @@
 mod harness;
 
 mod attacks;
+mod blocks;
+mod lists;
 mod passwords;
+mod permissions;
 mod sessions;
+mod setup;
 mod sign_in;
 mod sign_up;
 mod the_harness;

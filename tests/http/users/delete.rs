@@ -98,6 +98,7 @@ async fn what_was_taken_since_is_not_given_back() {
 async fn coming_back_is_possible_until_the_grace_period_ends() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
+    app.clock.advance(Duration::from_millis(1));
     ann.delete(&ann.path()).await.is(200);
     app.clock.advance(30 * DAY - Duration::from_secs(1));
     app.inside.sweep().await.unwrap();

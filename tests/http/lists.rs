@@ -1,0 +1,450 @@
+//! Lists of users: `GET /user/`, `/user/users`, `/user/count`, and paging as every list has it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{Actor, Reply, TestApp, with_query};
+
+const USERS: &str = "/api/user/";
+const COUNT: &str = "/api/user/count";
+
+/// Makes an account of this name and these fields, a millisecond after the last.
+async fn make(app: &TestApp, admin: &Actor, name: &str, fields: &Value) -> Uuid {
+    app.clock.advance(Duration::from_millis(1));
+    let mut new = json!({"username": name});
+    new.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let user = admin.post(USERS).json(&new).await.is(201).json();
+    user["uuid"].as_str().unwrap().parse().unwrap()
+}
+
+async fn make_many(app: &TestApp, admin: &Actor, prefix: &str, count: usize) {
+    for number in 0..count {
+        make(app, admin, &format!("{prefix}{number:03}"), &json!({})).await;
+    }
+}
+
+fn names(reply: &Reply) -> Vec<String> {
+    let rows = reply.is(200).json();
+    rows.as_array().unwrap().iter().map(|row| row["username"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The path in the `Link` header that stands in this relation.
+fn link(reply: &Reply, relation: &str) -> Option<String> {
+    let links = reply.header("link")?;
+    let found = links.split(", ").find(|link| link.ends_with(&format!("rel=\"{relation}\"")))?;
+    let address = &found[found.find('<').unwrap() + 1..found.find('>').unwrap()];
+    Some(address[address.find("/api").unwrap()..].to_owned())
+}
+
+fn total(reply: &Reply) -> u64 {
+    reply.header("x-total-count").expect("X-Total-Count").parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_oldest_comes_first_unless_asked_otherwise() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 3).await;
+    let ascending = ["root", "u000", "u001", "u002"];
+    for (query, expected) in [
+        ("", ascending.to_vec()),
+        ("?order=asc", ascending.to_vec()),
+        ("?order=desc", ascending.into_iter().rev().collect()),
+        ("?sort=created_at", ascending.to_vec()),
+        ("?sort=username&order=desc", vec!["u002", "u001", "u000", "root"]),
+    ] {
+        let reply = admin.get(&format!("{USERS}{query}")).await;
+        assert_eq!(
+            (names(&reply), total(&reply)),
+            (expected.iter().map(ToString::to_string).collect(), 4),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_last_changed_can_come_first() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 3).await;
+    app.clock.advance(Duration::from_secs(1));
+    let id = admin.get("/api/user/@u000").await.json()["uuid"].as_str().unwrap().to_owned();
+    admin.patch(&format!("{USERS}{id}")).json(&json!({"description": "x"})).await.is(200);
+    let reply = admin.get(&format!("{USERS}?sort=updated_at&order=desc")).await;
+    assert_eq!(names(&reply), ["u000", "u002", "u001", "root"]);
+}
+
+#[tokio::test]
+async fn a_list_is_cut_by_offset_or_by_page() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 24).await;
+    let all = names(&admin.get(USERS).await);
+    assert_eq!(all.len(), 25);
+    for (query, range) in [
+        ("offset=20", 20..25),
+        ("skip=20", 20..25),
+        ("offset=3&limit=4", 3..7),
+        ("limit=4", 0..4),
+        ("offset=25", 25..25),
+        ("offset=1000000", 25..25),
+        ("page=1", 0..10),
+        ("page=3", 20..25),
+        ("page=2&per_page=7", 7..14),
+        ("per_page=100", 0..25),
+        ("page=4&per_page=10", 25..25),
+    ] {
+        let reply = admin.get(&format!("{USERS}?{query}")).await;
+        assert_eq!((names(&reply), total(&reply)), (all[range].to_vec(), 25), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_are_shown_unless_asked_otherwise() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 101).await;
+    for (query, shown) in [("", 100), ("?limit=1000", 102), ("?page=1", 10)] {
+        let reply = admin.get(&format!("{USERS}{query}")).await;
+        assert_eq!((names(&reply).len(), total(&reply)), (shown, 102), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn links_lead_to_the_neighbours() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 9).await;
+    let all = names(&admin.get(USERS).await);
+    for (query, next, previous) in [
+        ("offset=0&limit=4", Some(4..8), None),
+        ("offset=4&limit=4", Some(8..10), Some(0..4)),
+        ("offset=8&limit=4", None, Some(4..8)),
+        ("page=1&per_page=5", Some(5..10), None),
+        ("page=2&per_page=5", None, Some(0..5)),
+    ] {
+        let reply = admin.get(&format!("{USERS}?{query}")).await;
+        for (relation, range) in [("next", next), ("prev", previous)] {
+            let Some(range) = range else {
+                assert_eq!(link(&reply, relation), None, "{relation} of {query}");
+                continue;
+            };
+            let neighbour = admin.get(&link(&reply, relation).expect(relation)).await;
+            assert_eq!(names(&neighbour), all[range], "{relation} of {query}");
+        }
+        let size = names(&admin.get(&link(&reply, "first").expect("first")).await).len();
+        assert_eq!(names(&admin.get(&link(&reply, "first").unwrap()).await), all[..size]);
+    }
+    assert!(admin.get(USERS).await.header("link").unwrap().contains("http://localhost:8000/api/user"));
+}
+
+/// Every name that following `next` shows; before each step but the first, `between` is done.
+async fn walk(admin: &Actor, first: &str, between: impl AsyncFn(usize)) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut path = Some(first.to_owned());
+    let mut step = 0;
+    while let Some(here) = path {
+        let reply = admin.get(&here).await;
+        seen.extend(names(&reply));
+        path = link(&reply, "next");
+        between(step).await;
+        step += 1;
+        assert!(step < 100, "no end");
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_cursor_leads_to_the_end_without_loss_or_repeat_while_rows_are_added() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "m", 22).await;
+    for sort in ["created_at", "username", "updated_at"] {
+        for order in ["asc", "desc"] {
+            let all: BTreeSet<String> =
+                names(&admin.get(&format!("{USERS}?limit=1000")).await).into_iter().collect();
+            let add = async |step: usize| {
+                for place in ["a", "m", "z"].iter().filter(|_| step < 6) {
+                    let name = format!("{place}_{sort}_{order}_{step}");
+                    make(&app, &admin, &name, &json!({})).await;
+                }
+            };
+            let seen = walk(&admin, &format!("{USERS}?limit=5&sort={sort}&order={order}"), add).await;
+            let unique: BTreeSet<String> = seen.iter().cloned().collect();
+            assert_eq!(unique.len(), seen.len(), "{sort} {order}: somebody came twice");
+            assert!(all.is_subset(&unique), "{sort} {order}: lost {:?}", all.difference(&unique));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_loses_nobody_while_rows_are_deleted() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 20).await;
+    let all = names(&admin.get(&format!("{USERS}?sort=username")).await);
+    let delete = async |step: usize| {
+        // The very row that the cursor points at, and one before it.
+        for name in all.iter().skip(step * 4 + 2).take(2) {
+            let user = admin.get(&format!("/api/user/@{name}")).await.json();
+            if name != "root" {
+                admin.delete(&format!("{USERS}{}", user["uuid"].as_str().unwrap())).await.is(200);
+            }
+        }
+    };
+    let seen = walk(&admin, &format!("{USERS}?limit=4&sort=username"), delete).await;
+    assert_eq!(seen, all);
+}
+
+#[tokio::test]
+async fn a_cursor_keeps_the_filters_and_the_order() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "xa", 6).await;
+    make_many(&app, &admin, "xb", 6).await;
+    let seen = walk(&admin, &format!("{USERS}?q=xa&limit=4&sort=username&order=desc"), async |_| ()).await;
+    assert_eq!(seen, ["xa005", "xa004", "xa003", "xa002", "xa001", "xa000"]);
+}
+
+#[tokio::test]
+async fn rows_of_the_same_moment_are_all_shown_once() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    for number in 0..12 {
+        admin.post(USERS).json(&json!({"username": format!("u{number}")})).await.is(201);
+    }
+    for order in ["asc", "desc"] {
+        let mut seen = walk(&admin, &format!("{USERS}?limit=5&order={order}"), async |_| ()).await;
+        seen.sort_unstable();
+        let mut all = names(&admin.get(USERS).await);
+        all.sort_unstable();
+        assert_eq!(seen, all);
+    }
+}
+
+#[tokio::test]
+async fn what_is_out_of_range_is_refused() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=x", "limit"),
+        ("limit=", "limit"),
+        ("limit=1e2", "limit"),
+        ("limit=+5", "limit"),
+        ("offset=-1", "offset"),
+        ("offset=99999999999999999999", "offset"),
+        ("skip=x", "skip"),
+        ("page=0", "page"),
+        ("page=-1", "page"),
+        ("page=9223372036854775807&per_page=100", "page"),
+        ("per_page=0", "per_page"),
+        ("per_page=101", "per_page"),
+        ("cursor=x", "cursor"),
+        ("cursor=", "cursor"),
+        ("order=up", "order"),
+        ("order=ASC", "order"),
+        ("sort=email", "sort"),
+        ("sort=password_hash", "sort"),
+        ("role=root", "role"),
+        ("is_active=maybe", "is_active"),
+        ("deleted=1x", "deleted"),
+        ("q=%00", "q"),
+        ("limit=1&limit=2", "limit"),
+        ("q=a&q=b", "q"),
+    ] {
+        let reply = admin.get(&format!("{USERS}?{query}")).await;
+        assert_eq!(reply.status(), 422, "{query}: {reply:?}");
+        reply.invalid(&[field]);
+    }
+    for query in
+        ["page=1&offset=0", "page=1&limit=5", "offset=0&skip=0", "offset=1&cursor=x", "page=1&cursor=x"]
+    {
+        admin.get(&format!("{USERS}?{query}")).await.is(422);
+    }
+    admin.get(&with_query(USERS, &[("q", &"x".repeat(300))])).await.invalid(&["q"]);
+}
+
+#[tokio::test]
+async fn a_cursor_is_good_for_the_list_that_it_came_from() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 3).await;
+    let next = link(&admin.get(&format!("{USERS}?limit=2&sort=username")).await, "next").unwrap();
+    let cursor = next.split("cursor=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    admin.get(&format!("{USERS}?cursor={cursor}&sort=username")).await.is(200);
+    admin.get(&format!("{USERS}?cursor={cursor}&sort=created_at")).await.invalid(&["cursor"]);
+    let mut forged = cursor.clone();
+    let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
+    forged.push(last);
+    admin.get(&format!("{USERS}?cursor={forged}&sort=username")).await.invalid(&["cursor"]);
+    let elsewhere =
+        TestApp::with(&[("JWT_SECRET_KEY", "another master secret, 9vX2mT4kLbW8zR1nYcJ7hD3g")]).await;
+    let stranger = elsewhere.admin().await;
+    stranger.get(&format!("{USERS}?cursor={cursor}&sort=username")).await.invalid(&["cursor"]);
+}
+
+#[tokio::test]
+async fn a_search_finds_by_the_beginning_of_username_display_name_or_address() {
+    let app = TestApp::with(&[("DISPLAY_NAME_FREE", "True")]).await;
+    let admin = app.admin().await;
+    make(&app, &admin, "ann_miller", &json!({"display_name": "Zoë the Great", "email": "first@example.com"}))
+        .await;
+    make(&app, &admin, "annxmiller", &json!({"email": "second@example.com"})).await;
+    make(&app, &admin, "bob", &json!({"display_name": "100% Bob", "email": "bob@example.org"})).await;
+    for (q, expected) in [
+        ("ann", vec!["ann_miller", "annxmiller"]),
+        ("ANN", vec!["ann_miller", "annxmiller"]),
+        ("ann_", vec!["ann_miller"]),
+        ("nn", vec![]),
+        ("miller", vec![]),
+        ("zoë", vec!["ann_miller"]),
+        ("Zoë the", vec!["ann_miller"]),
+        ("zoe", vec![]),
+        ("second@", vec!["annxmiller"]),
+        ("SECOND@EXAMPLE.COM", vec!["annxmiller"]),
+        ("example", vec![]),
+        ("%", vec![]),
+        ("_", vec![]),
+        ("100%", vec!["bob"]),
+        ("100_", vec![]),
+        ("b%", vec![]),
+        ("b_b", vec![]),
+        ("\\", vec![]),
+        ("' OR '1'='1", vec![]),
+        ("\u{10ffff}", vec![]),
+        ("ann_miller", vec!["ann_miller"]),
+        ("ann_miller_and_more", vec![]),
+    ] {
+        let reply = admin.get(&with_query(USERS, &[("q", q)])).await;
+        assert_eq!(names(&reply), expected, "{q}");
+        let count = admin.get(&with_query(COUNT, &[("q", q)])).await;
+        assert_eq!(count.is(200).json(), json!(expected.len()), "{q}");
+        assert_eq!(total(&reply), u64::try_from(expected.len()).unwrap());
+    }
+    assert_eq!(total(&admin.get(&format!("{USERS}?q=")).await), 4);
+}
+
+#[tokio::test]
+async fn moderators_don_t_find_by_address_and_see_what_is_public() {
+    let app = TestApp::new().await;
+    let (admin, moderator) = (app.admin().await, app.moderator().await);
+    make(&app, &admin, "ann", &json!({"email": "secret@example.com"})).await;
+    assert_eq!(names(&moderator.get(&format!("{USERS}?q=secret")).await), [""; 0]);
+    assert_eq!(moderator.get(&format!("{COUNT}?q=secret")).await.is(200).json(), 0);
+    let rows = moderator.get(USERS).await.is(200).json();
+    for row in rows.as_array().unwrap() {
+        for private in
+            ["email", "user_history", "metadata", "blocked_uuids", "files", "deleted_at", "otp_method"]
+        {
+            assert!(row.get(private).is_none(), "{private}");
+        }
+    }
+    let rows = admin.get(USERS).await.is(200).json();
+    for row in rows.as_array().unwrap() {
+        assert!(row.get("email").is_some() && row.get("blocked_uuids").is_some());
+        assert!(row.get("user_history").is_none() && row.get("files").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_by_role_and_state() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make(&app, &admin, "ann", &json!({"roles": ["user", "tester"]})).await;
+    make(&app, &admin, "bob", &json!({"roles": ["moderator"]})).await;
+    make(&app, &admin, "cem", &json!({"is_active": false})).await;
+    let gone = make(&app, &admin, "dee", &json!({})).await;
+    admin.delete(&format!("{USERS}{gone}")).await.is(200);
+    for (query, expected) in [
+        ("role=user", vec!["root", "ann", "cem"]),
+        ("role=tester", vec!["ann"]),
+        ("role=moderator", vec!["root", "bob"]),
+        ("role=admin", vec!["root"]),
+        ("is_active=false", vec!["cem"]),
+        ("is_active=true", vec!["root", "ann", "bob"]),
+        ("role=user&is_active=true&q=a", vec!["ann"]),
+        ("deleted=true", vec!["dee"]),
+        ("deleted=false", vec!["root", "ann", "bob", "cem"]),
+    ] {
+        let reply = admin.get(&format!("{USERS}?{query}")).await;
+        assert_eq!(names(&reply), expected, "{query}");
+        assert_eq!(admin.get(&format!("{COUNT}?{query}")).await.json(), json!(expected.len()), "{query}");
+    }
+    let moderator = app.moderator().await;
+    for path in [USERS, COUNT] {
+        moderator.get(&format!("{path}?deleted=true")).await.refused(403, "forbidden");
+    }
+}
+
+#[tokio::test]
+async fn users_are_shown_by_their_ids_in_that_order() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let [ann, bob, cem] = [
+        make(&app, &admin, "ann", &json!({})).await,
+        make(&app, &admin, "bob", &json!({})).await,
+        make(&app, &admin, "cem", &json!({})).await,
+    ];
+    let by_ids = |ids: &[Uuid]| {
+        let query: Vec<String> = ids.iter().map(|id| format!("users_ids={id}")).collect();
+        admin.get(&format!("/api/user/users?{}", query.join("&")))
+    };
+    assert_eq!(names(&by_ids(&[cem, ann, bob]).await), ["cem", "ann", "bob"]);
+    assert_eq!(names(&by_ids(&[bob, Uuid::nil(), ann]).await), ["bob", "ann"]);
+    assert_eq!(names(&by_ids(&[]).await), [""; 0]);
+    admin.delete(&format!("{USERS}{bob}")).await.is(200);
+    assert_eq!(names(&by_ids(&[bob, ann]).await), ["ann"], "deleted ones are hidden");
+    admin.get("/api/user/users?users_ids=x").await.invalid(&["users_ids"]);
+    admin.get(&format!("/api/user/users?users_ids={ann}&users_ids=")).await.invalid(&["users_ids"]);
+    admin.get(&format!("/api/user/users?users_ids={ann},{cem}")).await.invalid(&["users_ids"]);
+}
+
+#[tokio::test]
+async fn lists_are_for_staff() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let ids = format!("/api/user/users?users_ids={}", ann.id);
+    for path in [USERS, COUNT, &ids] {
+        for other in [&ann, &app.tester().await] {
+            other.get(path).await.refused(403, "forbidden");
+        }
+        for staff in [app.moderator().await, app.admin().await] {
+            staff.get(path).await.is(200);
+        }
+        app.get(path).await.refused(401, "token_invalid");
+    }
+}
+
+#[tokio::test]
+async fn an_open_directory_shows_members_whom_they_may_see() {
+    let app = TestApp::with(&[("USER_DIRECTORY", "members")]).await;
+    let [ann, bob, cem, dee] =
+        [app.user("ann").await, app.user("bob").await, app.user("cem").await, app.user("dee").await];
+    let banned = app.banned().await;
+    let gone = app.user("gone").await;
+    gone.delete(&gone.path()).await.is(200);
+    bob.put(&format!("{}/blocked_users?users_ids={}", bob.path(), ann.id)).await.is(200);
+    ann.put(&format!("{}/blocked_users?users_ids={}", ann.path(), cem.id)).await.is(200);
+    let reply = ann.get(&format!("{USERS}?sort=username")).await;
+    assert_eq!((names(&reply), total(&reply)), (vec!["ann".into(), "dee".into(), "root".into()], 3));
+    assert!(reply.json().as_array().unwrap().iter().all(|row| row.get("email").is_none()));
+    assert_eq!(ann.get(COUNT).await.is(200).json(), 3);
+    assert_eq!(names(&ann.get(&format!("{USERS}?q=dee@example.com")).await), [""; 0], "not by address");
+    for hidden in [&bob, &cem] {
+        assert_eq!(names(&ann.get(&format!("{USERS}?q={}", hidden.name)).await), [""; 0]);
+        assert_eq!(ann.get(&format!("{COUNT}?q={}", hidden.name)).await.json(), 0);
+    }
+    let all = [&bob, &cem, &dee, &banned, &gone].map(|user| format!("users_ids={}", user.id)).join("&");
+    assert_eq!(names(&ann.get(&format!("/api/user/users?{all}")).await), ["dee"]);
+    for path in [USERS, COUNT] {
+        ann.get(&format!("{path}?deleted=true")).await.refused(403, "forbidden");
+        app.get(path).await.refused(401, "token_invalid");
+    }
+    assert_eq!(ann.get(&format!("{COUNT}?is_active=false")).await.json(), 0);
+}
