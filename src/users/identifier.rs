@@ -41,7 +41,9 @@ impl Identifier {
 }
 
 fn canonical(raw: &str) -> String {
-    let start: String = raw.trim().chars().take(MAX_UNKNOWN_CHARS).collect();
+    // PostgreSQL can't be asked about NUL; no name has the character in its place either.
+    let askable = |c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c };
+    let start: String = raw.trim().chars().map(askable).take(MAX_UNKNOWN_CHARS).collect();
     folded(&start).chars().take(MAX_UNKNOWN_CHARS).collect()
 }
 

@@ -56,16 +56,7 @@ impl Users {
 
     /// The account that signs in by this user name or e-mail address.
     pub async fn signing_in(&self, identifier: &Identifier) -> Result<Option<SigningIn>, DbErr> {
-        let reader = self.db.reader();
-        // What nobody can be called is looked for all the same, in a spelling that finds nobody.
-        let nobody;
-        let name = match identifier {
-            Identifier::Unknown(text) => {
-                nobody = format!(" {text}");
-                nobody.as_str()
-            }
-            known => known.canonical(),
-        };
+        let (reader, name) = (self.db.reader(), identifier.canonical());
         let living = match identifier {
             Identifier::Email(_) => store::by_email(reader, name).await?,
             Identifier::Username(_) | Identifier::Unknown(_) => store::by_username(reader, name).await?,
