@@ -328,7 +328,7 @@ impl SessionApi {
                 username,
             });
         }
-        let Some(session) = sessions.session_of_refresh(token).await? else {
+        let Some(session) = sessions.refreshable(token).await? else {
             return Ok(Introspection::default());
         };
         let standing = sessions.standing(session.user_id).await?;

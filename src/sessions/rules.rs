@@ -299,13 +299,6 @@ impl Sessions {
         CsrfToken::verify(&self.secrets, session, text)
     }
 
-    /// The live session whose present refresh token this is.
-    pub async fn session_of_refresh(&self, presented: &str) -> Result<Option<store::session::Model>, DbErr> {
-        let session = self.refresh_token_owner(presented).await?;
-        let token = RefreshToken::parse(&self.secrets, presented).ok();
-        Ok(session.filter(|session| token.is_some_and(|token| session.secret_digest == token.digest())))
-    }
-
     /// The live session that a refresh token belongs to: its present token, or the one before it, whose successor
     /// its client may not have heard of yet.
     pub async fn refresh_token_owner(&self, presented: &str) -> Result<Option<store::session::Model>, DbErr> {
@@ -318,6 +311,13 @@ impl Sessions {
                 && session.idle_expires_at > now
                 && session.expires_at > now
         }))
+    }
+
+    /// The live session in which this refresh token could be traded right now.
+    pub async fn refreshable(&self, presented: &str) -> Result<Option<store::session::Model>, DbErr> {
+        let token = RefreshToken::parse(&self.secrets, presented).ok();
+        let session = self.refresh_token_owner(presented).await?;
+        Ok(session.filter(|session| token.is_some_and(|token| session.secret_digest == token.digest())))
     }
 
     /// The claims of an access token even if its time is over: enough to sign out with.
