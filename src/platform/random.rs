@@ -66,7 +66,7 @@ impl Random {
     }
 }
 
-/// UUIDv7s that sort by the order in which they were asked for, also within a millisecond (RFC 9562, 6.2, method 1).
+/// Ids (`UUIDv7`) that sort by the order in which they were asked for, also within a millisecond (RFC 9562, 6.2, method 1).
 #[derive(Debug, Default)]
 pub struct OrderedIds {
     /// Milliseconds of the last id, and behind them its place among those of that millisecond, in twelve bits.

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn over_https_the_cookie_is_bound_to_the_host() {
         let cookies =
-            SessionCookies { name: "__Host-gatehouse", secure: true, lasts: Duration::from_secs(60) };
+            SessionCookies { name: "__Host-gatehouse", secure: true, lasts: Duration::from_mins(1) };
         let set = cookies.set("v").unwrap();
         let text = "__Host-gatehouse=v; Max-Age=60; Path=/; HttpOnly; SameSite=Lax; Secure";
         assert_eq!(set, text);

@@ -12,7 +12,7 @@ fn address(text: &str) -> DatabaseAddress {
 fn url(address: &DatabaseAddress) -> &str {
     match address {
         DatabaseAddress::Postgres { url, .. } => url.expose_secret(),
-        other => panic!("{other} is no PostgreSQL"),
+        other @ DatabaseAddress::Sqlite { .. } => panic!("{other} is no PostgreSQL"),
     }
 }
 
@@ -33,7 +33,7 @@ fn sqlite_has_the_spellings_of_urls_and_of_sqlalchemy() {
     ] {
         match address(text) {
             DatabaseAddress::Sqlite { path: found } => assert_eq!(found, Path::new(path), "{text}"),
-            other => panic!("{text} became {other}"),
+            other @ DatabaseAddress::Postgres { .. } => panic!("{text} became {other}"),
         }
     }
 }
