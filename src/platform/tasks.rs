@@ -72,22 +72,20 @@ impl Tasks {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
     #[tokio::test]
     async fn kept_work_starts_again_after_a_panic() {
         let tasks = Tasks::default();
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&runs);
+        let (third, reached) = tokio::sync::oneshot::channel();
+        let (mut third, mut runs) = (Some(third), 0);
         tasks.keep("counter", move || {
-            let run = counted.fetch_add(1, Ordering::SeqCst);
-            async move { assert!(run >= 2, "not yet") }
+            runs += 1;
+            let done = if runs == 3 { third.take() } else { None };
+            async move { done.expect("not yet").send(()).expect("the test waits") }
         });
-        tokio::time::sleep(Duration::from_millis(800)).await;
-        assert_eq!(runs.load(Ordering::SeqCst), 3);
+        reached.await.unwrap();
         assert!(tasks.close(Duration::from_secs(1)).await);
     }
 
