@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::Profiles;
 use super::answer::{CreatedProfile, Profile};
 use super::fields::{FullName, NewUserBody, NewUsername, UserPatch};
-use super::rules::{BlocksRefusal, ListRefusal, NewUserRefusal, PatchRefusal, is_admin, origin, scope};
+use super::rules::{
+    BlocksRefusal, ListRefusal, NewUserRefusal, PatchRefusal, ReadRefusal, is_admin, origin, scope,
+};
 use super::shown::{HistoryLine, Shown, User};
 use super::target::{
     ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadHistory, ReadUser, RestoreUser, UpdateUser,
@@ -139,8 +141,8 @@ impl UserApi {
 
     /// The caller
     #[oai(path = "/user/me", method = "get", operation_id = "read_users_me")]
-    async fn me(&self, caller: Caller) -> Result<Profile<User>, Failure<ChangeRefusal>> {
-        let ready = self.0.own(caller.user_id).await?.ok_or(ChangeRefusal::NotFound)?;
+    async fn me(&self, caller: Caller) -> Result<Profile<User>, Failure<ReadRefusal>> {
+        let ready = self.0.own(caller.user_id).await?.ok_or(ReadRefusal::NotFound)?;
         Ok(Profile { body: RawJson::new(ready.body), etag: ready.etag })
     }
 
@@ -154,7 +156,7 @@ impl UserApi {
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
         _user: Path<String>,
-    ) -> Result<Profile<Shown>, Failure<ChangeRefusal>> {
+    ) -> Result<Profile<Shown>, Failure<ReadRefusal>> {
         Ok(self.0.answer(allowed).await?)
     }
 
@@ -166,7 +168,7 @@ impl UserApi {
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
         _user: Path<String>,
-    ) -> Result<Profile<Shown>, Failure<ChangeRefusal>> {
+    ) -> Result<Profile<Shown>, Failure<ReadRefusal>> {
         Ok(self.0.answer(allowed).await?)
     }
 

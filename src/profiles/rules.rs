@@ -305,9 +305,16 @@ impl Profiles {
 }
 
 crate::refusals! {
+    /// Why somebody is not shown.
+    pub enum ReadRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+    }
+}
+
+crate::refusals! {
     /// Why a list is not shown.
     pub enum ListRefusal {
-        Forbidden = 403 "forbidden" "You may not see deleted users.",
+        Forbidden = 403 "forbidden" "You may not list users, or not deleted ones.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
 }

@@ -13,9 +13,14 @@ mod harness;
 
 mod attacks;
 mod blocks;
+mod canary;
+mod documentation;
+mod front;
 mod lists;
+mod openapi;
 mod passwords;
 mod permissions;
+mod route_table;
 mod sessions;
 mod setup;
 mod sign_in;

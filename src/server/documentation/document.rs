@@ -13,12 +13,14 @@ enum Of {
     Secured,
     WithInput,
     WithBody,
+    WithPath,
 }
 
-const COMMON: [(&str, Of, &str, &str); 8] = [
+const COMMON: [(&str, Of, &str, &str); 9] = [
     ("400", Of::WithInput, "BadRequest", "The request can't be read."),
     ("401", Of::Secured, "Unauthorized", "Not signed in, or no longer."),
     ("403", Of::Secured, "Forbidden", "Signed in, but not allowed."),
+    ("404", Of::WithPath, "NotFound", "There is nothing of that name, or not for you to know."),
     ("413", Of::WithBody, "PayloadTooLarge", "The body is larger than the server takes."),
     ("415", Of::WithBody, "UnsupportedMediaType", "The body is of a kind that is not taken here."),
     ("422", Of::WithInput, "ValidationFailed", "Some fields are not as they must be; `errors` names them."),
@@ -32,6 +34,7 @@ pub fn complete(document: &mut Value) {
     for operation in operations(document) {
         expand_parameters(operation);
         add_refusals(operation);
+        describe_answers(operation);
     }
     let mut registry = Registry::new();
     ProblemBody::register(&mut registry);
@@ -97,6 +100,8 @@ fn one_of_many(name: &str, schema: &Value) -> Value {
 
 fn add_refusals(operation: &mut Value) {
     let body = operation.get("requestBody").is_some();
+    let path =
+        operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "path");
     let input = body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
     let secured = operation["security"].as_array().is_some_and(|list| !list.is_empty());
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
@@ -106,12 +111,37 @@ fn add_refusals(operation: &mut Value) {
             Of::Secured => secured,
             Of::WithInput => input,
             Of::WithBody => body,
+            Of::WithPath => path,
         };
         if can_happen && !responses.contains_key(status) {
             responses.insert(status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")}));
         }
     }
     responses.sort_keys();
+}
+
+/// poem-openapi leaves an answer without words where a handler returns its body alone.
+fn describe_answers(operation: &mut Value) {
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    for response in responses.into_iter().flat_map(Map::values_mut) {
+        if response["description"] == "" {
+            response["description"] = json!(words_for(response));
+        }
+    }
+}
+
+/// What an answer holds, as its schema tells.
+fn words_for(response: &Value) -> String {
+    let content = response["content"].as_object().and_then(|content| content.values().next());
+    let Some(schema) = content.map(|content| &content["schema"]) else { return "Done.".to_owned() };
+    let name = |schema: &Value| schema["$ref"].as_str()?.rsplit('/').next().map(|name| format!("`{name}`"));
+    match (name(schema), name(&schema["items"])) {
+        (Some(object), _) => format!("The {object}."),
+        (None, Some(objects)) => format!("A list of {objects}."),
+        (None, None) if schema["type"] == "array" => "A list.".to_owned(),
+        (None, None) if schema["type"] == "integer" => "A number.".to_owned(),
+        (None, None) => "A text.".to_owned(),
+    }
 }
 
 fn refusal(words: &str) -> Value {

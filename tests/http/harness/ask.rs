@@ -34,6 +34,11 @@ impl Client {
         &self.base
     }
 
+    /// Whether anybody listens there.
+    pub async fn is_up(&self) -> bool {
+        self.http.get(format!("{}/ping", self.base)).send().await.is_ok()
+    }
+
     /// A request of any method. `path` may hold a query.
     pub fn ask(&self, method: &str, path: &str) -> Ask {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");

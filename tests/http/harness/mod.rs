@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use actor::{Actor, claims};
 pub use ask::{Ask, Client, with_query};
 pub use reply::Reply;
-use storage::Storage;
+pub use storage::Storage;
 
 /// When every test begins: 2026-01-01, 00:00 UTC.
 pub const START: Timestamp = Timestamp::from_seconds(1_767_225_600);

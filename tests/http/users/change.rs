@@ -1,9 +1,11 @@
 //! `PATCH` and `PUT /user/{uuid}`, `PUT …/username`, `PUT …/full-name`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{TestApp, race};
+use crate::harness::{PASSWORD, TestApp, race};
 
 #[tokio::test]
 async fn what_is_left_out_stays_and_null_empties() {
@@ -44,7 +46,7 @@ async fn the_change_is_seen_in_every_place_at_once() {
     let (ann, bob, admin) = (app.user("ann").await, app.user("bob").await, app.admin().await);
     ann.me().await;
     bob.get(&ann.path()).await.is(200);
-    app.clock.advance(std::time::Duration::from_secs(3));
+    app.clock.advance(Duration::from_secs(3));
     let changed = ann.patch(&ann.path()).json(&json!({"description": "new"})).await.is(200).json();
     assert_eq!(ann.me().await, changed);
     assert_eq!(changed["updated_at"].as_i64().unwrap(), changed["created_at"].as_i64().unwrap() + 3);
@@ -62,6 +64,18 @@ async fn another_address_is_not_proved() {
     assert_eq!((&same["email"], &same["email_verified"]), (&json!("ann@example.com"), &json!(true)));
     let other = ann.patch(&ann.path()).json(&json!({"email": "Ann@Example.org"})).await.is(200).json();
     assert_eq!((&other["email"], &other["email_verified"]), (&json!("ann@example.org"), &json!(false)));
+}
+
+#[tokio::test]
+async fn another_address_needs_a_proof_of_who_one_is() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let change = || ann.patch(&ann.path()).json(&json!({"email": "ann@example.org"}));
+    app.clock.advance(Duration::from_mins(11));
+    change().await.refused(401, "reauthentication_required");
+    ann.patch(&ann.path()).json(&json!({"description": "needs none"})).await.is(200);
+    ann.post("/api/auth/reauthenticate").json(&json!({"password": PASSWORD})).await.is(200);
+    change().await.is(200);
 }
 
 #[tokio::test]

@@ -1,0 +1,199 @@
+//! The OpenAPI document: whole, complete, and true.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::harness::{TestApp, claims};
+
+/// Every operation: method, path, what the document says of it.
+pub fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            operations.push((method.to_uppercase(), path.clone(), operation.clone()));
+        }
+    }
+    operations
+}
+
+/// The document of the program as it starts with nothing set.
+pub async fn document(app: &TestApp) -> Value {
+    app.get("/openapi.json").await.is(200).json()
+}
+
+/// What a reference leads to, or the value itself.
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value.get("$ref").and_then(Value::as_str) {
+        Some(reference) => {
+            document.pointer(reference.trim_start_matches('#')).expect("a reference that leads somewhere")
+        }
+        None => value,
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_as_it_was() {
+    let app = TestApp::new().await;
+    insta::assert_json_snapshot!("openapi", document(&app).await);
+}
+
+#[tokio::test]
+async fn every_operation_has_an_id_of_its_own_and_says_what_it_does() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    let mut ids = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no id"));
+        assert!(ids.insert(id.to_owned()), "{id} is there twice");
+        let summary = operation["summary"].as_str().unwrap_or_default();
+        assert!(!summary.is_empty() && summary.len() < 80, "{id}: {summary}");
+        assert!(operation["tags"].as_array().is_some_and(|tags| !tags.is_empty()), "{id} has no tag");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(
+                parameter["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{id}: {parameter}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_response_is_described_and_every_refusal_is_a_problem() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    let mut wrong = Vec::new();
+    for (method, path, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = resolved(&document, response);
+            if response["description"].as_str().is_none_or(str::is_empty) {
+                wrong.push(format!("{method} {path}: {status} has no words"));
+            }
+            let is_refusal = status.as_str() >= "400" && path != "/health/ready";
+            if is_refusal && response["content"].get("application/problem+json").is_none() {
+                wrong.push(format!("{method} {path}: {status} is no problem document"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn every_operation_says_how_it_can_fail() {
+    let app = TestApp::new().await;
+    for (method, path, operation) in operations(&document(&app).await) {
+        let has = |status: &str| operation["responses"].get(status).is_some();
+        let is_secured = operation.get("security").is_some();
+        assert!(!is_secured || has("401"), "{method} {path}: 401");
+        let has_body = operation.get("requestBody").is_some();
+        assert!(
+            !has_body || (has("400") && has("413") && has("415") && has("422")),
+            "{method} {path}: a body"
+        );
+        let has_person = path.contains("{user}");
+        assert!(!has_person || has("404"), "{method} {path}: 404");
+    }
+}
+
+#[tokio::test]
+async fn every_field_of_every_object_is_described() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    let mut wrong = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for (field, described) in schema["properties"].as_object().into_iter().flatten() {
+            let is_described = described.get("description").is_some() || described.get("$ref").is_some();
+            if !is_described {
+                wrong.push(format!("{name}.{field}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn every_reference_leads_somewhere() {
+    fn walk(document: &Value, value: &Value) {
+        resolved(document, value);
+        match value {
+            Value::Object(members) => members.values().for_each(|member| walk(document, member)),
+            Value::Array(items) => items.iter().for_each(|item| walk(document, item)),
+            _ => {}
+        }
+    }
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    walk(&document, &document);
+}
+
+/// A body that nothing is wrong with but that it is empty.
+fn with_empty_body(operation: &Value, ask: crate::harness::Ask) -> crate::harness::Ask {
+    if operation.get("requestBody").is_some() { ask.json(&json!({})) } else { ask }
+}
+
+#[tokio::test]
+async fn every_route_answers_and_with_a_status_that_is_documented() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    let ann = app.user("ann").await;
+    for (method, path, operation) in operations(&document) {
+        let path = path.replace("{user}", &ann.id.to_string()).replace("{id}", &ann.session().to_string());
+        for client in [app.with_bearer(&app.admin().await.access), app.with_bearer("x"), (*app).clone()] {
+            let reply = with_empty_body(&operation, client.ask(&method, &path)).await;
+            let status = reply.status().to_string();
+            assert!(operation["responses"].get(&status).is_some(), "{status} is not documented: {reply:?}");
+            let is_nowhere = reply.status() == 404 && reply.json()["detail"] == "There is nothing here.";
+            assert!(!is_nowhere && reply.status() != 405, "{reply:?}");
+        }
+    }
+}
+
+/// Who needs no sign-in, exactly. A new public operation must be added here, by hand and in public.
+#[tokio::test]
+async fn these_operations_are_public_and_no_others() {
+    let app = TestApp::new().await;
+    let public: BTreeSet<String> = operations(&document(&app).await)
+        .into_iter()
+        .filter(|(_, _, operation)| operation["security"].as_array().is_none_or(Vec::is_empty))
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    let expected = [
+        "GET /.well-known/jwks.json",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /healthcheck",
+        "GET /ping",
+        "GET /version",
+        "POST /api/auth/login",
+        "POST /api/auth/logout",
+        "POST /api/auth/register",
+        "POST /api/auth/token/introspect",
+        "POST /api/auth/token/refresh",
+        "POST /api/auth/token/revoke",
+    ];
+    assert_eq!(public.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn whatever_is_not_public_asks_who_one_is_before_anything_else() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let expired = app.with_bearer(&ann.access);
+    app.clock.advance(std::time::Duration::from_hours(2));
+    assert!(claims(&ann.access)["exp"].as_i64().unwrap() < app.clock.now().seconds());
+    for (method, path, operation) in operations(&document(&app).await) {
+        if operation["security"].as_array().is_none_or(Vec::is_empty) {
+            continue;
+        }
+        for target in
+            [ann.id.to_string(), uuid::Uuid::nil().to_string(), "@nobody".to_owned(), "x".to_owned()]
+        {
+            let path =
+                format!("{}?limit=x&users_ids=x", path.replace("{user}", &target).replace("{id}", &target));
+            app.ask(&method, &path).await.refused(401, "token_invalid");
+            app.ask(&method, &path).body("application/json", "{").await.refused(401, "token_invalid");
+            app.ask(&method, &path).body("text/plain", "x").await.refused(401, "token_invalid");
+            expired.ask(&method, &path).await.refused(401, "token_expired");
+        }
+    }
+}

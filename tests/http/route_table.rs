@@ -1,0 +1,153 @@
+//! Every operation, everybody who may ask for it, and what they are answered: written out, so that a change of who
+//! may do what is seen in review, and a new operation can't be forgotten.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{Actor, Client, PASSWORD, TestApp};
+use crate::openapi::{document, operations};
+
+/// Who asks. `banned` was switched off after signing in.
+const WHO: [&str; 6] = ["anonymous", "user", "tester", "moderator", "admin", "banned"];
+
+/// An operation, a body that is good (`$new`: a name that is free; `$target`: the id of an ordinary account, `$old`:
+/// its deleted twin), a query, and the status for each of [`WHO`]. `{user}` is an ordinary account of somebody else.
+#[rustfmt::skip]
+const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
+    // operation                                    query                  body                                   anon user test  mod  adm  ban
+    ("GET /ping",                                   "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /version",                                "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /healthcheck",                            "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /health/live",                            "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /health/ready",                           "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /.well-known/jwks.json",                  "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+
+    ("POST /api/auth/register",                     "",                    "$registration",                       [201, 201, 201, 201, 201, 201]),
+    ("POST /api/auth/login",                        "",                    "$login",                              [200, 200, 200, 200, 200, 200]),
+    ("POST /api/auth/token/refresh",                "",                    r#"{"refresh_token":"$refresh"}"#,     [401, 200, 200, 200, 200, 401]),
+    ("GET /api/auth/token/validate",                "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("POST /api/auth/token/introspect",             "",                    r#"{"token":"x"}"#,                    [401, 401, 401, 401, 200, 401]),
+    ("POST /api/auth/token/revoke",                 "",                    r#"{"token":"x"}"#,                    [200, 200, 200, 200, 200, 200]),
+    ("GET /api/auth/sessions",                      "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("DELETE /api/auth/sessions",                   "",                    "",                                    [401, 204, 204, 204, 204, 401]),
+    ("DELETE /api/auth/sessions/{id}",              "",                    "",                                    [401, 404, 404, 404, 404, 401]),
+    ("GET /api/auth/csrf",                          "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("PATCH /api/auth/password/reset",              "",                    "$change",                             [401, 200, 200, 200, 200, 401]),
+    ("POST /api/auth/reauthenticate",               "",                    r#"{"password":"$password"}"#,         [401, 200, 200, 200, 200, 401]),
+    ("POST /api/auth/logout",                       "",                    "",                                    [401, 200, 200, 200, 200, 200]),
+
+    ("POST /api/user",                              "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 201, 201, 401]),
+    ("GET /api/user",                               "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/user/users",                         "users_ids=$target",   "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/user/count",                         "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/user/me",                            "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("GET /api/user/{user}",                        "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("GET /api/user/{user}/details",                "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("PATCH /api/user/{user}",                      "",                    r#"{"description":"x"}"#,              [401, 403, 403, 200, 200, 401]),
+    ("PUT /api/user/{user}",                        "",                    r#"{"description":"x"}"#,              [401, 403, 403, 200, 200, 401]),
+    ("PUT /api/user/{user}/username",               "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 403, 200, 401]),
+    ("PUT /api/user/{user}/full-name",              "",                    r#"{"first_name":"Ann"}"#,             [401, 403, 403, 403, 200, 401]),
+    ("GET /api/user/{user}/history",                "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+    ("PUT /api/user/{user}/blocked_users",          "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("PATCH /api/user/{user}/blocked_users",        "add=$other",          "",                                    [401, 403, 403, 403, 200, 401]),
+    ("DELETE /api/user/{user}/blocked_users",       "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/user/{user}/restore",               "",                    "",                                    [401, 403, 403, 403, 409, 401]),
+    ("DELETE /api/user/{user}",                     "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+
+    ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
+];
+
+/// The people of [`WHO`], each in a session of their own; nobody is anonymous.
+async fn fresh(app: &TestApp, banned: &Actor) -> [Option<Actor>; 6] {
+    let [tester, moderator, admin] = [app.tester().await, app.moderator().await, app.admin().await];
+    [None, Some(app.sign_in("ann").await), Some(tester), Some(moderator), Some(admin), Some(banned.clone())]
+}
+
+/// An ordinary account that nobody has touched yet.
+async fn target(admin: &Actor, name: &str) -> Uuid {
+    let user = admin.post("/api/user/").json(&json!({"username": name})).await.is(201).json();
+    user["uuid"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn everybody_is_answered_as_the_table_says() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let banned = app.banned().await;
+    let other = target(&app.admin().await, "other").await;
+    let mut wrong = Vec::new();
+    for (row, (operation, query, body, expected)) in TABLE.iter().enumerate() {
+        let (method, path) = operation.split_once(' ').unwrap();
+        // Sessions of the same moment are in no order, and nobody has more than a hundred.
+        app.clock.advance(Duration::from_millis(1));
+        let actors = fresh(&app, &banned).await;
+        let mut targets = Vec::new();
+        for column in 0..WHO.len() {
+            targets.push(target(&app.admin().await, &format!("row_{row}_{column}")).await);
+        }
+        for (column, actor) in actors.iter().enumerate() {
+            let (target, free) = (targets[column], format!("new_{row}_{column}"));
+            let filled = |text: &str| {
+                let refresh = actor.as_ref().map_or("x", |actor| &actor.refresh);
+                let registration = json!({
+                    "username": free, "email": format!("{free}@example.com"), "password": PASSWORD,
+                    "confirm_password": PASSWORD,
+                });
+                let new = format!("{PASSWORD}!");
+                let change = json!({"old_password": PASSWORD, "new_password": new, "confirm_password": new});
+                text.replace("$registration", &registration.to_string())
+                    .replace("$login", &json!({"username": "ann", "password": PASSWORD}).to_string())
+                    .replace("$change", &change.to_string())
+                    .replace("$password", PASSWORD)
+                    .replace("$refresh", refresh)
+                    .replace("$new", &free)
+                    .replace("$target", &target.to_string())
+                    .replace("$other", &other.to_string())
+                    .replace("{user}", &target.to_string())
+                    .replace("{id}", &Uuid::nil().to_string())
+            };
+            let path = format!("{}?{}", filled(path), filled(query));
+            let client: &Client = actor.as_deref().unwrap_or(&app);
+            let ask = client.ask(method, path.trim_end_matches('?'));
+            let body = filled(body);
+            let reply = if body.is_empty() { ask.await } else { ask.body("application/json", body).await };
+            if reply.status() != expected[column] {
+                wrong.push(format!(
+                    "{operation} by {}: {}, not {}",
+                    WHO[column],
+                    reply.status(),
+                    expected[column]
+                ));
+            }
+        }
+        if operation.contains("password/reset") {
+            restore_passwords(&app, &actors).await;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Gives everybody the password back that they had before they changed it.
+async fn restore_passwords(app: &TestApp, actors: &[Option<Actor>]) {
+    let now = format!("{PASSWORD}!");
+    let change = json!({"old_password": now, "new_password": PASSWORD, "confirm_password": PASSWORD});
+    for actor in actors[..5].iter().flatten() {
+        let reply = app.try_sign_in(&actor.name, &now).await;
+        let actor = Actor::with_tokens(app, &actor.name, &reply.is(200).json());
+        actor.patch("/api/auth/password/reset").json(&change).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_in_the_table_and_nothing_else() {
+    let app = TestApp::new().await;
+    let document: Value = document(&app).await;
+    let documented: BTreeSet<String> =
+        operations(&document).into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let listed: BTreeSet<String> = TABLE.iter().map(|(operation, ..)| (*operation).to_owned()).collect();
+    assert_eq!(listed.len(), TABLE.len(), "a row is there twice");
+    assert_eq!(listed, documented);
+}
