@@ -7,6 +7,8 @@ use poem::http::Method;
 use poem::middleware::AddData;
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
+use rustix::fs::{Access, access};
+use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +39,8 @@ const KEYS: Duration = Duration::from_secs(30);
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
-    /// The database can't be reached or opened.
-    #[error("the database {address} can't be opened: {reason}{}", remedy.as_ref().map(|sql| format!("\n  A superuser can mend this: {sql}")).unwrap_or_default())]
+    /// The database can't be reached, opened or migrated.
+    #[error("the database {address} can't be used: {reason}{}", remedy.as_ref().map(|sql| format!("\n  A superuser can mend this: {sql}")).unwrap_or_default())]
     Database {
         /// Where it is; without a password.
         address: String,
@@ -72,7 +74,12 @@ impl StartFault {
     /// Whether an operator mends it in the configuration (exit code 78).
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_)) | Self::Policies(_))
+        matches!(
+            self,
+            Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_))
+                | Self::Policies(_)
+                | Self::Folder { .. }
+        )
     }
 }
 
@@ -220,7 +227,7 @@ impl App {
     }
 
     /// Forgets what is past its time.
-    pub async fn sweep(&self) -> Result<(), sea_orm::DbErr> {
+    pub async fn sweep(&self) -> Result<(), DbErr> {
         self.sessions.sweep().await?;
         self.auth.sweep().await?;
         self.users.sweep().await
@@ -361,19 +368,38 @@ pub async fn connect(config: &Config) -> Result<Database, StartFault> {
             postgres::open(url.expose_secret(), connections, acquire).await
         }
     };
-    opened.map_err(|error| StartFault::Database {
-        address: settings.address.to_string(),
+    opened.map_err(|error| unusable(&settings.address, &error))
+}
+
+/// Moves the schema; returns the names of the steps that were applied or undone, in order.
+pub async fn migrate(
+    config: &Config,
+    db: &Database,
+    direction: Direction,
+) -> Result<Vec<&'static str>, StartFault> {
+    Schema(db).migrate(direction).await.map_err(|fault| match fault {
+        SchemaFault::Database(error) => unusable(&config.database.address, &error),
+        other => other.into(),
+    })
+}
+
+fn unusable(address: &DatabaseAddress, error: &DbErr) -> StartFault {
+    StartFault::Database {
+        address: address.to_string(),
         reason: error.to_string(),
-        remedy: match &settings.address {
-            DatabaseAddress::Postgres { url, .. } => postgres::remedy(&error, url.expose_secret()),
+        remedy: match address {
+            DatabaseAddress::Postgres { url, .. } => postgres::remedy(error, url.expose_secret()),
             DatabaseAddress::Sqlite { .. } => None,
         },
-    })
+    }
 }
 
 fn make_folder(path: Option<&std::path::Path>) -> Result<(), StartFault> {
     let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(path).map_err(|reason| StartFault::Folder {
+    let made = std::fs::create_dir_all(path);
+    // SQLite would only say that it can't open the file.
+    let writable = made.and_then(|()| Ok(access(path, Access::WRITE_OK | Access::EXEC_OK)?));
+    writable.map_err(|reason| StartFault::Folder {
         path: path.display().to_string(),
         reason,
         uid: rustix::process::getuid().as_raw(),
@@ -381,14 +407,13 @@ fn make_folder(path: Option<&std::path::Path>) -> Result<(), StartFault> {
 }
 
 async fn prepare_schema(config: &Config, db: &Database) -> Result<(), StartFault> {
-    let schema = Schema(db);
     if config.database.auto_migrate {
-        let applied = schema.migrate(Direction::Up(None)).await?;
+        let applied = migrate(config, db, Direction::Up(None)).await?;
         if !applied.is_empty() {
             tracing::info!(steps = applied.len(), "migrated the database");
         }
     }
-    Ok(schema.check().await?)
+    Ok(Schema(db).check().await?)
 }
 
 fn secrets(config: &Config) -> Secrets {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::app::{App, StartFault, connect};
+use crate::app::{self, App, StartFault, connect};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, Loaded};
 use crate::platform::db::{Database, Direction, Schema};
@@ -24,7 +24,7 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
     let config = loaded.config;
     table.row("address", address(&config));
     if let Some(db) = table.keep("database", connect(&config).await, &config.database.address.to_string()) {
-        table.row("schema", schema(&db, fix).await);
+        table.row("schema", schema(&config, &db, fix).await);
         if table.good {
             let app = App::build(config, db, Clock::System, Random::System).await;
             if let Some(app) = table.keep("parts", app, "built") {
@@ -82,9 +82,10 @@ fn address(config: &Config) -> Result<String, String> {
     }
 }
 
-async fn schema(db: &Database, fix: bool) -> Result<String, String> {
+async fn schema(config: &Config, db: &Database, fix: bool) -> Result<String, String> {
     if fix {
-        let applied = Schema(db).migrate(Direction::Up(None)).await.map_err(|fault| fault.to_string())?;
+        let applied =
+            app::migrate(config, db, Direction::Up(None)).await.map_err(|fault| fault.to_string())?;
         if !applied.is_empty() {
             return Ok(format!("applied {} step(s)", applied.len()));
         }

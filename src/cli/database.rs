@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::prompt::{self, PasswordSource};
 use super::{Admin, Keys, Migrate};
-use crate::app::{App, StartFault, connect};
+use crate::app::{self, App, StartFault, connect};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, DatabaseAddress, Loaded};
 use crate::platform::db::{Direction, Schema, StepStatus};
@@ -27,7 +27,7 @@ pub(super) async fn migrate(command: Migrate, loaded: Loaded) -> Result<ExitCode
     };
     let verb = if matches!(direction, Direction::Up(_)) { "applied" } else { "undone" };
     let db = connect(&config).await?;
-    let steps = Schema(&db).migrate(direction).await?;
+    let steps = app::migrate(&config, &db, direction).await?;
     db.close().await;
     for step in &steps {
         super::say(&format!("{verb} {step}\n"));
@@ -59,8 +59,8 @@ async fn fresh(config: &Config, confirm: Option<String>) -> Result<ExitCode, Sta
         return Err(anyhow::anyhow!("that is not the database's name; nothing was changed").into());
     }
     let db = connect(config).await?;
-    Schema(&db).migrate(Direction::DownAll).await?;
-    Schema(&db).migrate(Direction::Up(None)).await?;
+    app::migrate(config, &db, Direction::DownAll).await?;
+    app::migrate(config, &db, Direction::Up(None)).await?;
     db.close().await;
     super::say("everything was removed and the schema made anew\n");
     Ok(ExitCode::SUCCESS)

@@ -24,7 +24,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use poem::{Endpoint, IntoEndpoint};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -125,13 +124,20 @@ impl Server {
             }
         };
         stop.run_until_cancelled(take_all).await;
-        // Whoever the kernel has let in already would be reset when the listener closes.
-        while let Some(Ok((socket, _))) = self.listener.accept().now_or_never() {
-            start(&connections, &shared, socket, None);
-        }
-        drop(self.listener);
+        waiting(self.listener).for_each(|socket| start(&connections, &shared, socket, None));
         finish(&connections, &shared).await
     }
+}
+
+/// Those whom the kernel has let in already; they would be reset when the listener closes. The kernel itself is asked:
+/// tokio knows only of those that its driver has heard of by now.
+fn waiting(listener: TcpListener) -> impl Iterator<Item = TcpStream> {
+    let listener = listener.into_std();
+    let next = move || {
+        let (socket, _) = listener.as_ref().ok()?.accept().ok()?;
+        socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)).ok()
+    };
+    std::iter::from_fn(next)
 }
 
 fn start<E: Endpoint + 'static>(

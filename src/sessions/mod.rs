@@ -15,7 +15,7 @@ mod rules;
 mod signing;
 pub(crate) mod store;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -82,7 +82,7 @@ pub struct Sessions {
     ring: ArcSwap<KeyRing>,
     verified: Cache<[u8; 32], Arc<Claims>>,
     standings: FreshCache<Arc<Standing>>,
-    looked_for_keys: Mutex<Option<Instant>>,
+    looked_for_keys: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// What decides, right now, whether a user's tokens count.
@@ -119,7 +119,7 @@ impl Sessions {
             Cache::builder().max_capacity(REMEMBERED_TOKENS).time_to_live(settings.access_lifetime).build();
         let standings = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED_STANDINGS);
         let ring = ArcSwap::from_pointee(ring);
-        let looked_for_keys = Mutex::new(None);
+        let looked_for_keys = tokio::sync::Mutex::default();
         Ok(Self {
             db,
             clock,

@@ -219,8 +219,8 @@ impl Sessions {
     /// Who holds this access token, if it counts right now.
     pub async fn holder(&self, token: &str) -> Result<Result<Caller, TokenFault>, DbErr> {
         let claims = match self.verified(token) {
-            Err(TokenFault::UnknownKey) if self.may_look_for_keys() => {
-                self.look_for_keys().await;
+            Err(TokenFault::UnknownKey) => {
+                self.look_for_new_keys().await?;
                 self.verified(token)
             }
             verified => verified,

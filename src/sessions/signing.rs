@@ -1,10 +1,10 @@
 //! Signing keys in the database: made at the first start, rotated on demand, sealed under the master secret.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbErr};
 use zeroize::Zeroizing;
 
 use super::jws::Algorithm;
@@ -143,22 +143,20 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether a token of an unknown key is a reason to read the keys again: at most once a second, so that made-up
-    /// key ids cost next to nothing.
-    pub(super) fn may_look_for_keys(&self) -> bool {
-        let mut last = self.looked_for_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = last.is_none_or(|last| last.elapsed() >= LOOK_AGAIN);
-        if may {
-            *last = Some(Instant::now());
+    /// Reads the keys again for a token whose key is not known: another instance may have made it a moment ago. At most
+    /// once a second, so that made-up key ids cost next to nothing; who comes meanwhile waits for the result.
+    pub(super) async fn look_for_new_keys(&self) -> Result<(), DbErr> {
+        let mut looked_at = self.looked_for_keys.lock().await;
+        if looked_at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            return Ok(());
         }
-        may
-    }
-
-    /// Another instance may have rotated the keys a moment ago.
-    pub(super) async fn look_for_keys(&self) {
-        if let Err(error) = self.reload_keys().await {
-            tracing::warn!(%error, "the signing keys could not be read again");
+        *looked_at = Some(Instant::now());
+        match self.reload_keys().await.map_err(anyhow::Error::downcast::<DbErr>) {
+            Ok(()) => {}
+            Err(Ok(error)) => return Err(error),
+            Err(Err(error)) => tracing::warn!(%error, "the signing keys could not be read again"),
         }
+        Ok(())
     }
 
     /// Seals every key anew under the present master secret; returns how many were not.

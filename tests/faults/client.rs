@@ -22,18 +22,11 @@ pub struct Client {
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// Seconds after which to try again.
-    pub retry_after: Option<u64>,
     /// The body; null where there is none or it is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// Whether what was asked for was done.
-    pub fn is_done(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
     /// A text of the body.
     pub fn text(&self, name: &str) -> String {
         self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {self:?}")).to_owned()
@@ -43,10 +36,10 @@ impl Answer {
         let status = response.status().as_u16();
         let header = |name| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
         let is_problem = header("content-type").as_deref() == Some("application/problem+json");
-        let retry_after = header("retry-after").map(|seconds| seconds.parse().unwrap());
+        let retry_after = header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
         let body = response.bytes().await?;
         let body = serde_json::from_slice(&body).unwrap_or_default();
-        let answer = Self { status, retry_after, body };
+        let answer = Self { status, body };
         assert!(status != 500, "{answer:?}");
         assert!(
             status < 400 || (is_problem && !answer.text("trace_id").is_empty()),

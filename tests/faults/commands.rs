@@ -1,1 +1,134 @@
-//! TODO
+//! Commands beside the server: those that look leave nothing behind, those that change are seen by a running server.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::gatehouse::{Finished, PASSWORD, Site, free_port};
+use crate::waiting::until_true;
+
+/// What another process has changed is seen after a second.
+const SEEN: Duration = Duration::from_secs(3);
+const OTHER_PASSWORD: &str = "velvet-anchor-77-tundra";
+
+#[test]
+fn commands_that_look_leave_nothing_behind() {
+    let site = Site::on(None).with("SERVICE_CLIENTS", "");
+    let document = site.run(&["openapi"]);
+    assert_eq!(document.code, Some(0), "{}", document.all());
+    assert!(document.json()["paths"].as_object().is_some_and(|paths| paths.contains_key("/api/auth/login")));
+    assert!(document.err.is_empty(), "{}", document.err);
+
+    let schema: Value = site.run(&["config", "--schema"]).json();
+    assert_eq!(schema["properties"]["PORT"]["default"], 8000);
+    assert!(site.must(&["config", "--example"]).contains("# DATA_DIR=data"));
+    assert!(site.must(&["completions", "bash"]).contains("gatehouse"));
+    assert_eq!(site.must(&["--version"]), format!("gatehouse {}\n", env!("CARGO_PKG_VERSION")));
+    let mut health = site.command(&["health"]);
+    health.env("PORT", free_port().to_string());
+    assert_eq!(Finished::of(health).code, Some(1), "nobody is there");
+
+    let hash = Finished::given(site.command(&["hash-secret"]), &"s".repeat(32));
+    assert_eq!((hash.code, hash.out.trim().len()), (Some(0), 64), "{}", hash.all());
+    let short = Finished::given(site.command(&["hash-secret"]), "short");
+    assert_eq!(short.code, Some(1), "{}", short.all());
+
+    assert!(!site.data().exists());
+    assert_eq!(fs::read_dir(site.folder().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_settings_in_force_are_shown_without_their_secrets() {
+    let site = Site::on(None)
+        .with("JWT_SECRET_KEY", "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a")
+        .with("DATABASE_URI", "postgres://ann:hunter2@db.example.com/app");
+    fs::write(site.folder().join(".env"), "PORT=81\nLOG_LEVEL=DEBUG\n").unwrap();
+    let shown = site.must(&["config"]);
+    let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(line("PORT ").ends_with("= 81  # .env"), "{shown}");
+    assert!(line("LOG_LEVEL ").ends_with("# .env"), "{shown}");
+    assert!(line("DATABASE_URI ").contains("= postgres://ann@db.example.com:5432/app  #"), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains("6fQ2"), "{shown}");
+    assert!(!site.data().exists());
+}
+
+#[tokio::test]
+async fn a_check_tells_what_is_missing_and_mends_it_when_asked() {
+    let site = Site::new().with("PORT", &free_port().to_string());
+    let pending = site.run(&["check"]);
+    assert_eq!(pending.code, Some(1), "{}", pending.all());
+    assert!(pending.out.contains("FAIL  schema"), "{}", pending.out);
+    assert!(site.must(&["migrate", "status"]).starts_with("pending "), "looking has changed nothing");
+    let mended = site.must(&["check", "--fix"]);
+    assert!(mended.contains("ok    schema         applied "), "{mended}");
+    assert!(site.must(&["check"]).contains("ok    schema         up to date"));
+
+    let server = site.start().await;
+    let port = server.port().to_string();
+    let at = |arguments: &[&str]| {
+        let mut command = site.command(arguments);
+        command.env("PORT", &port);
+        Finished::of(command)
+    };
+    let beside = at(&["check"]);
+    assert_eq!(beside.code, Some(0), "{}", beside.all());
+    assert!(beside.out.contains("is in use"), "{}", beside.out);
+    assert_eq!(at(&["health"]).code, Some(0));
+    server.stop().await;
+    assert_eq!(at(&["health"]).code, Some(1));
+}
+
+#[tokio::test]
+async fn an_admin_is_made_and_mended_beside_a_running_server() {
+    let site = Site::new();
+    let server = site.start().await;
+    let client = server.client();
+    let with_password =
+        |arguments: &[&str], password: &str| Finished::given(site.command(arguments), password);
+
+    let made = with_password(
+        &["admin", "create", "root", "--email", "root@example.com", "--password-stdin"],
+        PASSWORD,
+    );
+    assert_eq!(made.code, Some(0), "{}", made.all());
+    assert!(!made.all().contains(PASSWORD));
+    let token = client.sign_in("root", PASSWORD).await.unwrap().text("access_token");
+    assert_eq!(client.me(&token).await.unwrap().body["roles"][0], "admin");
+
+    let reset = with_password(&["admin", "reset-password", "root", "--password-stdin"], OTHER_PASSWORD);
+    assert_eq!(reset.code, Some(0), "{}", reset.all());
+    until_true("the session has ended", SEEN, async || client.me(&token).await.unwrap().status == 401).await;
+    assert_eq!(client.sign_in("root", OTHER_PASSWORD).await.unwrap().status, 200);
+    assert_eq!(client.sign_in("root", PASSWORD).await.unwrap().status, 401);
+
+    let ann = client.sign_up("ann").await.unwrap();
+    assert_eq!(site.run(&["admin", "promote", "ann"]).code, Some(0));
+    let old = ann.text("access_token");
+    until_true("the old roles are void", SEEN, async || client.me(&old).await.unwrap().status == 401).await;
+    let token = client.refresh(&ann.text("refresh_token")).await.unwrap().text("access_token");
+    let roles = client.me(&token).await.unwrap().body["roles"].to_string();
+    assert!(roles.contains("admin") && roles.contains("user"), "{roles}");
+    server.stop().await;
+}
+
+#[test]
+fn an_admin_that_cannot_be_is_refused_in_a_line() {
+    let site = Site::new();
+    site.must(&["migrate", "up"]);
+    for (arguments, password, words) in [
+        (&["admin", "create", "root", "--password-stdin"][..], "", "standard input is empty"),
+        (&["admin", "create", "root", "--password-stdin"], "short", "password"),
+        (&["admin", "create", "root", "--password-stdin"], "password1234", "password"),
+        (&["admin", "create", "root"], PASSWORD, "--password-stdin"),
+        (&["admin", "create", "no name", "--password-stdin"], PASSWORD, "username"),
+        (&["admin", "reset-password", "nobody", "--password-stdin"], PASSWORD, "there is no user nobody"),
+        (&["admin", "promote", "nobody"], "", "there is no user nobody"),
+    ] {
+        let refused = Finished::given(site.command(arguments), password);
+        assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.all());
+        assert!(refused.err.starts_with("gatehouse: ") && refused.err.contains(words), "{}", refused.err);
+        assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
+        assert!(password.is_empty() || !refused.err.contains(&format!(" {password}")), "{}", refused.err);
+    }
+}

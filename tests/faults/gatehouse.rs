@@ -105,36 +105,40 @@ impl Site {
     }
 
     /// Starts a server and waits until it is ready.
-    pub async fn start(&self) -> Server {
+    pub async fn start(&self) -> Server<'_> {
         let mut server = self.launch();
         server.ready().await;
         server
     }
 
     /// Starts a server without waiting for it.
-    pub fn launch(&self) -> Server {
+    pub fn launch(&self) -> Server<'_> {
         self.launch_as(self.command(&[]))
     }
 
     /// Starts a server by a command made from [`Site::command`].
-    pub fn launch_as(&self, mut command: Command) -> Server {
+    pub fn launch_as(&self, mut command: Command) -> Server<'_> {
         let port = free_port();
-        let log = self.folder().join(format!("{port}.log"));
+        let log = self.log(port);
         let (out, err) = (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
         let child = command.env("PORT", port.to_string()).stdout(out).stderr(err).spawn().unwrap();
-        Server { child, port, log, began: Instant::now() }
+        Server { site: self, child, port, began: Instant::now() }
+    }
+
+    fn log(&self, port: u16) -> PathBuf {
+        self.folder().join(format!("{port}.log"))
     }
 }
 
-/// A server that was started.
-pub struct Server {
+/// A server that was started; the site is there for as long as it is.
+pub struct Server<'s> {
+    site: &'s Site,
     child: Child,
     port: u16,
-    log: PathBuf,
     began: Instant,
 }
 
-impl Server {
+impl Server<'_> {
     /// Waits until it can do its work; how long that took since the start.
     pub async fn ready(&mut self) -> Duration {
         let client = self.client();
@@ -189,11 +193,11 @@ impl Server {
 
     /// All that it has printed and logged.
     pub fn output(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        fs::read_to_string(self.site.log(self.port)).unwrap_or_default()
     }
 }
 
-impl Drop for Server {
+impl Drop for Server<'_> {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.kill();

@@ -30,7 +30,7 @@ async fn no_answered_write_is_lost_when_the_program_is_killed() {
     server.stop().await;
 }
 
-async fn load_and_kill(server: &mut Server, dice: &Dice) -> Entries {
+async fn load_and_kill(server: &mut Server<'_>, dice: &Dice) -> Entries {
     let (client, over) = (server.client(), Cell::new(false));
     let moment = dice.between(Duration::from_millis(200), Duration::from_millis(1500));
     let killing = async {

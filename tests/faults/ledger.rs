@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sea_orm::DatabaseConnection;
@@ -60,6 +60,8 @@ pub struct Entries {
     pub cut: Vec<String>,
     /// Answers by status.
     pub answers: HashMap<u16, usize>,
+    /// How long the slowest answer took.
+    pub slowest: Duration,
 }
 
 /// Writes by all workers until `over`.
@@ -69,6 +71,7 @@ pub async fn load(client: &Client, dice: &Dice, over: &Cell<bool>) -> Entries {
     entries.into_iter().fold(Entries::default(), |mut all, one| {
         all.people.extend(one.people);
         all.cut.extend(one.cut);
+        all.slowest = all.slowest.max(one.slowest);
         one.answers
             .into_iter()
             .for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
@@ -93,7 +96,10 @@ impl Worker {
             let (at, deed) = self.choose();
             let person = &mut self.entries.people[at];
             person.maybe = Some(deed.clone());
-            match person.ask(&self.client, &deed).await {
+            let asked = Instant::now();
+            let outcome = person.ask(&self.client, &deed).await;
+            self.entries.slowest = self.entries.slowest.max(asked.elapsed());
+            match outcome {
                 Ok(answer) => {
                     *self.entries.answers.entry(answer.status).or_default() += 1;
                     match answer.status {

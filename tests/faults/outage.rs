@@ -1,1 +1,96 @@
-//! TODO
+//! PostgreSQL goes away and comes back.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::chance::Dice;
+use crate::cluster::Cluster;
+use crate::database::{PostgresDatabase, connect, count, postgres_server};
+use crate::gatehouse::{Server, Site};
+use crate::ledger::{self, Entries};
+use crate::waiting::{SOON, until, until_true};
+
+/// From the moment that the database is back.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// Nobody waits longer for an answer, however the database is.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_database_that_stops_and_comes_back_is_answered_503_meanwhile_and_loses_nothing() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let (dice, site) = (Dice::new(), Site::on(Some(PostgresDatabase::at(cluster.url()))));
+    let server = site.start().await;
+    for fault in [Cluster::stop, Cluster::kill] {
+        let entries = load_during(&server, &dice, async || {
+            fault(&cluster);
+            let probe = server.client();
+            until_true("readiness says no", SOON, async || probe.readiness().await.unwrap().0 == 503).await;
+            cluster.resume().await;
+            recovers(&server).await;
+        })
+        .await;
+        assert!(entries.answers.contains_key(&503), "{:?}", entries.answers);
+        holds(&site, &server, &entries).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_the_database_ends_all_the_time_lose_nothing() {
+    let Some(postgres) = postgres_server() else { return };
+    let (dice, site) = (Dice::new(), Site::new());
+    let server = site.start().await;
+    let db = connect(postgres.as_str()).await;
+    let sql = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'",
+        site.database_name()
+    );
+    let entries = load_during(&server, &dice, async || {
+        let began = Instant::now();
+        let mut ended = 0;
+        while began.elapsed() < Duration::from_secs(2) {
+            ended += count(&db, &sql).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        println!("{ended} connections ended");
+        recovers(&server).await;
+    })
+    .await;
+    holds(&site, &server, &entries).await;
+    server.stop().await;
+}
+
+async fn load_during(server: &Server<'_>, dice: &Dice, fault: impl AsyncFnOnce()) -> Entries {
+    let (client, over) = (server.client(), Cell::new(false));
+    let happening = async {
+        tokio::time::sleep(dice.between(Duration::from_millis(300), Duration::from_millis(800))).await;
+        fault().await;
+        // Some more answers, now that all is well again.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        over.set(true);
+    };
+    tokio::join!(ledger::load(&client, dice, &over), happening).0
+}
+
+async fn recovers(server: &Server<'_>) {
+    let began = Instant::now();
+    let client = server.client();
+    until("a write is answered", RECOVERY, async || {
+        let answer = client.sign_up(&format!("after_{}", crate::chance::unique())).await;
+        if matches!(&answer, Ok(answer) if answer.status == 201) {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
+    })
+    .await;
+    println!("recovered after {:?}", began.elapsed());
+}
+
+async fn holds(site: &Site, server: &Server<'_>, entries: &Entries) {
+    println!("{:?}, the slowest after {:?}", entries.answers, entries.slowest);
+    assert!(entries.cut.is_empty(), "{:#?}", entries.cut);
+    assert!(entries.slowest < LONGEST_ANSWER, "an answer took {:?}", entries.slowest);
+    entries.check(&site.database().await).await;
+    entries.check_server(&server.client()).await;
+}

@@ -34,7 +34,7 @@ async fn of_the_set_up_links_of_instances_that_start_together_one_works() {
     join_all(servers.into_iter().map(Server::stop)).await;
 }
 
-async fn start_together(site: &Site) -> Vec<Server> {
+async fn start_together(site: &Site) -> Vec<Server<'_>> {
     let mut servers: Vec<Server> = (0..INSTANCES).map(|_| site.launch()).collect();
     join_all(servers.iter_mut().map(Server::ready)).await;
     servers

@@ -77,19 +77,25 @@ fn refused(error: sqlx::Error) -> DbErr {
     DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }
 
-/// The exact SQL that lets the connection succeed, for the operator; `None` when SQL is not the cure.
+/// The exact SQL that lets the connection or the migration succeed, for the operator; `None` when SQL is not the cure.
 #[must_use]
 pub fn remedy(error: &DbErr, url: &str) -> Option<String> {
-    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return None };
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return None;
+    };
     let options = PgConnectOptions::from_str(url).ok()?;
     let (role, database) = (options.get_username(), options.get_database().unwrap_or("gatehouse"));
-    match state(error)?.as_str() {
+    match (state(cause)?.as_str(), error) {
         // invalid_password, invalid_authorization_specification
-        "28P01" | "28000" => Some(format!(
+        ("28P01" | "28000", _) => Some(format!(
             "CREATE ROLE \"{role}\" LOGIN PASSWORD '…'; CREATE DATABASE \"{database}\" OWNER \"{role}\";"
         )),
-        // insufficient_privilege
-        "42501" => Some(format!("CREATE DATABASE \"{database}\" OWNER \"{role}\";")),
+        // insufficient_privilege: to make the database, or anything in it
+        ("42501", DbErr::Conn(_)) => Some(format!("CREATE DATABASE \"{database}\" OWNER \"{role}\";")),
+        ("42501", _) => Some(format!("ALTER DATABASE \"{database}\" OWNER TO \"{role}\";")),
         _ => None,
     }
 }
