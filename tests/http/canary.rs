@@ -4,7 +4,6 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use gatehouse::platform::config::hash_of_secret;
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,7 +23,7 @@ const MASTER: &str = "canary-master-K3yB7tQ9zL5wX1cV8nM4aS6dF";
 struct Running {
     child: Child,
     client: Client,
-    _folder: TempDir,
+    folder: TempDir,
     _storage: Storage,
 }
 
@@ -47,7 +46,7 @@ impl Running {
             .spawn()
             .unwrap();
         let client = Client::of(SocketAddr::from(([127, 0, 0, 1], port)));
-        let running = Self { child, client, _folder: folder, _storage: storage };
+        let running = Self { child, client, folder, _storage: storage };
         eventually(|| async { running.client.is_up().await }, |up| *up).await;
         running
     }
@@ -58,7 +57,7 @@ impl Running {
         assert!(self.child.wait().unwrap().success());
         let mut text = String::new();
         for name in ["log", "errors"] {
-            std::fs::File::open(self._folder.path().join(name)).unwrap().read_to_string(&mut text).unwrap();
+            std::fs::File::open(self.folder.path().join(name)).unwrap().read_to_string(&mut text).unwrap();
         }
         text
     }

@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::missing_panics_doc,
+    clippy::unchecked_time_subtraction,
     clippy::disallowed_methods,
     reason = "tests: what can't be done has failed"
 )]

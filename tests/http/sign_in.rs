@@ -1,5 +1,6 @@
 //! Signing in: `POST /auth/login`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -178,7 +179,7 @@ async fn a_hundred_failures_in_a_row_lock_until_the_day_ends() {
         app.try_sign_in("ann", WRONG).await.refused(401, "invalid_credentials");
         app.clock.advance(Duration::from_secs(10));
     }
-    app.clock.advance(Duration::from_mins(60));
+    app.clock.advance(Duration::from_hours(1));
     app.try_sign_in("ann", PASSWORD).await.refused(429, "rate_limited");
     app.clock.advance(Duration::from_hours(23));
     app.try_sign_in("ann", PASSWORD).await.is(200);
@@ -258,6 +259,45 @@ async fn when_too_many_sign_in_the_rest_is_sent_away_at_once() {
     let served = replies.iter().filter(|reply| reply.status() == 401).count();
     assert_eq!(served + busy.len(), 24);
     assert!(served >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_else_needs_a_hash_is_sent_away_then_too() {
+    let dear = [("ARGON2_MEMORY_KIB", "65536"), ("ARGON2_ITERATIONS", "10"), ("MAX_CONCURRENT_HASHES", "1")];
+    let app = TestApp::with(&dear).await;
+    let (ann, bob, admin) = (app.user("ann").await, app.user("bob").await, app.admin().await);
+    let new = "harbour 94 whistle amber";
+    let mut seen = BTreeSet::new();
+    for round in 0..5 {
+        let replies = race(24, |number| {
+            let name = format!("user_{round}_{number}");
+            let fields = json!({
+                "username": name, "email": format!("{name}@example.com"), "password": new, "confirm_password": new,
+            });
+            match number % 6 {
+                0 => app.post("/api/auth/register").json(&fields),
+                1 => ann.patch("/api/auth/password/reset").json(&change_of(WRONG)),
+                2 => bob.post("/api/auth/reauthenticate").json(&json!({"password": PASSWORD})),
+                3 => admin.post("/api/user/").json(&json!({"username": name, "password": new})),
+                _ => app.post(LOGIN).json(&json!({"username": name, "password": WRONG})),
+            }
+        });
+        for (number, reply) in replies.await.iter().enumerate().filter(|(_, reply)| reply.status() == 503) {
+            reply.refused(503, "unavailable");
+            seen.insert(number % 6);
+        }
+        if seen.len() == 6 {
+            return;
+        }
+        app.clock.advance(Duration::from_mins(1));
+    }
+    panic!("some were never sent away: {seen:?}");
+}
+
+/// A change of the password, proved by `old`.
+fn change_of(old: &str) -> Value {
+    let new = "harbour 94 whistle amber";
+    json!({"old_password": old, "new_password": new, "confirm_password": new})
 }
 
 #[tokio::test]

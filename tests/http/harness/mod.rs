@@ -55,17 +55,8 @@ impl TestApp {
 
     /// The same with these settings.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::open(settings, Random::System).await
-    }
-
-    /// The same with chance that repeats itself, for exact snapshots.
-    pub async fn repeatable(settings: &[(&str, &str)]) -> Self {
-        Self::open(settings, Random::seeded(7)).await
-    }
-
-    async fn open(settings: &[(&str, &str)], random: Random) -> Self {
         let settings = settings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        Self::serve(settings, Clock::manual(START), Arc::new(Storage::fresh().await), random).await
+        Self::serve(settings, Clock::manual(START), Arc::new(Storage::fresh().await)).await
     }
 
     /// Another instance of the program on the same database, as behind a load balancer. What one changes the other
@@ -78,22 +69,17 @@ impl TestApp {
     pub async fn restarted_with(&self, more: &[(&str, &str)]) -> Self {
         let mut settings = self.settings.clone();
         settings.extend(more.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
-        Self::serve(settings, self.clock.clone(), Arc::clone(&self.storage), Random::System).await
+        Self::serve(settings, self.clock.clone(), Arc::clone(&self.storage)).await
     }
 
-    async fn serve(
-        settings: Vec<(String, String)>,
-        clock: Clock,
-        storage: Arc<Storage>,
-        random: Random,
-    ) -> Self {
+    async fn serve(settings: Vec<(String, String)>, clock: Clock, storage: Arc<Storage>) -> Self {
         let mut pairs = vec![("DATABASE_URI", storage.uri()), ("DATABASE_MAX_CONNECTIONS", "8")];
         for (name, text) in &settings {
             pairs.retain(|(present, _)| present != name);
             pairs.push((name, text));
         }
         let config = Config::for_tests(storage.folder(), &pairs);
-        let inside = App::open(config, clock.clone(), random).await.expect("the program opens");
+        let inside = App::open(config, clock.clone(), Random::System).await.expect("the program opens");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(address, inside.limits(), Arc::clone(&inside.trace_ids)).expect("a port");
         let anyone = Client::of(server.local_addr().expect("an address"));

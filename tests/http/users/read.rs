@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::harness::{Actor, TestApp};
 
-/// The members of a PublicUser.
+/// The members of a `PublicUser`.
 const PUBLIC: [&str; 14] = [
     "created_at",
     "description",
