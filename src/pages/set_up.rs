@@ -1,7 +1,8 @@
 //! The page behind the set-up link: makes the first admin of a new server.
 
 use minijinja::context;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::error::MethodNotAllowedError;
+use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response};
 use serde::Deserialize;
 
@@ -43,12 +44,13 @@ impl Endpoint for SetUpPage {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        if request.method() == poem::http::Method::POST {
-            return self.make(&mut request).await;
-        }
-        match request.params::<Asked>() {
-            Ok(Asked { token }) => Ok(self.form(StatusCode::OK, &token, "", "", &[])),
-            Err(_) => Ok(self.not_valid()),
+        match *request.method() {
+            Method::POST => self.make(&mut request).await,
+            Method::GET => match request.params::<Asked>() {
+                Ok(Asked { token }) => Ok(self.form(StatusCode::OK, &token, "", "", &[])),
+                Err(_) => Ok(self.not_valid()),
+            },
+            _ => Err(MethodNotAllowedError.into()),
         }
     }
 }

@@ -18,5 +18,5 @@ mod scene;
 mod sessions;
 mod wire;
 
-pub use scene::{Scene, operations, rounds};
+pub use scene::{Scene, operations, rounds, with_ids};
 pub use wire::{Answer, Wire};
