@@ -446,7 +446,7 @@ async fn tossed_cookies_count_for_nothing() {
         format!("__Host-gatehouse={whole}"),
         format!("Gatehouse={whole}"),
         format!("gatehouse ={whole}x"),
-        format!("\u{e9}=1; gatehouse=\u{e9}"),
+        "\u{e9}=1; gatehouse=\u{e9}".to_owned(),
     ] {
         assert_eq!(me(tossed.clone()).await, 401, "{tossed}");
     }

@@ -1,5 +1,6 @@
 //! Guessing passwords, alone and from many places at once.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -325,6 +326,13 @@ async fn no_header_gives_a_new_budget_while_no_proxy_is_trusted() {
         ];
         let answer = Wire::to(&scene).send(request("POST", "/api/auth/login", &headers, login)).await;
         assert_eq!(answer.status, 429, "{answer:?}");
+    }
+    // What counts is where the connection comes from.
+    for (from, status) in [(9, 401), (1, 429)] {
+        let wire = Wire::to(&scene).from(Ipv4Addr::new(127, 0, 0, from));
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let answer = wire.send(request("POST", "/api/auth/login", &headers, login)).await;
+        assert_eq!(answer.status, status, "{answer:?}");
     }
     scene.is_unharmed().await;
 }

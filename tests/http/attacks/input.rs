@@ -1,17 +1,38 @@
-//! Input that is not what it should be.
+//! Values that are not what they should be.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::wire::{bare, request};
+use super::wire::request;
 use super::{Scene, Wire, naughty};
 use crate::harness::{PASSWORD, START, with_query};
 
 const INJECTIONS: &[&str] = &[
-    "' OR 1=1--", "\" OR \"\"=\"", "'; DROP TABLE users; --", "\\' OR 1=1 --", "%' --", "1; SELECT pg_sleep(10)", "'||pg_sleep(10)--",
-    "' AND 1=(SELECT COUNT(*) FROM users)--", "x' UNION SELECT id FROM users--", "1 OR randomblob(1000000000)", "$1", "?", ":x",
-    "created_at; DROP TABLE users", "created_at,(SELECT 1)", "(CASE WHEN 1=1 THEN username ELSE id END)", "'", "\"", "\\", "`", "--", "/*", "*/", ";",
+    "' OR 1=1--",
+    "\" OR \"\"=\"",
+    "'; DROP TABLE users; --",
+    "\\' OR 1=1 --",
+    "%' --",
+    "1; SELECT pg_sleep(10)",
+    "'||pg_sleep(10)--",
+    "' AND 1=(SELECT COUNT(*) FROM users)--",
+    "x' UNION SELECT id FROM users--",
+    "1 OR randomblob(1000000000)",
+    "$1",
+    "?",
+    ":x",
+    "created_at; DROP TABLE users",
+    "created_at,(SELECT 1)",
+    "(CASE WHEN 1=1 THEN username ELSE id END)",
+    "'",
+    "\"",
+    "\\",
+    "`",
+    "--",
+    "/*",
+    "*/",
+    ";",
 ];
 
 // A-138
@@ -22,7 +43,23 @@ async fn no_parameter_is_part_of_a_query() {
     for injection in INJECTIONS {
         let admin = scene.admin().await;
         for (path, names) in [
-            ("/api/user", &["q", "role", "is_active", "deleted", "sort", "order", "limit", "offset", "skip", "page", "per_page", "cursor"][..]),
+            (
+                "/api/user",
+                &[
+                    "q",
+                    "role",
+                    "is_active",
+                    "deleted",
+                    "sort",
+                    "order",
+                    "limit",
+                    "offset",
+                    "skip",
+                    "page",
+                    "per_page",
+                    "cursor",
+                ][..],
+            ),
             ("/api/user/count", &["q", "role", "is_active", "deleted"]),
             ("/api/user/users", &["users_ids"]),
             (&format!("{}/history", admin.path()), &["limit", "offset", "page", "cursor", "order"]),
@@ -43,12 +80,20 @@ async fn no_parameter_is_part_of_a_query() {
         scene.try_sign_in(&format!("{injection}@example.com"), PASSWORD).await;
         let admin = scene.admin().await;
         let question = json!({"user": admin.id, "action": injection});
-        assert_eq!(admin.post("/api/admin/permissions/check").json(&question).await.is(200).json()["decision"], "deny");
-        let headers = [("x-request-id", *injection), ("user-agent", injection), ("traceparent", injection), ("if-match", injection)];
+        assert_eq!(
+            admin.post("/api/admin/permissions/check").json(&question).await.is(200).json()["decision"],
+            "deny"
+        );
+        let headers = [
+            ("x-request-id", *injection),
+            ("user-agent", injection),
+            ("traceparent", injection),
+            ("if-match", injection),
+        ];
         let answer = Wire::to(&scene).send(request("GET", "/ping", &headers, "")).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(60), "something slept");
+    assert!(begun.elapsed() < Duration::from_mins(1), "something slept");
     assert_eq!(scene.number("SELECT COUNT(*) FROM users").await, 2);
     scene.is_unharmed().await;
 }
@@ -64,7 +109,9 @@ async fn a_cursor_that_was_touched_is_none() {
     let first = admin.get("/api/user?limit=2&sort=username").await;
     let link = first.is(200).header("link").unwrap().to_owned();
     let cursor = link.split("cursor=").nth(1).unwrap().split(['&', '>']).next().unwrap().to_owned();
-    let next = |cursor: &str, sort: &str| with_query("/api/user", &[("cursor", cursor), ("limit", "2"), ("sort", sort)]);
+    let next = |cursor: &str, sort: &str| {
+        with_query("/api/user", &[("cursor", cursor), ("limit", "2"), ("sort", sort)])
+    };
     admin.get(&next(&cursor, "username")).await.is(200);
     admin.get(&next(&cursor, "created_at")).await.invalid(&["cursor"]);
     for at in 0..cursor.len() {
@@ -73,7 +120,17 @@ async fn a_cursor_that_was_touched_is_none() {
         let bent: String = letters.into_iter().collect();
         admin.get(&next(&bent, "username")).await.invalid(&["cursor"]);
     }
-    for bent in ["", "A", &cursor[..cursor.len() - 1], &format!("{cursor}A"), &format!("{cursor}="), &cursor.repeat(20), "' OR 1=1", "\u{e9}", "\0"] {
+    for bent in [
+        "",
+        "A",
+        &cursor[..cursor.len() - 1],
+        &format!("{cursor}A"),
+        &format!("{cursor}="),
+        &cursor.repeat(20),
+        "' OR 1=1",
+        "\u{e9}",
+        "\0",
+    ] {
         admin.get(&next(bent, "username")).await.invalid(&["cursor"]);
     }
 }
@@ -100,8 +157,11 @@ async fn a_wildcard_is_a_letter() {
 async fn line_breaks_and_nul_end_nothing() {
     let scene = Scene::new().await;
     let ann = scene.user("ann").await;
-    for bad in ["a\r\nb", "a\nb", "a\rb", "a\0b", "\0", "a\u{b}b", "a\u{1b}b", "a\u{7f}b", "a\u{85}b", "a\u{9b}b"] {
-        for field in ["username", "first_name", "middle_name", "last_name", "locale", "email", "display_name"] {
+    for bad in
+        ["a\r\nb", "a\nb", "a\rb", "a\0b", "\0", "a\u{b}b", "a\u{1b}b", "a\u{7f}b", "a\u{85}b", "a\u{9b}b"]
+    {
+        for field in ["username", "first_name", "middle_name", "last_name", "locale", "email", "display_name"]
+        {
             ann.patch(&ann.path()).json(&json!({(field): bad})).await.refused(422, "validation_failed");
         }
         if bad != "a\nb" {
@@ -115,76 +175,19 @@ async fn line_breaks_and_nul_end_nothing() {
         assert!(!answer.text.contains(&format!("x-trace-id: {id}")), "{answer:?}");
     }
     // What would end a header line is not HTTP.
-    for line in ["x-request-id: a\0b", "x-request-id: a\rb", "x-request-id : a", " x: y", "x\u{e9}: y", ": y", "x y: z"] {
+    for line in [
+        "x-request-id: a\0b",
+        "x-request-id: a\rb",
+        "x-request-id : a",
+        " x: y",
+        "x\u{e9}: y",
+        ": y",
+        "x y: z",
+    ] {
         let text = format!("GET /ping HTTP/1.1\r\nhost: localhost\r\n{line}\r\nconnection: close\r\n\r\n");
         assert_eq!(Wire::to(&scene).send(text).await.status, 400, "{line:?}");
     }
     scene.is_unharmed().await;
-}
-
-// A-143
-#[tokio::test]
-async fn json_that_is_none_or_too_much_is_refused_at_once() {
-    let scene = Scene::new().await;
-    let ann = scene.user("ann").await;
-    let deep = |count: usize| format!("{{\"description\":{}1{}}}", "[".repeat(count), "]".repeat(count));
-    let bodies: Vec<Vec<u8>> = vec![
-        b"".to_vec(), b"{".to_vec(), b"}".to_vec(), b"[".to_vec(), b"nul".to_vec(), b"{\"description\":}".to_vec(), b"{'description':'x'}".to_vec(),
-        b"{\"description\":NaN}".to_vec(), b"{\"description\":Infinity}".to_vec(), b"{\"description\":1e309}".to_vec(), b"{\"description\":-0}".to_vec(),
-        b"{\"description\":9223372036854775808}".to_vec(), b"{\"description\":[]}".to_vec(), b"{\"description\":{}}".to_vec(), b"{\"description\":true}".to_vec(),
-        b"\xef\xbb\xbf{\"description\":\"x\"}".to_vec(), b"{\"description\":\"\xff\"}".to_vec(), b"{\"description\":\"\\ud800\"}".to_vec(),
-        b"{\"description\":\"\\udc00\\ud800\"}".to_vec(), b"{\"description\":\"\\x\"}".to_vec(), b"{\"description\":\"a\nb\"}".to_vec(),
-        b"{\"description\":\"x\"} x".to_vec(), b"{\"description\":\"x\",}".to_vec(), b"/**/{\"description\":\"x\"}".to_vec(), b"null".to_vec(), b"[]".to_vec(), b"\"x\"".to_vec(), b"7".to_vec(),
-        "{\"description\":\"x\"}".encode_utf16().flat_map(u16::to_be_bytes).collect(), "{\"description\":\"x\"}".encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        deep(33).into_bytes(), deep(127).into_bytes(), deep(30_000).into_bytes(), "[".repeat(60_000).into_bytes(), "{\"a\":".repeat(12_000).into_bytes(),
-        format!("{{{}}}", (0..5000).map(|number| format!("\"k{number}\":1")).collect::<Vec<_>>().join(",")).into_bytes(),
-        format!("{{\"metadata\":{{{}}}}}", (0..5000).map(|number| format!("\"k{number}\":1")).collect::<Vec<_>>().join(",")).into_bytes(),
-        format!("{{\"description\":\"{}\"}}", "x".repeat(60_000)).into_bytes(), format!("{{\"description\":\"{}\"}}", "x".repeat(70_000)).into_bytes(),
-        vec![b'0'; 60_000], vec![b' '; 65_536], b"\0".to_vec(),
-    ];
-    let before = ann.me().await;
-    for body in bodies {
-        let begun = Instant::now();
-        let reply = ann.patch(&ann.path()).body("application/json", body.clone()).await;
-        let start = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
-        assert!(matches!(reply.status(), 400 | 413 | 415 | 422), "{start}: {reply:?}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{start}");
-        for path in ["/api/auth/login", "/api/auth/register", "/api/auth/token/refresh", "/api/auth/token/revoke"] {
-            let reply = scene.post(path).body("application/json", body.clone()).await;
-            assert!(matches!(reply.status(), 400 | 413 | 415 | 422), "{path} {start}: {reply:?}");
-        }
-    }
-    assert_eq!(ann.me().await, before);
-    scene.is_unharmed().await;
-}
-
-// A-144
-#[tokio::test]
-async fn a_form_that_can_be_read_in_two_ways_is_refused() {
-    let scene = Scene::new().await;
-    let form = "application/x-www-form-urlencoded";
-    let password = PASSWORD.replace(' ', "+");
-    for body in [
-        format!("username=bystander&password=wrong&password={password}"), format!("username=bystander&username=root&password={password}"),
-        format!("username[]=bystander&password={password}"), format!("username[a][b]=bystander&password={password}"),
-        format!("username=bystander&password={password}&%75sername=root"), format!("username=%zz&password={password}"),
-        format!("username=%&password={password}"), format!("username=%ff&password={password}"), "&&&".to_owned(), "=".to_owned(), String::new(),
-        format!("username=bystander;password={password}"), format!("USERNAME=bystander&password={password}"), "a=b&".repeat(10_000),
-        format!("username=bystander&password={password}&{}", (0..200).map(|number| format!("k{number}=1")).collect::<Vec<_>>().join("&")),
-        json!({"username": "bystander", "password": PASSWORD}).to_string(),
-    ] {
-        let reply = scene.post("/api/auth/login").body(form, body.clone()).await;
-        assert!(matches!(reply.status(), 400 | 422), "{body:.100}: {reply:?}");
-    }
-    for body in [format!("username=bystander&password={password}"), format!("username=bystander&password={}", PASSWORD.replace(' ', "%20")), format!("&username=%62ystander&&password={password}&")] {
-        scene.post("/api/auth/login").body(form, body.clone()).await.is(200);
-    }
-    // Query strings, too.
-    let admin = scene.admin().await;
-    for query in ["limit=1&limit=2", "limit=1&%6cimit=2", "q=a&q=b", "q=%", "q=%zz", "q=%ff", "sort=username&sort=created_at"] {
-        let reply = admin.get(&format!("/api/user?{query}")).await;
-        assert!(matches!(reply.status(), 400 | 422), "{query}: {reply:?}");
-    }
 }
 
 // A-145: each text in each field comes back exactly or is refused, and nothing breaks.
@@ -229,73 +232,6 @@ async fn a_naughty_text_is_kept_exactly_or_refused() {
     scene.is_unharmed().await;
 }
 
-// A-149
-#[tokio::test]
-async fn a_head_too_large_is_refused() {
-    let scene = Scene::new().await;
-    let line = |name: &str, value: String| format!("GET /ping HTTP/1.1\r\nhost: localhost\r\n{name}: {value}\r\nconnection: close\r\n\r\n");
-    let many = (0..10_000).map(|number| format!("x-{number}: y\r\n")).collect::<String>();
-    for text in [
-        format!("GET /ping HTTP/1.1\r\nhost: localhost\r\n{many}connection: close\r\n\r\n"),
-        line("cookie", "x".repeat(1 << 20)),
-        line("user-agent", "x".repeat(1 << 20)),
-        line("accept-encoding", "gzip;q=0.1,".repeat(10_000)),
-        line("accept-language", "a-".repeat(50_000)),
-        line(&"x".repeat(20_000), "y".to_owned()),
-    ] {
-        assert_eq!(Wire::to(&scene).send(&text).await.status, 431, "{:.60}", text);
-    }
-    let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", "x".repeat(9000));
-    assert_eq!(Wire::to(&scene).send(long).await.status, 414);
-    for (name, value) in [
-        ("range", "bytes=0-,0-,0-,0-".to_owned()), ("accept-encoding", "gzip;q=0.1,".repeat(500)), ("if-none-match", "\"x\",".repeat(1000)),
-        ("accept", "*/*;q=2,".repeat(500)), ("range", "bytes=-99999999999999999999".to_owned()), ("if-modified-since", "never".to_owned()),
-    ] {
-        for target in ["/ping", "/docs", "/openapi.json", "/interactive-docs"] {
-            let answer = Wire::to(&scene).send(request("GET", target, &[(name, &value)], "")).await;
-            assert!(matches!(answer.status, 200 | 304), "{name} {target}: {}", answer.status);
-        }
-    }
-    scene.is_unharmed().await;
-}
-
-// A-150
-#[tokio::test]
-async fn a_compressed_body_is_not_unpacked() {
-    let scene = Scene::new().await;
-    let ann = scene.user("ann").await;
-    for coding in ["gzip", "deflate", "br", "zstd", "gzip, identity", "x", "identity, gzip"] {
-        let reply = ann.patch(&ann.path()).header("content-encoding", coding).json(&json!({"description": "x"})).await;
-        reply.refused(415, "unsupported_media_type");
-    }
-    // What holds tokens is not compressed either: its length would tell of them.
-    let login = scene.post("/api/auth/login").header("accept-encoding", "gzip, br");
-    let login = login.json(&json!({"username": "ann", "password": PASSWORD})).await;
-    assert!(login.is(200).header("content-encoding").is_none());
-    let page = scene.get("/setup?token=x").header("accept-encoding", "gzip").await;
-    assert!(page.header("content-encoding").is_none());
-}
-
-// A-151
-#[tokio::test]
-async fn no_path_leads_to_a_file() {
-    let scene = Scene::new().await;
-    for path in [
-        "/..%2f..%2fetc/passwd", "/../../etc/passwd", "/static/../../x", "/docs/../../etc/passwd", "/assets/..%2f..%2fCargo.toml", "/%c0%ae%c0%ae/etc/passwd",
-        "/%2e%2e/%2e%2e/etc/passwd", "/..;/etc/passwd", "/docs;x=1", "/\\..\\..\\etc\\passwd", "/..\\..\\x", "/....//....//etc/passwd", "/docs%00.html", "/docs%2f", "/%",
-        "/%zz", "/%e0%80%af", "/docs/%2e", "/static/%2e%2e%2fx", "/file:///etc/passwd", "/etc/passwd%00.css", "/?/../../etc/passwd/..",
-    ] {
-        let answer = Wire::to(&scene).send(bare("GET", path, None)).await;
-        assert!(matches!(answer.status, 400 | 404), "{path}: {answer:?}");
-        assert!(!answer.text.contains("root:"), "{path}");
-    }
-    for target in ["*", "ping", "http://", "//", "", "http://localhost", "localhost:80", "/ping HTTP/1.1\r\nx: y\r\n\r\nGET /"] {
-        let answer = Wire::to(&scene).send(bare("GET", target, None)).await;
-        assert!(answer.status < 500, "{target}: {answer:?}");
-    }
-    scene.is_unharmed().await;
-}
-
 // A-152
 #[tokio::test]
 async fn numbers_at_their_edges_are_in_range_or_refused() {
@@ -305,20 +241,50 @@ async fn numbers_at_their_edges_are_in_range_or_refused() {
     for path in ["/api/user", history.as_str()] {
         for name in ["limit", "offset", "skip", "page", "per_page"] {
             for bad in [
-                "-1", "", "1.5", "NaN", "1e3", "0x10", "+1", " 1", "1 ", "９", "9223372036854775808", "18446744073709551616", "999999999999999999999999", "null", "[]", "1,2", "١",
+                "-1",
+                "",
+                "1.5",
+                "NaN",
+                "1e3",
+                "0x10",
+                "+1",
+                " 1",
+                "1 ",
+                "９",
+                "9223372036854775808",
+                "18446744073709551616",
+                "999999999999999999999999",
+                "null",
+                "[]",
+                "1,2",
+                "١",
             ] {
                 let reply = admin.get(&with_query(path, &[(name, bad)])).await;
                 reply.invalid(&[name]);
             }
         }
-        for (name, bad) in [("limit", "0"), ("limit", "1001"), ("page", "0"), ("per_page", "0"), ("per_page", "101")] {
+        for (name, bad) in
+            [("limit", "0"), ("limit", "1001"), ("page", "0"), ("per_page", "0"), ("per_page", "101")]
+        {
             admin.get(&with_query(path, &[(name, bad)])).await.invalid(&[name]);
         }
-        for (name, edge) in [("offset", "9223372036854775807"), ("skip", "9223372036854775807"), ("offset", "2147483648"), ("limit", "1000"), ("limit", "1"), ("per_page", "100"), ("page", "92233720368547758"), ("offset", "0")] {
+        for (name, edge) in [
+            ("offset", "9223372036854775807"),
+            ("skip", "9223372036854775807"),
+            ("offset", "2147483648"),
+            ("limit", "1000"),
+            ("limit", "1"),
+            ("per_page", "100"),
+            ("page", "92233720368547758"),
+            ("offset", "0"),
+        ] {
             let reply = admin.get(&with_query(path, &[(name, edge)])).await;
             reply.is(200);
         }
-        admin.get(&with_query(path, &[("page", "9223372036854775807"), ("per_page", "100")])).await.invalid(&["page"]);
+        admin
+            .get(&with_query(path, &[("page", "9223372036854775807"), ("per_page", "100")]))
+            .await
+            .invalid(&["page"]);
     }
     for bad in ["-1", "2", "yes", "TRUE", "1", ""] {
         admin.get(&with_query("/api/user", &[("is_active", bad)])).await.invalid(&["is_active"]);

@@ -7,10 +7,12 @@
 mod browser;
 mod brute_force;
 mod enumeration;
+mod fields;
 mod forgery;
 mod input;
 mod names;
 mod naughty;
+mod parsing;
 mod races;
 mod rights;
 mod routes;

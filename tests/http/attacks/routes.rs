@@ -14,17 +14,61 @@ async fn the_documentation_has_one_gate_for_every_spelling() {
     let admin = scene.admin().await;
     let ann = scene.user("ann").await;
     let cookie = Browser::sign_in(&scene, "ann").await.header();
-    let shows_it = |text: &str| text.contains("\"openapi\"") || text.contains("/api/auth/login") || text.contains("swagger-ui") || text.contains("id=\"documentation\"");
+    let shows_it = |text: &str| {
+        text.contains("\"openapi\"")
+            || text.contains("/api/auth/login")
+            || text.contains("swagger-ui")
+            || text.contains("id=\"documentation\"")
+    };
     let spellings = [
-        "/docs", "/docs/", "//docs", "/docs//", "/./docs", "/docs/.", "/x/../docs", "/%64ocs", "/docs%2f", "/DOCS", "/docs?token=x", "/docs;x", "/docs.html", "/docs/index.html",
-        "/openapi.json", "/openapi.json/", "//openapi.json", "/openapi%2ejson", "/openapi.yaml", "/openapi", "/spec", "/swagger", "/swagger.json", "/swagger-ui", "/redoc", "/rapidoc", "/scalar",
-        "/api/openapi.json", "/api/openapi", "/api/docs", "/api/spec", "/api", "/api/", "/interactive-docs", "/interactive-docs/", "/interactive-docs/oauth2-redirect", "/docs/oauth2-redirect",
-        "/Interactive-Docs", "//interactive-docs", "/interactive-docs/openapi.json", "/v1/openapi.json", "/.well-known/openapi.json",
+        "/docs",
+        "/docs/",
+        "//docs",
+        "/docs//",
+        "/./docs",
+        "/docs/.",
+        "/x/../docs",
+        "/%64ocs",
+        "/docs%2f",
+        "/DOCS",
+        "/docs?token=x",
+        "/docs;x",
+        "/docs.html",
+        "/docs/index.html",
+        "/openapi.json",
+        "/openapi.json/",
+        "//openapi.json",
+        "/openapi%2ejson",
+        "/openapi.yaml",
+        "/openapi",
+        "/spec",
+        "/swagger",
+        "/swagger.json",
+        "/swagger-ui",
+        "/redoc",
+        "/rapidoc",
+        "/scalar",
+        "/api/openapi.json",
+        "/api/openapi",
+        "/api/docs",
+        "/api/spec",
+        "/api",
+        "/api/",
+        "/interactive-docs",
+        "/interactive-docs/",
+        "/interactive-docs/oauth2-redirect",
+        "/docs/oauth2-redirect",
+        "/Interactive-Docs",
+        "//interactive-docs",
+        "/interactive-docs/openapi.json",
+        "/v1/openapi.json",
+        "/.well-known/openapi.json",
     ];
     for spelling in spellings {
         for method in ["GET", "HEAD", "POST", "OPTIONS"] {
             for accept in ["text/html", "application/json", "*/*"] {
-                let answer = Wire::to(&scene).send(request(method, spelling, &[("accept", accept)], "")).await;
+                let answer =
+                    Wire::to(&scene).send(request(method, spelling, &[("accept", accept)], "")).await;
                 assert!(!shows_it(&answer.text), "{method} {spelling}: {}", answer.status);
             }
         }
@@ -54,16 +98,69 @@ async fn the_documentation_has_one_gate_for_every_spelling() {
 async fn there_is_nothing_to_be_learned_from_old_paths() {
     let scene = Scene::new().await;
     for path in [
-        "/machine", "/repository", "/debug", "/debug/pprof/", "/.env", "/.git/HEAD", "/.git/config", "/.svn/entries", "/config.json", "/gatehouse.toml", "/gatehouse.db", "/data/gatehouse.db",
-        "/data/secret.key", "/secret.key", "/backup.zip", "/backup.sql", "/index.php", "/phpinfo.php", "/server-status", "/actuator", "/actuator/env", "/metrics/", "/console", "/graphql", "/admin",
-        "/api/admin", "/api/db/export", "/api/internal", "/api/debug", "/.well-known/security.txt", "/.DS_Store", "/Cargo.toml", "/static/", "/assets/", "/data/", "/logs/", "/robots.txt~", "/docs.bak",
-        "/health", "/health/", "/status", "/env", "/info", "/trace", "/heapdump",
+        "/machine",
+        "/repository",
+        "/debug",
+        "/debug/pprof/",
+        "/.env",
+        "/.git/HEAD",
+        "/.git/config",
+        "/.svn/entries",
+        "/config.json",
+        "/gatehouse.toml",
+        "/gatehouse.db",
+        "/data/gatehouse.db",
+        "/data/secret.key",
+        "/secret.key",
+        "/backup.zip",
+        "/backup.sql",
+        "/index.php",
+        "/phpinfo.php",
+        "/server-status",
+        "/actuator",
+        "/actuator/env",
+        "/metrics/",
+        "/console",
+        "/graphql",
+        "/admin",
+        "/api/admin",
+        "/api/db/export",
+        "/api/internal",
+        "/api/debug",
+        "/.well-known/security.txt",
+        "/.DS_Store",
+        "/Cargo.toml",
+        "/static/",
+        "/assets/",
+        "/data/",
+        "/logs/",
+        "/robots.txt~",
+        "/docs.bak",
+        "/health",
+        "/health/",
+        "/status",
+        "/env",
+        "/info",
+        "/trace",
+        "/heapdump",
     ] {
         let reply = scene.get(path).await;
         assert_eq!(reply.status(), 404, "{path}: {reply:?}");
     }
-    let facts = [env!("CARGO_MANIFEST_DIR"), "/home", "/root", "sqlite", "postgres", "127.0.0.1", "@example.com", "linux", "rust"];
-    for path in ["/ping", "/version", "/healthcheck", "/health/live", "/health/ready", "/.well-known/jwks.json"] {
+    let facts = [
+        env!("CARGO_MANIFEST_DIR"),
+        "/home",
+        "/root",
+        "sqlite",
+        "postgres",
+        "127.0.0.1",
+        "@example.com",
+        "linux",
+        "rust",
+    ];
+    for path in
+        ["/ping", "/version", "/healthcheck", "/health/live", "/health/ready", "/.well-known/jwks.json"]
+    {
         let forwarded = scene.get(path).header("x-forwarded-for", "198.51.100.7").await;
         let text = forwarded.is(200).text().to_lowercase();
         assert!(!facts.iter().any(|fact| text.contains(fact)), "{path}: {text}");
@@ -83,11 +180,25 @@ async fn no_refusal_tells_how_the_server_is_made() {
         for operation in operations(&scene) {
             replies.push(operation.ask(client, scene.inside.random.uuid_v7(scene.clock.now())).await);
             let path = super::with_ids(&operation.path, "not-an-id");
-            replies.push(client.ask(&operation.method, &path).body("application/json", "{\"secret-input\":").await);
-            replies.push(client.ask(&operation.method, &path).body("application/json", "{\"secret-input\":\"secret-input\"}").await);
+            replies.push(
+                client.ask(&operation.method, &path).body("application/json", "{\"secret-input\":").await,
+            );
+            replies.push(
+                client
+                    .ask(&operation.method, &path)
+                    .body("application/json", "{\"secret-input\":\"secret-input\"}")
+                    .await,
+            );
             replies.push(client.ask(&operation.method, &path).body("text/plain", "secret-input").await);
             replies.push(client.ask("PROPFIND", &path).await);
-            replies.push(client.ask(&operation.method, &format!("{path}?limit=secret-input&sort=secret-input&is_active=secret-input&q=%ff")).await);
+            replies.push(
+                client
+                    .ask(
+                        &operation.method,
+                        &format!("{path}?limit=secret-input&sort=secret-input&is_active=secret-input&q=%ff"),
+                    )
+                    .await,
+            );
         }
     }
     for reply in replies.iter().filter(|reply| reply.status() >= 400) {
@@ -100,7 +211,26 @@ async fn no_refusal_tells_how_the_server_is_made() {
             error["field"] = json!("");
         }
         let text = problem.to_string();
-        for needle in ["/home", "/root", "src/", ".rs", "sqlx", "sea_orm", "sea-orm", "SELECT", "UNIQUE", "constraint", "panicked", "poem", "serde", "tokio", "stack", "secret-input", "JWT_", "DATABASE"] {
+        for needle in [
+            "/home",
+            "/root",
+            "src/",
+            ".rs",
+            "sqlx",
+            "sea_orm",
+            "sea-orm",
+            "SELECT",
+            "UNIQUE",
+            "constraint",
+            "panicked",
+            "poem",
+            "serde",
+            "tokio",
+            "stack",
+            "secret-input",
+            "JWT_",
+            "DATABASE",
+        ] {
             assert!(!text.contains(needle), "{needle}: {reply:?}");
         }
         for header in ["server", "x-powered-by", "via"] {
@@ -115,29 +245,50 @@ async fn every_operation_is_described_and_guarded_as_described() {
     let scene = Scene::new().await;
     let admin = scene.admin().await;
     let open = [
-        "POST /api/auth/register", "POST /api/auth/login", "POST /api/auth/token/refresh", "POST /api/auth/logout", "POST /api/auth/token/introspect", "POST /api/auth/token/revoke",
-        "GET /ping", "GET /version", "GET /healthcheck", "GET /health/live", "GET /health/ready", "GET /.well-known/jwks.json",
+        "POST /api/auth/register",
+        "POST /api/auth/login",
+        "POST /api/auth/token/refresh",
+        "POST /api/auth/logout",
+        "POST /api/auth/token/introspect",
+        "POST /api/auth/token/revoke",
+        "GET /ping",
+        "GET /version",
+        "GET /healthcheck",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /.well-known/jwks.json",
     ];
     for operation in operations(&scene) {
         let name = format!("{} {}", operation.method, operation.path);
         assert!(!operation.is_open || open.contains(&name.as_str()), "{name} needs no sign-in?");
-        assert!(operation.described["operationId"].is_string() && operation.described["summary"].is_string(), "{name}");
+        assert!(
+            operation.described["operationId"].is_string() && operation.described["summary"].is_string(),
+            "{name}"
+        );
         let anonymous = operation.ask(&scene, admin.id).await;
         if !operation.is_open {
             anonymous.refused(401, "token_invalid");
         }
         let signed_in = scene.admin().await;
         let signed_in = operation.ask(&signed_in, scene.bystander().id).await;
-        assert!(!matches!(signed_in.status(), 405 | 501) && (signed_in.status() != 404 || operation.path.contains("sessions")), "{name}: {signed_in:?}");
+        assert!(
+            !matches!(signed_in.status(), 405 | 501)
+                && (signed_in.status() != 404 || operation.path.contains("sessions")),
+            "{name}: {signed_in:?}"
+        );
     }
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         for operation in operations(&scene) {
-            let known = operations(&scene).iter().any(|other| other.path == operation.path && other.method == method);
+            let known =
+                operations(&scene).iter().any(|other| other.path == operation.path && other.method == method);
             if !known {
                 let path = super::with_ids(&operation.path, &admin.id.to_string());
                 let reply = scene.ask(method, &path).await;
                 assert!(matches!(reply.status(), 405), "{method} {}: {reply:?}", operation.path);
-                assert!(!reply.header("allow").unwrap().split(", ").any(|allowed| allowed == method), "{reply:?}");
+                assert!(
+                    !reply.header("allow").unwrap().split(", ").any(|allowed| allowed == method),
+                    "{reply:?}"
+                );
             }
         }
     }

@@ -108,16 +108,13 @@ fn is_hung_up(error: &std::io::Error) -> bool {
 
 /// A request with these header lines and this body, after which the connection closes.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
-    let mut text = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
+    let mut lines =
+        vec![format!("{method} {target} HTTP/1.1"), "host: localhost".into(), "connection: close".into()];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
     if !body.is_empty() {
-        text.push_str(&format!("content-length: {}\r\n", body.len()));
+        lines.push(format!("content-length: {}", body.len()));
     }
-    text.push_str("\r\n");
-    text.push_str(body);
-    text.into_bytes()
+    format!("{}\r\n\r\n{body}", lines.join("\r\n")).into_bytes()
 }
 
 /// The same with a body of JSON and an access token, if there is one.
