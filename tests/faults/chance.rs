@@ -1,5 +1,6 @@
 //! Chance that a failed run can repeat.
 
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,10 +39,9 @@ impl Dice {
         usize::try_from(u32::from_le_bytes(self.0.bytes())).unwrap() % end
     }
 
-    /// A time from `shortest` up to `longest`.
-    pub fn between(&self, shortest: Duration, longest: Duration) -> Duration {
-        let span = usize::try_from((longest - shortest).as_millis()).unwrap();
-        shortest + Duration::from_millis(u64::try_from(self.below(span + 1)).unwrap())
+    /// A time of so many milliseconds.
+    pub fn millis(&self, range: Range<usize>) -> Duration {
+        Duration::from_millis(u64::try_from(range.start + self.below(range.len())).unwrap())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::gatehouse::{Finished, PASSWORD, Site, free_port};
+use crate::gatehouse::{Finished, PASSWORD, Site};
 use crate::waiting::until_true;
 
 /// What another process has changed is seen after a second.
@@ -25,9 +25,7 @@ fn commands_that_look_leave_nothing_behind() {
     assert!(site.must(&["config", "--example"]).contains("# DATA_DIR=data"));
     assert!(site.must(&["completions", "bash"]).contains("gatehouse"));
     assert_eq!(site.must(&["--version"]), format!("gatehouse {}\n", env!("CARGO_PKG_VERSION")));
-    let mut health = site.command(&["health"]);
-    health.env("PORT", free_port().to_string());
-    assert_eq!(Finished::of(health).code, Some(1), "nobody is there");
+    assert_eq!(site.run(&["health"]).code, Some(1), "nobody is there");
 
     let hash = Finished::given(site.command(&["hash-secret"]), &"s".repeat(32));
     assert_eq!((hash.code, hash.out.trim().len()), (Some(0), 64), "{}", hash.all());
@@ -43,10 +41,10 @@ fn the_settings_in_force_are_shown_without_their_secrets() {
     let site = Site::on(None)
         .with("JWT_SECRET_KEY", "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a")
         .with("DATABASE_URI", "postgres://ann:hunter2@db.example.com/app");
-    fs::write(site.folder().join(".env"), "PORT=81\nLOG_LEVEL=DEBUG\n").unwrap();
+    fs::write(site.folder().join(".env"), "API_STR=/v1\nLOG_LEVEL=DEBUG\n").unwrap();
     let shown = site.must(&["config"]);
     let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-    assert!(line("PORT ").ends_with("= 81  # .env"), "{shown}");
+    assert!(line("API_STR ").ends_with("= /v1  # .env"), "{shown}");
     assert!(line("LOG_LEVEL ").ends_with("# .env"), "{shown}");
     assert!(line("DATABASE_URI ").contains("= postgres://ann@db.example.com:5432/app  #"), "{shown}");
     assert!(!shown.contains("hunter2") && !shown.contains("6fQ2"), "{shown}");
@@ -55,7 +53,7 @@ fn the_settings_in_force_are_shown_without_their_secrets() {
 
 #[tokio::test]
 async fn a_check_tells_what_is_missing_and_mends_it_when_asked() {
-    let site = Site::new().with("PORT", &free_port().to_string());
+    let site = Site::new();
     let pending = site.run(&["check"]);
     assert_eq!(pending.code, Some(1), "{}", pending.all());
     assert!(pending.out.contains("FAIL  schema"), "{}", pending.out);

@@ -59,7 +59,7 @@ impl Site {
         self.folder.path()
     }
 
-    /// DATA_DIR.
+    /// `DATA_DIR`.
     pub fn data(&self) -> PathBuf {
         self.folder().join("data")
     }
@@ -71,13 +71,9 @@ impl Site {
 
     /// A connection to its database, which must exist.
     pub async fn database(&self) -> DatabaseConnection {
-        match &self.postgres {
-            Some(database) => database::connect(&database.url()).await,
-            None => {
-                let path = self.data().join("gatehouse.db");
-                database::connect(&format!("sqlite://{}?mode=rw", path.display())).await
-            }
-        }
+        let file = || format!("sqlite://{}?mode=rw", self.data().join("gatehouse.db").display());
+        let address = self.postgres.as_ref().map_or_else(file, PostgresDatabase::url);
+        database::connect(&address).await
     }
 
     /// A command of the program with the site's settings and nothing else of this process's environment.
@@ -86,6 +82,7 @@ impl Site {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder()).env_clear().stdin(Stdio::null());
         command.env("DATA_DIR", self.data()).env("TMPDIR", self.folder().join("tmp"));
+        command.env("PORT", free_port().to_string()); // the one by default may be somebody's
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         // Where a measured build keeps its counts.
         command.envs(variable::<String>("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));

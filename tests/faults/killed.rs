@@ -1,7 +1,6 @@
 //! The program is killed, at any moment.
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DbBackend};
 
@@ -32,7 +31,7 @@ async fn no_answered_write_is_lost_when_the_program_is_killed() {
 
 async fn load_and_kill(server: &mut Server<'_>, dice: &Dice) -> Entries {
     let (client, over) = (server.client(), Cell::new(false));
-    let moment = dice.between(Duration::from_millis(200), Duration::from_millis(1500));
+    let moment = dice.millis(200..1500);
     let killing = async {
         tokio::time::sleep(moment).await;
         server.kill();
@@ -47,7 +46,7 @@ async fn a_start_that_was_killed_is_completed_by_the_next() {
     for _ in 0..rounds(6) {
         let site = Site::new();
         let mut killed = site.launch();
-        tokio::time::sleep(dice.between(Duration::ZERO, Duration::from_millis(150))).await;
+        tokio::time::sleep(dice.millis(0..150)).await;
         killed.kill();
         let server = site.start().await;
         let db = site.database().await;

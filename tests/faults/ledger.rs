@@ -21,6 +21,8 @@ use crate::gatehouse::PASSWORD;
 const WORKERS: usize = 8;
 /// People whom one worker has at most; then it goes on with those it has.
 const PEOPLE: usize = 40;
+/// Before a worker goes on after an act that was not done.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a person may be asked to do.
 #[derive(Clone, Debug)]
@@ -60,8 +62,8 @@ pub struct Entries {
     pub cut: Vec<String>,
     /// Answers by status.
     pub answers: HashMap<u16, usize>,
-    /// How long the slowest answer took.
-    pub slowest: Duration,
+    /// How long the slowest 503 took.
+    pub slowest_refusal: Duration,
 }
 
 /// Writes by all workers until `over`.
@@ -71,7 +73,7 @@ pub async fn load(client: &Client, dice: &Dice, over: &Cell<bool>) -> Entries {
     entries.into_iter().fold(Entries::default(), |mut all, one| {
         all.people.extend(one.people);
         all.cut.extend(one.cut);
-        all.slowest = all.slowest.max(one.slowest);
+        all.slowest_refusal = all.slowest_refusal.max(one.slowest_refusal);
         one.answers
             .into_iter()
             .for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
@@ -98,22 +100,8 @@ impl Worker {
             person.maybe = Some(deed.clone());
             let asked = Instant::now();
             let outcome = person.ask(&self.client, &deed).await;
-            self.entries.slowest = self.entries.slowest.max(asked.elapsed());
-            match outcome {
-                Ok(answer) => {
-                    *self.entries.answers.entry(answer.status).or_default() += 1;
-                    match answer.status {
-                        200..300 => person.enter(&deed, &answer),
-                        503 => tokio::time::sleep(Duration::from_millis(50)).await,
-                        _ => panic!("{deed:?} of {person:?} was answered {answer:?}"),
-                    }
-                }
-                Err(error) => {
-                    if !error.is_connect() {
-                        self.entries.cut.push(format!("{deed:?}: {error:?}"));
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+            if !self.entries.enter(at, &deed, outcome, asked.elapsed()) {
+                tokio::time::sleep(PAUSE).await;
             }
         }
         self.entries
@@ -210,6 +198,25 @@ fn after(state: Option<State>, deed: &Deed) -> State {
 }
 
 impl Entries {
+    /// Enters what came of an act; whether it was done.
+    fn enter(&mut self, at: usize, deed: &Deed, outcome: reqwest::Result<Answer>, took: Duration) -> bool {
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(error) if error.is_connect() => return false,
+            Err(error) => {
+                self.cut.push(format!("{deed:?}: {error:?}"));
+                return false;
+            }
+        };
+        *self.answers.entry(answer.status).or_default() += 1;
+        match answer.status {
+            200..300 => self.people[at].enter(deed, &answer),
+            503 => self.slowest_refusal = self.slowest_refusal.max(took),
+            _ => panic!("{deed:?} of {:?} was answered {answer:?}", self.people[at]),
+        }
+        answer.status != 503
+    }
+
     /// Holds the ledger against the database: what was answered is there, what was not is there whole or not at all.
     pub async fn check(&self, db: &DatabaseConnection) {
         let found = states(db).await;

@@ -1,7 +1,7 @@
 //! What must hold when things break: the program killed, starved, misled, and cut off from its database.
 //!
 //! Every test starts the program that cargo has built as a process of its own, on a free port of loopback, with an
-//! empty DATA_DIR, on SQLite; with `TEST_DATABASE_URL`, on a PostgreSQL database of its own that the program itself
+//! empty `DATA_DIR`, on SQLite; with `TEST_DATABASE_URL`, on a PostgreSQL database of its own that the program itself
 //! has to make. Nothing sleeps until things are surely done: they are asked until they are.
 //!
 //! | variable | |

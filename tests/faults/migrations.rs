@@ -7,7 +7,7 @@ use gatehouse::migrations::STEPS;
 use crate::database::column;
 use crate::gatehouse::{Finished, Site};
 
-/// The exit code for what an operator mends in the configuration (`sysexits.h`: EX_CONFIG).
+/// The exit code for what an operator mends in the configuration (`EX_CONFIG` of `sysexits.h`).
 const CONFIGURATION: Option<i32> = Some(78);
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn every_step_goes_up_down_and_up_again() {
 async fn several_steps_go_down_at_once_and_an_unknown_one_changes_nothing() {
     let site = Site::new();
     let newest_first = |from: usize| -> String {
-        STEPS[from..].iter().rev().map(|step| format!("undone {}\n", step.name)).collect()
+        STEPS[from..].iter().rev().fold(String::new(), |lines, step| lines + "undone " + step.name + "\n")
     };
     site.must(&["migrate", "up"]);
     for direction in ["up", "down"] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::database::{connect, postgres_server};
 use crate::gatehouse::{Finished, PASSWORD, Site, free_port};
 
-/// The exit code for what an operator mends in the configuration (`sysexits.h`: EX_CONFIG).
+/// The exit code for what an operator mends in the configuration (`EX_CONFIG` of `sysexits.h`).
 const CONFIGURATION: Option<i32> = Some(78);
 /// A start that can't succeed takes no longer.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -17,10 +17,10 @@ const SECRET: &str = "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a";
 
 #[test]
 fn a_port_in_use_ends_the_start_before_the_database_is_touched() {
-    let site = Site::on(None);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let refused = Finished::of(at_port(&site, address.port()));
+    let site = Site::on(None).with("PORT", &address.port().to_string());
+    let refused = site.run(&[]);
     assert_eq!(refused.code, Some(1), "{}", refused.all());
     assert!(refused.err.contains(&format!("can't listen on {address}")), "{}", refused.err);
     assert!(refused.took < AT_ONCE, "{:?}", refused.took);
@@ -30,7 +30,7 @@ fn a_port_in_use_ends_the_start_before_the_database_is_touched() {
 #[test]
 fn an_address_of_another_machine_ends_the_start() {
     let site = Site::on(None).with("HOST", "192.0.2.1"); // RFC 5737: for documentation, nobody's own
-    let refused = Finished::of(at_port(&site, free_port()));
+    let refused = site.run(&[]);
     assert_eq!(refused.code, Some(1), "{}", refused.all());
     assert!(refused.err.contains("can't listen on 192.0.2.1:"), "{}", refused.err);
     assert!(!site.data().join("gatehouse.db").exists());
@@ -173,12 +173,6 @@ async fn a_role_that_postgres_refuses_is_answered_with_the_sql_that_mends_it() {
     for refused in [missing, powerless, foreign] {
         assert!(!refused.all().contains("hunter2"), "{}", refused.all());
     }
-}
-
-fn at_port(site: &Site, port: u16) -> Command {
-    let mut command = site.command(&[]);
-    command.env("PORT", port.to_string());
-    command
 }
 
 /// The same command without the right of root to write everywhere. For anybody else it is the same command.

@@ -19,7 +19,7 @@ async fn a_stop_under_load_cuts_off_nobody() {
         let (client, over) = (server.client(), Cell::new(false));
         let stopping = async {
             let half = HalfSent::to(&server).await;
-            tokio::time::sleep(dice.between(Duration::from_millis(200), Duration::from_millis(800))).await;
+            tokio::time::sleep(dice.millis(200..800)).await;
             server.signal(Signal::TERM);
             let probe = server.client();
             until_true("readiness says no", SOON, async || {
