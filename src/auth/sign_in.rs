@@ -160,13 +160,16 @@ impl Auth {
             return Err(SignInRefusal::Inactive(reason).into());
         }
         let fresh_hash = if rehash { self.passwords.hash(&who.password).await.ok() } else { None };
-        let (auth, client, kind) = (self.clone(), who.client.clone(), who.kind);
-        let (user, session) = self
-            .db
-            .write(move |tx| {
-                async move { auth.let_in_tx(tx, found, &tried, fresh_hash, kind, client).await }.boxed()
-            })
-            .await??;
+        let (auth, client, kind, counted) = (self.clone(), who.client.clone(), who.kind, tried.clone());
+        let let_in = self.db.write(move |tx| {
+            async move { auth.let_in_tx(tx, found, &tried, fresh_hash, kind, client).await }.boxed()
+        });
+        let let_in = let_in.await;
+        if matches!(let_in, Err(Failure::Refused(_))) {
+            // With the transaction the end of the try was undone.
+            self.settle(counted, End::Right).await?;
+        }
+        let (user, session) = let_in??;
         tracing::info!(user_id = %user.id, session_id = %session.id, client_ip = %who.client.ip, "signed in");
         let device = self.known_device(&user, who.device.as_deref());
         Ok(SignedIn { user, session, device })

@@ -147,6 +147,23 @@ async fn the_name_belongs_to_who_took_it_since() {
 }
 
 #[tokio::test]
+async fn who_comes_back_to_what_was_taken_since_is_told() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    app.clock.advance(Duration::from_millis(1));
+    ann.delete(&ann.path()).await.is(200);
+    let bob = app.user("bob").await;
+    bob.patch(&bob.path()).json(&json!({"email": "ann@example.com"})).await.is(200);
+    app.try_sign_in("ann", PASSWORD).await.refused(409, "email_taken");
+    app.try_sign_in("ann", "velvet otter 27 marble").await.refused(401, "invalid_credentials");
+    app.clock.advance(Duration::from_secs(1));
+    bob.patch(&bob.path()).json(&json!({"email": null, "username": "ann"})).await.is(200);
+    app.try_sign_in("ann@example.com", PASSWORD).await.refused(409, "username_taken");
+    bob.patch(&bob.path()).json(&json!({"username": "bob"})).await.is(200);
+    assert_eq!(app.sign_in("ann").await.id, ann.id);
+}
+
+#[tokio::test]
 async fn purging_leaves_nothing() {
     let app = TestApp::new().await;
     let (ann, bob, admin) = (app.user("ann").await, app.user("bob").await, app.admin().await);
