@@ -266,13 +266,16 @@ impl Profiles {
             _ => Order::Asc,
         };
         let limit = paging.range.limit();
-        let page = Page { sort, order, offset, limit, after };
-        let users = self.users.list(filter, &page).await?;
+        // One more than is shown tells whether there is a next page.
+        let page = Page { sort, order, offset, limit: limit + 1, after };
+        let mut users = self.users.list(filter, &page).await?;
+        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_more = users.len() > shown;
+        users.truncate(shown);
         let total = self.users.total(filter).await?;
-        let is_full = u64::try_from(users.len()).is_ok_and(|shown| shown == limit);
         let next = users
             .last()
-            .filter(|_| is_full)
+            .filter(|_| has_more)
             .map(|last| Cursor::seal(self.cursor_key.bytes(), &Mark::of(last, sort).to_bytes(sort)));
         let links = paging.links(total, users.len(), next.as_deref(), None);
         Ok(Listing { rows: self.rows(allowed, users).await?, total, links })

@@ -112,11 +112,11 @@ pub async fn of_user(
 /// Opens a session, and ends the user's longest unseen one when there are more than `most`.
 pub async fn insert(tx: &Tx, row: session::Model, most: i64) -> Result<(), DbErr> {
     tx.touch(row.user_id);
-    let user = row.user_id;
+    let (user, opened) = (row.user_id, row.id);
     session::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
-    let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 \
+    let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3 \
                ORDER BY last_seen_at DESC, id DESC LIMIT 1000 OFFSET $2)";
-    let values = [user.into(), most.into()];
+    let values = [user.into(), (most - 1).into(), opened.into()];
     tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
     Ok(())
 }

@@ -25,9 +25,9 @@ section! {
         refresh_idle: Duration = "REFRESH_EXP_DAYS", days(1, 365), "7";
         /// How long a session lasts at most, in days.
         session_absolute: Duration = "SESSION_ABSOLUTE_DAYS", days(1, 3650), "30";
-        /// How long a session of an admin or moderator lasts at most, in hours.
+        /// How long a session of an admin lasts at most, in hours.
         admin_session: Duration = "ADMIN_SESSION_HOURS", hours(1, 720), "24";
-        /// How long a session of an admin or moderator lasts without use, in minutes.
+        /// How long a session of an admin lasts without use, in minutes.
         admin_idle: Duration = "ADMIN_IDLE_MINUTES", minutes(1, 1440), "60";
         derived {
             /// The secret that every other key is derived from.
