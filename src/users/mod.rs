@@ -3,6 +3,8 @@
 //! What a person types becomes a value type once, at the door, and is valid ever after. [`Invalid`] says in words
 //! why a value was turned away; the caller knows which field it belongs to.
 
+mod blocks;
+mod change_set;
 mod changes;
 mod description;
 mod display_name;
@@ -19,6 +21,8 @@ mod rules;
 mod text;
 mod username;
 
+pub use blocks::{BlockChange, BlockRefusal, MOST_BLOCKS};
+pub use change_set::Changes;
 pub use changes::{Change, Deed, Origin, record};
 pub use description::Description;
 pub use display_name::DisplayName;
@@ -31,9 +35,7 @@ pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
-pub use rules::{
-    BlockChange, BlockRefusal, ChangeRefusal, Changes, CreateRefusal, MOST_BLOCKS, Names, NewUser,
-};
+pub use rules::{ChangeRefusal, CreateRefusal, Names, NewUser};
 pub use username::Username;
 
 pub(crate) mod listing;

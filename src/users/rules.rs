@@ -1,20 +1,17 @@
-//! The acts on people: create, change, delete, restore, purge, block.
+//! The acts on people: create, change, delete, restore, purge.
 
 use futures_util::FutureExt;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::changes::{Change, Deed, Origin, record};
 use super::store::{self, PasswordHash, user};
-use super::{Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
+use super::{Changes, Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, violated_unique};
 use crate::platform::problem::Failure;
 use crate::sessions::{Role, Roles};
-
-/// People one account may block.
-pub const MOST_BLOCKS: usize = 1000;
 
 crate::refusals! {
     /// Why an account is not created.
@@ -35,16 +32,6 @@ crate::refusals! {
         LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
         Conflict = 409 "conflict" "The user is not deleted.",
         Stale = 412 "precondition_failed" "The user has changed since you read it.",
-    }
-}
-
-crate::refusals! {
-    /// Why a block list is not changed.
-    pub enum BlockRefusal {
-        NotFound = 404 "not_found" "There is no such user.",
-        Deleted = 409 "user_deleted" "The user is deleted.",
-        TooMany = 409 "quota_exceeded" "A block list holds at most 1000 users.",
-        Oneself = 422 "validation_failed" "Nobody can block themselves.",
     }
 }
 
@@ -86,35 +73,6 @@ pub struct Names {
     pub middle: Option<PersonName>,
     /// Last name.
     pub last: Option<PersonName>,
-}
-
-/// What is to be changed; `None` leaves a field as it is, `Some(None)` empties it.
-#[derive(Clone, Debug, Default)]
-pub struct Changes {
-    /// Another user name.
-    pub username: Option<Username>,
-    /// Another display name.
-    pub display_name: Option<DisplayName>,
-    /// Another address, not proved.
-    pub email: Option<Option<Email>>,
-    /// Whether the address is proved; for those who may say so.
-    pub email_verified: Option<bool>,
-    /// Another first name.
-    pub first_name: Option<Option<PersonName>>,
-    /// Another middle name.
-    pub middle_name: Option<Option<PersonName>>,
-    /// Another last name.
-    pub last_name: Option<Option<PersonName>>,
-    /// Another description.
-    pub description: Option<Option<Description>>,
-    /// Another language.
-    pub locale: Option<Option<Locale>>,
-    /// Other notes of admins.
-    pub metadata: Option<Metadata>,
-    /// Other roles.
-    pub roles: Option<Roles>,
-    /// Whether the account may be used.
-    pub is_active: Option<bool>,
 }
 
 impl Users {
@@ -315,56 +273,7 @@ impl Users {
         Ok(gone)
     }
 
-    /// Replaces a block list, or adds to it and takes from it; the list as it is then.
-    pub async fn change_blocks(
-        &self,
-        owner: Uuid,
-        change: BlockChange,
-        origin: Origin,
-    ) -> Result<Vec<Uuid>, Failure<BlockRefusal>> {
-        let users = self.clone();
-        self.db
-            .write(move |tx| async move { users.change_blocks_in(tx, owner, change, &origin).await }.boxed())
-            .await
-    }
-
-    async fn change_blocks_in(
-        &self,
-        tx: &Tx,
-        owner: Uuid,
-        change: BlockChange,
-        origin: &Origin,
-    ) -> Result<Vec<Uuid>, Failure<BlockRefusal>> {
-        let held = store::held(tx, owner).await?.ok_or(BlockRefusal::NotFound)?;
-        if held.deleted_at.is_some() {
-            return Err(BlockRefusal::Deleted.into());
-        }
-        let before = store::blocked_by(tx, owner).await?;
-        let (add, remove) = change.against(&before);
-        if add.contains(&owner) {
-            return Err(BlockRefusal::Oneself.into());
-        }
-        if store::by_ids(tx, &add, None).await?.len() != add.len() {
-            return Err(BlockRefusal::NotFound.into());
-        }
-        if add.is_empty() && remove.is_empty() {
-            return Ok(before);
-        }
-        let now = self.clock.now();
-        store::unblock(tx, owner, &remove).await?;
-        store::block(tx, owner, &add, now).await.map_err(gone_meanwhile)?;
-        let after = store::blocked_by(tx, owner).await?;
-        if after.len() > MOST_BLOCKS {
-            return Err(BlockRefusal::TooMany.into());
-        }
-        let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
-        store::update(tx, &held, columns).await?;
-        let words = format!("blocked {}, unblocked {}", add.len(), remove.len());
-        self.record(tx, owner, Deed::BlocksChanged, words, origin, now).await?;
-        Ok(after)
-    }
-
-    async fn record(
+    pub(super) async fn record(
         &self,
         tx: &Tx,
         user: Uuid,
@@ -378,40 +287,6 @@ impl Users {
     }
 }
 
-/// How a block list is to change.
-#[derive(Clone, Debug)]
-pub enum BlockChange {
-    /// To exactly these.
-    Replace(Vec<Uuid>),
-    /// By adding some and taking some away.
-    Edit {
-        /// To be blocked.
-        add: Vec<Uuid>,
-        /// No longer to be blocked.
-        remove: Vec<Uuid>,
-    },
-}
-
-impl BlockChange {
-    /// What is really to be added and taken away, given the list as it is. No id twice.
-    fn against(self, before: &[Uuid]) -> (Vec<Uuid>, Vec<Uuid>) {
-        let (wanted, mut remove) = match self {
-            Self::Replace(wanted) => {
-                let remove = before.iter().copied().filter(|id| !wanted.contains(id)).collect();
-                (wanted, remove)
-            }
-            Self::Edit { add, remove } => (add, remove),
-        };
-        let mut add: Vec<Uuid> = wanted.into_iter().filter(|id| !before.contains(id)).collect();
-        add.sort_unstable();
-        add.dedup();
-        remove.retain(|id| before.contains(id));
-        remove.sort_unstable();
-        remove.dedup();
-        (add, remove)
-    }
-}
-
 async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Model, Failure<ChangeRefusal>> {
     let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
     if held.deleted_at.is_some() {
@@ -421,14 +296,6 @@ async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Mo
         return Err(ChangeRefusal::Stale.into());
     }
     Ok(held)
-}
-
-/// Somebody to be blocked was purged after they were looked up.
-fn gone_meanwhile(error: DbErr) -> Failure<BlockRefusal> {
-    match error.sql_err() {
-        Some(SqlErr::ForeignKeyConstraintViolation(_)) => BlockRefusal::NotFound.into(),
-        _ => error.into(),
-    }
 }
 
 async fn purge_in(
@@ -455,7 +322,7 @@ async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<ChangeRefusa
     Ok(())
 }
 
-fn is_active_admin(user: &user::Model) -> bool {
+pub(super) fn is_active_admin(user: &user::Model) -> bool {
     user.is_active && user.password_hash.is_some() && Roles::from_bits(user.roles).has(Role::Admin)
 }
 
@@ -496,139 +363,8 @@ impl NewUser {
     }
 }
 
-/// Whether a field is given and has another value than the one that is kept.
-fn differs<V>(given: Option<&Option<V>>, as_str: impl Fn(&V) -> &str, held: Option<&str>) -> bool {
-    given.is_some_and(|given| given.as_ref().map(as_str) != held)
-}
-
-fn text<V>(value: Option<&V>, as_str: impl Fn(&V) -> &str) -> Option<String> {
+pub(super) fn text<V>(value: Option<&V>, as_str: impl Fn(&V) -> &str) -> Option<String> {
     value.map(|value| as_str(value).to_owned())
-}
-
-impl Changes {
-    /// What it amounts to: the deeds that history will tell, none when nothing is asked for.
-    fn deeds(&self, held: &user::Model) -> Vec<(Deed, String)> {
-        let mut deeds = Vec::new();
-        if let Some(name) = &self.username
-            && name.as_str() != held.username
-        {
-            deeds.push((Deed::Renamed, format!("from {} to {}", held.username, name.as_str())));
-        }
-        if self.changes_full_name(held) {
-            deeds.push((Deed::FullNameChanged, String::new()));
-        }
-        let fields = self.profile_fields(held);
-        if !fields.is_empty() {
-            deeds.push((Deed::Updated, fields.join(", ")));
-        }
-        if let Some(roles) = self.roles.filter(|roles| roles.bits() != held.roles) {
-            let before = Roles::from_bits(held.roles).names().join(", ");
-            deeds.push((Deed::RolesChanged, format!("from {before} to {}", roles.names().join(", "))));
-        }
-        if let Some(active) = self.is_active.filter(|active| *active != held.is_active) {
-            deeds.push((if active { Deed::Activated } else { Deed::Deactivated }, String::new()));
-        }
-        deeds
-    }
-
-    fn changes_full_name(&self, held: &user::Model) -> bool {
-        differs(self.first_name.as_ref(), PersonName::as_str, held.first_name.as_deref())
-            || differs(self.middle_name.as_ref(), PersonName::as_str, held.middle_name.as_deref())
-            || differs(self.last_name.as_ref(), PersonName::as_str, held.last_name.as_deref())
-    }
-
-    /// The other fields that get another value.
-    fn profile_fields(&self, held: &user::Model) -> Vec<&'static str> {
-        let description = held.description.as_deref();
-        let fields = [
-            ("display_name", self.display_name.as_ref().is_some_and(|new| new.as_str() != held.display_name)),
-            ("email", differs(self.email.as_ref(), Email::as_str, held.email.as_deref())),
-            ("email_verified", self.email_verified.is_some_and(|new| new != held.email_verified)),
-            ("description", differs(self.description.as_ref(), Description::as_str, description)),
-            ("locale", differs(self.locale.as_ref(), Locale::as_str, held.locale.as_deref())),
-            ("metadata", self.metadata.as_ref().is_some_and(|new| new.to_json() != held.metadata)),
-        ];
-        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
-    }
-
-    /// Whether an active admin would be one no more.
-    fn ends_admin(&self, held: &user::Model) -> bool {
-        let demoted = self.roles.is_some_and(|roles| !roles.has(Role::Admin));
-        is_active_admin(held) && (demoted || self.is_active == Some(false))
-    }
-
-    /// Whether the account's other sessions must end: it was switched off, or its way of recovery has changed.
-    fn signs_out(&self, held: &user::Model) -> bool {
-        let other_email = self
-            .email
-            .as_ref()
-            .is_some_and(|email| email.as_ref().map(Email::as_str) != held.email.as_deref());
-        other_email || self.is_active == Some(false)
-    }
-
-    fn columns(self, held: &user::Model, free: bool, now: Timestamp) -> user::ActiveModel {
-        let voids_tokens = self.roles.is_some_and(|roles| roles.bits() != held.roles)
-            || self.is_active.is_some_and(|active| active != held.is_active);
-        let mut row = user::ActiveModel {
-            updated_at: Set(now.millis()),
-            token_version: Set(held.token_version + i64::from(voids_tokens)),
-            ..Default::default()
-        };
-        self.rename(held, free, &mut row);
-        if let Some(email) = self.email {
-            let email = email.map(|email| email.as_str().to_owned());
-            if email != held.email {
-                row.email_verified = Set(false);
-            }
-            row.email = Set(email);
-        }
-        if let Some(verified) = self.email_verified {
-            let has_email = row.email.try_as_ref().unwrap_or(&held.email).is_some();
-            row.email_verified = Set(verified && has_email);
-        }
-        let names = [
-            (self.first_name, &mut row.first_name),
-            (self.middle_name, &mut row.middle_name),
-            (self.last_name, &mut row.last_name),
-        ];
-        for (name, column) in names {
-            if let Some(name) = name {
-                *column = Set(text(name.as_ref(), PersonName::as_str));
-            }
-        }
-        if let Some(description) = self.description {
-            row.description = Set(text(description.as_ref(), Description::as_str));
-        }
-        if let Some(locale) = self.locale {
-            row.locale = Set(text(locale.as_ref(), Locale::as_str));
-        }
-        if let Some(metadata) = self.metadata {
-            row.metadata = Set(metadata.to_json());
-        }
-        if let Some(roles) = self.roles {
-            row.roles = Set(roles.bits());
-        }
-        if let Some(active) = self.is_active {
-            row.is_active = Set(active);
-        }
-        row
-    }
-
-    /// Another user name takes the display name along, unless that still fits.
-    fn rename(&self, held: &user::Model, free: bool, row: &mut user::ActiveModel) {
-        let display_name = match (&self.display_name, &self.username) {
-            (Some(given), _) => Some(given.clone()),
-            (None, Some(username)) => DisplayName::after_rename(&held.display_name, username, free),
-            (None, None) => None,
-        };
-        if let Some(username) = &self.username {
-            row.username = Set(username.as_str().to_owned());
-        }
-        if let Some(name) = display_name {
-            row.search_name = Set(name.search_key());
-            row.display_name = Set(name.as_str().to_owned());
-        }
-    }
 }
 
 /// Which of a new account's names was taken.

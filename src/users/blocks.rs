@@ -1,0 +1,118 @@
+//! Whom people block.
+
+use futures_util::FutureExt;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{DbErr, SqlErr};
+use uuid::Uuid;
+
+use super::Users;
+use super::changes::{Deed, Origin};
+use super::store::{self, user};
+use crate::platform::db::Tx;
+use crate::platform::problem::Failure;
+
+/// People one account may block.
+pub const MOST_BLOCKS: usize = 1000;
+
+crate::refusals! {
+    /// Why a block list is not changed.
+    pub enum BlockRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        TooMany = 409 "quota_exceeded" "A block list holds at most 1000 users.",
+        Oneself = 422 "validation_failed" "Nobody can block themselves.",
+    }
+}
+
+/// How a block list is to change.
+#[derive(Clone, Debug)]
+pub enum BlockChange {
+    /// To exactly these.
+    Replace(Vec<Uuid>),
+    /// By adding some and taking some away.
+    Edit {
+        /// To be blocked.
+        add: Vec<Uuid>,
+        /// No longer to be blocked.
+        remove: Vec<Uuid>,
+    },
+}
+
+impl BlockChange {
+    /// What is really to be added and taken away, given the list as it is. No id twice.
+    fn against(self, before: &[Uuid]) -> (Vec<Uuid>, Vec<Uuid>) {
+        let (wanted, mut remove) = match self {
+            Self::Replace(wanted) => {
+                let remove = before.iter().copied().filter(|id| !wanted.contains(id)).collect();
+                (wanted, remove)
+            }
+            Self::Edit { add, remove } => (add, remove),
+        };
+        let mut add: Vec<Uuid> = wanted.into_iter().filter(|id| !before.contains(id)).collect();
+        add.sort_unstable();
+        add.dedup();
+        remove.retain(|id| before.contains(id));
+        remove.sort_unstable();
+        remove.dedup();
+        (add, remove)
+    }
+}
+
+impl Users {
+    /// Replaces a block list, or adds to it and takes from it; the list as it is then.
+    pub async fn change_blocks(
+        &self,
+        owner: Uuid,
+        change: BlockChange,
+        origin: Origin,
+    ) -> Result<Vec<Uuid>, Failure<BlockRefusal>> {
+        let users = self.clone();
+        self.db
+            .write(move |tx| async move { users.change_blocks_in(tx, owner, change, &origin).await }.boxed())
+            .await
+    }
+
+    async fn change_blocks_in(
+        &self,
+        tx: &Tx,
+        owner: Uuid,
+        change: BlockChange,
+        origin: &Origin,
+    ) -> Result<Vec<Uuid>, Failure<BlockRefusal>> {
+        let held = store::held(tx, owner).await?.ok_or(BlockRefusal::NotFound)?;
+        if held.deleted_at.is_some() {
+            return Err(BlockRefusal::Deleted.into());
+        }
+        let before = store::blocked_by(tx, owner).await?;
+        let (add, remove) = change.against(&before);
+        if add.contains(&owner) {
+            return Err(BlockRefusal::Oneself.into());
+        }
+        if store::by_ids(tx, &add, None).await?.len() != add.len() {
+            return Err(BlockRefusal::NotFound.into());
+        }
+        if add.is_empty() && remove.is_empty() {
+            return Ok(before);
+        }
+        let now = self.clock.now();
+        store::unblock(tx, owner, &remove).await?;
+        store::block(tx, owner, &add, now).await.map_err(gone_meanwhile)?;
+        let after = store::blocked_by(tx, owner).await?;
+        if after.len() > MOST_BLOCKS {
+            return Err(BlockRefusal::TooMany.into());
+        }
+        let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
+        store::update(tx, &held, columns).await?;
+        let words = format!("blocked {}, unblocked {}", add.len(), remove.len());
+        self.record(tx, owner, Deed::BlocksChanged, words, origin, now).await?;
+        Ok(after)
+    }
+}
+
+/// Somebody to be blocked was purged after they were looked up.
+fn gone_meanwhile(error: DbErr) -> Failure<BlockRefusal> {
+    match error.sql_err() {
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => BlockRefusal::NotFound.into(),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,170 @@
+//! What is to be changed of an account, and what it amounts to.
+
+use sea_orm::ActiveValue::Set;
+
+use super::changes::Deed;
+use super::rules::{is_active_admin, text};
+use super::store::user;
+use super::{Description, DisplayName, Email, Locale, Metadata, PersonName, Username};
+use crate::platform::clock::Timestamp;
+use crate::sessions::{Role, Roles};
+
+/// What is to be changed; `None` leaves a field as it is, `Some(None)` empties it.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Another user name.
+    pub username: Option<Username>,
+    /// Another display name.
+    pub display_name: Option<DisplayName>,
+    /// Another address, not proved.
+    pub email: Option<Option<Email>>,
+    /// Whether the address is proved; for those who may say so.
+    pub email_verified: Option<bool>,
+    /// Another first name.
+    pub first_name: Option<Option<PersonName>>,
+    /// Another middle name.
+    pub middle_name: Option<Option<PersonName>>,
+    /// Another last name.
+    pub last_name: Option<Option<PersonName>>,
+    /// Another description.
+    pub description: Option<Option<Description>>,
+    /// Another language.
+    pub locale: Option<Option<Locale>>,
+    /// Other notes of admins.
+    pub metadata: Option<Metadata>,
+    /// Other roles.
+    pub roles: Option<Roles>,
+    /// Whether the account may be used.
+    pub is_active: Option<bool>,
+}
+
+impl Changes {
+    /// What it amounts to: the deeds that history will tell, none when nothing is asked for.
+    pub(super) fn deeds(&self, held: &user::Model) -> Vec<(Deed, String)> {
+        let mut deeds = Vec::new();
+        if let Some(name) = &self.username
+            && name.as_str() != held.username
+        {
+            deeds.push((Deed::Renamed, format!("from {} to {}", held.username, name.as_str())));
+        }
+        if self.changes_full_name(held) {
+            deeds.push((Deed::FullNameChanged, String::new()));
+        }
+        let fields = self.profile_fields(held);
+        if !fields.is_empty() {
+            deeds.push((Deed::Updated, fields.join(", ")));
+        }
+        if let Some(roles) = self.roles.filter(|roles| roles.bits() != held.roles) {
+            let before = Roles::from_bits(held.roles).names().join(", ");
+            deeds.push((Deed::RolesChanged, format!("from {before} to {}", roles.names().join(", "))));
+        }
+        if let Some(active) = self.is_active.filter(|active| *active != held.is_active) {
+            deeds.push((if active { Deed::Activated } else { Deed::Deactivated }, String::new()));
+        }
+        deeds
+    }
+
+    fn changes_full_name(&self, held: &user::Model) -> bool {
+        differs(self.first_name.as_ref(), PersonName::as_str, held.first_name.as_deref())
+            || differs(self.middle_name.as_ref(), PersonName::as_str, held.middle_name.as_deref())
+            || differs(self.last_name.as_ref(), PersonName::as_str, held.last_name.as_deref())
+    }
+
+    /// The other fields that get another value.
+    fn profile_fields(&self, held: &user::Model) -> Vec<&'static str> {
+        let description = held.description.as_deref();
+        let fields = [
+            ("display_name", self.display_name.as_ref().is_some_and(|new| new.as_str() != held.display_name)),
+            ("email", differs(self.email.as_ref(), Email::as_str, held.email.as_deref())),
+            ("email_verified", self.email_verified.is_some_and(|new| new != held.email_verified)),
+            ("description", differs(self.description.as_ref(), Description::as_str, description)),
+            ("locale", differs(self.locale.as_ref(), Locale::as_str, held.locale.as_deref())),
+            ("metadata", self.metadata.as_ref().is_some_and(|new| new.to_json() != held.metadata)),
+        ];
+        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
+    /// Whether an active admin would be one no more.
+    pub(super) fn ends_admin(&self, held: &user::Model) -> bool {
+        let demoted = self.roles.is_some_and(|roles| !roles.has(Role::Admin));
+        is_active_admin(held) && (demoted || self.is_active == Some(false))
+    }
+
+    /// Whether the account's other sessions must end: it was switched off, or its way of recovery has changed.
+    pub(super) fn signs_out(&self, held: &user::Model) -> bool {
+        let other_email = self
+            .email
+            .as_ref()
+            .is_some_and(|email| email.as_ref().map(Email::as_str) != held.email.as_deref());
+        other_email || self.is_active == Some(false)
+    }
+
+    pub(super) fn columns(self, held: &user::Model, free: bool, now: Timestamp) -> user::ActiveModel {
+        let voids_tokens = self.roles.is_some_and(|roles| roles.bits() != held.roles)
+            || self.is_active.is_some_and(|active| active != held.is_active);
+        let mut row = user::ActiveModel {
+            updated_at: Set(now.millis()),
+            token_version: Set(held.token_version + i64::from(voids_tokens)),
+            ..Default::default()
+        };
+        self.rename(held, free, &mut row);
+        if let Some(email) = self.email {
+            let email = email.map(|email| email.as_str().to_owned());
+            if email != held.email {
+                row.email_verified = Set(false);
+            }
+            row.email = Set(email);
+        }
+        if let Some(verified) = self.email_verified {
+            let has_email = row.email.try_as_ref().unwrap_or(&held.email).is_some();
+            row.email_verified = Set(verified && has_email);
+        }
+        let names = [
+            (self.first_name, &mut row.first_name),
+            (self.middle_name, &mut row.middle_name),
+            (self.last_name, &mut row.last_name),
+        ];
+        for (name, column) in names {
+            if let Some(name) = name {
+                *column = Set(text(name.as_ref(), PersonName::as_str));
+            }
+        }
+        if let Some(description) = self.description {
+            row.description = Set(text(description.as_ref(), Description::as_str));
+        }
+        if let Some(locale) = self.locale {
+            row.locale = Set(text(locale.as_ref(), Locale::as_str));
+        }
+        if let Some(metadata) = self.metadata {
+            row.metadata = Set(metadata.to_json());
+        }
+        if let Some(roles) = self.roles {
+            row.roles = Set(roles.bits());
+        }
+        if let Some(active) = self.is_active {
+            row.is_active = Set(active);
+        }
+        row
+    }
+
+    /// Another user name takes the display name along, unless that still fits.
+    fn rename(&self, held: &user::Model, free: bool, row: &mut user::ActiveModel) {
+        let display_name = match (&self.display_name, &self.username) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(username)) => DisplayName::after_rename(&held.display_name, username, free),
+            (None, None) => None,
+        };
+        if let Some(username) = &self.username {
+            row.username = Set(username.as_str().to_owned());
+        }
+        if let Some(name) = display_name {
+            row.search_name = Set(name.search_key());
+            row.display_name = Set(name.as_str().to_owned());
+        }
+    }
+}
+
+/// Whether a field is given and has another value than the one that is kept.
+fn differs<V>(given: Option<&Option<V>>, as_str: impl Fn(&V) -> &str, held: Option<&str>) -> bool {
+    given.is_some_and(|given| given.as_ref().map(as_str) != held)
+}
