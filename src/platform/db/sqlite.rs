@@ -40,7 +40,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .statement_cache_capacity(256)
-        .pragma("mmap_size", "268435456")
         .pragma("journal_size_limit", "67108864")
         .pragma("trusted_schema", "OFF")
 }
