@@ -147,6 +147,42 @@ async fn another_site_signs_nobody_in() {
     }
 }
 
+// nor by a form to the API, which needs no preflight. What programs and listed origins send is taken.
+#[tokio::test]
+async fn a_sign_in_or_sign_up_of_another_site_is_not_taken() {
+    let scene = Scene::with(&[("CORS_ORIGINS", "https://app.test")]).await;
+    let password = PASSWORD.replace(' ', "+");
+    let login = format!("username=bystander&password={password}");
+    let register =
+        format!("username=forced&email=forced%40example.com&password={password}&confirm_password={password}");
+    let send = async |path: &str, form: &str, headers: &[(&str, &str)]| {
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        let headers = [&[kind], headers].concat();
+        Wire::to(&scene).send(request("POST", path, &headers, form)).await
+    };
+    let evil = [
+        EVIL,
+        "null",
+        "https://app.test.evil.test",
+        "http://app.test",
+        "http://localhost:8000.evil.test",
+        "\u{e9}",
+    ];
+    for origin in evil {
+        for (path, form) in [("/api/auth/login", &login), ("/api/auth/register", &register)] {
+            let answer = send(path, form, &[("origin", origin)]).await;
+            assert_eq!(answer.status, 403, "{origin} {path}: {answer:?}");
+            assert!(!answer.text.contains("set-cookie"), "{answer:?}");
+        }
+    }
+    for headers in [&[][..], &[("origin", OURS)], &[("origin", "https://app.test")]] {
+        let answer = send("/api/auth/login", &login, headers).await;
+        assert_eq!(answer.status, 200, "{headers:?}: {answer:?}");
+    }
+    assert_eq!(scene.number("SELECT COUNT(*) FROM users").await, 1);
+    scene.is_unharmed().await;
+}
+
 //
 #[tokio::test]
 async fn a_body_of_another_kind_is_not_read_as_json() {
