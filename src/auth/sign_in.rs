@@ -89,9 +89,9 @@ impl Auth {
         let account = found.as_ref().map(|found| &found.user);
         let bucket = self.bucket(account, &identifier, who.device.as_deref());
         let tried = Try { bucket, windows: self.windows(Act::SignIn, &who.client) };
-        let tried = self.count(tried, &who.client).await?;
         let auth = self.clone();
-        // In a task of its own: a client that leaves must not leave its try open, nor escape being counted.
+        // In a task of its own from the count on: a client that leaves must not leave its try open, nor escape being
+        // counted.
         self.tasks.spawn(async move { auth.decide(found, tried, who).await }).await.map_err(Breakage::from)?
     }
 
@@ -101,6 +101,7 @@ impl Auth {
         tried: Try,
         who: Credentials,
     ) -> Result<SignedIn, Failure<SignInRefusal>> {
+        let tried = self.count(tried, &who.client).await?;
         let verdict = match self.compare(&who.password, found.as_ref()).await {
             Ok(verdict) => verdict,
             Err(busy) => {
@@ -313,9 +314,10 @@ impl Auth {
             .device_of(user, device)
             .map_or(Bucket::Account(user.id), |device| Bucket::Device(device.device_id));
         let tried = Try { bucket, windows: self.windows(Act::SignIn, client) };
-        let tried = self.count(tried, client).await?;
         let (auth, password, stored) = (self.clone(), password.clone(), user.password_hash.clone());
+        let from = client.clone();
         let compared = self.tasks.spawn(async move {
+            let tried = auth.count(tried, &from).await?;
             let verdict =
                 auth.passwords.compare(&password, stored.as_ref().map(|hash| hash.0.as_str())).await;
             let end = match verdict {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::wire::{self, request};
 use super::{Scene, Wire};
-use crate::harness::{PASSWORD, race};
+use crate::harness::{PASSWORD, eventually, race};
 
 const WRONG: &str = "certainly not this one 4711";
 /// The server believes what tests say about where they come from.
@@ -518,4 +518,43 @@ async fn two_hundred_right_sign_ins_at_once_are_served_or_told_when() {
     assert!(answers.iter().any(|answer| answer.status == 200));
     assert!(scene.hashes().await.most_running <= 2);
     scene.is_unharmed().await;
+}
+
+// who hangs up keeps no place taken, and has tried if anything was looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hanging_up_locks_nobody_out_and_saves_nobody_a_try() {
+    let scene = Scene::new().await;
+    scene.user("victim").await;
+    let before = scene.hashes().await.done;
+    for number in 0..200 {
+        // Sometimes before anything has happened, sometimes after everything.
+        Wire::to(&scene).send_and_leave(wrong("victim"), Duration::from_micros(number * 20)).await;
+    }
+    let open = "SELECT CAST(COALESCE(SUM(pending), 0) AS BIGINT) FROM throttles";
+    eventually(|| scene.number(open), |open| *open == 0).await;
+    let failures =
+        "SELECT CAST(COALESCE(SUM(failures), 0) AS BIGINT) FROM throttles WHERE bucket LIKE 'account:%'";
+    let looked_at = scene.hashes().await.done - before;
+    assert_eq!(u64::try_from(scene.number(failures).await).unwrap(), looked_at);
+    assert!(looked_at <= 5, "{looked_at}");
+    scene.clock.advance(Duration::from_secs(5));
+    scene.sign_in("victim").await;
+}
+
+// a device is known by the password that it signed in with.
+#[tokio::test]
+async fn a_new_password_makes_strangers_of_old_devices() {
+    let scene = Scene::new().await;
+    let victim = scene.user("victim").await;
+    let device = device_of(&scene.try_sign_in("victim", PASSWORD).await);
+    let new = "sapphire lantern 88 meadow";
+    let change = json!({"old_password": PASSWORD, "new_password": new, "confirm_password": new});
+    scene.clock.advance(Duration::from_secs(1));
+    victim.patch("/api/auth/password/reset").json(&change).await.is(200);
+    scene.try_sign_in("victim", PASSWORD).await.is(401);
+    let login = json!({"username": "victim", "password": new});
+    let reply = scene.post("/api/auth/login").header("cookie", &device).json(&login).await;
+    reply.refused(429, "rate_limited");
+    scene.clock.advance(Duration::from_secs(1));
+    scene.post("/api/auth/login").header("cookie", &device).json(&login).await.is(200);
 }

@@ -162,10 +162,10 @@ fn switch(admin: &Actor, target: &Actor, active: bool) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_ban_in_a_storm_of_refreshes_and_sign_ins_leaves_no_living_token() {
     let scene = Scene::new().await;
-    let admin = scene.admin().await;
     scene.user("ann").await;
     for round in 0..rounds() {
         scene.clock.advance(Duration::from_secs(12));
+        let admin = scene.admin().await; // anew, for the time of a token ends in so many rounds
         let ann = scene.sign_in("ann").await;
         let mut requests = vec![switch(&admin, &ann, false)];
         requests.extend(vec![refresh(&ann.refresh); 8]);

@@ -57,6 +57,13 @@ impl Wire {
         Answer::read(stream).await
     }
 
+    /// Sends these bytes and hangs up after so long, whether there is an answer or not.
+    pub async fn send_and_leave(self, request: impl AsRef<[u8]>, after: Duration) {
+        let mut stream = self.open().await;
+        stream.write_all(request.as_ref()).await.expect("the request");
+        tokio::time::sleep(after).await;
+    }
+
     /// Sends each request but for its last byte, then all the last bytes at once.
     pub async fn race(self, requests: Vec<Vec<u8>>) -> Vec<Answer> {
         let start = Arc::new(Barrier::new(requests.len()));
