@@ -343,6 +343,7 @@ impl NewUser {
             display_name: display_name.as_str().to_owned(),
             email_verified: self.email_verified && self.email.is_some(),
             email: self.email.map(|email| email.as_str().to_owned()),
+            pending_email: None,
             first_name: text(self.names.first.as_ref(), PersonName::as_str),
             middle_name: text(self.names.middle.as_ref(), PersonName::as_str),
             last_name: text(self.names.last.as_ref(), PersonName::as_str),

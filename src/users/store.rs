@@ -41,6 +41,8 @@ pub mod user {
         pub search_name: String,
         pub email: Option<String>,
         pub email_verified: bool,
+        /// The address that the account will have once it is proved.
+        pub pending_email: Option<String>,
         pub first_name: Option<String>,
         pub last_name: Option<String>,
         pub middle_name: Option<String>,
