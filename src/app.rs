@@ -13,18 +13,22 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminApi;
-use crate::auth::{self, Auth, AuthApi, SessionApi};
-use crate::pages::{Pages, SetUpPage};
+use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::mail::Mail;
+use crate::otp::Otp;
+use crate::pages::{DoorPages, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
+use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
-use crate::profiles::{Profiles, SignUpFields, UserApi};
+use crate::profiles::{self, Profiles, SignUpFields, UserApi};
+use crate::proofs::Proofs;
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, RootApi, document};
@@ -35,6 +39,11 @@ use crate::users::{self, PasswordPolicy, Passwords, Users};
 const SWEEP: Duration = Duration::from_mins(10);
 /// How often keys are read again, because another instance or the command line may have rotated them.
 const KEYS: Duration = Duration::from_secs(30);
+
+/// The operations below the API's prefix.
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, AdminApi);
+/// Makes the page behind a verification link from its token.
+type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +111,12 @@ pub struct App {
     pub users: Users,
     /// What is shown of them.
     pub profiles: Profiles,
+    /// Letters.
+    pub mail: Mail,
+    /// Second factors.
+    pub otp: Otp,
+    /// Mailed links.
+    pub proofs: Proofs,
     /// The door.
     pub auth: Auth,
     /// Which passwords are good enough.
@@ -151,8 +166,19 @@ impl App {
         );
         let passwords = passwords(&config, &random)?;
         let api_url = api_url(&config);
-        let profiles =
-            Profiles::new(&db, &secrets, clock.clone(), users.clone(), passwords.clone(), &api_url);
+        let proofs = Proofs::new(db.clone(), clock.clone(), random.clone());
+        let domains = if checks_domains(&config, &mail) { Domains::of_system() } else { Domains::unasked() };
+        let parts = profiles::Parts {
+            db: &db,
+            secrets: &secrets,
+            clock: clock.clone(),
+            users: users.clone(),
+            passwords: passwords.clone(),
+            mail: mail.clone(),
+            proofs: proofs.clone(),
+            domains: domains.clone(),
+        };
+        let profiles = Profiles::new(parts, &api_url);
         let tasks = Tasks::default();
         let parts = auth::Parts {
             db: db.clone(),
@@ -162,9 +188,13 @@ impl App {
             sessions: Arc::clone(&sessions),
             users: users.clone(),
             passwords: passwords.clone(),
+            mail: mail.clone(),
+            otp: otp.clone(),
+            proofs: proofs.clone(),
+            domains,
             tasks: tasks.clone(),
         };
-        let auth = Auth::new(parts, auth_settings(&config));
+        let auth = Auth::new(parts, auth_settings(&config, &mail));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
         Ok(Self {
             config: Arc::new(config),
@@ -175,6 +205,9 @@ impl App {
             gate,
             users,
             profiles,
+            mail,
+            otp,
+            proofs,
             auth,
             passwords,
             trace_ids,
@@ -230,6 +263,8 @@ impl App {
     pub async fn sweep(&self) -> Result<(), DbErr> {
         self.sessions.sweep().await?;
         self.auth.sweep().await?;
+        self.proofs.sweep().await?;
+        self.otp.sweep().await?;
         self.users.sweep().await
     }
 
@@ -245,20 +280,26 @@ impl App {
     /// Everything that answers requests, with the edge around it.
     pub fn endpoint(&self) -> anyhow::Result<impl Endpoint + 'static> {
         let prefix = self.config.server.api_prefix.clone();
-        let (api, root) = (self.api(), self.root_api());
         let document = self.document();
         let pages = Pages::new(self.random.clone(), &self.config.server.project_name)?;
+        let door = self.door_pages(pages.clone());
+        let verify = door.clone();
+        let api = self.api(Arc::new(move |token| verify.verify_page(token)));
+        let root = self.root_api();
         let set_up = SetUpPage {
             auth: self.auth.clone(),
             pages: pages.clone(),
             min_length: self.config.passwords.min_length,
             then: "/interactive-docs".to_owned(),
         };
-        let methods = Methods::of_document(&document, "")
+        let methods = Methods::of_document(&document, "");
+        let methods = DoorPages::paths()
+            .fold(methods, |methods, path| methods.and(path, &[Method::GET, Method::POST]))
             .and("/setup", &[Method::GET, Method::POST])
             .and("/interactive-docs", &[Method::GET, Method::POST]);
         let repeatable = documentation::repeatable_parameters(&document);
         let routes = Route::new().nest(&prefix, api).at("/setup", set_up).nest("/", root);
+        let routes = door.on(routes);
         let routes = self.guarded(&document, pages)?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
@@ -270,7 +311,8 @@ impl App {
     /// The OpenAPI document.
     #[must_use]
     pub fn document(&self) -> serde_json::Value {
-        let mut document = document(&self.api().spec(), &self.root_api().spec(), &self.config);
+        let no_page: VerifyPage = Arc::new(|_| poem::Response::default());
+        let mut document = document(&self.api(no_page).spec(), &self.root_api().spec(), &self.config);
         documentation::complete(&mut document);
         document
     }
@@ -281,17 +323,36 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self) -> OpenApiService<(AuthApi, SessionApi, UserApi, AdminApi), ()> {
-        let secure_cookies = self.config.server.cookie_is_secure();
-        let auth = AuthApi { auth: self.auth.clone(), secure_cookies };
+    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Apis, ()> {
+        let door = self.door();
+        let auth = AuthApi { auth: self.auth.clone(), door };
+        let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
+        let frontend_url = self.config.server.frontend_url.to_string();
+        let recovery = RecoveryApi { auth: self.auth.clone(), frontend_url, verify_page };
         let session = SessionApi {
             auth: self.auth.clone(),
             gate: Arc::clone(&self.gate),
             cookies: self.session_cookies(),
         };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
-        let apis = (auth, session, UserApi(self.profiles.clone()), admin);
+        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), admin);
         OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    fn door(&self) -> Door {
+        Door { secure: self.config.server.cookie_is_secure() }
+    }
+
+    fn door_pages(&self, pages: Pages) -> DoorPages {
+        DoorPages {
+            auth: self.auth.clone(),
+            sessions: Arc::clone(&self.sessions),
+            pages,
+            door: self.door(),
+            cookies: self.session_cookies(),
+            min_length: self.config.passwords.min_length,
+            home: self.config.server.frontend_url.to_string(),
+        }
     }
 
     fn root_api(&self) -> OpenApiService<RootApi, ()> {
@@ -314,13 +375,12 @@ impl App {
         let documentation = Arc::new(Documentation::new(document, settings, self.random.clone())?);
         Ok(Guarded {
             documentation,
-            auth: self.auth.clone(),
+            door: self.door_pages(pages.clone()),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
             pages,
             public: self.config.docs.public,
             protected_interactive: self.config.docs.protected_interactive,
-            cookies: self.session_cookies(),
         })
     }
 
@@ -450,11 +510,19 @@ fn user_settings(config: &Config) -> users::Settings {
     }
 }
 
-fn auth_settings(config: &Config) -> auth::Settings {
+/// Whether the domains of addresses are looked up: where mail is sent, and everywhere but in `local`.
+fn checks_domains(config: &Config, mail: &Mail) -> bool {
+    let by_default = !config.server.environment.is_local();
+    mail.is_on() && config.sign_up.check_mx.unwrap_or(by_default)
+}
+
+fn auth_settings(config: &Config, mail: &Mail) -> auth::Settings {
     auth::Settings {
         registration_enabled: config.sign_up.enabled,
+        verification: mail.is_on() && config.sign_up.require_verification.unwrap_or(true),
         throttle_login: config.throttles.login,
         throttle_register: config.throttles.register,
+        throttle_forgot: config.throttles.forgot,
         lenient_on_loopback: config.server.environment.is_local(),
         services: config.services.clone(),
     }

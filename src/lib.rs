@@ -8,6 +8,7 @@ pub mod sessions; // who is calling: sessions, access and refresh tokens, signin
 pub mod permissions; // who may do what: Cedar policies, decisions and their explanation
 pub mod users; // people with an account: rules and rows
 pub mod mail; // letters to people: queue, templates, delivery
+pub mod proofs; // mailed links: whose an address is, and who may choose a new password
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
 pub mod admin; // the admin's tools: who may do what, and why

@@ -20,6 +20,14 @@ use crate::platform::problem::RetryAfter;
 const AT_ONCE: i64 = 5;
 /// A try that has not ended after this never will: its server died.
 const LOST: Duration = Duration::from_mins(1);
+/// Wrong codes of a second factor (security.md 0): no account takes more in a day.
+const WRONG_CODES: Quota = Quota { limit: 20, window: Duration::from_hours(24) };
+/// Mailed codes stand a minute apart, ...
+const ONE_CODE: Quota = Quota { limit: 1, window: Duration::from_secs(60) };
+/// ... and are few in an hour.
+const MANY_CODES: Quota = Quota { limit: 5, window: Duration::from_hours(1) };
+/// Links that an account is sent in an hour.
+const LINKS: Quota = Quota { limit: 3, window: Duration::from_hours(1) };
 /// Failures are forgotten when there was none for so long.
 const FORGET: Duration = Duration::from_hours(24);
 
@@ -52,6 +60,8 @@ pub enum Act {
     SignIn,
     /// Signing up.
     SignUp,
+    /// Asking for a link to a new password, or to prove an address.
+    Forgot,
 }
 
 impl Act {
@@ -59,26 +69,50 @@ impl Act {
         match self {
             Self::SignIn => "sign-in",
             Self::SignUp => "sign-up",
+            Self::Forgot => "forgot",
         }
     }
 }
 
-/// A client's window of tries: which act, from where, how many.
+/// So many tries of something in so long.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// Each act has its own count.
-    pub act: Act,
-    /// The client: an IPv4 address, or an IPv6 network.
-    pub client: std::net::IpAddr,
-    /// What tells the networks of different size apart: nothing, or `/48`.
-    pub size: &'static str,
-    /// How many tries in how long.
-    pub quota: Quota,
+    key: String,
+    quota: Quota,
 }
 
 impl Window {
-    fn key(&self) -> String {
-        format!("{}:{}{}", self.act.name(), self.client, self.size)
+    /// What a client does: an IPv4 address, or an IPv6 network, told apart from those of other sizes by `size`.
+    #[must_use]
+    pub fn of_client(act: Act, client: std::net::IpAddr, size: &'static str, quota: Quota) -> Self {
+        Self { key: format!("{}:{client}{size}", act.name()), quota }
+    }
+
+    /// Wrong codes of an account's second factor, by whichever way of signing in.
+    #[must_use]
+    pub fn second_factor(user: Uuid) -> Self {
+        Self { key: format!("otp:{user}"), quota: WRONG_CODES }
+    }
+
+    /// The same on a device that was fully signed in before: whoever guesses elsewhere does not lock it.
+    #[must_use]
+    pub fn second_factor_on(device: Uuid) -> Self {
+        Self { key: format!("otp-device:{device}"), quota: WRONG_CODES }
+    }
+
+    /// Codes that an account is mailed.
+    #[must_use]
+    pub fn codes(user: Uuid) -> [Self; 2] {
+        [
+            Self { key: format!("code:{user}"), quota: ONE_CODE },
+            Self { key: format!("codes:{user}"), quota: MANY_CODES },
+        ]
+    }
+
+    /// Links that are asked for by this name or address (its keyed digest), whether it is anybody's or not.
+    #[must_use]
+    pub fn links(asked: &[u8; 32]) -> Self {
+        Self { key: format!("links:{}", URL_SAFE_NO_PAD.encode(asked)), quota: LINKS }
     }
 }
 
@@ -135,7 +169,7 @@ pub async fn enter(tx: &Tx, window: &Window, now: Timestamp) -> Result<Result<()
                forget_at = CASE WHEN throttles.started_at <= $4 THEN $3 ELSE throttles.forget_at END \
                WHERE throttles.started_at <= $4 OR throttles.failures < $5";
     let values = [
-        window.key().into(),
+        window.key.clone().into(),
         now.millis().into(),
         now.after(window.quota.window).millis().into(),
         now.before(window.quota.window).millis().into(),
@@ -144,13 +178,13 @@ pub async fn enter(tx: &Tx, window: &Window, now: Timestamp) -> Result<Result<()
     if run(tx, sql, values).await? == 1 {
         return Ok(Ok(()));
     }
-    Ok(Err(wait_until(number(tx, "forget_at", &window.key()).await?, now)))
+    Ok(Err(wait_until(number(tx, "forget_at", &window.key).await?, now)))
 }
 
 /// Takes a client's try back: it was no failure.
-async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
+pub async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET failures = failures - 1 WHERE bucket = $1 AND failures > 0";
-    run(tx, sql, [window.key().into()]).await.map(|_| ())
+    run(tx, sql, [window.key.clone().into()]).await.map(|_| ())
 }
 
 /// Lets a try of an account begin, or says when the next may.

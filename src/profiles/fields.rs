@@ -240,15 +240,27 @@ impl SignUpFields<'_> {
         settings: &Settings,
     ) -> Result<(NewUser, Password), Vec<FieldError>> {
         let mut fields = Fields::default();
-        let username = fields.take("username", Username::parse(self.username, settings.username_min));
-        let email = fields.take_optional("email", self.email, Email::parse);
-        let display_name = fields.display_name(self.display_name, username.as_ref(), settings);
-        let names = fields.names(self.first_name, self.middle_name, self.last_name);
+        let new = self.read_into(&mut fields, settings);
         let password_read = fields.take("password", Password::parse(password));
         if password != confirmed {
             fields.refuse("confirm_password", "Must be the same as the password.");
         }
-        let new = username.map(|username| NewUser {
+        fields.finish(new.zip(password_read))
+    }
+
+    /// The same without looking at a password.
+    pub fn read_without_password(&self, settings: &Settings) -> Result<NewUser, Vec<FieldError>> {
+        let mut fields = Fields::default();
+        let new = self.read_into(&mut fields, settings);
+        fields.finish(new)
+    }
+
+    fn read_into(&self, fields: &mut Fields, settings: &Settings) -> Option<NewUser> {
+        let username = fields.take("username", Username::parse(self.username, settings.username_min));
+        let email = fields.take_optional("email", self.email, Email::parse);
+        let display_name = fields.display_name(self.display_name, username.as_ref(), settings);
+        let names = fields.names(self.first_name, self.middle_name, self.last_name);
+        username.map(|username| NewUser {
             id: None,
             username,
             display_name,
@@ -261,8 +273,7 @@ impl SignUpFields<'_> {
             roles: Roles::default(),
             is_active: true,
             metadata: Metadata::default(),
-        });
-        fields.finish(new.zip(password_read))
+        })
     }
 }
 

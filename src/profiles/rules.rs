@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures_util::FutureExt;
 use poem::Request;
 use sea_orm::{DbErr, Order};
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
 use crate::sessions::{Caller, Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
-use crate::users::store::user;
+use crate::users::store::{self, user};
 use crate::users::{
     BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, NewUser, Origin, Password, Username,
 };
@@ -168,9 +169,25 @@ impl Profiles {
             // The address is what an account is recovered by.
             allowed.caller.require_proof(self.clock.now()).map_err(|_| PatchRefusal::Unproved)?;
         }
-        let origin = origin(&allowed.caller, client);
-        let user = self.users.update(allowed.on.id(), changes, revision, origin).await;
-        Ok(self.answer_with(&allowed, user.map_err(Failure::within)?).await?)
+        if let Some(Some(email)) = &changes.email
+            && !self.domains.take_mail(email.domain()).await
+        {
+            let error = FieldError::new("email", "This domain takes no mail.");
+            return Err(PatchRefusal::Invalid(vec![error]).into());
+        }
+        let changes = self.to_be_proved(changes, &allowed.on.0.user);
+        let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
+        let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
+        let changed = self.db.write(move |tx| {
+            async move {
+                let before = store::held(tx, id).await?.ok_or(ChangeRefusal::NotFound)?;
+                let now = profiles.users.update_in(tx, id, changes, revision, &origin).await?;
+                profiles.tell_of_address_in(tx, &before, &now, session, &client).await?;
+                Ok::<_, Failure<ChangeRefusal>>(now)
+            }
+            .boxed()
+        });
+        Ok(self.answer_with(&allowed, changed.await.map_err(Failure::within)?).await?)
     }
 
     fn may_change(allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {
@@ -200,7 +217,18 @@ impl Profiles {
         let gone = if for_good {
             self.users.purge(id, revision, origin).await
         } else {
-            self.users.delete(id, revision, origin).await
+            let (profiles, client) = (self.clone(), client.clone());
+            let deleted = self.db.write(move |tx| {
+                async move {
+                    let gone = profiles.users.delete_in(tx, id, revision, &origin).await?;
+                    let retention = profiles.users.settings().deleted_retention;
+                    let until = origin.is(id).then(|| profiles.clock.now().after(retention));
+                    profiles.tell_of_deletion_in(tx, &gone, until, &client).await?;
+                    Ok::<_, Failure<ChangeRefusal>>(gone)
+                }
+                .boxed()
+            });
+            deleted.await
         };
         Ok(self.answer_with(&allowed, gone.map_err(Failure::within)?).await?)
     }

@@ -62,8 +62,8 @@ pub struct NewSession {
     pub roles: Roles,
     /// What carries it.
     pub kind: Kind,
-    /// How the person proved who they are (RFC 8176).
-    pub amr: &'static [&'static str],
+    /// How the person proved who they are (RFC 8176), separated by spaces.
+    pub amr: String,
     /// From where.
     pub client: ClientInfo,
 }
@@ -75,7 +75,7 @@ pub struct OpenSession {
     pub id: Uuid,
     /// The refresh token or the cookie's value.
     pub secret: OpaqueToken,
-    amr: &'static [&'static str],
+    amr: String,
 }
 
 /// What a client is given to go on with.
@@ -118,7 +118,7 @@ impl Sessions {
             secret_digest: secret_digest.to_vec(),
             previous_digest: None,
             rotated_at: None,
-            amr: new.amr.join(" "),
+            amr: new.amr.clone(),
             user_agent: new.client.user_agent.clone(),
             ip: new.client.ip.to_string(),
             created_at: now.millis(),
@@ -139,7 +139,7 @@ impl Sessions {
         token_version: i64,
         session: OpenSession,
     ) -> anyhow::Result<Tokens> {
-        let amr = session.amr.iter().map(|method| (*method).to_owned()).collect();
+        let amr = session.amr.split(' ').map(str::to_owned).collect();
         self.tokens(user, roles, token_version, session.id, amr, session.secret)
     }
 
@@ -347,6 +347,11 @@ impl Sessions {
     /// Ends a user's sessions but the one to be kept, in the transaction of the act that calls for it.
     pub async fn end_all(&self, tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<u64, DbErr> {
         store::end_all(tx, user, except).await
+    }
+
+    /// Whether somebody was signed in to this account from such a client before, as far as sessions still tell.
+    pub async fn is_known_agent_in(&self, tx: &Tx, user: Uuid, agent: Option<&str>) -> Result<bool, DbErr> {
+        store::is_known_agent(tx, user, agent).await
     }
 
     /// A user's live sessions, the last seen first.

@@ -109,6 +109,18 @@ pub async fn of_user(
         .await
 }
 
+/// Whether the user has a session that was opened by such a client.
+pub async fn is_known_agent(
+    db: &impl ConnectionTrait,
+    user: Uuid,
+    agent: Option<&str>,
+) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM sessions WHERE user_id = $1 AND COALESCE(user_agent, '') = $2 LIMIT 1";
+    let values = [user.into(), agent.unwrap_or_default().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_one_raw(statement).await?.is_some())
+}
+
 /// Opens a session, and ends the user's longest unseen one when there are more than `most`.
 pub async fn insert(tx: &Tx, row: session::Model, most: i64) -> Result<(), DbErr> {
     tx.touch(row.user_id);

@@ -59,6 +59,10 @@ pub enum Deed {
     PasswordChanged,
     /// Other people on the block list.
     BlocksChanged,
+    /// Another e-mail address, proved.
+    EmailChanged,
+    /// The e-mail address is proved.
+    EmailProved,
 }
 
 impl Deed {
@@ -77,6 +81,8 @@ impl Deed {
             Self::Restored => "restored",
             Self::PasswordChanged => "password_changed",
             Self::BlocksChanged => "blocked_users_changed",
+            Self::EmailChanged => "email_changed",
+            Self::EmailProved => "email_verified",
         }
     }
 }

@@ -122,7 +122,8 @@ impl Users {
             .await
     }
 
-    async fn update_in(
+    /// The same in the transaction of the act that calls for it.
+    pub async fn update_in(
         &self,
         tx: &Tx,
         target: Uuid,
@@ -186,6 +187,41 @@ impl Users {
         Ok(row)
     }
 
+    /// Notes that an address is proved: the one that waited for it becomes the account's, and the sessions but the one
+    /// to be kept end, or the present one is proved from now on. 404 if it is neither.
+    pub async fn prove_email_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        email: &str,
+        kept: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let held = living(tx, target, None).await?;
+        let now = self.clock.now();
+        let is_new = held.pending_email.as_deref() == Some(email);
+        if !is_new && held.email.as_deref() != Some(email) {
+            return Err(ChangeRefusal::NotFound.into());
+        }
+        if !is_new && held.email_verified {
+            return Ok(held);
+        }
+        if is_new {
+            self.sessions.end_all(tx, target, kept).await?;
+        }
+        let columns = user::ActiveModel {
+            email: Set(Some(email.to_owned())),
+            email_verified: Set(true),
+            pending_email: Set(held.pending_email.clone().filter(|_| !is_new)),
+            updated_at: Set(now.millis()),
+            ..Default::default()
+        };
+        let row = store::update(tx, &held, columns).await.map_err(taken_by_other)?;
+        let deed = if is_new { Deed::EmailChanged } else { Deed::EmailProved };
+        self.record(tx, target, deed, String::new(), origin, now).await?;
+        Ok(row)
+    }
+
     /// Puts a fresh hash of the same password in the place of an old one, unless the password has changed meanwhile.
     pub async fn rehash_in(&self, tx: &Tx, held: &user::Model, hash: String) -> Result<(), DbErr> {
         let Some(present) = store::held(tx, held.id).await? else { return Ok(()) };
@@ -210,7 +246,8 @@ impl Users {
             .await
     }
 
-    async fn delete_in(
+    /// The same in the transaction of the act that calls for it.
+    pub async fn delete_in(
         &self,
         tx: &Tx,
         target: Uuid,

@@ -17,6 +17,10 @@ section! {
     pub struct SignUp {
         /// Whether people may sign up by themselves.
         enabled: bool = "REGISTRATION_ENABLED", Flag, "True";
+        /// Whether an account exists only once its e-mail address is proved; unset: when mail is on.
+        require_verification: Option<bool> = "REQUIRE_EMAIL_VERIFICATION", Optional(Flag), "";
+        /// Whether an address is refused whose domain takes no mail; unset: everywhere but in `local`.
+        check_mx: Option<bool> = "EMAIL_CHECK_MX", Optional(Flag), "";
     }
 }
 
@@ -27,6 +31,8 @@ section! {
         login: Quota = "THROTTLE_LOGIN", QUOTA, "20/15m";
         /// Sign-ups per client.
         register: Quota = "THROTTLE_REGISTER", QUOTA, "30/1h";
+        /// Links to a new password, or to prove an address, that a client asks for.
+        forgot: Quota = "THROTTLE_FORGOT", QUOTA, "10/1h";
     }
 }
 
