@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminApi;
 use crate::auth::{self, Auth, AuthApi, SessionApi};
+use crate::otp::{self, Otp};
 use crate::pages::{Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
-use crate::platform::clock::Clock;
+use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::hashing::{HashSettings, Hasher};
@@ -28,7 +29,7 @@ use crate::profiles::{Profiles, SignUpFields, UserApi};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, RootApi, document};
-use crate::sessions::{self, Algorithm, OpaqueToken, SessionCookies, Sessions};
+use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
 
 /// How often what is past its time is swept away.
@@ -100,6 +101,8 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// Who has an account.
     pub users: Users,
+    /// The second factor.
+    pub otp: Otp,
     /// What is shown of them.
     pub profiles: Profiles,
     /// The door.
@@ -149,6 +152,14 @@ impl App {
             Arc::clone(&sessions),
             user_settings(&config),
         );
+        let otp = Otp::new(
+            db.clone(),
+            clock.clone(),
+            random.clone(),
+            Arc::clone(&secrets),
+            users.clone(),
+            otp_settings(&config),
+        );
         let passwords = passwords(&config, &random)?;
         let api_url = api_url(&config);
         let profiles =
@@ -174,6 +185,7 @@ impl App {
             sessions,
             gate,
             users,
+            otp,
             profiles,
             auth,
             passwords,
@@ -229,6 +241,7 @@ impl App {
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
         self.sessions.sweep().await?;
+        self.otp.sweep().await?;
         self.auth.sweep().await?;
         self.users.sweep().await
     }
@@ -438,6 +451,25 @@ fn session_settings(config: &Config) -> sessions::Settings {
         cookie_name: config.server.cookie_name(),
         origin: config.server.origin(),
         allowed_origins: config.server.cors_origins.clone(),
+        second_factor: roles_that_need_a_second_factor(config),
+    }
+}
+
+fn roles_that_need_a_second_factor(config: &Config) -> Vec<(Role, Timestamp)> {
+    let required = config.otp.required_roles.iter();
+    let always = Timestamp::from_millis(i64::MIN);
+    required.filter_map(|needs| Some((needs.role.parse().ok()?, needs.from.unwrap_or(always)))).collect()
+}
+
+fn otp_settings(config: &Config) -> otp::Settings {
+    let settings = &config.otp;
+    otp::Settings {
+        issuer: config.server.project_name.clone(),
+        digits: settings.length,
+        interval: settings.authenticator_interval,
+        window: settings.window,
+        email_interval: settings.email_interval,
+        email_allowed: settings.email_allowed,
     }
 }
 

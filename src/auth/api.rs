@@ -14,7 +14,7 @@ use super::{Auth, PasswordRefusal, ReauthenticateRefusal};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::SignUpFields;
-use crate::sessions::{Caller, Kind, RefreshRefusal, Tokens, cookie, set_cookie};
+use crate::sessions::{Enrolling, Kind, RefreshRefusal, Tokens, cookie, set_cookie};
 use crate::users::Password;
 
 /// The cookie of a device that was signed in before; see [`super::throttle::Bucket::Device`].
@@ -248,7 +248,7 @@ impl AuthApi {
     #[oai(path = "/password/reset", method = "patch", operation_id = "reset_password_reset")]
     async fn change_password(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         client: ClientInfo,
         request: &Request,
         body: JsonOrForm<PasswordChange>,
@@ -271,7 +271,7 @@ impl AuthApi {
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate")]
     async fn reauthenticate(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         client: ClientInfo,
         request: &Request,
         body: JsonOrForm<Proof>,

@@ -59,6 +59,12 @@ pub enum Deed {
     PasswordChanged,
     /// Other people on the block list.
     BlocksChanged,
+    /// Another second factor, or none.
+    SecondFactorChanged,
+    /// New recovery codes; the old ones are void.
+    RecoveryCodesReplaced,
+    /// A recovery code took the place of the second factor.
+    RecoveryCodeUsed,
 }
 
 impl Deed {
@@ -77,6 +83,9 @@ impl Deed {
             Self::Restored => "restored",
             Self::PasswordChanged => "password_changed",
             Self::BlocksChanged => "blocked_users_changed",
+            Self::SecondFactorChanged => "second_factor_changed",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 }
