@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::AdminApi;
 use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
 use crate::mail::Mail;
-use crate::otp::Otp;
+use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
-use crate::platform::clock::Clock;
+use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::domains::Domains;
@@ -32,7 +32,7 @@ use crate::proofs::Proofs;
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, RootApi, document};
-use crate::sessions::{self, Algorithm, OpaqueToken, SessionCookies, Sessions};
+use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
 
 /// How often what is past its time is swept away.
@@ -109,12 +109,12 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// Who has an account.
     pub users: Users,
+    /// The second factor.
+    pub otp: Otp,
     /// What is shown of them.
     pub profiles: Profiles,
     /// Letters.
     pub mail: Mail,
-    /// Second factors.
-    pub otp: Otp,
     /// Mailed links.
     pub proofs: Proofs,
     /// The door.
@@ -164,6 +164,14 @@ impl App {
             Arc::clone(&sessions),
             user_settings(&config),
         );
+        let otp = Otp::new(
+            db.clone(),
+            clock.clone(),
+            random.clone(),
+            Arc::clone(&secrets),
+            users.clone(),
+            otp_settings(&config),
+        );
         let passwords = passwords(&config, &random)?;
         let api_url = api_url(&config);
         let proofs = Proofs::new(db.clone(), clock.clone(), random.clone());
@@ -204,9 +212,9 @@ impl App {
             sessions,
             gate,
             users,
+            otp,
             profiles,
             mail,
-            otp,
             proofs,
             auth,
             passwords,
@@ -262,9 +270,9 @@ impl App {
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
         self.sessions.sweep().await?;
+        self.otp.sweep().await?;
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
-        self.otp.sweep().await?;
         self.users.sweep().await
     }
 
@@ -498,6 +506,25 @@ fn session_settings(config: &Config) -> sessions::Settings {
         cookie_name: config.server.cookie_name(),
         origin: config.server.origin(),
         allowed_origins: config.server.cors_origins.clone(),
+        second_factor: roles_that_need_a_second_factor(config),
+    }
+}
+
+fn roles_that_need_a_second_factor(config: &Config) -> Vec<(Role, Timestamp)> {
+    let required = config.otp.required_roles.iter();
+    let always = Timestamp::from_millis(i64::MIN);
+    required.filter_map(|needs| Some((needs.role.parse().ok()?, needs.from.unwrap_or(always)))).collect()
+}
+
+fn otp_settings(config: &Config) -> otp::Settings {
+    let settings = &config.otp;
+    otp::Settings {
+        issuer: config.server.project_name.clone(),
+        digits: settings.length,
+        interval: settings.authenticator_interval,
+        window: settings.window,
+        email_interval: settings.email_interval,
+        email_allowed: settings.email_allowed,
     }
 }
 

@@ -17,7 +17,7 @@ use super::{AskRefusal, Auth, PasswordRefusal, ReauthenticateRefusal};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::SignUpFields;
-use crate::sessions::{Caller, Kind, RefreshRefusal, Tokens};
+use crate::sessions::{Caller, Enrolling, Kind, RefreshRefusal, Tokens};
 use crate::users::Password;
 
 /// The operations of `/auth` about signing up, signing in and passwords.
@@ -301,7 +301,7 @@ impl AuthApi {
     #[oai(path = "/password/reset", method = "patch", operation_id = "reset_password_reset")]
     async fn change_password(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         client: ClientInfo,
         request: &Request,
         body: JsonOrForm<PasswordChange>,
@@ -338,7 +338,7 @@ impl AuthApi {
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate")]
     async fn reauthenticate(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         client: ClientInfo,
         request: &Request,
         body: JsonOrForm<Proof>,

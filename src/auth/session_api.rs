@@ -19,7 +19,7 @@ use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{Json, JsonOrForm};
-use crate::sessions::{Caller, SessionCookies, Sessions, bearer_text};
+use crate::sessions::{Caller, Enrolling, SessionCookies, Sessions, bearer_text};
 
 /// The operations of `/auth` about sessions and tokens.
 pub struct SessionApi {
@@ -200,7 +200,7 @@ impl SessionApi {
 
     /// Whether the access token counts
     #[oai(path = "/token/validate", method = "get", operation_id = "validate_token")]
-    async fn validate(&self, caller: Caller) -> Result<PlainText<String>, Failure<SignOutRefusal>> {
+    async fn validate(&self, caller: Enrolling) -> Result<PlainText<String>, Failure<SignOutRefusal>> {
         Ok(PlainText(format!("ValidToken | {}", caller.user_id)))
     }
 
@@ -235,7 +235,7 @@ impl SessionApi {
 
     /// The caller's sessions
     #[oai(path = "/sessions", method = "get", operation_id = "read_sessions")]
-    async fn sessions(&self, caller: Caller) -> Result<Json<Vec<Session>>, Failure<SignOutRefusal>> {
+    async fn sessions(&self, caller: Enrolling) -> Result<Json<Vec<Session>>, Failure<SignOutRefusal>> {
         let rows = self.auth.sessions.of_user(caller.user_id).await?;
         let shown = rows.into_iter().map(|row| Session {
             id: row.id,
@@ -253,7 +253,7 @@ impl SessionApi {
     #[oai(path = "/sessions/:id", method = "delete", operation_id = "end_session")]
     async fn end_session(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         /// The session's id.
         id: Path<String>,
     ) -> Result<Ended, Failure<SessionRefusal>> {
@@ -266,7 +266,7 @@ impl SessionApi {
 
     /// End all other sessions of the caller
     #[oai(path = "/sessions", method = "delete", operation_id = "end_other_sessions")]
-    async fn end_other_sessions(&self, caller: Caller) -> Result<Ended, Failure<SignOutRefusal>> {
+    async fn end_other_sessions(&self, caller: Enrolling) -> Result<Ended, Failure<SignOutRefusal>> {
         self.auth.sessions.end_others(caller.user_id, caller.session_id).await?;
         Ok(Ended::Done)
     }
@@ -275,7 +275,7 @@ impl SessionApi {
     ///
     /// With the session cookie, changes need it in the header `X-CSRF-Token`.
     #[oai(path = "/csrf", method = "get", operation_id = "csrf_token")]
-    async fn csrf(&self, caller: Caller) -> Result<Json<CsrfAnswer>, Failure<SignOutRefusal>> {
+    async fn csrf(&self, caller: Enrolling) -> Result<Json<CsrfAnswer>, Failure<SignOutRefusal>> {
         let token = self.auth.sessions.csrf_token(caller.session_id);
         Ok(Json(CsrfAnswer { csrf_token: token.expose().to_owned() }))
     }
@@ -288,7 +288,7 @@ impl SessionApi {
             let session = self.auth.sessions.session_of_expired(token);
             return session.ok_or_else(|| SignOutRefusal::NotSignedIn.problem());
         }
-        let caller = Caller::of(request).await?;
+        let caller = Enrolling::of(request).await?;
         Ok((caller.user_id, caller.session_id))
     }
 
@@ -314,6 +314,9 @@ impl SessionApi {
     async fn introspection(&self, token: &str) -> Result<Introspection, Failure<IntrospectRefusal>> {
         let sessions: &Sessions = &self.auth.sessions;
         if let (Ok(caller), Some(claims)) = (sessions.holder(token).await?, sessions.claims(token)) {
+            if caller.needs_second_factor() {
+                return Ok(Introspection::default()); // it opens nothing but the way to a second factor
+            }
             let username = self.auth.users.by_id(caller.user_id).await?.map(|user| user.username);
             return Ok(Introspection {
                 active: true,

@@ -18,7 +18,7 @@ use super::target::{
 use crate::permissions::Allowed;
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range, RawJson};
-use crate::sessions::{Caller, Role};
+use crate::sessions::{Enrolling, Role};
 use crate::users::listing::{Filter, Search, Sort};
 use crate::users::{BlockChange, ChangeRefusal, DisplayName};
 
@@ -141,7 +141,7 @@ impl UserApi {
 
     /// The caller
     #[oai(path = "/user/me", method = "get", operation_id = "read_users_me")]
-    async fn me(&self, caller: Caller) -> Result<Profile<User>, Failure<ReadRefusal>> {
+    async fn me(&self, caller: Enrolling) -> Result<Profile<User>, Failure<ReadRefusal>> {
         let ready = self.0.own(caller.user_id).await?.ok_or(ReadRefusal::NotFound)?;
         Ok(Profile { body: RawJson::new(ready.body), etag: ready.etag })
     }

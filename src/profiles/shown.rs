@@ -184,7 +184,7 @@ impl User {
             first_name: user.first_name,
             last_name: user.last_name,
             middle_name: user.middle_name,
-            otp_method: "none".to_owned(),
+            otp_method: user.otp_method,
             roles: names(user.roles),
             description: user.description,
             locale: user.locale,

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 pub use access_token::{Claims, TokenFault};
 pub(crate) use caller::bearer_text;
-pub use caller::{Caller, Credential};
+pub use caller::{Caller, Credential, Enrolling};
 pub use cookie::SessionCookies;
 pub(crate) use cookie::{cookie, set_cookie};
 pub use jws::Algorithm;
@@ -69,6 +69,8 @@ pub struct Settings {
     pub origin: String,
     /// Other origins whose scripts may call the API.
     pub allowed_origins: Vec<String>,
+    /// Roles that need a second factor, and from when on.
+    pub second_factor: Vec<(Role, Timestamp)>,
 }
 
 /// The feature: what it owns.
@@ -94,6 +96,8 @@ pub struct Standing {
     pub active: bool,
     /// Tokens of any other version are void.
     pub token_version: i64,
+    /// Whether signing in takes a second factor.
+    pub has_second_factor: bool,
     sessions: Vec<LiveSession>,
 }
 

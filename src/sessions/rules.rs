@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::access_token::{Claims, TokenFault};
 use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
 use super::roles::{Role, Roles};
-use super::{Caller, Credential, Jwks, LiveSession, Sessions, Standing, store};
+use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Sessions, Standing, store};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
@@ -45,11 +45,19 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn name(self) -> &'static str {
+    /// Its name in the database: never rename.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Cookie => "cookie",
         }
+    }
+
+    /// The kind so named.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Token, Self::Cookie].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -217,7 +225,7 @@ impl Sessions {
     }
 
     /// Who holds this access token, if it counts right now.
-    pub async fn holder(&self, token: &str) -> Result<Result<Caller, TokenFault>, DbErr> {
+    pub async fn holder(&self, token: &str) -> Result<Result<Enrolling, TokenFault>, DbErr> {
         let claims = match self.verified(token) {
             Err(TokenFault::UnknownKey) => {
                 self.look_for_new_keys().await?;
@@ -233,13 +241,14 @@ impl Sessions {
         let session = standing.as_deref().and_then(|standing| standing.live(claims.sid, self.clock.now()));
         Ok(match (standing, session) {
             (Some(standing), Some(_)) if standing.token_version != claims.ver => Err(TokenFault::Outdated),
-            (Some(standing), Some(session)) => Ok(Caller {
+            (Some(standing), Some(session)) => Ok(Enrolling(Caller {
                 user_id: claims.sub,
                 session_id: claims.sid,
                 roles: standing.roles,
                 proved_at: session.proved_at,
                 credential: Credential::Token,
-            }),
+                needs_second_factor: self.needs_second_factor(&standing, self.clock.now()),
+            })),
             _ => Err(TokenFault::Revoked),
         })
     }
@@ -258,7 +267,7 @@ impl Sessions {
     }
 
     /// Who holds this session cookie, if it counts right now.
-    pub async fn holder_of_cookie(&self, value: &str) -> Result<Option<Caller>, DbErr> {
+    pub async fn holder_of_cookie(&self, value: &str) -> Result<Option<Enrolling>, DbErr> {
         let Ok(cookie) = SessionCookie::parse(&self.secrets, value) else { return Ok(None) };
         let Some(row) = store::by_id(self.db.reader(), cookie.session_id()).await? else { return Ok(None) };
         let now = self.clock.now();
@@ -276,6 +285,7 @@ impl Sessions {
             roles: standing.roles,
             proved_at: session.proved_at,
             credential: Credential::Cookie,
+            needs_second_factor: self.needs_second_factor(&standing, now),
         };
         if now.since(Timestamp::from_millis(row.last_seen_at)) >= NOTED_EVERY {
             let idle = now.after(self.limits(standing.roles).0);
@@ -284,7 +294,7 @@ impl Sessions {
                 tracing::warn!(%error, "the use of a session could not be noted");
             }
         }
-        Ok(Some(caller))
+        Ok(Some(Enrolling(caller)))
     }
 
     /// The token that a page sends back to show that it is ours.
@@ -401,6 +411,12 @@ impl Sessions {
         }
     }
 
+    /// Whether somebody has no second factor although one of their roles asks for one by now.
+    fn needs_second_factor(&self, standing: &Standing, now: Timestamp) -> bool {
+        let asks = |(role, from): &(Role, Timestamp)| standing.roles.has(*role) && *from <= now;
+        !standing.has_second_factor && self.settings.second_factor.iter().any(asks)
+    }
+
     /// How long a session of somebody with these roles may rest and last.
     fn limits(&self, roles: Roles) -> (Duration, Duration) {
         let settings = &self.settings;
@@ -449,6 +465,7 @@ impl Standing {
             roles: Roles::from_bits(first.roles),
             active: first.is_active && first.deleted_at.is_none(),
             token_version: first.token_version,
+            has_second_factor: first.otp_method != "none",
             sessions: rows.iter().filter_map(live).collect(),
         })
     }

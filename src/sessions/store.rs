@@ -74,6 +74,7 @@ pub struct Standing {
     pub is_active: bool,
     pub deleted_at: Option<i64>,
     pub token_version: i64,
+    pub otp_method: String,
     pub session_id: Option<Uuid>,
     pub proved_at: Option<i64>,
     pub expires_at: Option<i64>,
@@ -82,7 +83,7 @@ pub struct Standing {
 /// What decides whether a user's tokens are good: one row per session, at least one if the user exists.
 pub async fn standing(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Standing>, DbErr> {
     let sql = "SELECT u.roles, u.is_active, u.deleted_at, u.token_version, \
-               s.id AS session_id, s.proved_at, s.expires_at \
+               u.otp_method, s.id AS session_id, s.proved_at, s.expires_at \
                FROM users u LEFT JOIN sessions s ON s.user_id = u.id WHERE u.id = $1";
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [user.into()]);
     Standing::find_by_statement(statement).all(db).await

@@ -63,6 +63,12 @@ pub enum Deed {
     EmailChanged,
     /// The e-mail address is proved.
     EmailProved,
+    /// Another second factor, or none.
+    SecondFactorChanged,
+    /// New recovery codes; the old ones are void.
+    RecoveryCodesReplaced,
+    /// A recovery code took the place of the second factor.
+    RecoveryCodeUsed,
 }
 
 impl Deed {
@@ -83,6 +89,9 @@ impl Deed {
             Self::BlocksChanged => "blocked_users_changed",
             Self::EmailChanged => "email_changed",
             Self::EmailProved => "email_verified",
+            Self::SecondFactorChanged => "second_factor_changed",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 }

@@ -177,7 +177,7 @@ impl Users {
         self.sessions.end_all(tx, target, kept).await?;
         let columns = user::ActiveModel {
             password_hash: Set(Some(PasswordHash(hash))),
-            password_changed_at: Set(Some(now.millis())),
+            password_changed_at: Set(Some(later_than(held.password_changed_at, now))),
             is_external_only: Set(false),
             updated_at: Set(now.millis()),
             ..Default::default()
@@ -220,6 +220,45 @@ impl Users {
         let deed = if is_new { Deed::EmailChanged } else { Deed::EmailProved };
         self.record(tx, target, deed, String::new(), origin, now).await?;
         Ok(row)
+    }
+
+    /// Gives an account another second factor in the transaction of the act that sets it up or takes it away.
+    pub async fn set_otp_method_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        method: &'static str,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        let Some(held) = store::held(tx, target).await? else { return Ok(()) };
+        if method == "none" && held.otp_method == "none" {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let columns = user::ActiveModel {
+            otp_method: Set(method.to_owned()),
+            updated_at: Set(now.millis()),
+            ..Default::default()
+        };
+        store::update(tx, &held, columns).await?;
+        let words = format!("from {} to {method}", held.otp_method);
+        self.record(tx, target, Deed::SecondFactorChanged, words, origin, now).await
+    }
+
+    /// Writes a line of history that comes without another change of the account.
+    pub async fn note_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        deed: Deed,
+        words: String,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        let Some(held) = store::held(tx, target).await? else { return Ok(()) };
+        let now = self.clock.now();
+        let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
+        store::update(tx, &held, columns).await?;
+        self.record(tx, target, deed, words, origin, now).await
     }
 
     /// Puts a fresh hash of the same password in the place of an old one, unless the password has changed meanwhile.
@@ -391,6 +430,7 @@ impl NewUser {
             password_hash: self.password_hash.map(PasswordHash),
             roles: self.roles.bits(),
             is_active: self.is_active,
+            otp_method: "none".to_owned(),
             metadata: self.metadata.to_json(),
             token_version: 0,
             revision: 0,
@@ -403,6 +443,11 @@ impl NewUser {
 
 pub(super) fn text<V>(value: Option<&V>, as_str: impl Fn(&V) -> &str) -> Option<String> {
     value.map(|value| as_str(value).to_owned())
+}
+
+/// Two passwords never bear the same moment: what is bound to one must not outlive it.
+fn later_than(before: Option<i64>, now: Timestamp) -> i64 {
+    before.map_or(now.millis(), |before| now.millis().max(before.saturating_add(1)))
 }
 
 /// Which of a new account's names was taken.

@@ -55,6 +55,8 @@ pub mod user {
         pub roles: i32,
         pub is_active: bool,
         pub is_external_only: bool,
+        /// The second factor: `none`, or what it is.
+        pub otp_method: String,
         /// A JSON object.
         pub metadata: String,
         /// Access tokens carry it; moving it on ends them all.

@@ -13,6 +13,7 @@ mod log;
 mod mistake;
 mod names;
 mod operations;
+mod otp;
 mod passwords;
 mod postgres;
 mod reader;
@@ -38,6 +39,7 @@ pub use log::{Log, LogFormat};
 pub use mistake::Mistake;
 pub use names::PREFIX;
 pub use operations::{Docs, ServiceClient, hash_of_secret};
+pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
 pub use reader::Effective;
 pub use server::{Environment, Server};
@@ -49,10 +51,11 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 7] = [
+const GROUPS: [(&str, &[&[Setting]]); 8] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
+    ("otp", &[Otp::SETTINGS]),
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
     ("database", &database::SETTINGS),
@@ -78,6 +81,8 @@ pub struct Config {
     pub log: Log,
     /// Tokens and sessions.
     pub tokens: Tokens,
+    /// The second factor.
+    pub otp: Otp,
     /// Passwords.
     pub passwords: Passwords,
     /// Sign-up.
@@ -130,6 +135,7 @@ impl Config {
         operations::check_docs(reader);
         let server = Server::read(reader);
         let log = Log::read(reader);
+        let otp = Otp::read(reader);
         let passwords = Passwords::read(reader);
         let sign_up = SignUp::read(reader);
         let first_admin = FirstAdmin::read(reader);
@@ -144,6 +150,7 @@ impl Config {
             server: server?,
             log: log?,
             tokens: tokens?,
+            otp: otp?,
             passwords: passwords?,
             sign_up: sign_up?,
             first_admin: first_admin?,
