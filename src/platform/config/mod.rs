@@ -10,6 +10,7 @@ mod database;
 mod dotenv;
 mod kinds;
 mod log;
+mod mail;
 mod mistake;
 mod names;
 mod operations;
@@ -35,6 +36,7 @@ pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
 pub use kinds::Shape;
 pub use log::{Log, LogFormat};
+pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
 pub use operations::{Docs, ServiceClient, hash_of_secret};
@@ -49,12 +51,13 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 7] = [
+const GROUPS: [(&str, &[&[Setting]]); 8] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
+    ("mail", &mail::SETTINGS),
     ("database", &database::SETTINGS),
     ("operations", &operations::SETTINGS),
 ];
@@ -92,6 +95,8 @@ pub struct Config {
     pub throttles: Throttles,
     /// People with an account.
     pub users: Users,
+    /// Mail.
+    pub mail: Mail,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -137,6 +142,7 @@ impl Config {
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let users = Users::read(reader);
+        let mail = Mail::read(reader);
         let trust = Trust::read(reader);
         let tokens = Tokens::read(reader).inspect(|tokens| tokens::check_lifetimes(tokens, reader));
         let Trust { services, metrics_allow } = trust?;
@@ -151,6 +157,7 @@ impl Config {
             database: database?,
             throttles: throttles?,
             users: users?,
+            mail: mail?,
             services,
             metrics_allow,
         })
