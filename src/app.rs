@@ -12,9 +12,10 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::AdminApi;
+use crate::admin::{AdminApi, EmailApi};
 use crate::auth::{self, Auth, AuthApi, SessionApi};
-use crate::pages::{Pages, SetUpPage};
+use crate::mail::{self, Mail};
+use crate::pages::{InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
@@ -33,6 +34,8 @@ use crate::users::{self, PasswordPolicy, Passwords, Users};
 
 /// How often what is past its time is swept away.
 const SWEEP: Duration = Duration::from_mins(10);
+/// Largest letter that staff may send, in bytes.
+const LARGEST_LETTER: usize = 1024 * 1024;
 /// How often keys are read again, because another instance or the command line may have rotated them.
 const KEYS: Duration = Duration::from_secs(30);
 
@@ -100,6 +103,8 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// Who has an account.
     pub users: Users,
+    /// Letters to people.
+    pub mail: Mail,
     /// What is shown of them.
     pub profiles: Profiles,
     /// The door.
@@ -149,6 +154,13 @@ impl App {
             Arc::clone(&sessions),
             user_settings(&config),
         );
+        let parts = mail::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: Arc::clone(&secrets),
+        };
+        let mail = Mail::open(parts, mail_settings(&config))?;
         let passwords = passwords(&config, &random)?;
         let api_url = api_url(&config);
         let profiles =
@@ -174,6 +186,7 @@ impl App {
             sessions,
             gate,
             users,
+            mail,
             profiles,
             auth,
             passwords,
@@ -215,6 +228,10 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
+        self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
+        let mail = self.mail.clone();
+        self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
     }
 
     async fn sweep_for_ever(self) {
@@ -230,6 +247,7 @@ impl App {
     pub async fn sweep(&self) -> Result<(), DbErr> {
         self.sessions.sweep().await?;
         self.auth.sweep().await?;
+        self.mail.sweep().await?;
         self.users.sweep().await
     }
 
@@ -258,7 +276,13 @@ impl App {
             .and("/setup", &[Method::GET, Method::POST])
             .and("/interactive-docs", &[Method::GET, Method::POST]);
         let repeatable = documentation::repeatable_parameters(&document);
-        let routes = Route::new().nest(&prefix, api).at("/setup", set_up).nest("/", root);
+        let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
+        if self.config.server.environment.is_local() {
+            let host = self.config.server.base_url.host_str().unwrap_or_default();
+            let inbox = InboxPage::new(self.mail.clone(), &self.config.server.project_name, host)?;
+            routes = routes.at("/dev/inbox", inbox.clone()).at("/dev/inbox.json", inbox);
+        }
+        let routes = routes.nest("/", root);
         let routes = self.guarded(&document, pages)?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
@@ -281,7 +305,7 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self) -> OpenApiService<(AuthApi, SessionApi, UserApi, AdminApi), ()> {
+    fn api(&self) -> OpenApiService<(AuthApi, SessionApi, UserApi, EmailApi, AdminApi), ()> {
         let secure_cookies = self.config.server.cookie_is_secure();
         let auth = AuthApi { auth: self.auth.clone(), secure_cookies };
         let session = SessionApi {
@@ -290,7 +314,9 @@ impl App {
             cookies: self.session_cookies(),
         };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
-        let apis = (auth, session, UserApi(self.profiles.clone()), admin);
+        let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
+        let email = EmailApi { mail, clock, random };
+        let apis = (auth, session, UserApi(self.profiles.clone()), email, admin);
         OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
@@ -341,6 +367,7 @@ impl App {
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
+            large_bodies: vec![(format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER)],
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
             repeatable,
@@ -447,6 +474,16 @@ fn user_settings(config: &Config) -> users::Settings {
         display_name_free: config.users.display_name_free,
         deleted_retention: config.users.deleted_retention,
         history_retention: config.users.history_retention,
+    }
+}
+
+fn mail_settings(config: &Config) -> mail::Settings {
+    mail::Settings {
+        mail: config.mail.clone(),
+        project_name: config.server.project_name.clone(),
+        base_url: base_url(config),
+        is_local: config.server.environment.is_local(),
+        templates: config.server.data_dir.join("templates").join("email"),
     }
 }
 

@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::letter::{Languages, Post};
+use super::letter::{Languages, Letter, Occasion, Post};
 use super::store::{self, NewMail, State};
 use super::Mail;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
+use crate::platform::web::ClientInfo;
 
 /// Sealed contents of mails open as nothing else.
 const PURPOSE: &str = "mail";
@@ -75,6 +76,20 @@ impl Mail {
         let nobody: [u8; 32] = self.0.random.bytes();
         store::spend(tx, &nobody, now, HOUR).await?;
         self.throw_away(tx, now).await
+    }
+
+    /// Queues a sample of a letter, as staff may have sent to any address. `None` as for [`Mail::post_in`].
+    pub async fn post_sample(
+        &self,
+        to: String,
+        letter: Letter,
+        client: &ClientInfo,
+        now: Timestamp,
+    ) -> Result<Option<Uuid>, DbErr> {
+        let occasion = Occasion::of(client, now);
+        let post = Post { to, user_id: None, languages: Languages::default(), letter, good_until: None, occasion };
+        let mail = self.clone();
+        self.0.db.write(move |tx| Box::pin(async move { mail.post_in(tx, post).await })).await
     }
 
     /// Whether the address may get one more letter that a stranger causes. Counted at once.

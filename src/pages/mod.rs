@@ -1,7 +1,9 @@
 //! Pages for people: small, without script, with a content policy of their own.
 
+mod inbox;
 mod render;
 mod set_up;
 
+pub use inbox::InboxPage;
 pub use render::Pages;
 pub use set_up::SetUpPage;
