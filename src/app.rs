@@ -12,11 +12,11 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::AdminApi;
+use crate::admin::{AdminApi, EmailApi};
 use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
-use crate::mail::Mail;
+use crate::mail::{self, Mail};
 use crate::otp::{self, Otp};
-use crate::pages::{DoorPages, Pages, SetUpPage};
+use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
@@ -37,11 +37,13 @@ use crate::users::{self, PasswordPolicy, Passwords, Users};
 
 /// How often what is past its time is swept away.
 const SWEEP: Duration = Duration::from_mins(10);
+/// Largest letter that staff may send, in bytes.
+const LARGEST_LETTER: usize = 1024 * 1024;
 /// How often keys are read again, because another instance or the command line may have rotated them.
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, AdminApi);
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi);
 /// Makes the page behind a verification link from its token.
 type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
@@ -164,6 +166,13 @@ impl App {
             Arc::clone(&sessions),
             user_settings(&config),
         );
+        let parts = mail::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: Arc::clone(&secrets),
+        };
+        let mail = Mail::open(parts, mail_settings(&config))?;
         let otp = Otp::new(
             db.clone(),
             clock.clone(),
@@ -256,6 +265,10 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
+        self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
+        let mail = self.mail.clone();
+        self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
     }
 
     async fn sweep_for_ever(self) {
@@ -273,6 +286,7 @@ impl App {
         self.otp.sweep().await?;
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
+        self.mail.sweep().await?;
         self.users.sweep().await
     }
 
@@ -306,8 +320,13 @@ impl App {
             .and("/setup", &[Method::GET, Method::POST])
             .and("/interactive-docs", &[Method::GET, Method::POST]);
         let repeatable = documentation::repeatable_parameters(&document);
-        let routes = Route::new().nest(&prefix, api).at("/setup", set_up).nest("/", root);
-        let routes = door.on(routes);
+        let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
+        if self.config.server.environment.is_local() {
+            let host = self.config.server.base_url.host_str().unwrap_or_default();
+            let inbox = InboxPage::new(self.mail.clone(), &self.config.server.project_name, host)?;
+            routes = routes.at("/dev/inbox", inbox.clone()).at("/dev/inbox.json", inbox);
+        }
+        let routes = door.on(routes).nest("/", root);
         let routes = self.guarded(&document, pages)?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
@@ -343,7 +362,9 @@ impl App {
             cookies: self.session_cookies(),
         };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
-        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), admin);
+        let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
+        let email = EmailApi { mail, clock, random };
+        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin);
         OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
@@ -409,6 +430,7 @@ impl App {
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
+            large_bodies: vec![(format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER)],
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
             repeatable,
@@ -541,6 +563,16 @@ fn user_settings(config: &Config) -> users::Settings {
 fn checks_domains(config: &Config, mail: &Mail) -> bool {
     let by_default = !config.server.environment.is_local();
     mail.is_on() && config.sign_up.check_mx.unwrap_or(by_default)
+}
+
+fn mail_settings(config: &Config) -> mail::Settings {
+    mail::Settings {
+        mail: config.mail.clone(),
+        project_name: config.server.project_name.clone(),
+        base_url: base_url(config),
+        is_local: config.server.environment.is_local(),
+        templates: config.server.data_dir.join("templates").join("email"),
+    }
 }
 
 fn auth_settings(config: &Config, mail: &Mail) -> auth::Settings {

@@ -3,13 +3,12 @@
 //! Every way of signing in ends here, so none can forget the second factor, the ban or the notice of a new device.
 
 use sea_orm::DbErr;
-use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::Auth;
 use super::throttle;
 use crate::mail::{Languages, Letter, Occasion, Post};
-use crate::otp::{FirstFactor, Method};
+use crate::otp::{EmailCode, FirstFactor, Method};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
@@ -80,7 +79,7 @@ impl Auth {
         let first = FirstFactor { kind: arrival.kind, amr: amr.to_owned() };
         let challenge = self.otp.challenge_in(tx, &user, first).await?;
         if let Some(code) = challenge.code {
-            self.mail_code_in(tx, &user, code.text(), &arrival.client).await?;
+            self.mail_code_in(tx, &user, code, &arrival.client).await?;
         }
         Ok(Entered::Challenged(Challenged { token: challenge.token.text(), method: challenge.method }))
     }
@@ -157,15 +156,13 @@ impl Auth {
         &self,
         tx: &Tx,
         user: &user::Model,
-        code: SecretString,
+        code: EmailCode,
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
         let Some(address) = user.email.clone() else { return Ok(()) };
-        let lasts = self.otp.settings().email_interval;
-        let letter =
-            Letter::Code { username: user.username.clone(), code, minutes: lasts.as_secs().div_ceil(60) };
-        let until = self.clock.now().after(lasts);
-        let post = self.post_to(user, address, letter, Some(until), client);
+        let EmailCode { code, good_until, minutes } = code;
+        let letter = Letter::Code { username: user.username.clone(), code, minutes };
+        let post = self.post_to(user, address, letter, Some(good_until), client);
         self.mail.post_in(tx, post).await.map(|_| ())
     }
 

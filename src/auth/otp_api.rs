@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, HeaderValue, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use super::admission::Admission;
@@ -277,7 +278,8 @@ impl OtpApi {
     #[oai(path = "/QR", method = "get", operation_id = "get_otp_qr")]
     async fn qr(&self, caller: Enrolling, request: &Request) -> Result<QrAnswer, Failure<MethodRefusal>> {
         let seed: Seed = self.auth.begin_authenticator(&caller).await?;
-        let (uri, secret) = (seed.uri().to_owned(), seed.secret().to_owned());
+        let (uri, secret) =
+            (seed.uri.expose_secret().to_owned(), seed.secret.expose_secret().to_owned());
         let png = tokio::task::spawn_blocking(move || seed.png()).await.map_err(Breakage::from)??;
         let as_json = request
             .headers()
@@ -300,6 +302,6 @@ impl OtpApi {
 }
 
 fn texts(codes: Vec<RecoveryCode>) -> Vec<String> {
-    codes.iter().map(|code| code.expose().to_owned()).collect()
+    codes.iter().map(|code| code.text().as_str().to_owned()).collect()
 }
 

@@ -100,7 +100,7 @@ impl Auth {
         let waiting = self.otp.waiting(self.db.reader(), &token).await?.ok_or(OtpRefusal::Invalid)?;
         let code = self.otp.read_code(&who.code).ok_or(OtpRefusal::Invalid)?;
         let user = self.users.by_id(waiting.user_id).await?.ok_or(OtpRefusal::Invalid)?;
-        let arrival = Arrival { client: who.client, kind: waiting.kind, device: who.device };
+        let arrival = Arrival { client: who.client, kind: waiting.first.kind, device: who.device };
         let mut windows = self.windows(Act::SignIn, &arrival.client);
         windows.push(self.window_of_codes(&user, arrival.device.as_deref()));
         let auth = self.clone();
@@ -154,7 +154,7 @@ impl Auth {
             throttle::leave(tx, window).await?;
         }
         self.tell_of_recovery_in(tx, &user, used, &arrival.client).await?;
-        let amr = format!("{} {} mfa", waiting.amr, used.amr());
+        let amr = format!("{} {} mfa", waiting.first.amr, used.amr());
         let entered = self.enter_in(tx, user, amr, arrival).await.map_err(Failure::within::<OtpRefusal>)?;
         Ok(Some(Entered::In(entered.0, entered.1)))
     }
@@ -294,7 +294,7 @@ impl Auth {
                     let user = held(tx, waiting.user_id).await?.ok_or(SendRefusal::Invalid)?;
                     auth.count_mailed_in(tx, &user).await?;
                     let code = auth.otp.another_code_in(tx, &token).await?.ok_or(SendRefusal::Invalid)?;
-                    Ok(auth.mail_code_in(tx, &user, code.text(), &client).await?)
+                    Ok(auth.mail_code_in(tx, &user, code, &client).await?)
                 }
                 .boxed()
             })
@@ -317,7 +317,7 @@ impl Auth {
                     }
                     auth.count_mailed_in(tx, &user).await?;
                     let code = auth.otp.enrol_code_in(tx, &user, caller.session_id).await?;
-                    Ok(auth.mail_code_in(tx, &user, code.text(), &client).await?)
+                    Ok(auth.mail_code_in(tx, &user, code, &client).await?)
                 }
                 .boxed()
             })
@@ -414,7 +414,7 @@ impl Auth {
         if used != Used::RecoveryCode {
             return Ok(());
         }
-        let left = self.otp.recovery_codes_left(tx, user.id).await?;
+        let left = self.otp.recovery_codes_left(tx, user).await?;
         let letter = Letter::RecoveryCodeUsed { username: user.username.clone(), left };
         self.tell_in(tx, user, letter, client).await
     }

@@ -15,7 +15,7 @@ use crate::sessions::{Kind, OneTimeToken, Purpose};
 use crate::users::store::{by_id, held, user};
 
 /// How long a challenge may be answered.
-const LASTS: Duration = Duration::from_mins(5);
+pub const CHALLENGE_LASTS: Duration = Duration::from_mins(5);
 /// Wrong codes that end a challenge, or a code by e-mail.
 pub(super) const MOST_WRONG: i64 = 5;
 /// Challenges of one account that are open at once; older ones go.
@@ -80,7 +80,7 @@ impl Otp {
     ) -> Result<Challenge, DbErr> {
         let (now, token, method) = (self.clock.now(), OneTimeToken::new(&self.random), Method::of(user));
         let digest = token.digest(Purpose::OtpChallenge);
-        let expires_at = now.after(LASTS);
+        let expires_at = now.after(CHALLENGE_LASTS);
         let made = match (method, &user.email) {
             (Method::Email, Some(_)) => Some(self.email_code(Subject::Challenge(&digest), user, now)),
             _ => None,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use sea_orm::DbErr;
 
-pub use challenge::{Answer, Challenge, FirstFactor, Waiting};
+pub use challenge::{Answer, CHALLENGE_LASTS, Challenge, FirstFactor, Waiting};
 pub use code::{Code, Digits, EmailCode, RecoveryCode};
 pub use seed::Seed;
 

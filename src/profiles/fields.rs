@@ -350,6 +350,7 @@ impl UserPatch {
         let username = fields.take_optional("username", self.username.as_deref(), parse);
         let fits = username.clone().or_else(|| Username::for_lookup(present));
         let changes = Changes {
+            pending_email: None,
             display_name: fields.display_name(self.display_name.as_deref(), fits.as_ref(), settings),
             username,
             email: fields.emptied("email", &self.email, Email::parse),

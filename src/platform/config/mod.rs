@@ -10,6 +10,7 @@ mod database;
 mod dotenv;
 mod kinds;
 mod log;
+mod mail;
 mod mistake;
 mod names;
 mod operations;
@@ -36,6 +37,7 @@ pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
 pub use kinds::Shape;
 pub use log::{Log, LogFormat};
+pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
 pub use operations::{Docs, ServiceClient, hash_of_secret};
@@ -58,6 +60,7 @@ const GROUPS: [(&str, &[&[Setting]]); 8] = [
     ("otp", &[Otp::SETTINGS]),
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
+    ("mail", &mail::SETTINGS),
     ("database", &database::SETTINGS),
     ("operations", &operations::SETTINGS),
 ];
@@ -97,6 +100,8 @@ pub struct Config {
     pub throttles: Throttles,
     /// People with an account.
     pub users: Users,
+    /// Mail.
+    pub mail: Mail,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -143,6 +148,7 @@ impl Config {
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let users = Users::read(reader);
+        let mail = Mail::read(reader);
         let trust = Trust::read(reader);
         let tokens = Tokens::read(reader).inspect(|tokens| tokens::check_lifetimes(tokens, reader));
         let Trust { services, metrics_allow } = trust?;
@@ -158,6 +164,7 @@ impl Config {
             database: database?,
             throttles: throttles?,
             users: users?,
+            mail: mail?,
             services,
             metrics_allow,
         })

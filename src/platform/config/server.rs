@@ -111,7 +111,7 @@ const HOST: Word<IpAddr> = Word {
 };
 
 /// An address that an http client can call, without a name or password in it.
-const WEB_ADDRESS: Word<Url> =
+pub(super) const WEB_ADDRESS: Word<Url> =
     Word { accepts: "an http or https address, as https://example.com/app", parse: web_address };
 
 /// Scheme, name and port alone.

@@ -15,7 +15,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
     RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::platform::freshness::Freshness;
@@ -33,11 +33,12 @@ const LONGEST: Duration = Duration::from_secs(35);
 pub struct Tx {
     inner: DatabaseTransaction,
     touched: Mutex<Vec<Uuid>>,
+    waiting: Mutex<Vec<Arc<Notify>>>,
 }
 
 impl Tx {
     fn new(inner: DatabaseTransaction) -> Self {
-        Self { inner, touched: Mutex::new(Vec::new()) }
+        Self { inner, touched: Mutex::new(Vec::new()), waiting: Mutex::new(Vec::new()) }
     }
 
     /// Says that this act changes what is known of `user`.
@@ -45,8 +46,31 @@ impl Tx {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).push(user);
     }
 
-    fn into_parts(self) -> (DatabaseTransaction, Vec<Uuid>) {
-        (self.inner, self.touched.into_inner().unwrap_or_else(PoisonError::into_inner))
+    /// Wakes whoever waits for what this act leaves behind, once it is committed.
+    pub fn wake(&self, waiting: &Arc<Notify>) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(waiting));
+    }
+
+    fn into_parts(self) -> (DatabaseTransaction, Effects) {
+        let touched = self.touched.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (self.inner, Effects { touched, waiting })
+    }
+}
+
+/// What an act does beyond the database, once it is committed.
+#[derive(Default)]
+struct Effects {
+    touched: Vec<Uuid>,
+    waiting: Vec<Arc<Notify>>,
+}
+
+impl Effects {
+    fn happen(&self, freshness: &Freshness) {
+        freshness.touch_all(&self.touched);
+        for waiting in &self.waiting {
+            waiting.notify_one();
+        }
     }
 }
 
@@ -106,7 +130,7 @@ impl Writer {
                     let tx = Tx::new(connections.begin().await?);
                     let result = act(&tx).await;
                     let settled = settle(tx, result).await;
-                    freshness.touch_all(&settled.touched);
+                    settled.effects.happen(&freshness);
                     settled.result
                 }));
                 match tokio::time::timeout(LONGEST, writing).await {
@@ -145,10 +169,10 @@ pub(super) struct Outcome {
     clean: bool,
 }
 
-/// An act's result, whom it touched, and whether the connection is where it should be.
+/// An act's result, what it does beyond the database, and whether the connection is where it should be.
 struct Settled<T, E> {
     result: Result<T, E>,
-    touched: Vec<Uuid>,
+    effects: Effects,
     clean: bool,
 }
 
@@ -162,9 +186,9 @@ where
     Box::new(move |tx| {
         let job = async move {
             let result = act(&tx).await;
-            let Settled { result, touched, clean } = settle(tx, result).await;
+            let Settled { result, effects, clean } = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
-                freshness.touch_all(&touched);
+                effects.happen(&freshness);
                 let result = match (result, commit) {
                     (Ok(_), Err(reason)) => Err(E::from(not_committed(reason))),
                     (result, _) => result,
@@ -179,20 +203,20 @@ where
     })
 }
 
-/// Commits after `Ok`, undoes after `Err`; what was touched counts only after a commit, or one that may have happened.
+/// Commits after `Ok`, undoes after `Err`; its effects happen only after a commit, or one that may have happened.
 async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E> {
-    let (inner, touched) = tx.into_parts();
+    let (inner, effects) = tx.into_parts();
     match result {
         Ok(value) => match inner.commit().await {
-            Ok(()) => Settled { result: Ok(value), touched, clean: true },
-            Err(error) => Settled { result: Err(error.into()), touched, clean: false },
+            Ok(()) => Settled { result: Ok(value), effects, clean: true },
+            Err(error) => Settled { result: Err(error.into()), effects, clean: false },
         },
         Err(refusal) => {
             let undone = inner.rollback().await;
             if let Err(error) = &undone {
                 tracing::error!(%error, "undoing a refused write failed");
             }
-            Settled { result: Err(refusal), touched: Vec::new(), clean: undone.is_ok() }
+            Settled { result: Err(refusal), effects: Effects::default(), clean: undone.is_ok() }
         }
     }
 }

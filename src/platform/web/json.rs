@@ -69,7 +69,7 @@ impl<T> Deref for JsonOrForm<T> {
     }
 }
 
-fn from_json<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+pub(super) fn from_json<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     check_json(text)?;
     // serde would fill an object's fields from a list in order.
     let is_list = text.trim_ascii_start().starts_with(b"[");
@@ -158,7 +158,7 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonOrForm<T> {
         let read = match Kind::of(request) {
             Kind::Json => from_json::<T>,
             Kind::Form => from_form::<T>,
-            Kind::Unsaid | Kind::Other => {
+            Kind::Plain | Kind::Html | Kind::Unsaid | Kind::Other => {
                 return Err(unsupported("The body must be JSON or a form, in UTF-8.").into());
             }
         };

@@ -12,6 +12,7 @@ mod listing;
 mod paging;
 mod query;
 mod strict;
+mod text;
 mod trace;
 
 pub use body::read_body;
@@ -24,4 +25,5 @@ pub use listing::{Links, Listing};
 pub use paging::{Order, Paging, Range};
 pub(crate) use query::bad_request;
 pub use query::{QueryFault, check_query};
+pub use text::TextBody;
 pub use trace::{TraceId, TraceIds, Visit, VisitSettings};
