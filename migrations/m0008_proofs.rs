@@ -38,9 +38,5 @@ pub const STEP: Step = Step {
         "CREATE INDEX mailed_links_sign_up ON mailed_links (sign_up_id)",
         "CREATE INDEX mailed_links_expiry ON mailed_links (expires_at)",
     ],
-    down: &[
-        "DROP TABLE mailed_links",
-        "DROP TABLE sign_ups",
-        "ALTER TABLE users DROP COLUMN pending_email",
-    ],
+    down: &["DROP TABLE mailed_links", "DROP TABLE sign_ups", "ALTER TABLE users DROP COLUMN pending_email"],
 };

@@ -410,7 +410,8 @@ fn circular(
         return Err(SendRefusal::Unconfirmed);
     }
     let subject = subject.as_deref().map(str::trim).unwrap_or_default();
-    let fits = (1..=LONGEST_SUBJECT).contains(&subject.chars().count()) && !subject.contains(char::is_control);
+    let fits =
+        (1..=LONGEST_SUBJECT).contains(&subject.chars().count()) && !subject.contains(char::is_control);
     if !fits {
         let words = "must be one line of 1 to 200 characters, without control characters";
         return Err(SendRefusal::Invalid(vec![FieldError::new("subject", words)]));

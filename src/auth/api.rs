@@ -8,11 +8,11 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use serde::{Deserialize, Serialize};
 
-use super::door::Door;
 use super::admission::Admission;
+use super::door::Door;
+use super::recovery_api::Accepted;
 use super::sign_in::{Credentials, SignInRefusal};
 use super::sign_up::{SignUp, SignUpRefusal, SignedUp};
-use super::recovery_api::Accepted;
 use super::{AskRefusal, Auth, PasswordRefusal, ReauthenticateRefusal};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};

@@ -6,10 +6,10 @@ use std::time::Duration;
 use poem::Request;
 use poem::http::{HeaderValue, header};
 
+use super::Auth;
 use super::admission::{Challenged, SignedIn};
 use super::api::TokenAnswer;
 use super::sign_in::{DEVICE_LASTS, SignInRefusal};
-use super::Auth;
 use crate::otp::CHALLENGE_LASTS;
 use crate::platform::problem::{Details, Problem};
 use crate::sessions::{cookie, set_cookie};

@@ -113,8 +113,20 @@ impl Auth {
     /// Opens the feature.
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        let Parts { db, clock, random, secrets, sessions, users, passwords, mail, otp, proofs, domains, tasks } =
-            parts;
+        let Parts {
+            db,
+            clock,
+            random,
+            secrets,
+            sessions,
+            users,
+            passwords,
+            mail,
+            otp,
+            proofs,
+            domains,
+            tasks,
+        } = parts;
         let settings = Arc::new(settings);
         Self {
             db,

@@ -11,14 +11,12 @@ use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+use super::Auth;
 use super::admission::Admission;
 use super::api::{Section, TokenAnswer};
 use super::door::Door;
 use super::recovery_api::Accepted;
-use super::second_factor::{
-    MethodRefusal, OtpRefusal, RecoveryCodesRefusal, SecondFactor, SendRefusal,
-};
-use super::Auth;
+use super::second_factor::{MethodRefusal, OtpRefusal, RecoveryCodesRefusal, SecondFactor, SendRefusal};
 use crate::otp::{Method, RecoveryCode, Seed};
 use crate::platform::problem::{Breakage, Failure};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
@@ -278,8 +276,7 @@ impl OtpApi {
     #[oai(path = "/QR", method = "get", operation_id = "get_otp_qr")]
     async fn qr(&self, caller: Enrolling, request: &Request) -> Result<QrAnswer, Failure<MethodRefusal>> {
         let seed: Seed = self.auth.begin_authenticator(&caller).await?;
-        let (uri, secret) =
-            (seed.uri.expose_secret().to_owned(), seed.secret.expose_secret().to_owned());
+        let (uri, secret) = (seed.uri.expose_secret().to_owned(), seed.secret.expose_secret().to_owned());
         let png = tokio::task::spawn_blocking(move || seed.png()).await.map_err(Breakage::from)??;
         let as_json = request
             .headers()
@@ -304,4 +301,3 @@ impl OtpApi {
 fn texts(codes: Vec<RecoveryCode>) -> Vec<String> {
     codes.iter().map(|code| code.text().as_str().to_owned()).collect()
 }
-

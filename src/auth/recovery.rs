@@ -6,11 +6,11 @@
 use futures_util::FutureExt;
 use sea_orm::DbErr;
 
+use super::Auth;
 use super::first_start::context_of;
 use super::pending;
 use super::sign_up::SignUpRefusal;
 use super::throttle::{self, Act, Window};
-use super::Auth;
 use crate::mail::Letter;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
@@ -76,7 +76,11 @@ impl From<ChangeRefusal> for ResetRefusal {
 
 impl Auth {
     /// Mails the owner of an account a link to a new password. Nothing about the account changes.
-    pub async fn forgot(&self, identifier: &Identifier, client: ClientInfo) -> Result<(), Failure<AskRefusal>> {
+    pub async fn forgot(
+        &self,
+        identifier: &Identifier,
+        client: ClientInfo,
+    ) -> Result<(), Failure<AskRefusal>> {
         if !self.mail.is_on() {
             return Ok(());
         }
@@ -101,7 +105,11 @@ impl Auth {
     }
 
     /// The same for somebody who is signed in.
-    pub async fn ask_for_reset(&self, caller: &Caller, client: ClientInfo) -> Result<(), Failure<AskRefusal>> {
+    pub async fn ask_for_reset(
+        &self,
+        caller: &Caller,
+        client: ClientInfo,
+    ) -> Result<(), Failure<AskRefusal>> {
         let Some(user) = self.users.by_id(caller.user_id).await? else { return Ok(()) };
         self.forgot(&Identifier::parse(&user.username), client).await
     }
@@ -112,12 +120,12 @@ impl Auth {
         user: Option<user::Model>,
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
-        let Some((user, address)) = user.and_then(|user| user.email.clone().map(|email| (user, email))) else {
+        let Some((user, address)) = user.and_then(|user| user.email.clone().map(|email| (user, email)))
+        else {
             self.proofs.issue_in(tx, Purpose::Reset, Subject::Nobody, "", None).await?;
             return self.mail.pretend_in(tx).await;
         };
-        let token =
-            self.proofs.issue_in(tx, Purpose::Reset, Subject::User(&user), &address, None).await?;
+        let token = self.proofs.issue_in(tx, Purpose::Reset, Subject::User(&user), &address, None).await?;
         let letter = Letter::Reset {
             username: user.username.clone(),
             token: token.text(),
@@ -248,8 +256,7 @@ impl Auth {
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
         let Some(address) = user.pending_email.clone().or_else(|| user.email.clone()) else { return Ok(()) };
-        let token =
-            self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, session).await?;
+        let token = self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, session).await?;
         let hours = VERIFY_LASTS.as_secs() / 3600;
         let letter = Letter::Verification { username: user.username.clone(), token: token.text(), hours };
         let until = self.clock.now().after(VERIFY_LASTS);
@@ -258,13 +265,15 @@ impl Auth {
     }
 
     /// Proves an address by a mailed link: the sign-up becomes an account, or the account's address the new one.
-    pub async fn verify(&self, token: &str, client: ClientInfo) -> Result<user::Model, Failure<VerifyRefusal>> {
+    pub async fn verify(
+        &self,
+        token: &str,
+        client: ClientInfo,
+    ) -> Result<user::Model, Failure<VerifyRefusal>> {
         let token = OneTimeToken::parse(token).map_err(|_| VerifyRefusal::Invalid)?;
         let auth = self.clone();
-        let user = self
-            .db
-            .write(move |tx| async move { auth.verify_in(tx, &token, &client).await }.boxed())
-            .await?;
+        let user =
+            self.db.write(move |tx| async move { auth.verify_in(tx, &token, &client).await }.boxed()).await?;
         tracing::info!(user_id = %user.id, "an e-mail address was proved");
         Ok(user)
     }
@@ -287,10 +296,8 @@ impl Auth {
         let proved = proved.map_err(Failure::within::<VerifyRefusal>)?;
         pending::forget_of_email(tx, &link.email).await?;
         if let Some(old) = old.filter(|old| *old != link.email) {
-            let letter = Letter::EmailChanged {
-                username: proved.username.clone(),
-                new_address: link.email.clone(),
-            };
+            let letter =
+                Letter::EmailChanged { username: proved.username.clone(), new_address: link.email.clone() };
             let post = self.post_to(&proved, old, letter, None, client);
             self.mail.post_in(tx, post).await?;
         }

@@ -145,7 +145,8 @@ impl Auth {
     ) -> Result<Option<Entered>, Failure<OtpRefusal>> {
         let Some(user) = held(tx, user).await?.filter(|user| user.is_active) else { return Ok(None) };
         let waiting = self.otp.waiting(tx, token).await?;
-        let (Some(waiting), Answer::Right(used)) = (waiting, self.otp.answer_in(tx, token, &user, code).await?)
+        let (Some(waiting), Answer::Right(used)) =
+            (waiting, self.otp.answer_in(tx, token, &user, code).await?)
         else {
             tracing::info!(user_id = %user.id, client_ip = %arrival.client.ip, "a second factor failed");
             return Ok(None);
@@ -233,7 +234,8 @@ impl Auth {
             }
             Method::Email => {
                 self.may_use_email(&user).map_err(MethodRefusal::Impossible)?;
-                let Some(codes) = self.otp.confirm_email_in(tx, &user, caller.session_id, &code).await? else {
+                let Some(codes) = self.otp.confirm_email_in(tx, &user, caller.session_id, &code).await?
+                else {
                     return Ok(None);
                 };
                 Some(codes)
@@ -243,10 +245,8 @@ impl Auth {
             throttle::leave(tx, window).await?;
         }
         self.sessions.end_all(tx, user.id, Some(caller.session_id)).await?;
-        let letter = Letter::SecondFactorChanged {
-            username: user.username.clone(),
-            method: method.name().to_owned(),
-        };
+        let letter =
+            Letter::SecondFactorChanged { username: user.username.clone(), method: method.name().to_owned() };
         self.tell_in(tx, &user, letter, &client).await?;
         let user = held(tx, user.id).await?.ok_or(MethodRefusal::Unproved)?;
         Ok(Some(MethodChanged { user, recovery_codes }))
@@ -286,7 +286,8 @@ impl Auth {
     pub async fn send_code(&self, token: &str, client: &ClientInfo) -> Result<(), Failure<SendRefusal>> {
         let token = OneTimeToken::parse(token).map_err(|_| SendRefusal::Invalid)?;
         let waiting = self.otp.waiting(self.db.reader(), &token).await?;
-        let waiting = waiting.filter(|waiting| waiting.method == Method::Email).ok_or(SendRefusal::Invalid)?;
+        let waiting =
+            waiting.filter(|waiting| waiting.method == Method::Email).ok_or(SendRefusal::Invalid)?;
         let (auth, client) = (self.clone(), client.clone());
         self.db
             .write(move |tx| {

@@ -10,11 +10,11 @@ use futures_util::FutureExt;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
-use super::admission::{Admission, Arrival, Entered, SignedIn};
-use super::throttle::{self, Act, Bucket, End, Try, Window};
 use super::Auth;
+use super::admission::{Admission, Arrival, Entered, SignedIn};
 use super::door::Demand;
 use super::pending::{self, Pending};
+use super::throttle::{self, Act, Bucket, End, Try, Window};
 use crate::platform::clock::Timestamp;
 use crate::platform::config::Quota;
 use crate::platform::db::Tx;
@@ -87,7 +87,10 @@ impl Auth {
         let auth = self.clone();
         // In a task of its own from the count on: a client that leaves must not leave its try open, nor escape being
         // counted.
-        self.tasks.spawn(async move { auth.decide(found, waiting, tried, who).await }).await.map_err(Breakage::from)?
+        self.tasks
+            .spawn(async move { auth.decide(found, waiting, tried, who).await })
+            .await
+            .map_err(Breakage::from)?
     }
 
     async fn decide(
@@ -173,8 +176,7 @@ impl Auth {
             return Err(SignInRefusal::Inactive(reason).into());
         }
         let fresh_hash = if rehash { self.passwords.hash(&who.password).await.ok() } else { None };
-        let arrival =
-            Arrival { client: who.client.clone(), kind: who.kind, device: who.device.clone() };
+        let arrival = Arrival { client: who.client.clone(), kind: who.kind, device: who.device.clone() };
         let (auth, coming, counted) = (self.clone(), arrival.clone(), tried.clone());
         let let_in = self.db.write(move |tx| {
             async move { auth.let_in_tx(tx, found, &tried, fresh_hash, &coming).await }.boxed()
@@ -213,7 +215,8 @@ impl Auth {
             self.users.rehash_in(tx, &user, hash).await?;
         }
         // A taken name of a deleted account undoes the transaction, and is told: the password was right.
-        let entered = self.admit_in(tx, user, "pwd", arrival).await.map_err(Failure::within::<SignInRefusal>)?;
+        let entered =
+            self.admit_in(tx, user, "pwd", arrival).await.map_err(Failure::within::<SignInRefusal>)?;
         // Half a sign-in forgives nothing: whoever has the password could else guess codes for ever.
         let end = if matches!(entered, Entered::In(..)) { End::Right } else { End::Nothing };
         throttle::settle(tx, tried, end, now).await?;

@@ -175,9 +175,7 @@ impl Auth {
         let token = self.proofs.issue_in(tx, Purpose::Verify, subject, &row.email, None).await?;
         let now = self.clock.now();
         let (letter, languages) = match &owner {
-            Some(owner) => {
-                (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone())
-            }
+            Some(owner) => (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone()),
             None => {
                 let hours = VERIFY_LASTS.as_secs() / 3600;
                 let username = row.username.clone();

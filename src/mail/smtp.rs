@@ -101,7 +101,11 @@ fn chain(error: &Error) -> String {
 }
 
 impl Smtp {
-    pub(super) fn open(settings: &config::Smtp, project_name: &str, timeout: Duration) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        settings: &config::Smtp,
+        project_name: &str,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let tls = match settings.protection {
             Protection::None => None,
             Protection::StartTls | Protection::Implicit => Some(trusted(settings)?),
@@ -218,7 +222,8 @@ fn trusted(settings: &config::Smtp) -> anyhow::Result<TlsParameters> {
         if !pem.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----") {
             return Err(wrong("there is no certificate in it".to_owned()));
         }
-        tls = tls.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| wrong(error.to_string()))?);
+        tls =
+            tls.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| wrong(error.to_string()))?);
     }
     Ok(tls.build()?)
 }

@@ -121,9 +121,9 @@ impl DoorPages {
     /// Puts the pages on the route.
     #[must_use]
     pub fn on(&self, route: Route) -> Route {
-        PATHS.iter().fold(route, |route, (path, page)| {
-            route.at(*path, DoorPage { pages: self.clone(), page: *page })
-        })
+        PATHS
+            .iter()
+            .fold(route, |route, (path, page)| route.at(*path, DoorPage { pages: self.clone(), page: *page }))
     }
 
     /// Every path with the methods that it takes.
@@ -146,7 +146,13 @@ impl DoorPages {
         (username, password): (String, &str),
         next: &str,
     ) -> Result<Response, Problem> {
-        let wrong = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "The user name or the password is wrong.");
+        let wrong = || {
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "validation_failed",
+                "The user name or the password is wrong.",
+            )
+        };
         let password = Password::parse(password).map_err(|_| wrong())?;
         let device = self.door.device(request).map(str::to_owned);
         let who = Credentials { identifier: username, password, kind: Kind::Cookie, client, device };
@@ -171,7 +177,9 @@ impl DoorPages {
     fn challenged(&self, challenged: &Challenged, next: &str) -> Response {
         let by_mail = challenged.method == Factor::Email;
         let mut response = self.otp_form(StatusCode::OK, next, by_mail, "");
-        response.headers_mut().extend(self.door.challenged(challenged).map(|cookie| (header::SET_COOKIE, cookie)));
+        response
+            .headers_mut()
+            .extend(self.door.challenged(challenged).map(|cookie| (header::SET_COOKIE, cookie)));
         response
     }
 
@@ -230,7 +238,9 @@ impl DoorPages {
 
     async fn take_otp(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: OtpForm = form(request).await?;
-        let Some(token) = self.door.challenge(request).map(str::to_owned) else { return Ok(self.onward("/signin")) };
+        let Some(token) = self.door.challenge(request).map(str::to_owned) else {
+            return Ok(self.onward("/signin"));
+        };
         let device = self.door.device(request).map(str::to_owned);
         let answer = SecondFactor { token, code: form.otp_code, client, device };
         match self.auth.answer(answer).await {
@@ -261,7 +271,9 @@ impl DoorPages {
         };
         match self.auth.sign_up(SignUp { new, password, client, kind: Kind::Cookie }).await {
             Ok(SignedUp::In(signed_in)) => Ok(self.signed_in(&signed_in, "")),
-            Ok(SignedUp::ToProve) => Ok(self.look_into_your_mail("Follow the link in it to finish signing up.")),
+            Ok(SignedUp::ToProve) => {
+                Ok(self.look_into_your_mail("Follow the link in it to finish signing up."))
+            }
             Err(Failure::Refused(SignUpRefusal::Invalid(errors))) => {
                 Ok(self.sign_up_again(&given, StatusCode::UNPROCESSABLE_ENTITY, &errors))
             }
@@ -288,7 +300,10 @@ impl DoorPages {
             return Ok(self.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, "Please fill in the field."));
         }
         match self.auth.forgot(&Identifier::parse(&form.username), client).await {
-            Ok(()) => Ok(self.look_into_your_mail("If there is such an account, it holds a link to a new password.")),
+            Ok(()) => {
+                Ok(self
+                    .look_into_your_mail("If there is such an account, it holds a link to a new password."))
+            }
             Err(Failure::Refused(refusal)) => {
                 let problem = AskRefusal::problem(&refusal);
                 Ok(with_headers(self.forgot_form(problem.status, &problem.detail), problem))
@@ -299,7 +314,8 @@ impl DoorPages {
 
     async fn take_reset(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: ResetForm = form(request).await?;
-        let again = |errors: &[FieldError]| self.reset_form(StatusCode::UNPROCESSABLE_ENTITY, &form.token, errors);
+        let again =
+            |errors: &[FieldError]| self.reset_form(StatusCode::UNPROCESSABLE_ENTITY, &form.token, errors);
         if form.new_password != form.confirm_password {
             return Ok(again(&[FieldError::new("", "The two passwords differ.")]));
         }
@@ -347,7 +363,13 @@ impl DoorPages {
         self.sign_up_form(status, &given.username, &given.email, errors)
     }
 
-    fn sign_up_form(&self, status: StatusCode, username: &str, email: &str, errors: &[FieldError]) -> Response {
+    fn sign_up_form(
+        &self,
+        status: StatusCode,
+        username: &str,
+        email: &str,
+        errors: &[FieldError],
+    ) -> Response {
         let shown = context! {
             title => "Sign up", username => username, email => email,
             min_length => self.min_length, problems => sentences(errors),
@@ -432,8 +454,20 @@ mod tests {
             assert!(is_own_path(own), "{own}");
         }
         for foreign in [
-            "", "//evil.test", "/\\evil.test", "\\/\\/evil", "https:evil", "https://evil", "/\t/evil", "/%0d\n",
-            "javascript:alert(1)", "///evil", "/.//evil", "/a/../..//evil", "evil", "/ä",
+            "",
+            "//evil.test",
+            "/\\evil.test",
+            "\\/\\/evil",
+            "https:evil",
+            "https://evil",
+            "/\t/evil",
+            "/%0d\n",
+            "javascript:alert(1)",
+            "///evil",
+            "/.//evil",
+            "/a/../..//evil",
+            "evil",
+            "/ä",
         ] {
             assert!(!is_own_path(foreign), "{foreign:?}");
         }

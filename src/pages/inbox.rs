@@ -44,7 +44,12 @@ impl InboxPage {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.add_template("inbox.html", include_str!("../../templates/page/inbox.html"))?;
-        Ok(Self { mail, templates: Arc::new(templates), project_name: project_name.into(), host: host.into() })
+        Ok(Self {
+            mail,
+            templates: Arc::new(templates),
+            project_name: project_name.into(),
+            host: host.into(),
+        })
     }
 
     /// A page elsewhere could make its own name lead to this machine (DNS rebinding) and would then read along, with
@@ -98,7 +103,8 @@ impl Endpoint for InboxPage {
 
 fn wants_json(request: &Request) -> bool {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    request.uri().path().ends_with(".json") || accept.is_some_and(|accept| accept.contains("application/json"))
+    request.uri().path().ends_with(".json")
+        || accept.is_some_and(|accept| accept.contains("application/json"))
 }
 
 fn as_json(mail: &InboxMail) -> Value {

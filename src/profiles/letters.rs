@@ -38,7 +38,8 @@ impl Profiles {
         session: Uuid,
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
-        if let Some(address) = now.pending_email.clone().filter(|_| now.pending_email != before.pending_email) {
+        if let Some(address) = now.pending_email.clone().filter(|_| now.pending_email != before.pending_email)
+        {
             self.ask_for_proof_in(tx, now, address, session, client).await?;
         }
         match before.email.clone().filter(|_| now.email != before.email) {
@@ -61,10 +62,8 @@ impl Profiles {
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
         let owner = store::by_email(tx, &address).await?;
-        let token = self
-            .proofs
-            .issue_in(tx, Purpose::Verify, Subject::User(user), &address, Some(session))
-            .await?;
+        let token =
+            self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, Some(session)).await?;
         let until = Some(self.clock.now().after(VERIFY_LASTS));
         match owner {
             Some(owner) => {

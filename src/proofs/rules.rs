@@ -7,7 +7,6 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::{Proofs, RESET_LASTS, VERIFY_LASTS, store};
-use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::sessions::{OneTimeToken, Purpose};
 use crate::users::store::user;
@@ -115,10 +114,4 @@ const fn lifetime(purpose: Purpose) -> Duration {
         Purpose::Verify => VERIFY_LASTS,
         _ => RESET_LASTS,
     }
-}
-
-/// When a link issued at `now` ends.
-#[must_use]
-pub fn ends(purpose: Purpose, now: Timestamp) -> Timestamp {
-    now.after(lifetime(purpose))
 }

@@ -66,7 +66,8 @@ impl Caller {
         if !self.needs_second_factor {
             return Ok(self);
         }
-        let words = "Your role needs a second factor. Set one up: GET /auth/QR, PATCH /auth/OTP/authenticator.";
+        let words =
+            "Your role needs a second factor. Set one up: GET /auth/QR, PATCH /auth/OTP/authenticator.";
         Err(Problem::new(StatusCode::FORBIDDEN, "second_factor_required", words))
     }
 
