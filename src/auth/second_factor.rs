@@ -187,6 +187,9 @@ impl Auth {
         client: &ClientInfo,
     ) -> Result<MethodChanged, Failure<MethodRefusal>> {
         caller.require_proof(self.clock.now()).map_err(|_| MethodRefusal::Unproved)?;
+        // Looked at before anything is counted: what can't be is no guess.
+        let user = self.users.by_id(caller.user_id).await?.ok_or(MethodRefusal::Unproved)?;
+        self.may_change(&user, method)?;
         let code = self.otp.read_code(code).ok_or(MethodRefusal::Invalid)?;
         let windows = vec![Window::second_factor(caller.user_id)];
         let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
@@ -214,9 +217,8 @@ impl Auth {
     ) -> Result<Option<MethodChanged>, Failure<MethodRefusal>> {
         let MethodChange { caller, method, code, client } = change;
         let user = held(tx, caller.user_id).await?.ok_or(MethodRefusal::Unproved)?;
-        let present = Method::of(&user);
+        self.may_change(&user, method)?;
         let recovery_codes = match method {
-            Method::None if present == Method::None => return Err(MethodRefusal::Off.into()),
             Method::None => {
                 let Some(used) = self.otp.check_in(tx, &user, caller.session_id, &code).await? else {
                     return Ok(None);
@@ -225,7 +227,6 @@ impl Auth {
                 self.otp.turn_off_in(tx, &user).await?;
                 None
             }
-            _ if method == present => return Err(MethodRefusal::Active.into()),
             Method::Authenticator => {
                 let Some(codes) = self.otp.confirm_authenticator_in(tx, &user, &code).await? else {
                     return Ok(None);
@@ -233,7 +234,6 @@ impl Auth {
                 Some(codes)
             }
             Method::Email => {
-                self.may_use_email(&user).map_err(MethodRefusal::Impossible)?;
                 let Some(codes) = self.otp.confirm_email_in(tx, &user, caller.session_id, &code).await?
                 else {
                     return Ok(None);
@@ -250,6 +250,15 @@ impl Auth {
         self.tell_in(tx, &user, letter, &client).await?;
         let user = held(tx, user.id).await?.ok_or(MethodRefusal::Unproved)?;
         Ok(Some(MethodChanged { user, recovery_codes }))
+    }
+
+    fn may_change(&self, user: &user::Model, method: Method) -> Result<(), MethodRefusal> {
+        match (method, Method::of(user)) {
+            (Method::None, Method::None) => Err(MethodRefusal::Off),
+            (method, present) if method == present => Err(MethodRefusal::Active),
+            (Method::Email, _) => self.may_use_email(user).map_err(MethodRefusal::Impossible),
+            _ => Ok(()),
+        }
     }
 
     /// New recovery codes for the caller; the old ones are void.

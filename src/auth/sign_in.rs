@@ -15,6 +15,7 @@ use super::admission::{Admission, Arrival, Entered, SignedIn};
 use super::door::Demand;
 use super::pending::{self, Pending};
 use super::throttle::{self, Act, Bucket, End, Try, Window};
+use crate::mail::Letter;
 use crate::platform::clock::Timestamp;
 use crate::platform::config::Quota;
 use crate::platform::db::Tx;
@@ -124,8 +125,9 @@ impl Auth {
                 Err(SignInRefusal::Unproved.into())
             }
             (found, _) => {
-                self.settle(tried, End::Wrong).await?;
-                let user_id = found.map(|found| tracing::field::display(found.user.id));
+                let user_id = found.as_ref().map(|found| found.user.id);
+                self.settle_wrong(tried, found.map(|found| found.user), &who.client).await?;
+                let user_id = user_id.map(tracing::field::display);
                 tracing::info!(user_id, client_ip = %who.client.ip, "sign-in failed");
                 Err(SignInRefusal::Invalid.into())
             }
@@ -255,7 +257,32 @@ impl Auth {
 
     async fn settle(&self, tried: Try, end: End) -> Result<(), DbErr> {
         let now = self.clock.now();
-        self.db.write(move |tx| async move { throttle::settle(tx, &tried, end, now).await }.boxed()).await
+        let settled = self.db.write::<_, DbErr, _>(move |tx| {
+            async move { throttle::settle(tx, &tried, end, now).await }.boxed()
+        });
+        settled.await.map(|_| ())
+    }
+
+    /// Ends a try that failed; the owner of an account that it locks is written to.
+    async fn settle_wrong(
+        &self,
+        tried: Try,
+        user: Option<user::Model>,
+        client: &ClientInfo,
+    ) -> Result<(), DbErr> {
+        let (auth, client, now) = (self.clone(), client.clone(), self.clock.now());
+        let settled = self.db.write(move |tx| {
+            async move {
+                let locked = throttle::settle(tx, &tried, End::Wrong, now).await?;
+                if let Some(user) = user.filter(|_| locked) {
+                    let letter = Letter::AccountLocked { username: user.username.clone() };
+                    auth.tell_in(tx, &user, letter, &client).await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        });
+        settled.await
     }
 
     /// What the try is counted by: the account, unless this very device was fully signed in to it before.

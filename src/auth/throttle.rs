@@ -28,6 +28,8 @@ const ONE_CODE: Quota = Quota { limit: 1, window: Duration::from_secs(60) };
 const MANY_CODES: Quota = Quota { limit: 5, window: Duration::from_hours(1) };
 /// Links that an account is sent in an hour.
 const LINKS: Quota = Quota { limit: 3, window: Duration::from_hours(1) };
+/// The failure in a row that locks until the day ends; the number stands in the statement, too.
+const LOCKED_AT: i64 = 100;
 /// Failures are forgotten when there was none for so long.
 const FORGET: Duration = Duration::from_hours(24);
 
@@ -146,18 +148,20 @@ pub async fn begin(tx: &Tx, tried: &Try, now: Timestamp) -> Result<Result<(), Re
     begin_for(tx, &tried.bucket, now).await
 }
 
-/// Ends a try. Rows are taken in the same order as when it began, so that two tries never wait for each other.
-pub async fn settle(tx: &Tx, tried: &Try, end: End, now: Timestamp) -> Result<(), DbErr> {
+/// Ends a try; whether it has locked what it was counted by. Rows are taken in the same order as when it began, so
+/// that two tries never wait for each other.
+pub async fn settle(tx: &Tx, tried: &Try, end: End, now: Timestamp) -> Result<bool, DbErr> {
     if end != End::Wrong {
         for window in &tried.windows {
             leave(tx, window).await?;
         }
     }
     match end {
-        End::Right => succeed(tx, &tried.bucket, now).await,
-        End::Wrong => fail(tx, &tried.bucket, now).await,
-        End::Nothing => give_up(tx, &tried.bucket).await,
+        End::Right => succeed(tx, &tried.bucket, now).await?,
+        End::Nothing => give_up(tx, &tried.bucket).await?,
+        End::Wrong => return fail(tx, &tried.bucket, now).await,
     }
+    Ok(false)
 }
 
 /// Counts a try of a client, or says when the next may be made.
@@ -208,20 +212,24 @@ async fn begin_for(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<()
     Ok(Err(wait_until(number(tx, "not_before", &bucket.key()).await?, now)))
 }
 
-/// Ends a try that failed: the next has to wait, longer each time, from the hundredth on until the day ends.
-async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
+/// Ends a try that failed: the next has to wait, longer each time, from the hundredth on until the day ends. Whether
+/// this was the hundredth.
+async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<bool, DbErr> {
     let sql = "UPDATE throttles SET failures = failures + 1, \
                pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END, forget_at = $3, \
                not_before = CASE WHEN failures + 1 >= 100 THEN $4 WHEN failures + 1 >= 25 THEN $2 + 10000 \
                WHEN failures + 1 >= 9 THEN $2 + 5000 WHEN failures + 1 >= 3 THEN $2 + 3000 \
-               ELSE $2 + 1000 END WHERE bucket = $1";
+               ELSE $2 + 1000 END WHERE bucket = $1 RETURNING failures";
     let values = [
         bucket.key().into(),
         now.millis().into(),
         now.after(FORGET).millis().into(),
         end_of_day(now).millis().into(),
     ];
-    run(tx, sql, values).await.map(|_| ())
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    let failures: Option<i64> =
+        tx.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()?;
+    Ok(failures == Some(LOCKED_AT))
 }
 
 /// Forgives an account all its failures: it was recovered.

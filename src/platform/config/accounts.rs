@@ -111,6 +111,15 @@ fn quota(text: &str) -> Option<Quota> {
     Some(Quota { limit, window: Duration::from_secs(window) })
 }
 
+/// Without mail no address can be proved, and nobody could sign up.
+pub(super) fn check_verification(sign_up: &SignUp, mail: &Result<super::Mail, Noted>, reader: &mut Reader) {
+    let off = mail.as_ref().is_ok_and(|mail| matches!(mail.delivery, super::Delivery::None));
+    if off && sign_up.require_verification == Some(true) {
+        let words = "REQUIRE_EMAIL_VERIFICATION is on, but EMAIL_METHOD sends no mail: set EMAIL_METHOD";
+        reader.note(Mistake::new(words));
+    }
+}
+
 fn username_min(reader: &mut Reader) -> Result<usize, Noted> {
     reader.value("ENVIRONMENT", &ENVIRONMENT).map(|environment| if environment.is_local() { 1 } else { 5 })
 }

@@ -142,13 +142,14 @@ impl Config {
         let log = Log::read(reader);
         let otp = Otp::read(reader);
         let passwords = Passwords::read(reader);
-        let sign_up = SignUp::read(reader);
         let first_admin = FirstAdmin::read(reader);
         let docs = Docs::read(reader);
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let users = Users::read(reader);
         let mail = Mail::read(reader);
+        let sign_up =
+            SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
         let tokens = Tokens::read(reader).inspect(|tokens| tokens::check_lifetimes(tokens, reader));
         let Trust { services, metrics_allow } = trust?;
