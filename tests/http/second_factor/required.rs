@@ -93,7 +93,7 @@ async fn it_is_told_of_nobody_who_is_not_signed_in_and_counts_for_documents_too(
     let app = TestApp::with(&[("OTP_REQUIRED_ROLES", "user"), ("PUBLIC_API_DOCS", "False")]).await;
     let ann = app.user("ann").await;
     for path in ["/docs", "/openapi.json"] {
-        app.get(path).await.refused(401, "token_invalid");
+        app.get(path).await.is(401);
         ann.get(path).await.is(403);
     }
     ann.get("/interactive-docs").await.is(403);
