@@ -21,6 +21,7 @@ mod openapi;
 mod passwords;
 mod permissions;
 mod route_table;
+mod second_factor;
 mod sessions;
 mod setup;
 mod sign_in;

@@ -16,10 +16,13 @@ enum Of {
     WithPath,
 }
 
+const FORBIDDEN: &str = "Signed in, but not allowed; `second_factor_required`: not until the second factor is set up \
+                         that a role of the caller needs.";
+
 const COMMON: [(&str, Of, &str, &str); 9] = [
     ("400", Of::WithInput, "BadRequest", "The request can't be read."),
     ("401", Of::Secured, "Unauthorized", "Not signed in, or no longer."),
-    ("403", Of::Secured, "Forbidden", "Signed in, but not allowed."),
+    ("403", Of::Secured, "Forbidden", FORBIDDEN),
     ("404", Of::WithPath, "NotFound", "There is nothing of that name, or not for you to know."),
     ("413", Of::WithBody, "PayloadTooLarge", "The body is larger than the server takes."),
     ("415", Of::WithBody, "UnsupportedMediaType", "The body is of a kind that is not taken here."),
