@@ -10,7 +10,7 @@ pub mod users; // people with an account: rules and rows
 pub mod mail; // letters to people: queue, templates, delivery
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
-pub mod admin; // the admin's tools: who may do what, and why
+pub mod admin; // the admin's tools: who may do what, and why; letters to people
 pub mod pages; // pages for people
 pub mod server; // the front: accept loop, limits, headers, documentation pages
 pub mod app; // builds every feature once, in order; starts and stops the background work

@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::letter::{Languages, Letter};
 use super::rules::Content;
-use super::store::{self, NewBatch, NewMail, Reader};
+use super::store::{self, NewBatch, NewMail};
 use super::Mail;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
+use crate::users::store::{Reachable, reachable_after};
 
 /// People whom one transaction queues a letter for.
 const STEP: usize = 500;
@@ -148,9 +149,9 @@ impl Mail {
     async fn step_in(&self, tx: &Tx) -> Result<bool, DbErr> {
         let Some(batch) = store::next_batch(tx).await? else { return Ok(false) };
         let now = self.0.clock.now();
-        let readers = store::readers_after(tx, batch.reached, STEP).await?;
+        let readers = reachable_after(tx, batch.reached, STEP).await?;
         let (reached, count) = (readers.last().map(|reader| reader.id), readers.len());
-        let mail = |reader: Reader| {
+        let mail = |reader: Reachable| {
             let languages = Languages { locale: reader.locale, accept_language: None };
             self.of_batch(batch.id, batch.trace_id.clone(), (reader.email, Some(reader.id), languages), now)
         };

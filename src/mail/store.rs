@@ -250,13 +250,6 @@ pub(super) struct Batch {
     pub trace_id: Option<String>,
 }
 
-/// Somebody whom a letter to all goes to.
-pub(super) struct Reader {
-    pub id: Uuid,
-    pub email: String,
-    pub locale: Option<String>,
-}
-
 /// A new batch: still to be queued for everybody (`queueing`), or queued with it (`sending`).
 pub(super) struct NewBatch {
     pub id: Uuid,
@@ -300,22 +293,6 @@ pub(super) async fn next_batch(tx: &Tx) -> Result<Option<Batch>, DbErr> {
     let batch =
         Batch { id: row.try_get("", "id")?, reached: row.try_get("", "reached")?, trace_id: row.try_get("", "trace_id")? };
     Ok(Some(batch))
-}
-
-/// Active people with an address, behind `after` in the order of ids.
-pub(super) async fn readers_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Result<Vec<Reader>, DbErr> {
-    // One range of the key, so that the last step costs what the first did.
-    let range = if after.is_some() { "id > $1" } else { "id >= $1" };
-    let sql = format!(
-        "SELECT id, email, locale FROM users WHERE {range} AND email IS NOT NULL AND is_active \
-         AND deleted_at IS NULL ORDER BY id LIMIT $2"
-    );
-    let values = [after.unwrap_or_default().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
-    let rows = query(tx, &sql, values).await?;
-    let reader = |row: &QueryResult| {
-        Ok(Reader { id: row.try_get("", "id")?, email: row.try_get("", "email")?, locale: row.try_get("", "locale")? })
-    };
-    rows.iter().map(reader).collect()
 }
 
 /// Moves a batch on to the last of those who were queued; the last step makes it `sending`.

@@ -151,7 +151,10 @@ impl Templates {
             Ok(set) => set,
             Err(error) => return tracing::error!(error = format!("{error:#}"), "mail templates stay as they were"),
         };
-        for (file, text) in found.iter().filter(|(name, text)| current.files.get(*name) != Some(text)) {
+        for (file, text) in found {
+            if current.files.get(file) == Some(text) {
+                continue;
+            }
             let mut files = current.files.clone();
             files.insert(file.clone(), text.clone());
             match Set::of(files) {

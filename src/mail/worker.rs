@@ -154,9 +154,9 @@ impl Mail {
         let html = values.remove("html").and_then(|html| html.as_str().map(str::to_owned));
         let settings = &self.0.settings;
         let common = context! {
-            project_name => settings.project_name,
-            base_url => settings.base_url,
-            contact => settings.mail.contact,
+            project_name => settings.project_name.clone(),
+            base_url => settings.base_url.clone(),
+            contact => settings.mail.contact.clone(),
             trace_id => trace_id,
             occasion => self.occasion(&occasion, language),
             // An admin's HTML, cleaned when it was posted; every other value is escaped.

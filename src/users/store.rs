@@ -292,6 +292,34 @@ pub async fn list(
     query.offset(page.offset).limit(page.limit).all(db).await
 }
 
+/// Somebody who can be written to.
+#[derive(Clone, Debug)]
+pub struct Reachable {
+    /// Who.
+    pub id: Uuid,
+    /// Their address.
+    pub email: String,
+    /// The language they want to be written to in.
+    pub locale: Option<String>,
+}
+
+/// Active people with an address, behind `after` in the order of ids.
+pub async fn reachable_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Result<Vec<Reachable>, DbErr> {
+    // One range of the key, so that the last step costs what the first did.
+    let range = if after.is_some() { "id > $1" } else { "id >= $1" };
+    let sql = format!(
+        "SELECT id, email, locale FROM users WHERE {range} AND email IS NOT NULL AND is_active \
+         AND deleted_at IS NULL ORDER BY id LIMIT $2"
+    );
+    let values = [after.unwrap_or_default().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
+    let rows = tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
+    let reachable = |row: &sea_orm::QueryResult| {
+        let (id, email, locale) = (row.try_get("", "id")?, row.try_get("", "email")?, row.try_get("", "locale")?);
+        Ok(Reachable { id, email, locale })
+    };
+    rows.iter().map(reachable).collect()
+}
+
 /// How many users the filter finds.
 pub async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, DbErr> {
     filtered(filter).count(db).await
