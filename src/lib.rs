@@ -12,7 +12,7 @@ pub mod proofs; // mailed links: whose an address is, and who may choose a new p
 pub mod otp; // the second factor: authenticators, codes by e-mail, recovery codes, challenges
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
-pub mod admin; // the admin's tools: who may do what, and why
+pub mod admin; // the admin's tools: who may do what, and why; letters to people
 pub mod pages; // pages for people
 pub mod server; // the front: accept loop, limits, headers, documentation pages
 pub mod app; // builds every feature once, in order; starts and stops the background work

@@ -172,7 +172,7 @@ pub struct MailInQueue {
     pub state: String,
     /// How often it was tried.
     pub attempts: i64,
-    /// When it is tried next, in seconds since the Unix epoch.
+    /// When it is tried next, in seconds since the Unix epoch; null while it is being handed over, and at its end.
     pub next_try_at: Option<i64>,
     /// When it was queued, in seconds since the Unix epoch.
     pub created_at: i64,

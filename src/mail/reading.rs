@@ -76,7 +76,7 @@ pub struct QueuedMail {
     pub state: String,
     /// How often it was tried.
     pub attempts: i64,
-    /// When it is tried next, in milliseconds; while it waits.
+    /// When it is tried next, in milliseconds; none while it is being handed over, and at its end.
     pub next_try_at: Option<i64>,
     /// When it was queued, in milliseconds.
     pub created_at: i64,
@@ -160,7 +160,7 @@ impl Mail {
         };
         let range = if before.is_some() { "AND id < $3" } else { "" };
         let sql = format!(
-            "SELECT id, recipient, letter, language, state, attempts, due_at, created_at, finished_at, last_error, \
+            "SELECT id, recipient, letter, language, state, attempts, due_at, lease, created_at, finished_at, last_error, \
              trace_id, batch_id FROM mails WHERE state <> $1 {range} ORDER BY id DESC LIMIT $2"
         );
         let more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
@@ -238,7 +238,8 @@ fn batch(row: &QueryResult) -> Result<BatchProgress, DbErr> {
 
 fn queued(row: &QueryResult) -> Result<QueuedMail, DbErr> {
     let state: String = row.try_get("", "state")?;
-    let next_try_at = Some(row.try_get("", "due_at")?).filter(|_| state == State::Waiting.name());
+    let in_hand = row.try_get::<Option<Uuid>>("", "lease")?.is_some();
+    let next_try_at = Some(row.try_get("", "due_at")?).filter(|_| state == State::Waiting.name() && !in_hand);
     Ok(QueuedMail {
         id: row.try_get("", "id")?,
         recipient: row.try_get("", "recipient")?,

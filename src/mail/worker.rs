@@ -46,8 +46,7 @@ impl Mail {
         let slots = Arc::new(Semaphore::new(SLOTS));
         loop {
             let Ok(first) = Arc::clone(&slots).acquire_owned().await else { return };
-            let others =
-                std::iter::repeat_with(|| Arc::clone(&slots).try_acquire_owned().ok()).map_while(|slot| slot);
+            let others = std::iter::repeat_with(|| Arc::clone(&slots).try_acquire_owned().ok()).map_while(|slot| slot);
             let free: Vec<OwnedSemaphorePermit> = std::iter::once(first).chain(others).collect();
             // Dropped in between, rows would be leased with nobody to send them.
             let round = tasks.spawn(self.clone().round(free, tasks.clone()));
@@ -127,16 +126,9 @@ impl Mail {
             Some(batch) => store::batch_content(self.0.db.reader(), batch).await,
             None => Ok(leased.content.clone()),
         };
-        let sealed =
-            sealed.map_err(|error| Undelivered::passing(format!("its content can't be read: {error}")))?;
+        let sealed = sealed.map_err(|error| Undelivered::passing(format!("its content can't be read: {error}")))?;
         let Some(sealed) = sealed else { return Err(Undelivered::lasting("its content is gone")) };
-        self.written(
-            leased.batch_id.unwrap_or(leased.id),
-            &sealed,
-            &leased.letter,
-            &leased.language,
-            leased.trace_id.as_deref(),
-        )
+        self.written(leased.batch_id.unwrap_or(leased.id), &sealed, &leased.letter, &leased.language, leased.trace_id.as_deref())
     }
 
     /// A letter from its sealed content.
@@ -150,8 +142,7 @@ impl Mail {
     ) -> Result<Rendered, Undelivered> {
         // A secret that is missing can come back: `JWT_SECRET_KEY_PREVIOUS`.
         let content = self.open_content(sealed_for, sealed);
-        let content =
-            content.map_err(|error| Undelivered::passing(format!("its content can't be opened: {error}")))?;
+        let content = content.map_err(|error| Undelivered::passing(format!("its content can't be opened: {error}")))?;
         let shown = self.shown(content, language, trace_id);
         let written = self.0.templates.render(language, letter, &shown);
         written.map_err(|error| Undelivered::passing(format!("its templates can't be used: {error}")))
@@ -163,9 +154,9 @@ impl Mail {
         let html = values.remove("html").and_then(|html| html.as_str().map(str::to_owned));
         let settings = &self.0.settings;
         let common = context! {
-            project_name => &settings.project_name,
-            base_url => &settings.base_url,
-            contact => &settings.mail.contact,
+            project_name => settings.project_name.clone(),
+            base_url => settings.base_url.clone(),
+            contact => settings.mail.contact.clone(),
             trace_id => trace_id,
             occasion => self.occasion(&occasion, language),
             // An admin's HTML, cleaned when it was posted; every other value is escaped.
@@ -221,9 +212,7 @@ impl Mail {
             match self.try_to_book(&leased, &plan).await {
                 Ok(true) => return,
                 Ok(false) => return tracing::warn!(mail = %leased.id, "a mail took longer than its lease"),
-                Err(error) => {
-                    tracing::warn!(%error, mail = %leased.id, "a mail could not be booked; it is tried again")
-                }
+                Err(error) => tracing::warn!(%error, mail = %leased.id, "a mail could not be booked; it is tried again"),
             }
             tokio::time::sleep(BOOKING_PAUSE).await;
         }
@@ -237,8 +226,7 @@ impl Mail {
             Box::pin(async move {
                 match plan.state {
                     State::Waiting => {
-                        store::put_off(tx, &leased, plan.error.as_deref().unwrap_or_default(), plan.next_try)
-                            .await
+                        store::put_off(tx, &leased, plan.error.as_deref().unwrap_or_default(), plan.next_try).await
                     }
                     state => store::finish(tx, &leased, state, plan.error.as_deref(), keep, now).await,
                 }

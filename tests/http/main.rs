@@ -17,6 +17,7 @@ mod canary;
 mod documentation;
 mod front;
 mod lists;
+mod mail;
 mod openapi;
 mod passwords;
 mod permissions;

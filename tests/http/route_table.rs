@@ -57,6 +57,16 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /api/user/{user}/restore",               "",                    "",                                    [401, 403, 403, 403, 409, 401]),
     ("DELETE /api/user/{user}",                     "",                    "",                                    [401, 403, 403, 403, 200, 401]),
 
+    // Mail is off here: whoever may send is told so.
+    ("POST /api/email/send-email",                  "$letter&recipient=$address",   r#""Hello""#,                 [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-email-multiple",         "$letter&recipients=$address",  r#""Hello""#,                 [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-email-all",              "$letter",             r#""Hello""#,                          [401, 403, 403, 403, 200, 401]),
+    ("POST /api/email/send-test-email",             "recipient=$address",  "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/email/send-otp-email",              "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-reset-password-email",   "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-validation-email",       "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/email/queue",                        "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+
     ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
 ];
 
@@ -103,6 +113,8 @@ async fn everybody_is_answered_as_the_table_says() {
                     .replace("$change", &change.to_string())
                     .replace("$password", PASSWORD)
                     .replace("$refresh", refresh)
+                    .replace("$letter", "confirm=true&subject=Hello")
+                    .replace("$address", "ann@example.com")
                     .replace("$new", &free)
                     .replace("$target", &target.to_string())
                     .replace("$other", &other.to_string())
