@@ -21,6 +21,7 @@ mod mail;
 mod openapi;
 mod passwords;
 mod permissions;
+mod recovery;
 mod route_table;
 mod second_factor;
 mod sessions;

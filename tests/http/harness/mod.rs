@@ -6,7 +6,9 @@
 
 mod actor;
 mod ask;
+mod mail;
 mod reply;
+mod second_factor;
 mod storage;
 
 use std::net::SocketAddr;
@@ -26,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use actor::{Actor, claims};
 pub use ask::{Ask, Client, with_query};
+pub use mail::Mail;
 pub use reply::Reply;
+pub use second_factor::{Authenticator, Demand, STEP, recovery_codes};
 pub use storage::Storage;
 
 /// When every test begins: 2026-01-01, 00:00 UTC.
@@ -89,13 +93,16 @@ impl TestApp {
         Self { inside, clock, settings, storage, anyone, stop }
     }
 
-    /// Somebody who signs up over HTTP as `name`, with the address `name@example.com` and [`PASSWORD`].
+    /// Somebody who signs up over HTTP as `name`, with the address `name@example.com` and [`PASSWORD`]; with mail on,
+    /// the address is proved then.
     pub async fn user(&self, name: &str) -> Actor {
-        let registration = json!({
-            "username": name, "email": format!("{name}@example.com"),
-            "password": PASSWORD, "confirm_password": PASSWORD,
-        });
-        let reply = self.post("/api/auth/register").json(&registration).await;
+        let address = format!("{name}@example.com");
+        let reply = self.sign_up(name, &address, PASSWORD).await;
+        if reply.status() == 202 {
+            let token = self.mail_to(&address, "verification").await.token();
+            self.verify(&token).await.is(200);
+            return self.sign_in(name).await;
+        }
         Actor::with_tokens(&self.anyone, name, &reply.is(201).json())
     }
 

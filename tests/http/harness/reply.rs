@@ -41,6 +41,20 @@ impl Reply {
         Some(first.to_str().expect("a header of text"))
     }
 
+    /// The `Set-Cookie` of a cookie, if there is one, and only one.
+    pub fn set_cookie(&self, name: &str) -> Option<&str> {
+        let values = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("text"));
+        let mut ours = values.filter(|value| value.split_once('=').is_some_and(|(present, _)| present == name));
+        let first = ours.next()?;
+        assert!(ours.next().is_none(), "{name} is set twice: {self:?}");
+        Some(first)
+    }
+
+    /// The value that a cookie is given.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.set_cookie(name)?.split(['=', ';']).nth(1)
+    }
+
     /// `X-Trace-Id`.
     pub fn trace_id(&self) -> &str {
         self.header("x-trace-id").unwrap_or_default()
