@@ -70,6 +70,16 @@ impl Carrier {
         })
     }
 
+    /// Whether mails could be handed over right now, in words.
+    pub(super) async fn check(&self) -> Result<String, String> {
+        match self {
+            Self::None => Ok("off".to_owned()),
+            Self::Inbox => Ok("kept for /dev/inbox".to_owned()),
+            Self::Smtp(smtp) => smtp.check().await.map_err(|failure| failure.words),
+            Self::Mailjet(_) => Ok("Mailjet, which was not asked".to_owned()),
+        }
+    }
+
     /// Hands a mail over. Once this is `Ok`, it is somebody else's to deliver.
     pub(super) async fn hand_over(&self, mail: Outgoing) -> Result<(), Undelivered> {
         match self {
@@ -84,8 +94,9 @@ impl Carrier {
 /// The message as it travels (RFC 5322): one recipient, text and HTML, an id of ours by which a repeated one is known.
 pub(super) fn message(mail: Outgoing, from: &Mailbox) -> Result<Message, Undelivered> {
     let Outgoing { id, to, letter, at } = mail;
-    let to: Address =
-        to.parse().map_err(|error| Undelivered::lasting(format!("the address can't be written to: {error}")))?;
+    let to: Address = to
+        .parse()
+        .map_err(|error| Undelivered::lasting(format!("the address can't be written to: {error}")))?;
     let millis = u64::try_from(at.millis()).unwrap_or(0);
     let automatic = HeaderName::new_from_ascii_str("Auto-Submitted"); // RFC 3834, 5
     let message = Message::builder()
@@ -101,7 +112,8 @@ pub(super) fn message(mail: Outgoing, from: &Mailbox) -> Result<Message, Undeliv
 
 /// Whom mails come from: the project, by its address.
 pub(super) fn sender(project_name: &str, address: &str) -> anyhow::Result<Mailbox> {
-    let email = address.parse().map_err(|error| anyhow::anyhow!("the sender's address {address}: {error}"))?;
+    let email =
+        address.parse().map_err(|error| anyhow::anyhow!("the sender's address {address}: {error}"))?;
     Ok(Mailbox::new(Some(project_name.to_owned()), email))
 }
 
@@ -113,7 +125,11 @@ mod tests {
         Outgoing {
             id: Uuid::nil(),
             to: to.into(),
-            letter: Rendered { subject: subject.into(), text: "Grüße\n.\nEnde".into(), html: "<p>Grüße</p>".into() },
+            letter: Rendered {
+                subject: subject.into(),
+                text: "Grüße\n.\nEnde".into(),
+                html: "<p>Grüße</p>".into(),
+            },
             at: Timestamp::from_seconds(1_767_225_600),
         }
     }
@@ -145,8 +161,13 @@ mod tests {
         let text = String::from_utf8(message.formatted()).unwrap();
         assert!(!text.lines().any(|line| line.to_ascii_lowercase().starts_with("bcc:")), "{text}");
         assert_eq!(message.envelope().to().len(), 1);
-        for hostile in ["ann@example.org\r\nBcc: evil@example.com", "ann@example.org>,<evil@example.com", "a b@x.test"] {
-            assert!(super::message(outgoing(hostile, "Hi"), &sender("Gate", "gate@example.com").unwrap()).is_err());
+        for hostile in
+            ["ann@example.org\r\nBcc: evil@example.com", "ann@example.org>,<evil@example.com", "a b@x.test"]
+        {
+            assert!(
+                super::message(outgoing(hostile, "Hi"), &sender("Gate", "gate@example.com").unwrap())
+                    .is_err()
+            );
         }
     }
 }

@@ -17,7 +17,8 @@ pub(super) fn cleaned(html: &str) -> String {
 /// Plain text as HTML that looks the same.
 pub(super) fn of_text(text: &str) -> String {
     let mut html = String::with_capacity(text.len() + text.len() / 8);
-    for paragraph in text.replace("\r\n", "\n").split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
+    for paragraph in text.replace("\r\n", "\n").split("\n\n").filter(|paragraph| !paragraph.trim().is_empty())
+    {
         html.push_str("<p>");
         html.push_str(&escaped(paragraph.trim_matches('\n')).replace('\n', "<br>\n"));
         html.push_str("</p>\n");
@@ -62,9 +63,9 @@ pub(super) fn as_text(html: &str) -> String {
             "li" => start_line(&mut text, "- "),
             "br" | "br/" => text.push('\n'),
             "/li" | "/div" | "/tr" | "tr" | "div" => start_line(&mut text, ""),
-            "p" | "/p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "/h1" | "/h2" | "/h3" | "/h4" | "/h5" | "/h6"
-            | "ul" | "/ul" | "ol" | "/ol" | "blockquote" | "/blockquote" | "pre" | "/pre" | "table" | "/table"
-            | "hr" => start_line(&mut text, "\n"),
+            "p" | "/p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "/h1" | "/h2" | "/h3" | "/h4" | "/h5"
+            | "/h6" | "ul" | "/ul" | "ol" | "/ol" | "blockquote" | "/blockquote" | "pre" | "/pre"
+            | "table" | "/table" | "hr" => start_line(&mut text, "\n"),
             _ => {}
         }
     }
@@ -153,7 +154,18 @@ mod tests {
              <form action=\"https://evil.test\"><input name=password></form><iframe src=\"//evil.test\"></iframe>\
              <p style=\"position:fixed\">{{ 7*7 }}</p><base href=\"https://evil.test/\"><a href=\"/relative\">r</a>",
         );
-        for gone in ["script", "onclick", "onerror", "javascript", "<form", "<input", "iframe", "style", "<base", "<img"] {
+        for gone in [
+            "script",
+            "onclick",
+            "onerror",
+            "javascript",
+            "<form",
+            "<input",
+            "iframe",
+            "style",
+            "<base",
+            "<img",
+        ] {
             assert!(!clean.contains(gone), "{gone}: {clean}");
         }
         for kept in ["<h1>Hi</h1>", "https://example.com/?a=1&amp;b=2", "{{ 7*7 }}"] {

@@ -27,7 +27,11 @@ pub(super) struct Mailjet {
 }
 
 impl Mailjet {
-    pub(super) fn open(settings: &config::Mailjet, project_name: &str, timeout: Duration) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        settings: &config::Mailjet,
+        project_name: &str,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let client = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(timeout)
@@ -95,7 +99,8 @@ fn judge(status: StatusCode, answer: &Value) -> Result<(), Undelivered> {
     let code = message["Errors"][0]["ErrorCode"].as_str().or_else(|| answer["ErrorIdentifier"].as_str());
     let words = format!("Mailjet: {} {}", status.as_u16(), code.unwrap_or_default());
     let words = words.trim_end();
-    let is_about_the_mail = matches!(status.as_u16(), 200..=299 | 400 | 404 | 413 | 422) && message.is_object();
+    let is_about_the_mail =
+        matches!(status.as_u16(), 200..=299 | 400 | 404 | 413 | 422) && message.is_object();
     Err(if is_about_the_mail { Undelivered::lasting(words) } else { Undelivered::passing(words) })
 }
 

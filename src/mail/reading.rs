@@ -149,7 +149,11 @@ impl Mail {
     }
 
     /// A part of the queue: the newest `limit` mails, or those behind the cursor of the part before.
-    pub async fn queue(&self, cursor: Option<&str>, limit: usize) -> Result<Result<QueuePage, Problem>, DbErr> {
+    pub async fn queue(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Result<QueuePage, Problem>, DbErr> {
         let before = match cursor.map(|cursor| self.position(cursor)).transpose() {
             Ok(before) => before,
             Err(problem) => return Ok(Err(problem)),
@@ -257,7 +261,9 @@ fn links(text: &str) -> Vec<String> {
     let mut links: Vec<String> = Vec::new();
     for word in text.split(|char: char| char.is_whitespace() || matches!(char, '<' | '>' | '"' | '(' | ')')) {
         let link = word.trim_end_matches(['.', ',', ';', ':', '!', '?']);
-        if (link.starts_with("https://") || link.starts_with("http://")) && !links.iter().any(|known| known == link) {
+        if (link.starts_with("https://") || link.starts_with("http://"))
+            && !links.iter().any(|known| known == link)
+        {
             links.push(link.to_owned());
         }
     }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::Mail;
 use super::letter::{Languages, Letter, Occasion, Post};
 use super::store::{self, NewMail, State};
-use super::Mail;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::web::ClientInfo;
@@ -87,7 +87,8 @@ impl Mail {
         now: Timestamp,
     ) -> Result<Option<Uuid>, DbErr> {
         let occasion = Occasion::of(client, now);
-        let post = Post { to, user_id: None, languages: Languages::default(), letter, good_until: None, occasion };
+        let post =
+            Post { to, user_id: None, languages: Languages::default(), letter, good_until: None, occasion };
         let mail = self.clone();
         self.0.db.write(move |tx| Box::pin(async move { mail.post_in(tx, post).await })).await
     }

@@ -101,7 +101,11 @@ fn chain(error: &Error) -> String {
 }
 
 impl Smtp {
-    pub(super) fn open(settings: &config::Smtp, project_name: &str, timeout: Duration) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        settings: &config::Smtp,
+        project_name: &str,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let tls = match settings.protection {
             Protection::None => None,
             Protection::StartTls | Protection::Implicit => Some(trusted(settings)?),
@@ -120,6 +124,17 @@ impl Smtp {
         })
     }
 
+    /// Comes as far as every mail must: to the server, encrypted and signed in as set.
+    pub(super) async fn check(&self) -> Result<String, Undelivered> {
+        let connecting = tokio::time::timeout(self.timeout, self.connect()).await;
+        self.park(connecting.unwrap_or_else(|_| Err(self.too_slow()))?);
+        Ok(format!("{}:{} takes mails", self.host, self.port))
+    }
+
+    fn too_slow(&self) -> Undelivered {
+        Undelivered::passing(format!("the server took longer than {} s", self.timeout.as_secs()))
+    }
+
     pub(super) async fn hand_over(&self, mail: Outgoing) -> Result<(), Undelivered> {
         let message = message(mail, &self.from)?;
         let [to] = message.envelope().to() else {
@@ -132,10 +147,7 @@ impl Smtp {
         };
         // Given up in the middle, the connection is dropped: nobody may go on where it stopped.
         let ended = tokio::time::timeout(self.timeout, conversation).await;
-        let ended = ended.unwrap_or_else(|_| {
-            Err(Undelivered::passing(format!("the server took longer than {} s", self.timeout.as_secs())))
-        });
-        let (mut connection, said) = ended?;
+        let (mut connection, said) = ended.unwrap_or_else(|_| Err(self.too_slow()))?;
         if said.is_ok() {
             self.park(connection);
         } else if tokio::time::timeout(FAREWELL, connection.abort()).await.is_err() {
@@ -218,7 +230,8 @@ fn trusted(settings: &config::Smtp) -> anyhow::Result<TlsParameters> {
         if !pem.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----") {
             return Err(wrong("there is no certificate in it".to_owned()));
         }
-        tls = tls.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| wrong(error.to_string()))?);
+        tls =
+            tls.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| wrong(error.to_string()))?);
     }
     Ok(tls.build()?)
 }

@@ -93,8 +93,21 @@ pub(super) async fn insert_all(tx: &Tx, mails: Vec<NewMail>) -> Result<(), DbErr
     }
     let mut query = Query::insert();
     query.into_table("mails").columns([
-        "id", "state", "recipient", "user_id", "letter", "language", "content", "batch_id", "rank", "attempts",
-        "due_at", "good_until", "created_at", "finished_at", "trace_id",
+        "id",
+        "state",
+        "recipient",
+        "user_id",
+        "letter",
+        "language",
+        "content",
+        "batch_id",
+        "rank",
+        "attempts",
+        "due_at",
+        "good_until",
+        "created_at",
+        "finished_at",
+        "trace_id",
     ]);
     for mail in mails {
         let finished_at = (mail.state != State::Waiting).then_some(mail.created_at);
@@ -125,7 +138,12 @@ pub(super) async fn insert(tx: &Tx, mail: NewMail) -> Result<(), DbErr> {
 }
 
 /// Counts a letter to an address unless the fifth before it is younger than `window`. Whether it may be sent.
-pub(super) async fn spend(tx: &Tx, address: &[u8; 32], now: Timestamp, window: Duration) -> Result<bool, DbErr> {
+pub(super) async fn spend(
+    tx: &Tx,
+    address: &[u8; 32],
+    now: Timestamp,
+    window: Duration,
+) -> Result<bool, DbErr> {
     let sql = "INSERT INTO mail_budgets (address, first_at, second_at, third_at, fourth_at, fifth_at) \
                VALUES ($1, 0, 0, 0, 0, $2) ON CONFLICT (address) DO UPDATE SET \
                first_at = mail_budgets.second_at, second_at = mail_budgets.third_at, \
@@ -290,13 +308,22 @@ pub(super) async fn next_batch(tx: &Tx) -> Result<Option<Batch>, DbErr> {
         "SELECT id, reached, trace_id FROM mail_batches WHERE state = 'queueing' ORDER BY id LIMIT 1 {skip}"
     );
     let Some(row) = query(tx, &sql, []).await?.into_iter().next() else { return Ok(None) };
-    let batch =
-        Batch { id: row.try_get("", "id")?, reached: row.try_get("", "reached")?, trace_id: row.try_get("", "trace_id")? };
+    let batch = Batch {
+        id: row.try_get("", "id")?,
+        reached: row.try_get("", "reached")?,
+        trace_id: row.try_get("", "trace_id")?,
+    };
     Ok(Some(batch))
 }
 
 /// Moves a batch on to the last of those who were queued; the last step makes it `sending`.
-pub(super) async fn advance_batch(tx: &Tx, id: Uuid, reached: Option<Uuid>, queued: usize, whole: bool) -> Result<(), DbErr> {
+pub(super) async fn advance_batch(
+    tx: &Tx,
+    id: Uuid,
+    reached: Option<Uuid>,
+    queued: usize,
+    whole: bool,
+) -> Result<(), DbErr> {
     let sql = "UPDATE mail_batches SET reached = COALESCE($1, reached), recipients = recipients + $2, state = $3 \
                WHERE id = $4 AND state = 'queueing'";
     let values = [

@@ -146,10 +146,14 @@ impl Templates {
         }
         // What was taken away is gone; what was good of a file that is broken now stays.
         let mut good = embedded_files();
-        good.extend(self.current.load().files.clone().into_iter().filter(|(name, _)| found.contains_key(name)));
+        good.extend(
+            self.current.load().files.clone().into_iter().filter(|(name, _)| found.contains_key(name)),
+        );
         let mut current = match Set::of(good) {
             Ok(set) => set,
-            Err(error) => return tracing::error!(error = format!("{error:#}"), "mail templates stay as they were"),
+            Err(error) => {
+                return tracing::error!(error = format!("{error:#}"), "mail templates stay as they were");
+            }
         };
         for (file, text) in found {
             if current.files.get(file) == Some(text) {
@@ -229,7 +233,8 @@ fn languages_of(files: &Files) -> BTreeMap<String, BTreeSet<String>> {
         PARTS.iter().all(|part| files.contains_key(&format!("{language}/{letter}/{part}")))
     };
     let of_letter = |letter: &&str| {
-        let languages = all.iter().filter(|language| has(language, letter)).map(|language| (*language).to_owned());
+        let languages =
+            all.iter().filter(|language| has(language, letter)).map(|language| (*language).to_owned());
         ((*letter).to_owned(), languages.collect())
     };
     LETTERS.iter().map(of_letter).collect()
@@ -248,7 +253,9 @@ fn samples(letter: &str) -> [Value; 2] {
     });
     let scarce = json!({ "time": null, "ip": "192.0.2.1", "browser": null, "system": null, "place": null });
     let of_letter = |number: u64, until: serde_json::Value, method: &str| match letter {
-        "verification" => json!({ "username": "ann", "link": "https://example.com/?a=1&b=2", "hours": number }),
+        "verification" => {
+            json!({ "username": "ann", "link": "https://example.com/?a=1&b=2", "hours": number })
+        }
         "reset" => json!({ "username": "ann", "link": "https://example.com/?a=1&b=2", "minutes": number }),
         "code" => json!({ "username": "ann", "code": "12345678", "minutes": number }),
         "email-changed" => json!({ "username": "ann", "new_address": "a***@example.com" }),
@@ -277,7 +284,10 @@ fn samples(letter: &str) -> [Value; 2] {
     };
     [
         joined(of_letter(2, json!("2026-01-31"), "authenticator"), common(full, Some("help@example.com"))),
-        joined(of_letter(1, json!(null), "none"), common(if letter == "test" { json!(null) } else { scarce }, None)),
+        joined(
+            of_letter(1, json!(null), "none"),
+            common(if letter == "test" { json!(null) } else { scarce }, None),
+        ),
     ]
 }
 

@@ -312,9 +312,11 @@ pub async fn reachable_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Resu
          AND deleted_at IS NULL ORDER BY id LIMIT $2"
     );
     let values = [after.unwrap_or_default().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
-    let rows = tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
+    let rows =
+        tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
     let reachable = |row: &sea_orm::QueryResult| {
-        let (id, email, locale) = (row.try_get("", "id")?, row.try_get("", "email")?, row.try_get("", "locale")?);
+        let (id, email, locale) =
+            (row.try_get("", "id")?, row.try_get("", "email")?, row.try_get("", "locale")?);
         Ok(Reachable { id, email, locale })
     };
     rows.iter().map(reachable).collect()

@@ -34,7 +34,9 @@ fn read_into(files: &mut Files, folder: &Path, prefix: &str, depth: usize) {
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
+        let Some(name) =
+            path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'))
+        else {
             continue;
         };
         let name = format!("{prefix}{name}");

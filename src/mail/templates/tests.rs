@@ -34,7 +34,10 @@ fn every_letter_is_there_in_every_language_with_strict_values() {
                 assert!(text.contains("Gatehouse") && html.contains("Gatehouse"), "{language}/{letter}");
                 assert!(html.starts_with("<!doctype html>"), "{language}/{letter}");
                 for broken in ["{{", "{%", "<img", "<script", "http://", "None", "none<", "undefined"] {
-                    assert!(!text.contains(broken) && !html.contains(broken), "{language}/{letter}: {broken}");
+                    assert!(
+                        !text.contains(broken) && !html.contains(broken),
+                        "{language}/{letter}: {broken}"
+                    );
                 }
             }
         }
@@ -60,11 +63,18 @@ fn a_letter_is_written_in_the_readers_language_or_in_english() {
     }
     templates.refresh();
     assert_eq!(language("eo"), "en", "a letter is never in two languages");
-    put(&folder, "eo/reset/body.html", "{% extends \"layout.html\" %}{% block main %}{{ link }}{% endblock %}");
+    put(
+        &folder,
+        "eo/reset/body.html",
+        "{% extends \"layout.html\" %}{% block main %}{{ link }}{% endblock %}",
+    );
     templates.refresh();
     assert_eq!(language("eo"), "eo");
     assert_eq!(subject(&templates, "eo", "reset"), "Nova pasvorto");
-    assert_eq!(templates.language("code", &Languages { locale: Some("eo".into()), accept_language: None }), "en");
+    assert_eq!(
+        templates.language("code", &Languages { locale: Some("eo".into()), accept_language: None }),
+        "en"
+    );
 }
 
 #[test]
@@ -97,7 +107,12 @@ fn a_broken_file_is_refused_and_the_last_good_one_stays() {
     let (folder, templates) = open();
     put(&folder, "en/reset/subject.txt", "Good");
     assert_eq!(subject(&templates, "en", "reset"), "Good");
-    for broken in ["{{ link", "{{ pasword }}", "{% for i in range(1000000) %}{% for j in range(1000000) %}x{% endfor %}{% endfor %}", "{% include \"../../secret.key\" %}"] {
+    for broken in [
+        "{{ link",
+        "{{ pasword }}",
+        "{% for i in range(1000000) %}{% for j in range(1000000) %}x{% endfor %}{% endfor %}",
+        "{% include \"../../secret.key\" %}",
+    ] {
         put(&folder, "en/reset/subject.txt", broken);
         put(&folder, "en/code/subject.txt", &format!("Code {}", broken.len()));
         assert_eq!(subject(&templates, "en", "reset"), "Good", "{broken}");

@@ -188,7 +188,8 @@ const LINK: Word<String> = Word {
         // The host must be whole before the token begins: whoever gets a mail must not choose where it leads.
         let host_is_fixed = before.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?', '#']));
         let is_web = matches!(url.scheme(), "http" | "https") && url.username().is_empty();
-        let is_plain = !after.contains("{token}") && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+        let is_plain =
+            !after.contains("{token}") && !text.contains(|c: char| c.is_whitespace() || c.is_control());
         (is_web && host_is_fixed && is_plain).then(|| text.to_owned())
     },
 };
@@ -204,11 +205,14 @@ impl Mail {
         let (written, smtp, mailjet) =
             (WrittenMail::read(reader), WrittenSmtp::read(reader), WrittenMailjet::read(reader));
         let WrittenMail { method, contact, timeout, verify_url, reset_url, geoip_database } = written?;
-        let local = reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
+        let local =
+            reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
         let delivery = match method {
             Method::None => Ok(Delivery::None),
             Method::Inbox if local => Ok(Delivery::Inbox),
-            Method::Inbox => return Err(reader.refuse("EMAIL_METHOD", "none, smtp or mj outside ENVIRONMENT=local")),
+            Method::Inbox => {
+                return Err(reader.refuse("EMAIL_METHOD", "none, smtp or mj outside ENVIRONMENT=local"));
+            }
             Method::Smtp => smtp?.complete().map(Delivery::Smtp),
             Method::Mailjet => mailjet?.complete().map(Delivery::Mailjet),
         };

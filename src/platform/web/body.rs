@@ -130,7 +130,14 @@ mod tests {
 
     #[test]
     fn other_kinds_and_charsets_are_told_apart() {
-        for other in ["text/csv", "text/plain; charset=utf-16", "application/json; charset=utf-16", "application/problem+json", "", ";"] {
+        for other in [
+            "text/csv",
+            "text/plain; charset=utf-16",
+            "application/json; charset=utf-16",
+            "application/problem+json",
+            "",
+            ";",
+        ] {
             assert_eq!(Kind::named(other), Kind::Other, "{other}");
         }
     }

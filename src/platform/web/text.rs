@@ -85,7 +85,9 @@ mod tests {
         assert_eq!(sent("application/json", "\"a").await, Err(400));
         assert_eq!(sent("text/plain", " \n").await, Err(422));
         assert_eq!(sent("text/plain", "a\0b").await, Err(422));
-        for other in ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain; charset=latin1"] {
+        for other in
+            ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain; charset=latin1"]
+        {
             assert_eq!(sent(other, "a").await, Err(415), "{other}");
         }
     }

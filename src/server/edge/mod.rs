@@ -89,7 +89,8 @@ struct Asked {
 impl<E: Endpoint> Edge<E> {
     /// Puts the edge around `inner`.
     pub fn new(inner: E, settings: EdgeSettings, trace_ids: Arc<TraceIds>) -> Self {
-        let visits = |max_body_bytes| Arc::new(VisitSettings { max_body_bytes, base_url: settings.base_url.clone() });
+        let visits =
+            |max_body_bytes| Arc::new(VisitSettings { max_body_bytes, base_url: settings.base_url.clone() });
         let usual = settings.max_body_bytes;
         let large = settings.large_bodies.iter();
         Self {
