@@ -1,8 +1,10 @@
 //! Sending what is due: rows are leased, handed over, and booked afterwards.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use sea_orm::DbErr;
@@ -106,13 +108,19 @@ impl Mail {
     async fn send(&self, leased: Leased) {
         let now = self.0.clock.now();
         let is_late = leased.good_until.is_some_and(|end| end <= now.millis());
-        let end = if is_late { End::Late } else { End::of(self.hand_over(&leased, now).await) };
+        let end = if is_late { End::Late } else { End::of(self.try_to_hand_over(&leased, now).await) };
         let plan = self.plan(&leased, end);
         tracing::info!(
             mail = %leased.id, letter = leased.letter, attempt = leased.attempts, state = plan.state.name(),
             error = plan.error, trace_id = leased.trace_id, "mail"
         );
         self.book(leased, plan).await;
+    }
+
+    /// A panic is a failure like any other: unbooked, the mail would come back for ever.
+    async fn try_to_hand_over(&self, leased: &Leased, now: Timestamp) -> Result<(), Undelivered> {
+        let handing_over = AssertUnwindSafe(self.hand_over(leased, now)).catch_unwind().await;
+        handing_over.unwrap_or_else(|_panic| Err(Undelivered::passing("it broke; see the log")))
     }
 
     async fn hand_over(&self, leased: &Leased, now: Timestamp) -> Result<(), Undelivered> {
@@ -211,7 +219,7 @@ impl Mail {
         let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(16);
         let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
         let [chance] = self.0.random.bytes::<1>();
-        pause - pause / 4 * u32::from(chance) / 255
+        pause.saturating_sub(pause / 4 * u32::from(chance) / 255)
     }
 
     /// Books what came of a mail. As long as that fails the mail could go out twice, so it is tried for a while.
