@@ -76,6 +76,9 @@ pub enum StartFault {
         /// The user that the server runs as.
         uid: u32,
     },
+    /// A file that a setting names can't be used.
+    #[error("{0:#}")]
+    Setting(anyhow::Error),
     /// Something else.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
@@ -89,6 +92,7 @@ impl StartFault {
             self,
             Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_))
                 | Self::Policies(_)
+                | Self::Setting(_)
                 | Self::Folder { .. }
         )
     }
@@ -172,7 +176,7 @@ impl App {
             random: random.clone(),
             secrets: Arc::clone(&secrets),
         };
-        let mail = Mail::open(parts, mail_settings(&config))?;
+        let mail = Mail::open(parts, mail_settings(&config)).map_err(StartFault::Setting)?;
         let otp = Otp::new(
             db.clone(),
             clock.clone(),

@@ -219,7 +219,7 @@ impl EmailApi {
         body: TextBody,
     ) -> Result<Sent, Failure<SendRefusal>> {
         let recipients: Vec<String> = recipient.0.into_iter().collect();
-        let letter = circular(confirm.0, subject.0, body, allowed.caller.user_id, &client)?;
+        let letter = circular(confirm.0, subject.0.as_deref(), body, allowed.caller.user_id, &client)?;
         let recipients = addresses("recipient", &recipients).map_err(SendRefusal::Invalid)?;
         Ok(self.send(letter, recipients).await?)
     }
@@ -240,7 +240,7 @@ impl EmailApi {
         recipients: Query<Vec<String>>,
         body: TextBody,
     ) -> Result<Sent, Failure<SendRefusal>> {
-        let letter = circular(confirm.0, subject.0, body, allowed.caller.user_id, &client)?;
+        let letter = circular(confirm.0, subject.0.as_deref(), body, allowed.caller.user_id, &client)?;
         let recipients = addresses("recipients", &recipients.0).map_err(SendRefusal::Invalid)?;
         Ok(self.send(letter, recipients).await?)
     }
@@ -260,7 +260,7 @@ impl EmailApi {
         subject: Query<Option<String>>,
         body: TextBody,
     ) -> Result<SentToAll, Failure<SendRefusal>> {
-        let letter = circular(confirm.0, subject.0, body, allowed.caller.user_id, &client)?;
+        let letter = circular(confirm.0, subject.0.as_deref(), body, allowed.caller.user_id, &client)?;
         if !self.mail.is_on() {
             return Ok(SentToAll::Off(off()));
         }
@@ -401,7 +401,7 @@ fn sample_name() -> String {
 /// What staff wrote, if it may be sent.
 fn circular(
     confirmed: Option<bool>,
-    subject: Option<String>,
+    subject: Option<&str>,
     body: TextBody,
     by: Uuid,
     client: &ClientInfo,
@@ -409,7 +409,7 @@ fn circular(
     if confirmed != Some(true) {
         return Err(SendRefusal::Unconfirmed);
     }
-    let subject = subject.as_deref().map(str::trim).unwrap_or_default();
+    let subject = subject.map(str::trim).unwrap_or_default();
     let fits =
         (1..=LONGEST_SUBJECT).contains(&subject.chars().count()) && !subject.contains(char::is_control);
     if !fits {

@@ -234,7 +234,9 @@ async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<bool, DbErr> {
 
 /// Forgives an account all its failures: it was recovered.
 pub async fn forgive(tx: &Tx, account: Uuid, now: Timestamp) -> Result<(), DbErr> {
-    succeed(tx, &Bucket::Account(account), now).await
+    // Tries that are under way stay counted: their own ends will tell.
+    let sql = "UPDATE throttles SET failures = 0, not_before = 0, forget_at = $2 WHERE bucket = $1";
+    run(tx, sql, [Bucket::Account(account).key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
 }
 
 /// Ends a try that succeeded: what failed before is forgiven.

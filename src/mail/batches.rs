@@ -9,10 +9,10 @@ use sea_orm::DbErr;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Mail;
 use super::letter::{Languages, Letter};
 use super::rules::Content;
 use super::store::{self, NewBatch, NewMail};
-use super::Mail;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::users::store::{Reachable, reachable_after};
@@ -75,7 +75,13 @@ impl Mail {
         Ok(id)
     }
 
-    fn new_batch(&self, circular: &Circular, to_all: bool, recipients: i64, now: Timestamp) -> Result<NewBatch, DbErr> {
+    fn new_batch(
+        &self,
+        circular: &Circular,
+        to_all: bool,
+        recipients: i64,
+        now: Timestamp,
+    ) -> Result<NewBatch, DbErr> {
         let id = self.0.ids.next(&self.0.random, now);
         let letter = Letter::Custom {
             subject: circular.subject.clone(),

@@ -70,6 +70,16 @@ impl Carrier {
         })
     }
 
+    /// Whether mails could be handed over right now, in words.
+    pub(super) async fn check(&self) -> Result<String, String> {
+        match self {
+            Self::None => Ok("off".to_owned()),
+            Self::Inbox => Ok("kept for /dev/inbox".to_owned()),
+            Self::Smtp(smtp) => smtp.check().await.map_err(|failure| failure.words),
+            Self::Mailjet(_) => Ok("Mailjet, which was not asked".to_owned()),
+        }
+    }
+
     /// Hands a mail over. Once this is `Ok`, it is somebody else's to deliver.
     pub(super) async fn hand_over(&self, mail: Outgoing) -> Result<(), Undelivered> {
         match self {

@@ -118,6 +118,11 @@ impl Mail {
         !matches!(self.0.carrier, Carrier::None)
     }
 
+    /// Whether mails could be handed over right now, in words; for `gatehouse check`.
+    pub async fn check(&self) -> Result<String, String> {
+        self.0.carrier.check().await
+    }
+
     /// Address of a person who helps.
     #[must_use]
     pub fn contact(&self) -> Option<&str> {

@@ -124,6 +124,17 @@ impl Smtp {
         })
     }
 
+    /// Comes as far as every mail must: to the server, encrypted and signed in as set.
+    pub(super) async fn check(&self) -> Result<String, Undelivered> {
+        let connecting = tokio::time::timeout(self.timeout, self.connect()).await;
+        self.park(connecting.unwrap_or_else(|_| Err(self.too_slow()))?);
+        Ok(format!("{}:{} takes mails", self.host, self.port))
+    }
+
+    fn too_slow(&self) -> Undelivered {
+        Undelivered::passing(format!("the server took longer than {} s", self.timeout.as_secs()))
+    }
+
     pub(super) async fn hand_over(&self, mail: Outgoing) -> Result<(), Undelivered> {
         let message = message(mail, &self.from)?;
         let [to] = message.envelope().to() else {
@@ -136,10 +147,7 @@ impl Smtp {
         };
         // Given up in the middle, the connection is dropped: nobody may go on where it stopped.
         let ended = tokio::time::timeout(self.timeout, conversation).await;
-        let ended = ended.unwrap_or_else(|_| {
-            Err(Undelivered::passing(format!("the server took longer than {} s", self.timeout.as_secs())))
-        });
-        let (mut connection, said) = ended?;
+        let (mut connection, said) = ended.unwrap_or_else(|_| Err(self.too_slow()))?;
         if said.is_ok() {
             self.park(connection);
         } else if tokio::time::timeout(FAREWELL, connection.abort()).await.is_err() {

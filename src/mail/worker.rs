@@ -1,8 +1,10 @@
 //! Sending what is due: rows are leased, handed over, and booked afterwards.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use sea_orm::DbErr;
@@ -46,7 +48,8 @@ impl Mail {
         let slots = Arc::new(Semaphore::new(SLOTS));
         loop {
             let Ok(first) = Arc::clone(&slots).acquire_owned().await else { return };
-            let others = std::iter::repeat_with(|| Arc::clone(&slots).try_acquire_owned().ok()).map_while(|slot| slot);
+            let others =
+                std::iter::repeat_with(|| Arc::clone(&slots).try_acquire_owned().ok()).map_while(|slot| slot);
             let free: Vec<OwnedSemaphorePermit> = std::iter::once(first).chain(others).collect();
             // Dropped in between, rows would be leased with nobody to send them.
             let round = tasks.spawn(self.clone().round(free, tasks.clone()));
@@ -105,13 +108,19 @@ impl Mail {
     async fn send(&self, leased: Leased) {
         let now = self.0.clock.now();
         let is_late = leased.good_until.is_some_and(|end| end <= now.millis());
-        let end = if is_late { End::Late } else { End::of(self.hand_over(&leased, now).await) };
+        let end = if is_late { End::Late } else { End::of(self.try_to_hand_over(&leased, now).await) };
         let plan = self.plan(&leased, end);
         tracing::info!(
             mail = %leased.id, letter = leased.letter, attempt = leased.attempts, state = plan.state.name(),
             error = plan.error, trace_id = leased.trace_id, "mail"
         );
         self.book(leased, plan).await;
+    }
+
+    /// A panic is a failure like any other: unbooked, the mail would come back for ever.
+    async fn try_to_hand_over(&self, leased: &Leased, now: Timestamp) -> Result<(), Undelivered> {
+        let handing_over = AssertUnwindSafe(self.hand_over(leased, now)).catch_unwind().await;
+        handing_over.unwrap_or_else(|_panic| Err(Undelivered::passing("it broke; see the log")))
     }
 
     async fn hand_over(&self, leased: &Leased, now: Timestamp) -> Result<(), Undelivered> {
@@ -126,9 +135,16 @@ impl Mail {
             Some(batch) => store::batch_content(self.0.db.reader(), batch).await,
             None => Ok(leased.content.clone()),
         };
-        let sealed = sealed.map_err(|error| Undelivered::passing(format!("its content can't be read: {error}")))?;
+        let sealed =
+            sealed.map_err(|error| Undelivered::passing(format!("its content can't be read: {error}")))?;
         let Some(sealed) = sealed else { return Err(Undelivered::lasting("its content is gone")) };
-        self.written(leased.batch_id.unwrap_or(leased.id), &sealed, &leased.letter, &leased.language, leased.trace_id.as_deref())
+        self.written(
+            leased.batch_id.unwrap_or(leased.id),
+            &sealed,
+            &leased.letter,
+            &leased.language,
+            leased.trace_id.as_deref(),
+        )
     }
 
     /// A letter from its sealed content.
@@ -142,7 +158,8 @@ impl Mail {
     ) -> Result<Rendered, Undelivered> {
         // A secret that is missing can come back: `JWT_SECRET_KEY_PREVIOUS`.
         let content = self.open_content(sealed_for, sealed);
-        let content = content.map_err(|error| Undelivered::passing(format!("its content can't be opened: {error}")))?;
+        let content =
+            content.map_err(|error| Undelivered::passing(format!("its content can't be opened: {error}")))?;
         let shown = self.shown(content, language, trace_id);
         let written = self.0.templates.render(language, letter, &shown);
         written.map_err(|error| Undelivered::passing(format!("its templates can't be used: {error}")))
@@ -202,7 +219,7 @@ impl Mail {
         let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(16);
         let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
         let [chance] = self.0.random.bytes::<1>();
-        pause - pause / 4 * u32::from(chance) / 255
+        pause.saturating_sub(pause / 4 * u32::from(chance) / 255)
     }
 
     /// Books what came of a mail. As long as that fails the mail could go out twice, so it is tried for a while.
@@ -212,7 +229,9 @@ impl Mail {
             match self.try_to_book(&leased, &plan).await {
                 Ok(true) => return,
                 Ok(false) => return tracing::warn!(mail = %leased.id, "a mail took longer than its lease"),
-                Err(error) => tracing::warn!(%error, mail = %leased.id, "a mail could not be booked; it is tried again"),
+                Err(error) => {
+                    tracing::warn!(%error, mail = %leased.id, "a mail could not be booked; it is tried again")
+                }
             }
             tokio::time::sleep(BOOKING_PAUSE).await;
         }
@@ -226,7 +245,8 @@ impl Mail {
             Box::pin(async move {
                 match plan.state {
                     State::Waiting => {
-                        store::put_off(tx, &leased, plan.error.as_deref().unwrap_or_default(), plan.next_try).await
+                        store::put_off(tx, &leased, plan.error.as_deref().unwrap_or_default(), plan.next_try)
+                            .await
                     }
                     state => store::finish(tx, &leased, state, plan.error.as_deref(), keep, now).await,
                 }

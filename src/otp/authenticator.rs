@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn codes_of_one_step_before_and_after_are_good_and_no_others() {
         let seed = SeedBytes::from(RFC);
-        let now = 1_767_225_615;
+        let now = 1_767_225_615_u64;
         let present = i64::try_from(now / 30).unwrap();
         let step = |offset: i64, window| {
             let moment = now.checked_add_signed(offset * 30).unwrap();
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_step_that_was_accepted_and_all_before_it_are_over() {
         let seed = SeedBytes::from(RFC);
-        let now = 1_767_225_615;
+        let now = 1_767_225_615_u64;
         let present = i64::try_from(now / 30).unwrap();
         let code = |offset: i64| {
             digits(&seed.code_at(now.checked_add_signed(offset * 30).unwrap(), &settings(6, 1)))

@@ -81,6 +81,7 @@ impl Otp {
         let (now, token, method) = (self.clock.now(), OneTimeToken::new(&self.random), Method::of(user));
         let digest = token.digest(Purpose::OtpChallenge);
         let expires_at = now.after(CHALLENGE_LASTS);
+        held(tx, user.id).await?; // two sign-ins at once would end the same old challenges in another order
         let made = match (method, &user.email) {
             (Method::Email, Some(_)) => Some(self.email_code(Subject::Challenge(&digest), user, now)),
             _ => None,

@@ -62,7 +62,7 @@ mod tests {
         Settings {
             issuer: issuer.to_owned(),
             digits: 8,
-            interval: Duration::from_secs(60),
+            interval: Duration::from_mins(1),
             window: 1,
             email_interval: Duration::from_mins(10),
             email_allowed: true,

@@ -164,11 +164,7 @@ impl DoorPages {
 
     fn signed_in(&self, signed_in: &SignedIn, next: &str) -> Response {
         let mut response = self.onward(next);
-        let cookies = [
-            self.cookies.set(signed_in.session.secret.expose()),
-            self.door.known(signed_in),
-            self.door.answered(),
-        ];
+        let cookies = [self.cookies.set(signed_in.session.secret.expose()), self.door.known(signed_in)];
         let cookies = cookies.into_iter().flatten().map(|cookie| (header::SET_COOKIE, cookie));
         response.headers_mut().extend(cookies);
         response
@@ -244,7 +240,12 @@ impl DoorPages {
         let device = self.door.device(request).map(str::to_owned);
         let answer = SecondFactor { token, code: form.otp_code, client, device };
         match self.auth.answer(answer).await {
-            Ok(Admission::In(signed_in)) => Ok(self.signed_in(&signed_in, &form.next)),
+            Ok(Admission::In(signed_in)) => {
+                let mut response = self.signed_in(&signed_in, &form.next);
+                let answered = self.door.answered().map(|cookie| (header::SET_COOKIE, cookie));
+                response.headers_mut().extend(answered);
+                Ok(response)
+            }
             Ok(Admission::Challenged(challenged)) => Ok(self.challenged(&challenged, &form.next)),
             Err(failure) => {
                 let problem = failure.problem();

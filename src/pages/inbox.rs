@@ -16,6 +16,8 @@ use crate::platform::web::Json;
 
 /// Mails that are shown.
 const NEWEST: i64 = 100;
+/// Where they are JSON whatever is asked for.
+const AS_JSON: &str = "/dev/inbox.json";
 /// No script, nothing from elsewhere, in no frame. What mails look like they say by attributes of style.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -56,9 +58,9 @@ impl InboxPage {
     /// its name in the request. A number can't be made to lead elsewhere.
     fn is_for_us(&self, request: &Request) -> bool {
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+        let host = host.or_else(|| request.uri().authority().map(poem::http::uri::Authority::as_str));
         let name = host.and_then(|host| url::Url::parse(&format!("http://{host}")).ok());
-        match name.as_ref().and_then(|url| url.host()) {
+        match name.as_ref().and_then(url::Url::host) {
             Some(Host::Domain(name)) => {
                 name == "localhost" || name.ends_with(".localhost") || name.eq_ignore_ascii_case(&self.host)
             }
@@ -103,8 +105,7 @@ impl Endpoint for InboxPage {
 
 fn wants_json(request: &Request) -> bool {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    request.uri().path().ends_with(".json")
-        || accept.is_some_and(|accept| accept.contains("application/json"))
+    request.uri().path() == AS_JSON || accept.is_some_and(|accept| accept.contains("application/json"))
 }
 
 fn as_json(mail: &InboxMail) -> Value {

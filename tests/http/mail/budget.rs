@@ -21,13 +21,18 @@ async fn strangers_can_have_five_letters_sent_to_an_address_in_any_hour() {
         |username, token| Letter::Reset { username, token, minutes: 15 },
         |username, _| Letter::SignUpAttempt { username },
     ];
-    for (minute, sent) in [(0, true), (10, true), (20, true), (30, true), (40, true), (50, false), (59, false)] {
+    for (minute, sent) in
+        [(0, true), (10, true), (20, true), (30, true), (40, true), (50, false), (59, false)]
+    {
         app.clock.advance(Duration::from_mins(minute) - since(&app));
         let letter = letters[usize::try_from(minute / 10).unwrap() % 3](username(), token());
         assert_eq!(post(&app, letter_to("ann", letter)).await.is_some(), sent, "minute {minute}");
     }
     assert!(post(&app, letter_to("bob", code("1"))).await.is_some(), "each address has its own");
-    assert!(post(&app, letter_to("ann", notice())).await.is_some(), "what the owner must know is not counted");
+    assert!(
+        post(&app, letter_to("ann", notice())).await.is_some(),
+        "what the owner must know is not counted"
+    );
     // The first is an hour old, the second not yet.
     app.clock.advance(Duration::from_mins(60) - since(&app));
     assert!(post(&app, letter_to("ann", code("1"))).await.is_some());
@@ -62,7 +67,9 @@ async fn what_is_not_sent_leaves_rows_of_the_same_size() {
         let sql = format!("SELECT LENGTH(content) AS l FROM mails WHERE state = '{state}'");
         let rows = rows(&app, &sql).await;
         rows.iter()
-            .map(|row| row.try_get::<i64>("", "l").or_else(|_| row.try_get::<i32>("", "l").map(i64::from)).unwrap())
+            .map(|row| {
+                row.try_get::<i64>("", "l").or_else(|_| row.try_get::<i32>("", "l").map(i64::from)).unwrap()
+            })
             .collect::<Vec<i64>>()
     };
     let (real, made_up) = (lengths("waiting").await, lengths("nobody").await);

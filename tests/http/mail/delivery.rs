@@ -321,7 +321,8 @@ async fn a_certificate_that_is_not_trusted_keeps_mails_here() {
         let way = if tls == Tls::Offered { "starttls" } else { "implicit" };
         for (issuer, name) in [(&stranger, "localhost"), (&authority, "elsewhere.example")] {
             let mut server = SmtpServer::with(tls, Some((issuer, name))).await;
-            let more = [("SMTP_TLS", way), ("SMTP_HOST", "localhost"), ("SMTP_CA_FILE", file.to_str().unwrap())];
+            let more =
+                [("SMTP_TLS", way), ("SMTP_HOST", "localhost"), ("SMTP_CA_FILE", file.to_str().unwrap())];
             let app = sending_to(&server, &more).await;
             let id = post(&app, letter_to("ann", notice())).await.unwrap();
             server.refusal().await;

@@ -14,7 +14,9 @@ async fn every_mail_can_be_read_with_its_links() {
     let token = OneTimeToken::new(&Random::System).text();
     let link = format!("http://localhost:8000/verify?token={}", token.expose());
     post(&app, letter_to("ann", code("12345678"))).await.unwrap();
-    post(&app, letter_to("bob", Letter::Verification { username: "bob".into(), token, hours: 24 })).await.unwrap();
+    post(&app, letter_to("bob", Letter::Verification { username: "bob".into(), token, hours: 24 }))
+        .await
+        .unwrap();
 
     let mails = app.get("/dev/inbox.json").await.is(200).json();
     assert_eq!(mails[0]["to"], "bob@example.com", "newest first");
@@ -26,7 +28,10 @@ async fn every_mail_can_be_read_with_its_links() {
     assert_eq!(app.get("/dev/inbox").header("accept", "application/json").await.is(200).json(), mails);
 
     let page = app.get("/dev/inbox").header("accept", "text/html").await;
-    assert!(page.is(200).text().contains(&format!("<a href=\"{}\"", link.replace('/', "&#x2f;"))) || page.text().contains(&link));
+    assert!(
+        page.is(200).text().contains(&format!("<a href=\"{}\"", link.replace('/', "&#x2f;")))
+            || page.text().contains(&link)
+    );
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("script-src"), "{policy}");
     assert!(page.text().contains("sandbox=\"allow-popups allow-popups-to-escape-sandbox\""));

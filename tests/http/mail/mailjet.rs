@@ -60,7 +60,9 @@ async fn answer(mut stream: TcpStream, status: u16, body: &str) -> (String, Valu
         bytes.extend_from_slice(&piece[..read]);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, _)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length = head
+                .lines()
+                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
             break (head.to_owned(), length.unwrap_or(0));
         }
     };
@@ -104,7 +106,8 @@ async fn a_mail_is_one_message_to_one_recipient_without_tracking() {
 async fn what_passes_is_tried_again_and_what_does_not_is_given_up() {
     let busy = json!({"ErrorMessage": "busy"});
     let failed = json!({"Messages": [{"Status": "error", "Errors": [{"ErrorCode": "mj-0013"}]}]});
-    let answers = vec![(401, busy.clone()), (429, busy.clone()), (500, busy.clone()), (302, busy), (400, failed)];
+    let answers =
+        vec![(401, busy.clone()), (429, busy.clone()), (500, busy.clone()), (302, busy), (400, failed)];
     let mut mailjet = Mailjet::answering(answers).await;
     let app = mailjet.app().await;
     let admin = app.admin().await;

@@ -5,7 +5,7 @@ mod delivery;
 mod inbox;
 mod letters;
 mod mailjet;
-mod smtp;
+pub mod smtp;
 mod staff;
 mod to_all;
 

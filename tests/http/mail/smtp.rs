@@ -182,7 +182,8 @@ impl SmtpServer {
     pub async fn with(tls: Tls, certificate: Option<(&Authority, &str)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let ((receive, received), (refuse, refusals)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let ((receive, received), (refuse, refusals)) =
+            (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let shared = Arc::new(Shared {
             manner: Mutex::default(),
             tls,
@@ -309,7 +310,12 @@ impl Shared {
 }
 
 /// Talks until the end, or until STARTTLS: then the bare stream.
-async fn talk(shared: &Shared, stream: Box<dyn Stream>, encrypted: bool, greet: bool) -> Option<Box<dyn Stream>> {
+async fn talk(
+    shared: &Shared,
+    stream: Box<dyn Stream>,
+    encrypted: bool,
+    greet: bool,
+) -> Option<Box<dyn Stream>> {
     let mut stream = BufReader::new(stream);
     if greet {
         say(&mut stream, "220 smtp.test ready").await?;

@@ -81,7 +81,8 @@ async fn a_subject_or_address_that_is_more_than_one_is_refused() {
 // an admin's words are never a template.
 #[tokio::test]
 async fn words_stay_as_they_were_typed() {
-    const WORDS: &str = "{{ 7*7 }} {% for i in range(9) %}x{% endfor %} ${7*7} <%= 7*7 %> #{7*7} {{ username }} <b>";
+    const WORDS: &str =
+        "{{ 7*7 }} {% for i in range(9) %}x{% endfor %} ${7*7} <%= 7*7 %> #{7*7} {{ username }} <b>";
     let mut server = SmtpServer::start().await;
     let app = sending_to(&server, &[]).await;
     let admin = app.admin().await;
@@ -112,9 +113,16 @@ async fn html_is_cleaned_and_has_a_text_beside_it() {
     for gone in ["onclick", "alert(1)", "javascript", "evil.test"] {
         assert!(!html.contains(gone) && !text.contains(gone), "{gone}: {html}");
     }
-    assert!(html.contains("<h1>News</h1>") && html.contains("https://example.com/a") && html.contains("{{ 7*7 }}"));
+    assert!(
+        html.contains("<h1>News</h1>")
+            && html.contains("https://example.com/a")
+            && html.contains("{{ 7*7 }}")
+    );
     assert!(text.contains("News\n") && text.contains("Read this (https://example.com/a)"), "{text}");
-    assert!(!html.contains("127.0.0.1") && !text.contains("127.0.0.1"), "where the admin was is nobody's business");
+    assert!(
+        !html.contains("127.0.0.1") && !text.contains("127.0.0.1"),
+        "where the admin was is nobody's business"
+    );
 }
 
 #[tokio::test]
@@ -158,7 +166,10 @@ async fn a_letter_may_be_a_mebibyte_and_other_bodies_stay_small() {
         .body("application/json", other)
         .await
         .refused(413, "payload_too_large");
-    letter(&admin, SINGLE, &parameters).body("application/xml", "<a/>").await.refused(415, "unsupported_media_type");
+    letter(&admin, SINGLE, &parameters)
+        .body("application/xml", "<a/>")
+        .await
+        .refused(415, "unsupported_media_type");
     letter(&admin, SINGLE, &parameters).body("text/plain", " ").await.invalid(&["body"]);
 }
 
@@ -184,9 +195,11 @@ async fn samples_look_like_the_real_ones_and_work_nowhere() {
     let mut server = SmtpServer::start().await;
     let app = sending_to(&server, &[]).await;
     let moderator = app.moderator().await;
-    for (path, part) in
-        [("otp", "00000000"), ("reset-password", "/reset-password/reset?token="), ("validation", "/verify?token=")]
-    {
+    for (path, part) in [
+        ("otp", "00000000"),
+        ("reset-password", "/reset-password/reset?token="),
+        ("validation", "/verify?token="),
+    ] {
         // A code or an address of the sender's own has no place in it.
         moderator.post(&format!("/api/email/send-{path}-email?otp_code=424242")).await.is(202);
         let mail = server.next().await;
@@ -196,10 +209,7 @@ async fn samples_look_like_the_real_ones_and_work_nowhere() {
     for _ in 0..5 {
         moderator.post("/api/email/send-otp-email?recipient=bob@example.com").await.is(202);
     }
-    moderator
-        .post("/api/email/send-otp-email?recipient=bob@example.com")
-        .await
-        .refused(429, "rate_limited");
+    moderator.post("/api/email/send-otp-email?recipient=bob@example.com").await.refused(429, "rate_limited");
 }
 
 #[tokio::test]
@@ -236,7 +246,9 @@ async fn the_queue_is_read_page_by_page() {
     loop {
         let more = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
         let page = admin.get(&format!("/api/email/queue?limit=3{more}")).await.is(200).json();
-        read.extend(page["mails"].as_array().unwrap().iter().map(|mail| mail["id"].as_str().unwrap().to_owned()));
+        read.extend(
+            page["mails"].as_array().unwrap().iter().map(|mail| mail["id"].as_str().unwrap().to_owned()),
+        );
         cursor = page["next"].as_str().map(str::to_owned);
         if cursor.is_none() {
             break;
@@ -254,7 +266,8 @@ async fn a_letter_to_many_shows_how_far_it_is() {
     let app = sending_to(&server, &[]).await;
     app.user("ann").await;
     let admin = app.admin().await;
-    let batch = letter(&admin, ALL, &[("subject", "News")]).json(&"Hello").await.is(202).json()["batch"].clone();
+    let batch =
+        letter(&admin, ALL, &[("subject", "News")]).json(&"Hello").await.is(202).json()["batch"].clone();
     for _ in 0..2 {
         server.next().await;
     }

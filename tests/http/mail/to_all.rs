@@ -92,10 +92,11 @@ async fn a_mail_that_somebody_waits_for_goes_before_a_letter_to_all() {
     while app.inside.mail.advance_batches().await.unwrap() {}
     post(&app, letter_to("ann", notice())).await.unwrap();
     app.inside.start_background();
-    let first: Vec<String> = [server.next().await, server.next().await, server.next().await, server.next().await]
-        .into_iter()
-        .flat_map(|mail| mail.to)
-        .collect();
+    let first: Vec<String> =
+        [server.next().await, server.next().await, server.next().await, server.next().await]
+            .into_iter()
+            .flat_map(|mail| mail.to)
+            .collect();
     assert!(first.contains(&"ann@example.com".to_owned()), "{first:?}");
 }
 
@@ -122,7 +123,9 @@ async fn what_a_letter_to_all_says_is_kept_once_and_emptied_at_its_end() {
     for _ in expected(40) {
         assert!(server.next().await.text().contains("ZebraZebra"));
     }
-    let emptied = async || rows(&app, "SELECT id FROM mail_batches WHERE state = 'done' AND content IS NULL").await.len();
+    let emptied = async || {
+        rows(&app, "SELECT id FROM mail_batches WHERE state = 'done' AND content IS NULL").await.len()
+    };
     eventually(|| Box::pin(emptied()), |count| *count == 1).await;
     assert_eq!(json!(server.rest().len()), json!(0));
 }

@@ -8,5 +8,3 @@ mod enrolling;
 mod letters;
 mod races;
 mod required;
-
-pub use acts::{Acts, Authenticator};
