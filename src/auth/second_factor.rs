@@ -4,14 +4,17 @@
 //! Wrong codes are counted for the account before they are looked at, whichever way they come, so that nobody who
 //! knows a password can guess on by starting over.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use sea_orm::DbErr;
 
 use super::admission::{Arrival, Entered};
-use super::throttle::{self, Act, Window};
+use super::throttle::{self, Act, CODES_APART, Window};
 use super::{Admission, Auth};
 use crate::mail::Letter;
 use crate::otp::{Answer, Code, Method, RecoveryCode, Seed, Used};
+use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
@@ -302,6 +305,7 @@ impl Auth {
             .write(move |tx| {
                 async move {
                     let user = held(tx, waiting.user_id).await?.ok_or(SendRefusal::Invalid)?;
+                    auth.is_a_while_ago(waiting.code_sent_at)?;
                     auth.count_mailed_in(tx, &user).await?;
                     let code = auth.otp.another_code_in(tx, &token).await?.ok_or(SendRefusal::Invalid)?;
                     Ok(auth.mail_code_in(tx, &user, code, &client).await?)
@@ -404,6 +408,17 @@ impl Auth {
                 .boxed()
             })
             .await
+    }
+
+    /// The code that came with the sign-in counts, too: the next stands a minute apart from it.
+    fn is_a_while_ago(&self, sent_at: Option<Timestamp>) -> Result<(), SendRefusal> {
+        let left = sent_at.map_or(Duration::ZERO, |sent_at| {
+            CODES_APART.saturating_sub(self.clock.now().since(sent_at))
+        });
+        if left.is_zero() {
+            return Ok(());
+        }
+        Err(SendRefusal::TooOften(RetryAfter(left.as_millis().div_ceil(1000).try_into().unwrap_or(1))))
     }
 
     async fn count_mailed_in(&self, tx: &Tx, user: &user::Model) -> Result<(), Failure<SendRefusal>> {

@@ -23,7 +23,8 @@ const LOST: Duration = Duration::from_mins(1);
 /// Wrong codes of a second factor (security.md 0): no account takes more in a day.
 const WRONG_CODES: Quota = Quota { limit: 20, window: Duration::from_hours(24) };
 /// Mailed codes stand a minute apart, ...
-const ONE_CODE: Quota = Quota { limit: 1, window: Duration::from_secs(60) };
+pub const CODES_APART: Duration = Duration::from_mins(1);
+const ONE_CODE: Quota = Quota { limit: 1, window: CODES_APART };
 /// ... and are few in an hour.
 const MANY_CODES: Quota = Quota { limit: 5, window: Duration::from_hours(1) };
 /// Links that an account is sent in an hour.

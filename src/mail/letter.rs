@@ -154,12 +154,14 @@ impl Letter {
         }
     }
 
-    /// Whether anybody can have it sent to anybody's address.
-    pub(super) const fn is_from_strangers(&self) -> bool {
-        matches!(
-            self,
-            Self::Verification { .. } | Self::Reset { .. } | Self::SignUpAttempt { .. } | Self::Code { .. }
-        )
+    /// What it is counted under for its address, if not only the address's owner can have it sent. Codes are asked
+    /// for with a password, so strangers must not be able to use up what codes may be sent.
+    pub(super) const fn budget(&self) -> Option<&'static str> {
+        match self {
+            Self::Verification { .. } | Self::Reset { .. } | Self::SignUpAttempt { .. } => Some("mail budget"),
+            Self::Code { .. } => Some("code budget"),
+            _ => None,
+        }
     }
 
     /// Whether it tells from where it was caused; an admin's letters don't tell where the admin was.

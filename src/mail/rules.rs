@@ -36,13 +36,15 @@ pub(super) struct Content {
 
 impl Mail {
     /// Queues a letter in the transaction of the act that causes it. `None` when mail is off, or when the address has
-    /// had as many letters caused by strangers as an hour allows; the same work is done then, and nobody can tell.
+    /// had as many letters of the kind as an hour allows; the same work is done then, and nobody can tell.
     pub async fn post_in(&self, tx: &Tx, post: Post) -> Result<Option<Uuid>, DbErr> {
         if !self.is_on() {
             return Ok(None);
         }
         let now = self.0.clock.now();
-        if post.letter.is_from_strangers() && !self.spend(tx, &post.to, now).await? {
+        if let Some(budget) = post.letter.budget()
+            && !self.spend(tx, budget, &post.to, now).await?
+        {
             self.throw_away(tx, now).await?;
             return Ok(None);
         }
@@ -93,9 +95,15 @@ impl Mail {
         self.0.db.write(move |tx| Box::pin(async move { mail.post_in(tx, post).await })).await
     }
 
-    /// Whether the address may get one more letter that a stranger causes. Counted at once.
-    async fn spend(&self, tx: &Tx, address: &str, now: Timestamp) -> Result<bool, DbErr> {
-        let key = self.0.secrets.mac("mail budget", &[address.as_bytes()]);
+    /// Whether the address may get one more letter of this budget. Counted at once.
+    async fn spend(
+        &self,
+        tx: &Tx,
+        budget: &'static str,
+        address: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbErr> {
+        let key = self.0.secrets.mac(budget, &[address.as_bytes()]);
         store::spend(tx, &key, now, HOUR).await
     }
 

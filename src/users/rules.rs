@@ -178,6 +178,8 @@ impl Users {
         let columns = user::ActiveModel {
             password_hash: Set(Some(PasswordHash(hash))),
             password_changed_at: Set(Some(later_than(held.password_changed_at, now))),
+            // The link that would prove it is dead with the old password; nobody must be offered it again.
+            pending_email: Set(None),
             is_external_only: Set(false),
             updated_at: Set(now.millis()),
             ..Default::default()

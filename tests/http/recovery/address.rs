@@ -88,12 +88,8 @@ async fn a_taken_address_is_answered_as_a_free_one() {
     app.user("bob").await;
     // Of the same length and about the same person, so that the answers can be compared byte by byte.
     let shown = |reply: &Reply, who: &Actor| {
-        let mut user = reply.is(200).json();
-        user["uuid"] = json!("-");
-        for line in user["user_history"].as_array_mut().unwrap() {
-            line["by"] = json!("-");
-        }
-        user.to_string().replace(&who.name, "name")
+        let user = reply.is(200).json().to_string();
+        user.replace(&who.id.to_string(), "id").replace(&who.name, "name")
     };
     let free = change(&ann, "bib@example.com").await;
     let taken = change(&cleo, "bob@example.com").await;
@@ -102,10 +98,7 @@ async fn a_taken_address_is_answered_as_a_free_one() {
         names.collect::<std::collections::BTreeSet<_>>()
     };
     assert_eq!(headers(&free), headers(&taken));
-    assert_eq!(
-        shown(&free, &ann).to_lowercase(),
-        shown(&taken, &cleo).to_lowercase()
-    );
+    assert_eq!(shown(&free, &ann), shown(&taken, &cleo));
     assert_eq!(shown_me(&ann).await, shown_me(&cleo).await);
     assert_eq!(app.letters_to("bib@example.com").await, ["verification"]);
     let bobs = app.mail_to("bob@example.com", "sign-up-attempt").await;
