@@ -2,6 +2,8 @@
 //!
 //! Every way of signing in ends here, so none can forget the second factor, the ban or the notice of a new device.
 
+use std::time::Duration;
+
 use sea_orm::DbErr;
 use uuid::Uuid;
 
@@ -16,6 +18,9 @@ use crate::platform::web::ClientInfo;
 use crate::sessions::{Kind, NewSession, OpaqueToken, OpenSession, Roles};
 use crate::users::store::user;
 use crate::users::{ChangeRefusal, Origin};
+
+/// The first sign-in to an account that is not older is its owner's.
+const JUST_MADE: Duration = Duration::from_hours(24);
 
 /// Somebody who is in.
 #[derive(Debug)]
@@ -129,9 +134,14 @@ impl Auth {
         user: &user::Model,
         arrival: &Arrival,
     ) -> Result<(), DbErr> {
-        let known = self.device_of(user, arrival.device.as_deref()).is_some()
-            || self.sessions.is_known_agent_in(tx, user.id, arrival.client.user_agent.as_deref()).await?;
-        if known {
+        if !self.mail.is_on() || self.device_of(user, arrival.device.as_deref()).is_some() {
+            return Ok(());
+        }
+        let age = self.clock.now().since(Timestamp::from_millis(user.created_at));
+        let agent = arrival.client.user_agent.as_deref();
+        // Whoever has just signed up and comes in for the first time knows that.
+        let known = self.sessions.knows_agent_in(tx, user.id, agent).await?;
+        if known.unwrap_or(age < JUST_MADE) {
             return Ok(());
         }
         let letter = Letter::NewDevice { username: user.username.clone() };

@@ -9,6 +9,7 @@ mod authenticator;
 mod challenge;
 mod code;
 mod enrolment;
+mod rewrap;
 mod seed;
 mod store;
 

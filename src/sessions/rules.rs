@@ -359,9 +359,15 @@ impl Sessions {
         store::end_all(tx, user, except).await
     }
 
-    /// Whether somebody was signed in to this account from such a client before, as far as sessions still tell.
-    pub async fn is_known_agent_in(&self, tx: &Tx, user: Uuid, agent: Option<&str>) -> Result<bool, DbErr> {
-        store::is_known_agent(tx, user, agent).await
+    /// Whether somebody was signed in to this account from such a client before, as far as its sessions tell; `None`
+    /// if it has none.
+    pub async fn knows_agent_in(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        agent: Option<&str>,
+    ) -> Result<Option<bool>, DbErr> {
+        store::knows_agent(tx, user, agent).await
     }
 
     /// A user's live sessions, the last seen first.

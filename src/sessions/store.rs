@@ -110,16 +110,18 @@ pub async fn of_user(
         .await
 }
 
-/// Whether the user has a session that was opened by such a client.
-pub async fn is_known_agent(
+/// Whether the user has a session that was opened by such a client; `None` without any session.
+pub async fn knows_agent(
     db: &impl ConnectionTrait,
     user: Uuid,
     agent: Option<&str>,
-) -> Result<bool, DbErr> {
-    let sql = "SELECT 1 FROM sessions WHERE user_id = $1 AND COALESCE(user_agent, '') = $2 LIMIT 1";
+) -> Result<Option<bool>, DbErr> {
+    let sql = "SELECT MAX(CASE WHEN COALESCE(user_agent, '') = $2 THEN 1 ELSE 0 END) FROM sessions WHERE user_id = $1";
     let values = [user.into(), agent.unwrap_or_default().into()];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    Ok(db.query_one_raw(statement).await?.is_some())
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    let known: Option<i32> = row.try_get_by_index(0)?;
+    Ok(known.map(|known| known == 1))
 }
 
 /// Opens a session, and ends the user's longest unseen one when there are more than `most`.
