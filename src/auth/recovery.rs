@@ -296,6 +296,8 @@ impl Auth {
         let proved = proved.map_err(Failure::within::<VerifyRefusal>)?;
         pending::forget_of_email(tx, &link.email).await?;
         if let Some(old) = old.filter(|old| *old != link.email) {
+            // A link that went to the old address must not work again should that one come back.
+            self.proofs.forget_in(tx, Purpose::Reset, proved.id).await?;
             let letter =
                 Letter::EmailChanged { username: proved.username.clone(), new_address: link.email.clone() };
             let post = self.post_to(&proved, old, letter, None, client);

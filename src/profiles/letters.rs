@@ -44,6 +44,7 @@ impl Profiles {
         }
         match before.email.clone().filter(|_| now.email != before.email) {
             Some(old) => {
+                self.proofs.forget_in(tx, Purpose::Reset, now.id).await?;
                 let new_address = now.email.clone().unwrap_or_default();
                 let letter = Letter::EmailChanged { username: now.username.clone(), new_address };
                 self.write_in(tx, now, old, letter, None, client).await

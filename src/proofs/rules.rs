@@ -101,6 +101,11 @@ impl Proofs {
         store::consume(tx, &token.digest(purpose), purpose, self.clock.now()).await
     }
 
+    /// Ends the links of this purpose that an account was sent: for what is no part of what they are bound to.
+    pub async fn forget_in(&self, tx: &Tx, purpose: Purpose, user: Uuid) -> Result<(), DbErr> {
+        store::forget_of_user(tx, purpose, user).await
+    }
+
     pub(super) async fn forget_expired(&self) -> Result<(), DbErr> {
         let now = self.clock.now();
         let forget = || self.db.write::<_, DbErr, _>(move |tx| store::forget(tx, now, 500).boxed());

@@ -41,6 +41,12 @@ pub async fn forget_of(tx: &Tx, purpose: Purpose, link: &Link) -> Result<(), DbE
     run(tx, sql, [purpose.name().into(), link.user_id.into(), link.sign_up_id.into()]).await.map(|_| ())
 }
 
+/// Forgets the links of this purpose that an account was sent.
+pub async fn forget_of_user(tx: &Tx, purpose: Purpose, user: Uuid) -> Result<(), DbErr> {
+    let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND user_id = $2";
+    run(tx, sql, [purpose.name().into(), user.into()]).await.map(|_| ())
+}
+
 /// Whether there is such a link, in its time.
 pub async fn is_there(
     db: &impl ConnectionTrait,
