@@ -20,7 +20,7 @@ use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{DeviceToken, Kind, NewSession, OpaqueToken, OpenSession, Roles, Tokens};
 use crate::users::store::user;
-use crate::users::{ChangeRefusal, Deed, Identifier, Origin, Password, SigningIn};
+use crate::users::{Deed, Identifier, Origin, Password, RestoreRefusal, SigningIn};
 
 crate::refusals! {
     /// Why nobody is signed in.
@@ -36,12 +36,12 @@ crate::refusals! {
     }
 }
 
-impl From<ChangeRefusal> for SignInRefusal {
-    fn from(refusal: ChangeRefusal) -> Self {
+impl From<RestoreRefusal> for SignInRefusal {
+    fn from(refusal: RestoreRefusal) -> Self {
         match refusal {
-            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
-            ChangeRefusal::EmailTaken => Self::EmailTaken,
-            _ => Self::Invalid,
+            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
+            RestoreRefusal::EmailTaken => Self::EmailTaken,
+            RestoreRefusal::NotFound | RestoreRefusal::Conflict => Self::Invalid,
         }
     }
 }
@@ -287,7 +287,7 @@ impl Auth {
     /// The client's window, and a wider one of the IPv6 network around it.
     pub(super) fn windows(&self, act: Act, client: &ClientInfo) -> Vec<Window> {
         let mut quota = match act {
-            Act::SignIn => self.settings.throttle_login,
+            Act::SignIn | Act::Introspect => self.settings.throttle_login,
             Act::SignUp => self.settings.throttle_register,
         };
         if client.ip.is_loopback() && self.settings.lenient_on_loopback {
