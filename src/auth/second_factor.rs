@@ -17,7 +17,7 @@ use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{Caller, OneTimeToken};
 use crate::users::store::{held, user};
-use crate::users::{ChangeRefusal, Password};
+use crate::users::{Password, RestoreRefusal};
 
 crate::refusals! {
     /// Why a second factor lets nobody in.
@@ -63,11 +63,11 @@ crate::refusals! {
 }
 
 /// The account went, or its names, while the code was on its way.
-impl From<ChangeRefusal> for OtpRefusal {
-    fn from(refusal: ChangeRefusal) -> Self {
+impl From<RestoreRefusal> for OtpRefusal {
+    fn from(refusal: RestoreRefusal) -> Self {
         match refusal {
-            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
-            ChangeRefusal::EmailTaken => Self::EmailTaken,
+            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
+            RestoreRefusal::EmailTaken => Self::EmailTaken,
             _ => Self::Invalid,
         }
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use super::contract::Answered;
+
 /// An answer, read to its end. Reading it has made sure that nothing broke inside and that it bears a trace id.
 pub struct Reply {
     question: String,
@@ -44,6 +46,11 @@ impl Reply {
     /// `X-Trace-Id`.
     pub fn trace_id(&self) -> &str {
         self.header("x-trace-id").unwrap_or_default()
+    }
+
+    /// What a document may speak of.
+    pub(super) fn answered(&self) -> Answered<'_> {
+        Answered { status: self.status, content_type: self.header("content-type"), body: &self.body }
     }
 
     /// The body.
