@@ -259,14 +259,13 @@ impl Sessions {
     pub(super) fn verified(&self, token: &str) -> Result<Arc<Claims>, TokenFault> {
         let key = digest(token.as_bytes());
         let now = self.clock.now();
-        let seen = match self.verified.get(&key) {
-            Some(seen) => seen,
-            None => {
-                let claims = Arc::new(self.ring.load().authenticate(token)?);
-                let seen = Arc::new(Seen { claims, is_over: AtomicBool::new(false) });
-                self.verified.insert(key, Arc::clone(&seen));
-                seen
-            }
+        let seen = if let Some(seen) = self.verified.get(&key) {
+            seen
+        } else {
+            let claims = Arc::new(self.ring.load().authenticate(token)?);
+            let seen = Arc::new(Seen { claims, is_over: AtomicBool::new(false) });
+            self.verified.insert(key, Arc::clone(&seen));
+            seen
         };
         if seen.is_over.load(Ordering::Relaxed) {
             return Err(TokenFault::Expired);

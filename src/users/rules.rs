@@ -121,7 +121,7 @@ impl Users {
         }
         let row = new.into_row(|| self.random.uuid_v7(now), now);
         if let Err(error) = store::insert(tx, row.clone()).await {
-            return Err(not_written(tx, error, &row, CreateRefusal::of).await);
+            return Err(not_written(tx, error, &row, |taken| Some(CreateRefusal::of(taken))).await);
         }
         let by = match origin.by {
             Some(by) if by == row.id => "signed up",
@@ -532,12 +532,12 @@ enum Taken {
 }
 
 impl CreateRefusal {
-    const fn of(taken: Taken) -> Option<Self> {
-        Some(match taken {
+    const fn of(taken: Taken) -> Self {
+        match taken {
             Taken::Id => Self::IdTaken,
             Taken::Username => Self::UsernameTaken,
             Taken::Email => Self::EmailTaken,
-        })
+        }
     }
 }
 

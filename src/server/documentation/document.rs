@@ -70,8 +70,8 @@ fn hold_bodies_to_serde(document: &mut Value) {
         if schema["type"] != "object" {
             continue; // a list of words, or a choice between objects
         }
-        for (_, property) in schema["properties"].as_object_mut().into_iter().flatten() {
-            drop_echo(property);
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.values_mut().for_each(drop_echo);
         }
         if asked.contains(name) {
             schema["additionalProperties"] = json!(false);
