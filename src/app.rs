@@ -376,6 +376,12 @@ impl App {
         Door { secure: self.config.server.cookie_is_secure() }
     }
 
+    /// Whether the application has pages of its own, elsewhere.
+    fn own_frontend(&self) -> bool {
+        let server = &self.config.server;
+        server.frontend_url.origin() != server.base_url.origin()
+    }
+
     fn door_pages(&self, pages: Pages) -> DoorPages {
         DoorPages {
             auth: self.auth.clone(),
@@ -384,7 +390,7 @@ impl App {
             door: self.door(),
             cookies: self.session_cookies(),
             min_length: self.config.passwords.min_length,
-            home: self.config.server.frontend_url.to_string(),
+            home: self.own_frontend().then(|| self.config.server.frontend_url.to_string()),
         }
     }
 

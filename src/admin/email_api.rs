@@ -154,6 +154,7 @@ pub struct MailBatch {
     /// When, in seconds since the Unix epoch.
     pub created_at: i64,
     /// When the last of its mails ended, in seconds since the Unix epoch.
+    #[oai(nullable)]
     pub finished_at: Option<i64>,
 }
 
@@ -173,16 +174,21 @@ pub struct MailInQueue {
     /// How often it was tried.
     pub attempts: i64,
     /// When it is tried next, in seconds since the Unix epoch; null while it is being handed over, and at its end.
+    #[oai(nullable)]
     pub next_try_at: Option<i64>,
     /// When it was queued, in seconds since the Unix epoch.
     pub created_at: i64,
     /// When it ended, in seconds since the Unix epoch.
+    #[oai(nullable)]
     pub finished_at: Option<i64>,
     /// Why the last try failed.
+    #[oai(nullable)]
     pub last_error: Option<String>,
     /// The request that caused it.
+    #[oai(nullable)]
     pub trace_id: Option<String>,
     /// The letter to many that it is of.
+    #[oai(nullable)]
     pub batch: Option<Uuid>,
 }
 
@@ -196,6 +202,7 @@ pub struct MailQueue {
     /// Mails, newest first.
     pub mails: Vec<MailInQueue>,
     /// For the parameter `cursor`, to see the mails before these.
+    #[oai(nullable)]
     pub next: Option<String>,
 }
 

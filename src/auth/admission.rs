@@ -17,7 +17,7 @@ use crate::platform::problem::Failure;
 use crate::platform::web::ClientInfo;
 use crate::sessions::{Kind, NewSession, OpaqueToken, OpenSession, Roles};
 use crate::users::store::user;
-use crate::users::{ChangeRefusal, Origin};
+use crate::users::{Origin, RestoreRefusal};
 
 /// The first sign-in to an account that is not older is its owner's.
 const JUST_MADE: Duration = Duration::from_hours(24);
@@ -76,7 +76,7 @@ impl Auth {
         user: user::Model,
         amr: &str,
         arrival: &Arrival,
-    ) -> Result<Entered, Failure<ChangeRefusal>> {
+    ) -> Result<Entered, Failure<RestoreRefusal>> {
         if Method::of(&user) == Method::None {
             let (user, session) = self.enter_in(tx, user, amr.to_owned(), arrival).await?;
             return Ok(Entered::In(user, session));
@@ -96,7 +96,7 @@ impl Auth {
         mut user: user::Model,
         amr: String,
         arrival: &Arrival,
-    ) -> Result<(user::Model, OpenSession), Failure<ChangeRefusal>> {
+    ) -> Result<(user::Model, OpenSession), Failure<RestoreRefusal>> {
         if user.deleted_at.is_some() {
             let origin = self.origin_of(user.id, None, &arrival.client);
             user = self.users.restore_in(tx, user.id, &origin).await?;

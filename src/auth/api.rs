@@ -62,15 +62,19 @@ pub struct Registration {
     pub confirm_password: String,
     /// The name that is shown.
     #[serde(default)]
+    #[oai(nullable)]
     pub display_name: Option<String>,
     /// First name.
     #[serde(default)]
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name.
     #[serde(default)]
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name.
     #[serde(default)]
+    #[oai(nullable)]
     pub middle_name: Option<String>,
 }
 
@@ -84,15 +88,19 @@ pub struct Login {
     pub password: String,
     /// Always `password`.
     #[serde(default)]
+    #[oai(nullable)]
     pub grant_type: Option<String>,
     /// Not used; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub scope: Option<String>,
     /// Not used; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub client_id: Option<String>,
     /// Not used; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub client_secret: Option<String>,
 }
 
@@ -104,6 +112,7 @@ pub struct Refresh {
     pub refresh_token: String,
     /// Always `refresh_token`; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub grant_type: Option<String>,
 }
 

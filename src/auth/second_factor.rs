@@ -20,7 +20,7 @@ use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{Caller, OneTimeToken};
 use crate::users::store::{held, user};
-use crate::users::{ChangeRefusal, Password};
+use crate::users::{Password, RestoreRefusal};
 
 crate::refusals! {
     /// Why a second factor lets nobody in.
@@ -66,11 +66,11 @@ crate::refusals! {
 }
 
 /// The account went, or its names, while the code was on its way.
-impl From<ChangeRefusal> for OtpRefusal {
-    fn from(refusal: ChangeRefusal) -> Self {
+impl From<RestoreRefusal> for OtpRefusal {
+    fn from(refusal: RestoreRefusal) -> Self {
         match refusal {
-            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
-            ChangeRefusal::EmailTaken => Self::EmailTaken,
+            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
+            RestoreRefusal::EmailTaken => Self::EmailTaken,
             _ => Self::Invalid,
         }
     }
@@ -412,9 +412,8 @@ impl Auth {
 
     /// The code that came with the sign-in counts, too: the next stands a minute apart from it.
     fn is_a_while_ago(&self, sent_at: Option<Timestamp>) -> Result<(), SendRefusal> {
-        let left = sent_at.map_or(Duration::ZERO, |sent_at| {
-            CODES_APART.saturating_sub(self.clock.now().since(sent_at))
-        });
+        let left = sent_at
+            .map_or(Duration::ZERO, |sent_at| CODES_APART.saturating_sub(self.clock.now().since(sent_at)));
         if left.is_zero() {
             return Ok(());
         }

@@ -25,7 +25,7 @@ use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{DeviceToken, Kind, OpaqueToken, Roles, Tokens};
 use crate::users::store::user;
-use crate::users::{ChangeRefusal, Deed, Identifier, Password, SigningIn};
+use crate::users::{Deed, Identifier, Password, RestoreRefusal, SigningIn};
 
 crate::refusals! {
     /// Why nobody is signed in.
@@ -43,12 +43,12 @@ crate::refusals! {
     }
 }
 
-impl From<ChangeRefusal> for SignInRefusal {
-    fn from(refusal: ChangeRefusal) -> Self {
+impl From<RestoreRefusal> for SignInRefusal {
+    fn from(refusal: RestoreRefusal) -> Self {
         match refusal {
-            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
-            ChangeRefusal::EmailTaken => Self::EmailTaken,
-            _ => Self::Invalid,
+            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
+            RestoreRefusal::EmailTaken => Self::EmailTaken,
+            RestoreRefusal::NotFound | RestoreRefusal::Conflict => Self::Invalid,
         }
     }
 }
@@ -319,7 +319,7 @@ impl Auth {
     /// The client's window, and a wider one of the IPv6 network around it.
     pub(super) fn windows(&self, act: Act, client: &ClientInfo) -> Vec<Window> {
         let mut quota = match act {
-            Act::SignIn => self.settings.throttle_login,
+            Act::SignIn | Act::Introspect => self.settings.throttle_login,
             Act::SignUp => self.settings.throttle_register,
             Act::Forgot => self.settings.throttle_forgot,
         };

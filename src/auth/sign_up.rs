@@ -26,7 +26,6 @@ crate::refusals! {
         Foreign = 403 "forbidden" "This request was sent by another site.",
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
-        IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many sign-ups from your address. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
@@ -36,8 +35,8 @@ crate::refusals! {
 impl From<CreateRefusal> for SignUpRefusal {
     fn from(refusal: CreateRefusal) -> Self {
         match refusal {
-            CreateRefusal::IdTaken => Self::IdTaken,
-            CreateRefusal::UsernameTaken => Self::UsernameTaken,
+            // The id is made here, of 74 random bits.
+            CreateRefusal::IdTaken | CreateRefusal::UsernameTaken => Self::UsernameTaken,
             CreateRefusal::EmailTaken => Self::EmailTaken,
         }
     }

@@ -31,6 +31,9 @@ const MANY_CODES: Quota = Quota { limit: 5, window: Duration::from_hours(1) };
 const LINKS: Quota = Quota { limit: 3, window: Duration::from_hours(1) };
 /// The failure in a row that locks until the day ends; the number stands in the statement, too.
 const LOCKED_AT: i64 = 100;
+/// What began further ahead than this began before the clock was set back, and would hold people up until it has
+/// caught up. Instances whose clocks differ by less don't forgive each other's failures.
+const AHEAD: Duration = Duration::from_mins(1);
 /// Failures are forgotten when there was none for so long.
 const FORGET: Duration = Duration::from_hours(24);
 
@@ -65,6 +68,8 @@ pub enum Act {
     SignUp,
     /// Asking for a link to a new password, or to prove an address.
     Forgot,
+    /// Asking, as a service, what tokens stand for.
+    Introspect,
 }
 
 impl Act {
@@ -73,6 +78,7 @@ impl Act {
             Self::SignIn => "sign-in",
             Self::SignUp => "sign-up",
             Self::Forgot => "forgot",
+            Self::Introspect => "introspect",
         }
     }
 }
@@ -141,10 +147,8 @@ pub enum End {
 
 /// Counts a try and lets it begin, or says when the next may.
 pub async fn begin(tx: &Tx, tried: &Try, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
-    for window in &tried.windows {
-        if let Err(wait) = enter(tx, window, now).await? {
-            return Ok(Err(wait));
-        }
+    if let Err(wait) = enter_all(tx, &tried.windows, now).await? {
+        return Ok(Err(wait));
     }
     begin_for(tx, &tried.bucket, now).await
 }
@@ -169,21 +173,56 @@ pub async fn settle(tx: &Tx, tried: &Try, end: End, now: Timestamp) -> Result<bo
 pub async fn enter(tx: &Tx, window: &Window, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
     let sql = "INSERT INTO throttles (bucket, failures, pending, started_at, not_before, forget_at) \
                VALUES ($1, 1, 0, $2, 0, $3) ON CONFLICT (bucket) DO UPDATE SET \
-               failures = CASE WHEN throttles.started_at <= $4 THEN 1 ELSE throttles.failures + 1 END, \
-               started_at = CASE WHEN throttles.started_at <= $4 THEN $2 ELSE throttles.started_at END, \
-               forget_at = CASE WHEN throttles.started_at <= $4 THEN $3 ELSE throttles.forget_at END \
-               WHERE throttles.started_at <= $4 OR throttles.failures < $5";
+               failures = CASE WHEN throttles.started_at BETWEEN $4 AND $5 THEN throttles.failures + 1 ELSE 1 END, \
+               started_at = CASE WHEN throttles.started_at BETWEEN $4 AND $5 THEN throttles.started_at ELSE $2 END, \
+               forget_at = CASE WHEN throttles.started_at BETWEEN $4 AND $5 THEN throttles.forget_at ELSE $3 END \
+               WHERE throttles.started_at NOT BETWEEN $4 AND $5 OR throttles.failures < $6";
     let values = [
         window.key.clone().into(),
         now.millis().into(),
         now.after(window.quota.window).millis().into(),
-        now.before(window.quota.window).millis().into(),
+        in_window(window, now).into(),
+        now.after(AHEAD).millis().into(),
         i64::from(window.quota.limit).into(),
     ];
     if run(tx, sql, values).await? == 1 {
         return Ok(Ok(()));
     }
     Ok(Err(wait_until(number(tx, "forget_at", &window.key).await?, now)))
+}
+
+/// Counts a try of a client in each of its windows, or says when the next may be made.
+pub async fn enter_all(tx: &Tx, windows: &[Window], now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
+    for window in windows {
+        if let Err(wait) = enter(tx, window, now).await? {
+            return Ok(Err(wait));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Says when the next try may be made, if the window is full. Counts nothing.
+pub async fn look(
+    db: &impl ConnectionTrait,
+    window: &Window,
+    now: Timestamp,
+) -> Result<Result<(), RetryAfter>, DbErr> {
+    let sql = "SELECT forget_at FROM throttles \
+               WHERE bucket = $1 AND started_at BETWEEN $2 AND $3 AND failures >= $4";
+    let values = [
+        window.key.clone().into(),
+        in_window(window, now).into(),
+        now.after(AHEAD).millis().into(),
+        i64::from(window.quota.limit).into(),
+    ];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let Some(full) = db.query_one_raw(statement).await? else { return Ok(Ok(())) };
+    Ok(Err(wait_until(full.try_get_by_index(0)?, now)))
+}
+
+/// The earliest beginning of a window that still runs.
+fn in_window(window: &Window, now: Timestamp) -> i64 {
+    now.before(window.quota.window).millis().saturating_add(1)
 }
 
 /// Takes a client's try back: it was no failure.
@@ -196,9 +235,9 @@ pub async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
 async fn begin_for(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<(), RetryAfter>, DbErr> {
     let sql = "INSERT INTO throttles (bucket, failures, pending, started_at, not_before, forget_at) \
                VALUES ($1, 0, 1, $2, 0, $3) ON CONFLICT (bucket) DO UPDATE SET \
-               pending = CASE WHEN throttles.started_at < $4 THEN 1 ELSE throttles.pending + 1 END, \
+               pending = CASE WHEN throttles.started_at BETWEEN $4 AND $6 THEN throttles.pending + 1 ELSE 1 END, \
                started_at = $2, forget_at = $3 \
-               WHERE throttles.not_before <= $2 AND (throttles.started_at < $4 OR \
+               WHERE throttles.started_at > $6 OR throttles.not_before <= $2 AND (throttles.started_at < $4 OR \
                throttles.pending < CASE WHEN throttles.failures = 0 THEN $5 ELSE 1 END)";
     let values = [
         bucket.key().into(),
@@ -206,6 +245,7 @@ async fn begin_for(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<()
         now.after(FORGET).millis().into(),
         now.before(LOST).millis().into(),
         AT_ONCE.into(),
+        now.after(AHEAD).millis().into(),
     ];
     if run(tx, sql, values).await? == 1 {
         return Ok(Ok(()));

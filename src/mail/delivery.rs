@@ -102,7 +102,7 @@ pub(super) fn message(mail: Outgoing, from: &Mailbox) -> Result<Message, Undeliv
     let message = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to))
-        .subject(letter.subject)
+        .subject(printable(&letter.subject))
         .message_id(Some(format!("<{id}@{}>", from.email.domain())))
         .date(std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis))
         .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
@@ -114,7 +114,12 @@ pub(super) fn message(mail: Outgoing, from: &Mailbox) -> Result<Message, Undeliv
 pub(super) fn sender(project_name: &str, address: &str) -> anyhow::Result<Mailbox> {
     let email =
         address.parse().map_err(|error| anyhow::anyhow!("the sender's address {address}: {error}"))?;
-    Ok(Mailbox::new(Some(project_name.to_owned()), email))
+    Ok(Mailbox::new(Some(printable(project_name)), email))
+}
+
+/// Nothing that ends a line can come into a header, whoever made the text.
+fn printable(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).collect()
 }
 
 #[cfg(test)]

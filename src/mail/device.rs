@@ -131,6 +131,7 @@ mod tests {
 
     /// A MaxMind database (MaxMind DB File Format 2.0) that knows one network, 192.0.2.0/24.
     fn database() -> Vec<u8> {
+        const NODES: u32 = 24;
         fn text(words: &str) -> Vec<u8> {
             [&[0x40 | u8::try_from(words.len()).unwrap()], words.as_bytes()].concat()
         }
@@ -143,7 +144,6 @@ mod tests {
             map(&[("names", map(&[("en", text(english)), ("de", text(german))]))])
         };
         let data = map(&[("city", names("Vienna", "Wien")), ("country", names("Austria", "Österreich"))]);
-        const NODES: u32 = 24;
         let network = u32::from_be_bytes([192, 0, 2, 0]);
         let mut tree = Vec::new();
         for node in 0..NODES {

@@ -158,7 +158,9 @@ impl Letter {
     /// for with a password, so strangers must not be able to use up what codes may be sent.
     pub(super) const fn budget(&self) -> Option<&'static str> {
         match self {
-            Self::Verification { .. } | Self::Reset { .. } | Self::SignUpAttempt { .. } => Some("mail budget"),
+            Self::Verification { .. } | Self::Reset { .. } | Self::SignUpAttempt { .. } => {
+                Some("mail budget")
+            }
             Self::Code { .. } => Some("code budget"),
             _ => None,
         }

@@ -230,7 +230,7 @@ impl Mail {
                 Ok(true) => return,
                 Ok(false) => return tracing::warn!(mail = %leased.id, "a mail took longer than its lease"),
                 Err(error) => {
-                    tracing::warn!(%error, mail = %leased.id, "a mail could not be booked; it is tried again")
+                    tracing::warn!(%error, mail = %leased.id, "a mail could not be booked; it is tried again");
                 }
             }
             tokio::time::sleep(BOOKING_PAUSE).await;

@@ -37,8 +37,8 @@ pub struct DoorPages {
     pub cookies: SessionCookies,
     /// Shortest password, to be told.
     pub min_length: usize,
-    /// Where people go who came from nowhere in particular.
-    pub home: String,
+    /// Where people go who came from nowhere in particular; none: the application has no pages beside these.
+    pub home: Option<String>,
 }
 
 /// Each page, by what it is for.
@@ -163,7 +163,7 @@ impl DoorPages {
     }
 
     fn signed_in(&self, signed_in: &SignedIn, next: &str) -> Response {
-        let mut response = self.onward(next);
+        let mut response = self.onward(next, "You are signed in.");
         let cookies = [self.cookies.set(signed_in.session.secret.expose()), self.door.known(signed_in)];
         let cookies = cookies.into_iter().flatten().map(|cookie| (header::SET_COOKIE, cookie));
         response.headers_mut().extend(cookies);
@@ -179,13 +179,14 @@ impl DoorPages {
         response
     }
 
-    /// To a page of this very server, or home.
-    fn onward(&self, next: &str) -> Response {
-        let place = if is_own_path(next) { next } else { &self.home };
+    /// To a page of this very server, or home; without either, says what was done.
+    fn onward(&self, next: &str, done: &str) -> Response {
+        let place = if is_own_path(next) { Some(next) } else { self.home.as_deref() };
+        let Some(location) = place.and_then(|place| HeaderValue::try_from(place).ok()) else {
+            return self.pages.message(StatusCode::OK, "Done", done);
+        };
         let mut response = Response::builder().status(StatusCode::SEE_OTHER).finish();
-        if let Ok(location) = HeaderValue::try_from(place) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
+        response.headers_mut().insert(header::LOCATION, location);
         response
     }
 
@@ -196,7 +197,7 @@ impl DoorPages {
             Page::Otp if self.door.challenge(request).is_some() => {
                 self.otp_form(StatusCode::OK, &asked.next, false, "")
             }
-            Page::Otp => self.onward("/signin"),
+            Page::Otp => self.onward("/signin", ""),
             Page::SignUp => self.sign_up_form(StatusCode::OK, "", "", &[]),
             Page::Verify => self.verify_page(&asked.token),
             Page::Forgot => self.forgot_form(StatusCode::OK, ""),
@@ -235,7 +236,7 @@ impl DoorPages {
     async fn take_otp(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: OtpForm = form(request).await?;
         let Some(token) = self.door.challenge(request).map(str::to_owned) else {
-            return Ok(self.onward("/signin"));
+            return Ok(self.onward("/signin", ""));
         };
         let device = self.door.device(request).map(str::to_owned);
         let answer = SecondFactor { token, code: form.otp_code, client, device };
@@ -289,7 +290,12 @@ impl DoorPages {
     async fn take_verify(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: VerifyForm = form(request).await?;
         match self.auth.verify(&form.token, client).await {
-            Ok(_) => Ok(self.onward("")),
+            Ok(_) => match &self.home {
+                Some(_) => Ok(self.onward("", "")),
+                None => {
+                    Ok(self.pages.linking("Done", "The address is proved to be yours.", "/signin", "Sign in"))
+                }
+            },
             Err(Failure::Refused(refusal)) => Ok(self.refused_link(&VerifyRefusal::problem(&refusal))),
             Err(broken) => Err(broken.into()),
         }

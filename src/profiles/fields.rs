@@ -23,44 +23,57 @@ use crate::users::{
 pub struct NewUserBody {
     /// The account's id, if the client chooses it; else made here (UUIDv7).
     #[serde(default)]
+    #[oai(nullable)]
     pub uuid: Option<Uuid>,
     /// The user name: 5 to 32 of a to z, 0 to 9 and `_`.
     pub username: String,
     /// The name that is shown: the user name up to capitals and spaces for underscores.
     #[serde(default)]
+    #[oai(nullable)]
     pub display_name: Option<String>,
     /// The e-mail address.
     #[serde(default)]
+    #[oai(nullable)]
     pub email: Option<String>,
     /// Whether the address is known to be theirs; admins only.
     #[serde(default)]
+    #[oai(nullable)]
     pub email_verified: Option<bool>,
     /// The password, 10 to 1024 characters; without one they can't sign in by password.
     #[serde(default)]
+    #[oai(nullable)]
     pub password: Option<String>,
     /// First name, at most 64 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name, at most 64 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name, at most 64 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub middle_name: Option<String>,
     /// About the person, at most 256 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub description: Option<String>,
     /// Their language (BCP 47).
     #[serde(default)]
+    #[oai(nullable)]
     pub locale: Option<String>,
     /// Among `admin`, `moderator`, `tester`, `user`; `user` if not given.
     #[serde(default)]
+    #[oai(nullable)]
     pub roles: Option<Vec<String>>,
     /// Whether the account may be used; true if not given.
     #[serde(default)]
+    #[oai(nullable)]
     pub is_active: Option<bool>,
     /// Notes of admins: an object of at most 16 KiB.
     #[serde(default)]
+    #[oai(nullable)]
     pub metadata: Option<BTreeMap<String, Value>>,
 }
 
@@ -75,19 +88,25 @@ pub struct UserPatch {
     #[serde(deserialize_with = "given")]
     pub display_name: Option<String>,
     /// Another e-mail address; it is not proved then.
+    #[oai(nullable)]
     pub email: MaybeUndefined<String>,
     /// Whether the address is known to be theirs; admins only.
     #[serde(deserialize_with = "given")]
     pub email_verified: Option<bool>,
     /// First name.
+    #[oai(nullable)]
     pub first_name: MaybeUndefined<String>,
     /// Last name.
+    #[oai(nullable)]
     pub last_name: MaybeUndefined<String>,
     /// Middle name.
+    #[oai(nullable)]
     pub middle_name: MaybeUndefined<String>,
     /// About the person.
+    #[oai(nullable)]
     pub description: MaybeUndefined<String>,
     /// Their language (BCP 47).
+    #[oai(nullable)]
     pub locale: MaybeUndefined<String>,
     /// Roles, by those who may.
     #[serde(deserialize_with = "given")]
@@ -118,10 +137,13 @@ pub struct NewUsername {
 #[serde(deny_unknown_fields, default)]
 pub struct FullName {
     /// First name.
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name.
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name.
+    #[oai(nullable)]
     pub middle_name: Option<String>,
 }
 

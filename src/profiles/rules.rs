@@ -21,7 +21,8 @@ use crate::sessions::{Caller, Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::{self, user};
 use crate::users::{
-    BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, NewUser, Origin, Password, Username,
+    BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, DeleteRefusal, NewUser, Origin, Password,
+    Username,
 };
 
 crate::refusals! {
@@ -37,7 +38,7 @@ crate::refusals! {
 }
 
 crate::refusals! {
-    /// Why an account is not changed or deleted.
+    /// Why an account is not changed.
     pub enum PatchRefusal {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Forbidden = 403 "forbidden" "You may not change these fields.",
@@ -46,7 +47,18 @@ crate::refusals! {
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
         LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Conflict = 409 "conflict" "The user is not as this needs.",
+        Stale = 412 "precondition_failed" "The user has changed since you read it.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+crate::refusals! {
+    /// Why an account is not deleted.
+    pub enum RemoveRefusal {
+        Forbidden = 403 "forbidden" "You may not delete this account, or not for good.",
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
         Stale = 412 "precondition_failed" "The user has changed since you read it.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
@@ -80,8 +92,18 @@ impl From<ChangeRefusal> for PatchRefusal {
             ChangeRefusal::UsernameTaken => Self::UsernameTaken,
             ChangeRefusal::EmailTaken => Self::EmailTaken,
             ChangeRefusal::LastAdmin => Self::LastAdmin,
-            ChangeRefusal::Conflict => Self::Conflict,
             ChangeRefusal::Stale => Self::Stale,
+        }
+    }
+}
+
+impl From<DeleteRefusal> for RemoveRefusal {
+    fn from(refusal: DeleteRefusal) -> Self {
+        match refusal {
+            DeleteRefusal::NotFound => Self::NotFound,
+            DeleteRefusal::Deleted => Self::Deleted,
+            DeleteRefusal::LastAdmin => Self::LastAdmin,
+            DeleteRefusal::Stale => Self::Stale,
         }
     }
 }
@@ -208,10 +230,10 @@ impl Profiles {
         for_good: bool,
         request: &Request,
         client: &ClientInfo,
-    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
-        let revision = if_match(request).map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
+    ) -> Result<Profile<Shown>, Failure<RemoveRefusal>> {
+        let revision = if_match(request).map_err(|problem| RemoveRefusal::Invalid(problem.errors))?;
         if for_good && !allowed.may(Action::UserPurge, Context::default()) {
-            return Err(PatchRefusal::Forbidden.into());
+            return Err(RemoveRefusal::Forbidden.into());
         }
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
         let gone = if for_good {
@@ -224,7 +246,7 @@ impl Profiles {
                     let retention = profiles.users.settings().deleted_retention;
                     let until = origin.is(id).then(|| profiles.clock.now().after(retention));
                     profiles.tell_of_deletion_in(tx, &gone, until, &client).await?;
-                    Ok::<_, Failure<ChangeRefusal>>(gone)
+                    Ok::<_, Failure<DeleteRefusal>>(gone)
                 }
                 .boxed()
             });
@@ -339,6 +361,13 @@ crate::refusals! {
     /// Why somebody is not shown.
     pub enum ReadRefusal {
         NotFound = 404 "not_found" "There is no such user.",
+    }
+}
+
+crate::refusals! {
+    /// Why a history is not shown.
+    pub enum HistoryRefusal {
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
 }
 

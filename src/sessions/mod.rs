@@ -16,6 +16,7 @@ mod signing;
 pub(crate) mod store;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -82,9 +83,16 @@ pub struct Sessions {
     settings: Settings,
     expected: Expected,
     ring: ArcSwap<KeyRing>,
-    verified: Cache<[u8; 32], Arc<Claims>>,
+    verified: Cache<[u8; 32], Arc<Seen>>,
     standings: FreshCache<Arc<Standing>>,
     looked_for_keys: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// An access token whose signature was found good.
+struct Seen {
+    claims: Arc<Claims>,
+    /// It was seen after its time. A clock that is set back does not make it good again.
+    is_over: AtomicBool,
 }
 
 /// What decides, right now, whether a user's tokens count.

@@ -1,6 +1,7 @@
 //! The acts: open, refresh, end; and the question asked on every request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::access_token::{Claims, TokenFault};
 use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
 use super::roles::{Role, Roles};
-use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Sessions, Standing, store};
+use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, Standing, store};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
@@ -258,12 +259,20 @@ impl Sessions {
     pub(super) fn verified(&self, token: &str) -> Result<Arc<Claims>, TokenFault> {
         let key = digest(token.as_bytes());
         let now = self.clock.now();
-        if let Some(claims) = self.verified.get(&key) {
-            return claims.check(now, &self.expected).map(|()| claims);
+        let seen = if let Some(seen) = self.verified.get(&key) {
+            seen
+        } else {
+            let claims = Arc::new(self.ring.load().authenticate(token)?);
+            let seen = Arc::new(Seen { claims, is_over: AtomicBool::new(false) });
+            self.verified.insert(key, Arc::clone(&seen));
+            seen
+        };
+        if seen.is_over.load(Ordering::Relaxed) {
+            return Err(TokenFault::Expired);
         }
-        let claims = Arc::new(self.ring.load().verify(token, now, &self.expected)?);
-        self.verified.insert(key, Arc::clone(&claims));
-        Ok(claims)
+        let checked = seen.claims.check(now, &self.expected);
+        seen.is_over.store(checked == Err(TokenFault::Expired), Ordering::Relaxed);
+        checked.map(|()| Arc::clone(&seen.claims))
     }
 
     /// Who holds this session cookie, if it counts right now.

@@ -35,7 +35,7 @@ pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
-pub use rules::{ChangeRefusal, CreateRefusal, Names, NewUser};
+pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal};
 pub use username::Username;
 
 pub(crate) mod listing;

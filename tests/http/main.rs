@@ -14,6 +14,7 @@ mod harness;
 mod attacks;
 mod blocks;
 mod canary;
+mod clock;
 mod documentation;
 mod front;
 mod lists;

@@ -5,7 +5,9 @@
 //! commit, and before the answer, every cached view of that user is out of date (see [`Freshness`]).
 
 mod errors;
+mod patience;
 pub mod postgres;
+mod reader;
 mod schema;
 pub mod sqlite;
 mod writer;
@@ -13,9 +15,10 @@ mod writer;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 pub use errors::{is_passing, violated_unique};
+pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus};
 pub use writer::Tx;
 
@@ -25,19 +28,19 @@ use writer::Writer;
 /// A connected database.
 #[derive(Clone)]
 pub struct Database {
-    reader: DatabaseConnection,
+    reader: Reader,
     writer: Writer,
     freshness: Arc<Freshness>,
 }
 
 impl Database {
-    fn new(reader: DatabaseConnection, writer: Writer) -> Self {
+    fn new(reader: Reader, writer: Writer) -> Self {
         Self { reader, writer, freshness: Arc::new(Freshness::default()) }
     }
 
     /// The connections for reading. On SQLite they can't write and never wait for the writer.
     #[must_use]
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
@@ -63,6 +66,16 @@ impl Database {
         E: From<DbErr> + Send + 'static,
     {
         self.writer.write(&self.freshness, act).await
+    }
+
+    /// The same for what takes its time, such as a migration: it is waited for however long that is.
+    async fn write_at_leisure<T, E, F>(&self, act: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbErr> + Send + 'static,
+    {
+        self.writer.at_leisure().write(&self.freshness, act).await
     }
 
     /// Whether the database answers.

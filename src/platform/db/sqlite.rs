@@ -10,8 +10,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::Database;
 use super::writer::Writer;
+use super::{Database, Reader};
 
 /// How long a lock held by another process (a backup tool, the command line) is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
     let readers = options.pragma("query_only", "ON").create_if_missing(false);
     let readers = pool(readers, max_connections.clamp(1, READERS), acquire).await?;
     Ok(Database::new(
-        SqlxSqliteConnector::from_sqlx_sqlite_pool(readers),
+        Reader::new(SqlxSqliteConnector::from_sqlx_sqlite_pool(readers), None),
         Writer::start_queue(SqlxSqliteConnector::from_sqlx_sqlite_pool(writer)),
     ))
 }

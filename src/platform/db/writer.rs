@@ -18,6 +18,7 @@ use sea_orm::{
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::patience::within;
 use crate::platform::freshness::Freshness;
 use crate::platform::web::TraceId;
 
@@ -29,16 +30,20 @@ const TOGETHER: usize = 64;
 /// An act on PostgreSQL that takes longer is not waited for; the server's own timeouts end it.
 const LONGEST: Duration = Duration::from_secs(35);
 
+/// A refusal does not wait longer for its transaction to be undone; the server does that by itself.
+const UNDOING: Duration = Duration::from_millis(500);
+
 /// A transaction in which an act changes things.
 pub struct Tx {
     inner: DatabaseTransaction,
     touched: Mutex<Vec<Uuid>>,
     waiting: Mutex<Vec<Arc<Notify>>>,
+    patience: Option<Duration>,
 }
 
 impl Tx {
-    fn new(inner: DatabaseTransaction) -> Self {
-        Self { inner, touched: Mutex::new(Vec::new()), waiting: Mutex::new(Vec::new()) }
+    fn new(inner: DatabaseTransaction, patience: Option<Duration>) -> Self {
+        Self { inner, touched: Mutex::new(Vec::new()), waiting: Mutex::new(Vec::new()), patience }
     }
 
     /// Says that this act changes what is known of `user`.
@@ -81,19 +86,19 @@ impl ConnectionTrait for Tx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.inner.execute_raw(statement).await
+        within(self.patience, self.inner.execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.inner.execute_unprepared(sql).await
+        within(self.patience, self.inner.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.inner.query_one_raw(statement).await
+        within(self.patience, self.inner.query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.inner.query_all_raw(statement).await
+        within(self.patience, self.inner.query_all_raw(statement)).await
     }
 }
 
@@ -102,8 +107,8 @@ impl ConnectionTrait for Tx {
 pub(super) enum Writer {
     /// The queue of SQLite's one writer, and its connection (for closing).
     Queue(mpsc::Sender<Job>, DatabaseConnection),
-    /// PostgreSQL's connections.
-    Pool(DatabaseConnection),
+    /// PostgreSQL's connections, and how long each statement is waited for.
+    Pool(DatabaseConnection, Option<Duration>),
 }
 
 impl Writer {
@@ -122,18 +127,20 @@ impl Writer {
         E: From<DbErr> + Send + 'static,
     {
         match self {
-            Self::Pool(connections) => {
+            Self::Pool(connections, patience) => {
                 let (connections, freshness) = (connections.clone(), Arc::clone(freshness));
+                let patience = *patience;
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
                 let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
-                    let tx = Tx::new(connections.begin().await?);
+                    let tx = Tx::new(within(patience, connections.begin()).await?, patience);
                     let result = act(&tx).await;
                     let settled = settle(tx, result).await;
                     settled.effects.happen(&freshness);
                     settled.result
                 }));
-                match tokio::time::timeout(LONGEST, writing).await {
+                let longest = patience.map_or(Duration::MAX, |_| LONGEST);
+                match tokio::time::timeout(longest, writing).await {
                     Ok(written) => written.unwrap_or_else(|_| Err(E::from(panicked()))),
                     Err(_) => Err(E::from(gone())),
                 }
@@ -144,6 +151,14 @@ impl Writer {
                 queue.try_send(job).map_err(|_| too_busy())?;
                 answered.await.unwrap_or_else(|_| Err(E::from(gone())))
             }
+        }
+    }
+
+    /// The same, with all the time in the world.
+    pub(super) fn at_leisure(&self) -> Self {
+        match self {
+            Self::Pool(connections, _) => Self::Pool(connections.clone(), None),
+            Self::Queue(queue, connection) => Self::Queue(queue.clone(), connection.clone()),
         }
     }
 
@@ -185,7 +200,8 @@ where
     let trace_id = TraceId::current();
     Box::new(move |tx| {
         let job = async move {
-            let result = act(&tx).await;
+            let acted = AssertUnwindSafe(act(&tx)).catch_unwind().await;
+            let result = acted.unwrap_or_else(|_| Err(E::from(panicked())));
             let Settled { result, effects, clean } = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
                 effects.happen(&freshness);
@@ -205,14 +221,15 @@ where
 
 /// Commits after `Ok`, undoes after `Err`; its effects happen only after a commit, or one that may have happened.
 async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E> {
+    let patience = tx.patience;
     let (inner, effects) = tx.into_parts();
     match result {
-        Ok(value) => match inner.commit().await {
+        Ok(value) => match within(patience, inner.commit()).await {
             Ok(()) => Settled { result: Ok(value), effects, clean: true },
             Err(error) => Settled { result: Err(error.into()), effects, clean: false },
         },
         Err(refusal) => {
-            let undone = inner.rollback().await;
+            let undone = within(patience.map(|_| UNDOING), inner.rollback()).await;
             if let Err(error) = &undone {
                 tracing::error!(%error, "undoing a refused write failed");
             }
@@ -237,9 +254,8 @@ async fn write_alone(connection: &DatabaseConnection, job: Option<Job>) {
     let Some(job) = job else { return };
     match begin(connection).await {
         Ok(transaction) => {
-            if let Some(outcome) = run(job, transaction).await {
-                (outcome.answer)(Ok(()));
-            }
+            let outcome = job(Tx::new(transaction, None)).await;
+            (outcome.answer)(Ok(()));
         }
         Err(error) => tracing::error!(%error, "the database did not begin a write"),
     }
@@ -269,29 +285,20 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
 async fn write_each(outer: &DatabaseTransaction, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, bool) {
     let mut answers = Vec::with_capacity(TOGETHER);
     for job in jobs {
-        let outcome = match outer.begin().await {
-            Ok(savepoint) => run(job, savepoint).await,
+        let savepoint = match outer.begin().await {
+            Ok(savepoint) => savepoint,
             Err(error) => {
                 tracing::error!(%error, "the database did not set a savepoint");
-                None
+                return (answers, false);
             }
         };
-        let Some(Outcome { answer, clean }) = outcome else { return (answers, false) };
+        let Outcome { answer, clean } = job(Tx::new(savepoint, None)).await;
         answers.push(answer);
         if !clean {
             return (answers, false);
         }
     }
     (answers, true)
-}
-
-/// Runs one act; `None` if it panicked (its transaction is undone, its caller sees that it is gone).
-async fn run(job: Job, transaction: DatabaseTransaction) -> Option<Outcome> {
-    let outcome = AssertUnwindSafe(async { job(Tx::new(transaction)).await }).catch_unwind().await;
-    if outcome.is_err() {
-        tracing::error!("a write panicked; it was undone");
-    }
-    outcome.ok()
 }
 
 /// Takes the write lock at once: a lock taken later, after a read, can't wait and would fail instead.
@@ -329,4 +336,67 @@ fn gone() -> DbErr {
 
 fn not_committed(reason: &str) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(format!("the commit failed: {reason}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::platform::db::{Database, is_passing, sqlite};
+
+    async fn database() -> (tempfile::TempDir, Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = sqlite::open(&folder.path().join("test.db"), 2, Duration::from_secs(3)).await.unwrap();
+        add(&db, "CREATE TABLE lines (line TEXT)").await.unwrap();
+        (folder, db)
+    }
+
+    async fn add(db: &Database, sql: &'static str) -> Result<(), DbErr> {
+        db.write(move |tx| async move { tx.execute_unprepared(sql).await.map(|_| ()) }.boxed()).await
+    }
+
+    async fn panic(db: &Database) -> Result<(), DbErr> {
+        db.write(move |tx| {
+            async move {
+                tx.execute_unprepared("INSERT INTO lines VALUES ('never')").await?;
+                "no number".parse::<u64>().unwrap();
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn lines(db: &Database) -> usize {
+        let all = Statement::from_string(db.backend(), "SELECT line FROM lines");
+        db.reader().query_all_raw(all).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn an_act_that_panics_is_breakage_and_is_undone() {
+        let (_folder, db) = database().await;
+        let error = panic(&db).await.unwrap_err();
+        assert!(!is_passing(&error), "it would not go better the next time: {error}");
+        assert_eq!(lines(&db).await, 0);
+        add(&db, "INSERT INTO lines VALUES ('next')").await.unwrap();
+        assert_eq!(lines(&db).await, 1);
+    }
+
+    #[tokio::test]
+    async fn acts_that_share_a_commit_with_one_that_panics_are_kept() {
+        let (_folder, db) = database().await;
+        let acts = (0..40).map(|number| {
+            let db = &db;
+            async move {
+                if number % 4 == 1 {
+                    panic(db).await
+                } else {
+                    add(db, "INSERT INTO lines VALUES ('x')").await
+                }
+            }
+        });
+        let kept = join_all(acts).await.into_iter().flatten().count();
+        assert_eq!((kept, lines(&db).await), (30, 30));
+    }
 }

@@ -39,6 +39,12 @@ pub struct Json<T>(pub T);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JsonOrForm<T>(pub T);
 
+/// The same, but read when the handler says so: after something else was decided.
+pub struct Unread<T> {
+    body: RequestBody,
+    documented: PhantomData<fn() -> T>,
+}
+
 /// JSON that is ready as bytes, such as a cached answer, documented as a `T`.
 #[derive(Clone, Debug)]
 pub struct RawJson<T> {
@@ -144,6 +150,21 @@ where
     }
 }
 
+async fn read_json_or_form<T>(request: &Request, body: &mut RequestBody) -> Result<T, Problem>
+where
+    T: Type + DeserializeOwned,
+{
+    let read = match Kind::of(request) {
+        Kind::Json => from_json::<T>,
+        Kind::Form => from_form::<T>,
+        Kind::Unsaid if !T::IS_REQUIRED => left_out::<T>,
+        Kind::Plain | Kind::Html | Kind::Unsaid | Kind::Other => {
+            return Err(unsupported("The body must be JSON or a form, in UTF-8."));
+        }
+    };
+    read(&read_body(request, body).await?)
+}
+
 impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Json<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
@@ -184,15 +205,36 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonOrForm<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let read = match Kind::of(request) {
-            Kind::Json => from_json::<T>,
-            Kind::Form => from_form::<T>,
-            Kind::Unsaid if !T::IS_REQUIRED => left_out::<T>,
-            Kind::Plain | Kind::Html | Kind::Unsaid | Kind::Other => {
-                return Err(unsupported("The body must be JSON or a form, in UTF-8.").into());
-            }
-        };
-        Ok(Self(read(&read_body(request, body).await?)?))
+        Ok(Self(read_json_or_form(request, body).await?))
+    }
+}
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Unread<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(request_of::<T>(&[JSON, FORM]))
+    }
+
+    async fn from_request(
+        _: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self { body: std::mem::take(body), documented: PhantomData })
+    }
+}
+
+impl<T: Type + DeserializeOwned> Unread<T> {
+    /// Reads it, or says what is wrong with it.
+    pub async fn read(mut self, request: &Request) -> Result<T, Problem> {
+        read_json_or_form(request, &mut self.body).await
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) use body::{broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;
 pub use client::{ClientInfo, TrustedProxies};
 pub use cursor::Cursor;
-pub use json::{Json, JsonOrForm, RawJson};
+pub use json::{Json, JsonOrForm, RawJson, Unread};
 pub use listing::{Links, Listing};
 pub use paging::{Order, Paging, Range};
 pub(crate) use query::bad_request;

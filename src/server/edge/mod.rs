@@ -181,9 +181,10 @@ impl<E: Endpoint> Edge<E> {
             Err(error) => (refusal::of_error(&error), error.data::<PathPattern>().cloned()),
         };
         let route = pattern.as_ref().map(|pattern| pattern.0.as_ref());
+        let name = &self.settings.project_name;
         let mut response = match problem.status {
-            StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked),
-            _ => refusal::written(problem, asked, &self.settings.project_name),
+            StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked, name),
+            _ => refusal::written(problem, asked, name),
         };
         if let Some(pattern) = pattern {
             response.set_data(pattern);

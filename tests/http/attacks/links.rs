@@ -149,11 +149,21 @@ async fn no_link_challenge_or_code_serves_in_the_place_of_another() {
             scene.answer(secret, recovery).await.refused(401, "invalid_otp");
             let cookie = format!("gatehouse-otp={secret}");
             let body = json!({"otp_code": recovery});
-            scene.post("/api/auth/OTP").header("cookie", &cookie).json(&body).await.refused(401, "invalid_otp");
+            scene
+                .post("/api/auth/OTP")
+                .header("cookie", &cookie)
+                .json(&body)
+                .await
+                .refused(401, "invalid_otp");
             let send = scene.post("/api/auth/OTP/send").json(&json!({"otp_token": secret})).await;
             send.refused(401, "invalid_otp");
         }
-        let form = [("token", secret.as_str()), ("username", "boss"), ("password", PASSWORD), ("confirm_password", PASSWORD)];
+        let form = [
+            ("token", secret.as_str()),
+            ("username", "boss"),
+            ("password", PASSWORD),
+            ("confirm_password", PASSWORD),
+        ];
         assert_eq!(scene.post("/setup").form(&form).await.status() / 100, 4, "{kind}");
         if !matches!(*kind, "access" | "refresh") {
             scene.post("/api/auth/token/revoke").form(&[("token", secret)]).await.is(200);
@@ -218,7 +228,10 @@ async fn no_other_site_answers_resets_verifies_or_asks() {
         ("/api/auth/email/verify", format!("token={verify}")),
         ("/api/auth/email/verify/request", "email=newcomer%40example.com".to_owned()),
         ("/api/auth/forgot-password/request", "username=ann".to_owned()),
-        ("/api/auth/forgot-password/reset", format!("token={reset}&new_password={new}&confirm_password={new}")),
+        (
+            "/api/auth/forgot-password/reset",
+            format!("token={reset}&new_password={new}&confirm_password={new}"),
+        ),
         ("/otp", format!("otp_code={code}")),
         ("/verify", format!("token={verify}")),
         ("/signup", format!("username=forced&email=f%40example.com&password={new}&confirm_password={new}")),
@@ -284,7 +297,10 @@ async fn links_lead_to_the_configured_place_whatever_a_request_says() {
             assert!(link.starts_with("https://id.example.com/"), "{mail:?}");
         }
         let shown = format!("{} {} {}", mail.subject, mail.text, mail.html);
-        assert!(!shown.contains("evil") && !shown.contains("javascript:") && !shown.contains(":666"), "{mail:?}");
+        assert!(
+            !shown.contains("evil") && !shown.contains("javascript:") && !shown.contains(":666"),
+            "{mail:?}"
+        );
     };
     let mut taken = 0;
     for (number, lines) in lines.iter().enumerate() {
@@ -311,7 +327,10 @@ async fn links_lead_to_the_configured_place_whatever_a_request_says() {
     }
     assert!(taken >= 5, "{taken}");
     let two = "host: localhost\r\nhost: evil.test";
-    assert_eq!(send("/api/auth/forgot-password/request", two, &json!({"username": "ann_0_0"})).await.status, 400);
+    assert_eq!(
+        send("/api/auth/forgot-password/request", two, &json!({"username": "ann_0_0"})).await.status,
+        400
+    );
 }
 
 // where the links lead is for the operator to say.
@@ -407,7 +426,11 @@ async fn of_many_sign_ups_for_one_address_proved_at_once_one_becomes_an_account(
         }
         let answers = Wire::to(&scene).race(proofs.iter().cycle().take(AT_ONCE).cloned().collect()).await;
         assert_eq!(count(&answers, 200), 1, "round {round}: {:?}", statuses(&answers));
-        assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 401 | 409)), "{:?}", statuses(&answers));
+        assert!(
+            answers.iter().all(|answer| matches!(answer.status, 200 | 401 | 409)),
+            "{:?}",
+            statuses(&answers)
+        );
         let made = format!("SELECT COUNT(*) FROM users WHERE email = '{address}'");
         assert_eq!(scene.number(&made).await, 1);
     }
@@ -426,7 +449,8 @@ async fn after_a_reset_in_a_storm_everything_old_is_dead() {
         let reply = scene.try_sign_in("ann", &old).await;
         let ann = Actor::with_tokens(&scene, "ann", &reply.is(200).json());
         let token = scene.reset_token("ann").await;
-        let refresh = json_request("POST", "/api/auth/token/refresh", None, &json!({"refresh_token": ann.refresh}));
+        let refresh =
+            json_request("POST", "/api/auth/token/refresh", None, &json!({"refresh_token": ann.refresh}));
         let mut storm = vec![logging_in("ann", &old); 4];
         storm.push(resetting(&token, &new));
         storm.extend(vec![refresh; 6]);
@@ -456,7 +480,8 @@ async fn walking_the_flow_is_no_link() {
     let scene = with_mail().await;
     let ann = scene.user("ann").await;
     let browser = Browser::sign_in(&scene, "ann").await;
-    let asked = scene.post("/forgot-password/request").header("origin", OURS).form(&[("username", "ann")]).await;
+    let asked =
+        scene.post("/forgot-password/request").header("origin", OURS).form(&[("username", "ann")]).await;
     assert!(asked.is(202).header("set-cookie").is_none(), "there is no cookie of the flow: {asked:?}");
     let page = scene.get("/reset-password/reset").header("cookie", &browser.header()).await;
     assert!(page.header("set-cookie").is_none(), "{page:?}");

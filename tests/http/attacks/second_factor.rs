@@ -125,15 +125,19 @@ async fn of_twenty_parallel_uses_of_a_recovery_code_exactly_one_succeeds() {
 //
 #[tokio::test]
 async fn codes_of_a_step_before_and_behind_count_and_none_before_one_that_did() {
-    for (window, good) in [("1", [false, true, true, true, false]), ("0", [false, false, true, false, false])] {
+    for (window, good) in [("1", [false, true, true, true, false]), ("0", [false, false, true, false, false])]
+    {
         let scene = Scene::with(&[("TOTP_WINDOW", window)]).await;
         for (offset, good) in (-2_i32..=2).zip(good) {
             let name = format!("ann_{window}_{}", offset + 2);
             let (_, authenticator) = protected(&scene, &name).await;
             scene.clock.advance(STEP * 10);
             let now = scene.clock.now();
-            let moment =
-                if offset < 0 { now.before(STEP * offset.unsigned_abs()) } else { now.after(STEP * offset.unsigned_abs()) };
+            let moment = if offset < 0 {
+                now.before(STEP * offset.unsigned_abs())
+            } else {
+                now.after(STEP * offset.unsigned_abs())
+            };
             let demand = scene.demand(&name).await;
             let reply = scene.answer(&demand.token, &authenticator.code_at(moment)).await;
             assert_eq!(reply.status(), if good { 200 } else { 401 }, "{window} {offset}: {reply:?}");
@@ -372,7 +376,9 @@ async fn nobody_talks_the_server_into_the_weaker_factor() {
 async fn an_access_token_alone_turns_nothing_off() {
     let scene = Scene::new().await;
     let (ann, authenticator) = protected(&scene, "ann").await;
-    for body in [json!({}), json!({"otp_code": ""}), json!({"otp_code": "000000"}), json!({"otp_code": "none"})] {
+    for body in
+        [json!({}), json!({"otp_code": ""}), json!({"otp_code": "000000"}), json!({"otp_code": "none"})]
+    {
         ann.patch("/api/auth/OTP/none").json(&body).await.refused(401, "invalid_otp");
     }
     ann.patch("/api/auth/OTP/none").await.refused(401, "invalid_otp");
@@ -408,7 +414,9 @@ async fn no_way_leads_to_another_persons_seed() {
     }
     ann.get("/api/auth/QR").await.refused(409, "conflict");
     scene.get("/api/auth/QR").await.refused(401, "token_invalid");
-    for path in ["/api/auth/QR/ann", &format!("/api/user/{}/QR", ann.id), "/api/auth/OTP", "/api/auth/OTP/secret"] {
+    for path in
+        ["/api/auth/QR/ann", &format!("/api/user/{}/QR", ann.id), "/api/auth/OTP", "/api/auth/OTP/secret"]
+    {
         assert!(matches!(admin.get(path).await.status(), 404 | 405), "{path}");
     }
 }
@@ -427,9 +435,8 @@ async fn turning_on_and_off_at_once_ends_in_one_of_both() {
             let path = format!("/api/auth/OTP/{method}");
             json_request("PATCH", &path, Some(&ann.access), &json!({"otp_code": code}))
         };
-        let acts = (0..2 * AT_ONCE).map(|number| {
-            if number % 2 == 0 { patch("authenticator", &now) } else { patch("none", &next) }
-        });
+        let acts = (0..2 * AT_ONCE)
+            .map(|number| if number % 2 == 0 { patch("authenticator", &now) } else { patch("none", &next) });
         let answers = Wire::to(&scene).race(acts.collect()).await;
         let on = ann.me().await["otp_method"] == "authenticator";
         assert!(count(&answers, 200) >= 1, "round {round}: {:?}", codes_of(&answers));
@@ -456,7 +463,8 @@ async fn a_code_is_six_digits_and_nothing_that_looks_like_them() {
     let (_, authenticator) = protected(&scene, "ann").await;
     let code = authenticator.next_code(&scene);
     let wide: String = code.chars().map(|digit| char::from_u32(u32::from(digit) + 0xFEE0).unwrap()).collect();
-    let arabic: String = code.chars().map(|digit| char::from_u32(u32::from(digit) + 0x630).unwrap()).collect();
+    let arabic: String =
+        code.chars().map(|digit| char::from_u32(u32::from(digit) + 0x630).unwrap()).collect();
     let token = scene.demand("ann").await.token;
     let texts = [
         format!(" {code}"),
@@ -479,7 +487,9 @@ async fn a_code_is_six_digits_and_nothing_that_looks_like_them() {
         scene.answer(&token, text).await.refused(401, "invalid_otp");
     }
     let number: u64 = code.parse().unwrap();
-    for value in [json!(number), json!([code]), json!({"$ne": ""}), json!(true), json!(null), json!(-1), json!(1e5)] {
+    for value in
+        [json!(number), json!([code]), json!({"$ne": ""}), json!(true), json!(null), json!(-1), json!(1e5)]
+    {
         let reply = scene.post(OTP).json(&json!({"otp_token": token, "otp_code": value})).await;
         assert!(matches!(reply.status(), 401 | 422), "{value}: {reply:?}");
     }
@@ -592,7 +602,10 @@ async fn no_other_way_in_forgets_it() {
     for path in ["/signin", "/login", "/interactive-docs"] {
         let form = [("username", "ann"), ("password", PASSWORD)];
         let page = scene.post(path).header("origin", OURS).form(&form).await;
-        assert!(page.set_cookie("gatehouse").is_none() && page.set_cookie("gatehouse-otp").is_some(), "{page:?}");
+        assert!(
+            page.set_cookie("gatehouse").is_none() && page.set_cookie("gatehouse-otp").is_some(),
+            "{page:?}"
+        );
     }
 }
 
@@ -660,7 +673,10 @@ async fn nothing_is_no_answer() {
             (Some("application/json"), "[]"),
             (Some("application/json"), "\"\""),
             (Some("application/x-www-form-urlencoded"), ""),
-            (Some("application/x-www-form-urlencoded"), "otp_code=&otp_token=&token=&new_password=&confirm_password="),
+            (
+                Some("application/x-www-form-urlencoded"),
+                "otp_code=&otp_token=&token=&new_password=&confirm_password=",
+            ),
         ] {
             let bearer = bearer.map(|token| format!("Bearer {token}"));
             let mut headers = vec![(cookie.0, &*cookie.1)];
@@ -673,7 +689,8 @@ async fn nothing_is_no_answer() {
             assert!(!answer.text.contains("set-cookie: gatehouse="), "{answer:?}");
         }
     }
-    for path in ["/signin", "/otp", "/signup", "/verify", "/forgot-password/request", "/reset-password/reset"] {
+    for path in ["/signin", "/otp", "/signup", "/verify", "/forgot-password/request", "/reset-password/reset"]
+    {
         for body in ["", "token=", "username=&password=", "otp_code="] {
             let ask = scene.post(path).header("origin", OURS).header("cookie", &cookie.1);
             let reply: Reply = ask.body("application/x-www-form-urlencoded", body).await;

@@ -6,6 +6,7 @@
 
 mod actor;
 mod ask;
+mod contract;
 mod mail;
 mod reply;
 mod second_factor;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use actor::{Actor, claims};
 pub use ask::{Ask, Client, with_query};
+use contract::Contract;
 pub use mail::Mail;
 pub use reply::Reply;
 pub use second_factor::{Authenticator, Demand, STEP, recovery_codes};
@@ -86,7 +88,8 @@ impl TestApp {
         let inside = App::open(config, clock.clone(), Random::System).await.expect("the program opens");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(address, inside.limits(), Arc::clone(&inside.trace_ids)).expect("a port");
-        let anyone = Client::of(server.local_addr().expect("an address"));
+        let contract = Arc::new(Contract::new(inside.document()));
+        let anyone = Client::of(server.local_addr().expect("an address")).held_to(contract);
         let stop = CancellationToken::new();
         let endpoint = inside.endpoint().expect("the routes fit together");
         tokio::spawn(server.serve(endpoint, stop.clone()));

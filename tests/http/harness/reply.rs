@@ -5,6 +5,8 @@ use std::fmt;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use super::contract::Answered;
+
 /// An answer, read to its end. Reading it has made sure that nothing broke inside and that it bears a trace id.
 pub struct Reply {
     question: String,
@@ -44,7 +46,8 @@ impl Reply {
     /// The `Set-Cookie` of a cookie, if there is one, and only one.
     pub fn set_cookie(&self, name: &str) -> Option<&str> {
         let values = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("text"));
-        let mut ours = values.filter(|value| value.split_once('=').is_some_and(|(present, _)| present == name));
+        let mut ours =
+            values.filter(|value| value.split_once('=').is_some_and(|(present, _)| present == name));
         let first = ours.next()?;
         assert!(ours.next().is_none(), "{name} is set twice: {self:?}");
         Some(first)
@@ -58,6 +61,11 @@ impl Reply {
     /// `X-Trace-Id`.
     pub fn trace_id(&self) -> &str {
         self.header("x-trace-id").unwrap_or_default()
+    }
+
+    /// What a document may speak of.
+    pub(super) fn answered(&self) -> Answered<'_> {
+        Answered { status: self.status, content_type: self.header("content-type"), body: &self.body }
     }
 
     /// The body.

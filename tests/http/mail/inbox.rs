@@ -83,7 +83,8 @@ async fn a_page_from_elsewhere_reads_nothing() {
     assert_eq!(foreign.header("access-control-allow-origin"), None);
     assert_eq!(foreign.header("cross-origin-resource-policy"), Some("same-origin"));
     // A name of theirs that leads here (DNS rebinding).
-    let rebound = app.get("/dev/inbox.json").header("host", "evil.test").await;
+    let rebound =
+        app.get("/dev/inbox.json").header("accept", "application/json").header("host", "evil.test").await;
     assert!(!rebound.refused(403, "forbidden").text().contains("12345678"));
     app.post("/dev/inbox").header("accept", "application/json").await.refused(405, "method_not_allowed");
 }

@@ -208,7 +208,10 @@ async fn of_two_who_want_one_address_the_first_to_prove_it_gets_it() {
     app.verify(&anns).await.is(200);
     let late = app.verify(&bobs).await;
     assert!(matches!(late.status(), 401 | 409), "{late:?}");
-    assert_eq!((&ann.me().await["email"], &bob.me().await["email"]), (&json!(NEW), &json!("bob@example.com")));
+    assert_eq!(
+        (&ann.me().await["email"], &bob.me().await["email"]),
+        (&json!(NEW), &json!("bob@example.com"))
+    );
     bob.me().await;
 }
 
@@ -224,7 +227,10 @@ async fn an_address_that_waits_is_nobodys_and_shown_to_nobody() {
     let newcomers = proof(&app, NEW).await;
     app.verify(&newcomers).await.is(200);
     let reply = app.try_sign_in(NEW, OTHER_PASSWORD).await;
-    assert_eq!(Actor::with_tokens(&app, "newcomer", &reply.is(200).json()).me().await["username"], "newcomer");
+    assert_eq!(
+        Actor::with_tokens(&app, "newcomer", &reply.is(200).json()).me().await["username"],
+        "newcomer"
+    );
     assert_eq!(ann.me().await["email"], OLD);
 }
 

@@ -60,7 +60,9 @@ async fn the_name_or_the_address_will_do_in_every_form() {
         assert!(mail.token().len() >= 43, "256 bits");
         assert!(mail.text.contains("15"), "how long it is good: {mail:?}");
     }
-    for body in [json!({}), json!({"username": ""}), json!({"username": null, "email": null}), json!({"user": "ann"})] {
+    for body in
+        [json!({}), json!({"username": ""}), json!({"username": null, "email": null}), json!({"user": "ann"})]
+    {
         app.post(FORGOT).json(&body).await.refused(422, "validation_failed");
     }
     app.get(FORGOT).await.refused(422, "validation_failed");
@@ -140,7 +142,8 @@ async fn the_page_asks_as_well() {
     for path in ["/forgot-password/request", "/reset-password/request"] {
         app.get(path).await.is(200);
         app.post(path).form(&[("username", "ann")]).await.is(403);
-        let ours = |who: &str| app.post(path).header("origin", "http://localhost:8000").form(&[("username", who)]);
+        let ours =
+            |who: &str| app.post(path).header("origin", "http://localhost:8000").form(&[("username", who)]);
         let (known, unknown) = (ours("ann").await, ours("nobody").await);
         assert_eq!((known.status(), unknown.status()), (202, 202));
         let shown = |reply: &crate::harness::Reply| {

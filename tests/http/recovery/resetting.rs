@@ -47,7 +47,8 @@ async fn the_token_may_come_in_the_body_or_as_bearer() {
     for (way, name) in ["ann", "bob", "cleo"].into_iter().enumerate() {
         app.user(name).await;
         let token = app.reset_token(name).await;
-        let fields = [("new_password", OTHER_PASSWORD), ("confirm_password", OTHER_PASSWORD), ("token", &*token)];
+        let fields =
+            [("new_password", OTHER_PASSWORD), ("confirm_password", OTHER_PASSWORD), ("token", &*token)];
         let json = json!({"new_password": OTHER_PASSWORD, "confirm_password": OTHER_PASSWORD});
         let reply = match way {
             0 => app.with_bearer(&token).post(RESET).json(&json).await,
@@ -203,7 +204,8 @@ async fn the_page_of_the_link_shows_a_form_and_takes_it() {
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
         assert!(!page.text().contains("http://") && !page.text().contains("https://"), "{page:?}");
     }
-    let action = app.get(path).await.text().split("action=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let action =
+        app.get(path).await.text().split("action=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let send = |new: &'static str, origin: &'static str| {
         let form = [("token", &*token), ("new_password", new), ("confirm_password", new)];
         app.post(&action).header("origin", origin).form(&form)

@@ -27,7 +27,10 @@ async fn a_taken_address_is_answered_as_a_free_one_and_only_its_owner_learns() {
     let taken = app.sign_up("intruder", "Ann@Example.COM", OTHER_PASSWORD).await;
     same(&free, &taken);
     let told = app.mail_to(ANN, "sign-up-attempt").await;
-    assert!(told.links.iter().all(|link| !link.contains("token=")), "nothing that could be followed: {told:?}");
+    assert!(
+        told.links.iter().all(|link| !link.contains("token=")),
+        "nothing that could be followed: {told:?}"
+    );
     app.mail_to("free@example.com", "verification").await;
     assert_eq!(accounts(&app).await, before, "neither has made an account yet");
     // Nor can the address be had by asking again.
@@ -101,7 +104,10 @@ async fn a_sign_up_with_a_taken_address_waits_like_any_other() {
     app.user("ann").await;
     app.sign_up("free_one", "free@example.com", OTHER_PASSWORD).await.is(202);
     app.sign_up("taken_one", ANN, OTHER_PASSWORD).await.is(202);
-    same(&app.try_sign_in("free_one", OTHER_PASSWORD).await, &app.try_sign_in("taken_one", OTHER_PASSWORD).await);
+    same(
+        &app.try_sign_in("free_one", OTHER_PASSWORD).await,
+        &app.try_sign_in("taken_one", OTHER_PASSWORD).await,
+    );
     same(
         &app.sign_up("free_one", "free@example.com", OTHER_PASSWORD).await,
         &app.sign_up("taken_one", ANN, OTHER_PASSWORD).await,

@@ -99,12 +99,16 @@ async fn what_is_no_token_proves_nothing() {
     let app = TestApp::with_mail(&[]).await;
     let token = signed_up(&app).await;
     let upper = token.to_uppercase();
-    for bent in [&token[1..], &token[..token.len() - 1], &format!("{token}A"), &format!(" {token}"), &*upper, "", "x"] {
+    for bent in
+        [&token[1..], &token[..token.len() - 1], &format!("{token}A"), &format!(" {token}"), &*upper, "", "x"]
+    {
         if bent != token {
             app.verify(bent).await.refused(401, "token_invalid");
         }
     }
-    for body in [json!({}), json!({"token": null}), json!({"token": [token]}), json!({"token": token, "x": 1})] {
+    for body in
+        [json!({}), json!({"token": null}), json!({"token": [token]}), json!({"token": token, "x": 1})]
+    {
         assert_eq!(app.post(VERIFY).json(&body).await.status(), 422, "{body}");
     }
     assert!(app.post(&format!("{VERIFY}?token={token}")).await.status() >= 400);
@@ -184,7 +188,8 @@ async fn an_old_link_does_not_bring_a_banned_account_back() {
     let cleo = app.made_by_admin("cleo", &["user"]).await;
     cleo.post("/api/auth/email/verify/request").await.is(202);
     let token = app.mail_to("cleo@example.com", "verification").await.token();
-    let switch = async |on: bool| admin.patch(&cleo.path()).json(&json!({"is_active": on})).await.is(200).json();
+    let switch =
+        async |on: bool| admin.patch(&cleo.path()).json(&json!({"is_active": on})).await.is(200).json();
     switch(false).await;
     app.verify(&token).await.refused(401, "token_invalid");
     app.try_sign_in("cleo", PASSWORD).await.refused(403, "user_inactive");

@@ -132,7 +132,8 @@ async fn nobody_is_sent_a_code_who_neither_signs_in_nor_is_signed_in() {
     let app = TestApp::with_mail(&[]).await;
     with_codes_by_mail(&app).await;
     let sent = codes_sent(&app).await;
-    let unknown = app.post("/api/auth/login").json(&json!({"username": "x", "password": "not the one 12"})).await;
+    let unknown =
+        app.post("/api/auth/login").json(&json!({"username": "x", "password": "not the one 12"})).await;
     unknown.refused(401, "invalid_credentials");
     for token in ["", "x", &"A".repeat(43)] {
         assert!(matches!(send(&app, token).await.status(), 401 | 422), "{token}");

@@ -42,7 +42,10 @@ async fn new_ones_take_the_password_and_void_the_old() {
     let ann = app.user("ann").await;
     let (_, old) = ann.enrol(&app).await;
     app.post(PATH).json(&json!({"password": PASSWORD})).await.refused(401, "token_invalid");
-    ann.post(PATH).json(&json!({"password": "not the password 12"})).await.refused(401, "invalid_credentials");
+    ann.post(PATH)
+        .json(&json!({"password": "not the password 12"}))
+        .await
+        .refused(401, "invalid_credentials");
     ann.post(PATH).json(&json!({})).await.refused(422, "validation_failed");
     app.clock.advance(std::time::Duration::from_secs(2));
     let new = recovery_codes(&ann.post(PATH).form(&[("password", PASSWORD)]).await.is(200).json());
