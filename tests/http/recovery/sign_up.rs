@@ -46,7 +46,7 @@ async fn a_taken_name_is_told_whether_an_account_has_it_or_a_sign_up() {
     let app = TestApp::with_mail(&[]).await;
     app.user("ann").await;
     app.sign_up("ann", "other@example.com", PASSWORD).await.refused(409, "username_taken");
-    app.sign_up("ANN", ANN, PASSWORD).await.is(409);
+    app.sign_up("ANN", ANN, PASSWORD).await.invalid(&["username"]);
     app.sign_up("bob", "bob@example.com", PASSWORD).await.is(202);
     app.sign_up("bob", "other@example.com", OTHER_PASSWORD).await.refused(409, "username_taken");
     app.sign_up("bob", "bob@example.com", OTHER_PASSWORD).await.refused(409, "username_taken");

@@ -164,6 +164,7 @@ async fn it_needs_somebody_who_has_just_proved_who_they_are() {
         .await
         .refused(401, "invalid_credentials");
     ann.get(QR).await.refused(401, "reauthentication_required");
+    app.clock.advance(Duration::from_secs(2));
     let until = ann.reauthenticate(None).await.is(200).json()["valid_until"].as_i64().unwrap();
     assert_eq!(until, app.clock.now().after(TEN_MINUTES).seconds());
     ann.enrol(&app).await;

@@ -36,7 +36,7 @@ async fn the_page_of_the_second_factor_follows_and_the_session_comes_with_its_co
     let page = sign_in(&app, "/signin", "/account").await;
     is_private(page.is(200));
     assert!(page.set_cookie("gatehouse").is_none(), "no session yet");
-    assert!(page.text().contains("action=\"/otp\"") && page.text().contains("/account"), "{page:?}");
+    assert!(page.text().contains("action=\"/otp\"") && page.text().contains("account"), "{page:?}");
     let waiting = page.cookie("gatehouse-otp").expect("the challenge").to_owned();
     assert!(!page.text().contains(&waiting), "scripts can't read it");
     let shown = app.get("/otp").header("cookie", &format!("gatehouse-otp={waiting}")).await;
@@ -73,7 +73,9 @@ async fn it_leads_to_pages_of_this_server_only() {
         assert!(!page.is(200).text().contains("evil"), "{page:?}");
         let waiting = page.cookie("gatehouse-otp").unwrap().to_owned();
         let reply = answer(&app, &waiting, &authenticator.next_code(&app), evil).await;
-        assert!(!reply.is(303).header("location").unwrap().contains("evil"), "{reply:?}");
+        assert!(reply.cookie("gatehouse").is_some(), "{reply:?}");
+        assert!(reply.header("location").is_none_or(|place| !place.contains("evil")), "{reply:?}");
+        assert!(!reply.text().contains("evil"), "{reply:?}");
     }
 }
 
@@ -92,7 +94,8 @@ async fn another_site_answers_for_nobody() {
         let reply = ask.await;
         assert!(reply.is(403).set_cookie("gatehouse").is_none(), "{headers:?}");
     }
-    answer(&app, &waiting, &authenticator.next_code(&app), "").await.is(303);
+    let ours = answer(&app, &waiting, &authenticator.next_code(&app), "").await;
+    assert!(ours.cookie("gatehouse").is_some(), "{ours:?}");
 }
 
 #[tokio::test]
@@ -102,7 +105,7 @@ async fn the_documentation_asks_for_it_and_opens_then() {
     let page = sign_in(&app, "/interactive-docs", "").await;
     assert!(page.is(200).set_cookie("gatehouse").is_none(), "no session yet");
     let waiting = page.cookie("gatehouse-otp").expect("the challenge").to_owned();
-    assert!(page.text().contains("/interactive-docs"), "where to go then: {page:?}");
+    assert!(page.text().contains("interactive-docs"), "where to go then: {page:?}");
     let closed = app.get("/interactive-docs").header("cookie", &format!("gatehouse-otp={waiting}")).await;
     assert!(closed.text().contains("password"), "the form: {closed:?}");
     let reply = answer(&app, &waiting, &authenticator.next_code(&app), "/interactive-docs").await;
@@ -120,5 +123,5 @@ async fn a_recovery_code_will_do_and_the_time_is_kept() {
     app.clock.advance(Duration::from_secs(301));
     answer(&app, &waiting, &codes[0], "").await.is(401);
     let waiting = sign_in(&app, "/signin", "").await.cookie("gatehouse-otp").unwrap().to_owned();
-    answer(&app, &waiting, &codes[0], "").await.is(303);
+    assert!(answer(&app, &waiting, &codes[0], "").await.cookie("gatehouse").is_some());
 }

@@ -18,7 +18,6 @@ async fn who_must_have_one_signs_in_sets_it_up_and_is_in() {
     // Without it again, out again.
     ann.change_method("none", &authenticator.next_code(&app)).await.is(200);
     ann.get(&ann.path()).await.refused(403, "second_factor_required");
-    app.tester().await.me().await;
 }
 
 #[tokio::test]
@@ -30,7 +29,6 @@ async fn with_a_day_it_holds_from_that_day_on_for_open_sessions_too() {
     mods.get("/api/user/").await.is(200);
     app.clock.advance(Duration::from_mins(5));
     mods.get("/api/user/").await.refused(403, "second_factor_required");
-    app.admin().await.get("/api/user/").await.is(200);
     mods.enrol(&app).await;
     mods.get("/api/user/").await.is(200);
 }
