@@ -28,7 +28,7 @@ crate::refusals! {
     /// Why somebody has not proved who they are.
     pub enum ReauthenticateRefusal {
         Wrong = 401 "invalid_credentials" "The password is wrong.",
-        OtpRequired = 401 "otp_required" "The account has a second factor: send its code as otp_code, too.",
+        OtpRequired = 401 "otp_required" "The account has a second factor: send its code, too.",
         WrongCode = 401 "invalid_otp" "The code is wrong, has expired or was used before.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",

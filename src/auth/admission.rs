@@ -64,7 +64,7 @@ pub(super) struct Arrival {
 
 /// The same as [`Admission`], before the transaction has ended.
 pub(super) enum Entered {
-    In(user::Model, OpenSession),
+    In(Box<user::Model>, OpenSession),
     Challenged(Challenged),
 }
 
@@ -79,7 +79,7 @@ impl Auth {
     ) -> Result<Entered, Failure<RestoreRefusal>> {
         if Method::of(&user) == Method::None {
             let (user, session) = self.enter_in(tx, user, amr.to_owned(), arrival).await?;
-            return Ok(Entered::In(user, session));
+            return Ok(Entered::In(Box::new(user), session));
         }
         let first = FirstFactor { kind: arrival.kind, amr: amr.to_owned() };
         let challenge = self.otp.challenge_in(tx, &user, first).await?;
@@ -98,7 +98,7 @@ impl Auth {
         arrival: &Arrival,
     ) -> Result<(user::Model, OpenSession), Failure<RestoreRefusal>> {
         if user.deleted_at.is_some() {
-            let origin = self.origin_of(user.id, None, &arrival.client);
+            let origin = Self::origin_of(user.id, None, &arrival.client);
             user = self.users.restore_in(tx, user.id, &origin).await?;
         }
         let now = self.clock.now();
@@ -123,7 +123,7 @@ impl Auth {
                 let (user_id, session_id, client_ip) = (user.id, session.id, arrival.client.ip);
                 tracing::info!(%user_id, %session_id, %client_ip, "signed in");
                 let device = self.known_device(&user, arrival.device.as_deref());
-                Admission::In(Box::new(SignedIn { user, session, device }))
+                Admission::In(Box::new(SignedIn { user: *user, session, device }))
             }
         }
     }
@@ -198,7 +198,7 @@ impl Auth {
     }
 
     /// Who causes a change that somebody makes to their own account.
-    pub(super) fn origin_of(&self, user: Uuid, session: Option<Uuid>, client: &ClientInfo) -> Origin {
+    pub(super) fn origin_of(user: Uuid, session: Option<Uuid>, client: &ClientInfo) -> Origin {
         Origin { by: Some(user), session, trace_id: Some(client.trace_id.to_string()) }
     }
 }

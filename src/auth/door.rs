@@ -42,19 +42,19 @@ impl Details for Demand {
 impl Door {
     /// What the device of a request showed, if it was signed in before.
     #[must_use]
-    pub fn device<'a>(&self, request: &'a Request) -> Option<&'a str> {
+    pub fn device(self, request: &Request) -> Option<&str> {
         cookie(request.headers(), self.device_cookie())
     }
 
     /// The challenge that the cookie of a request names.
     #[must_use]
-    pub fn challenge<'a>(&self, request: &'a Request) -> Option<&'a str> {
+    pub fn challenge(self, request: &Request) -> Option<&str> {
         cookie(request.headers(), self.challenge_cookie())
     }
 
     /// The challenge of a request: of its body or of its cookie. Where both are given they must be the same.
     #[must_use]
-    pub fn challenge_of(&self, request: &Request, token: Option<String>) -> Option<String> {
+    pub fn challenge_of(self, request: &Request, token: Option<String>) -> Option<String> {
         match (token, self.challenge(request)) {
             (Some(token), Some(cookie)) => (token == cookie).then_some(token),
             (Some(token), None) => Some(token),
@@ -64,30 +64,30 @@ impl Door {
 
     /// The cookie that makes a device a known one.
     #[must_use]
-    pub fn known(&self, signed_in: &SignedIn) -> Option<HeaderValue> {
+    pub fn known(self, signed_in: &SignedIn) -> Option<HeaderValue> {
         set_cookie(self.device_cookie(), signed_in.device.expose(), DEVICE_LASTS, self.secure)
     }
 
     /// The cookie of a challenge.
     #[must_use]
-    pub fn challenged(&self, challenged: &Challenged) -> Option<HeaderValue> {
+    pub fn challenged(self, challenged: &Challenged) -> Option<HeaderValue> {
         set_cookie(self.challenge_cookie(), challenged.token.expose(), CHALLENGE_LASTS, self.secure)
     }
 
     /// The cookie that takes the challenge away.
     #[must_use]
-    pub fn answered(&self) -> Option<HeaderValue> {
+    pub fn answered(self) -> Option<HeaderValue> {
         set_cookie(self.challenge_cookie(), "", Duration::ZERO, self.secure)
     }
 
-    pub(super) fn demand(&self, challenged: &Challenged) -> SignInRefusal {
+    pub(super) fn demand(self, challenged: &Challenged) -> SignInRefusal {
         let cookie = self.challenged(challenged);
         let token = challenged.token.clone();
         SignInRefusal::OtpRequired(Demand { token, method: challenged.method.name(), cookie })
     }
 
     pub(super) fn answer<const STATUS: u16>(
-        &self,
+        self,
         auth: &Auth,
         signed_in: SignedIn,
     ) -> anyhow::Result<TokenAnswer<STATUS>> {

@@ -61,8 +61,10 @@ impl From<MethodName> for Method {
 #[serde(deny_unknown_fields, default)]
 pub struct OtpAnswer {
     /// The code, or a recovery code; also as the query parameter of this name.
+    #[oai(nullable)]
     pub otp_code: Option<String>,
     /// What signing in gave; else the cookie that it set.
+    #[oai(nullable)]
     pub otp_token: Option<String>,
 }
 
@@ -71,6 +73,7 @@ pub struct OtpAnswer {
 #[serde(deny_unknown_fields, default)]
 pub struct OtpCode {
     /// Of the new factor; to turn it off, of the present one, or a recovery code.
+    #[oai(nullable)]
     pub otp_code: Option<String>,
 }
 
@@ -79,6 +82,7 @@ pub struct OtpCode {
 #[serde(deny_unknown_fields, default)]
 pub struct OtpTokenOnly {
     /// What signing in gave; else the cookie that it set.
+    #[oai(nullable)]
     pub otp_token: Option<String>,
 }
 
@@ -224,7 +228,7 @@ impl OtpApi {
         let code = body.0.unwrap_or_default().otp_code.or(otp_code.0).ok_or(MethodRefusal::Invalid)?;
         let changed = self.auth.change_method(&caller, method.0.into(), &code, &client).await?;
         let user = self.profiles.full(changed.user).await?;
-        Ok(Json(UserWithCodes { user, recovery_codes: changed.recovery_codes.map(texts) }))
+        Ok(Json(UserWithCodes { user, recovery_codes: changed.recovery_codes.as_deref().map(texts) }))
     }
 
     /// Get new recovery codes
@@ -241,7 +245,7 @@ impl OtpApi {
         let password = Password::parse(&body.password).map_err(|_| RecoveryCodesRefusal::Wrong)?;
         let device = self.door.device(request);
         let codes = self.auth.replace_recovery_codes(&caller, &password, &client, device).await?;
-        Ok(Json(RecoveryCodes { recovery_codes: texts(codes) }))
+        Ok(Json(RecoveryCodes { recovery_codes: texts(&codes) }))
     }
 
     /// Have a code mailed
@@ -256,15 +260,12 @@ impl OtpApi {
         body: JsonOrForm<Option<OtpTokenOnly>>,
     ) -> Result<Accepted, Failure<SendRefusal>> {
         let body = body.0.unwrap_or_default();
-        match self.challenge(request, body.otp_token) {
-            Some(token) => {
-                self.refuse_foreign(request, SendRefusal::Foreign)?;
-                self.auth.send_code(&token, &client).await?;
-            }
-            None => {
-                let caller = Enrolling::of(request).await.map_err(|_| SendRefusal::Invalid)?;
-                self.auth.send_own_code(&caller, &client).await?;
-            }
+        if let Some(token) = self.challenge(request, body.otp_token) {
+            self.refuse_foreign(request, SendRefusal::Foreign)?;
+            self.auth.send_code(&token, &client).await?;
+        } else {
+            let caller = Enrolling::of(request).await.map_err(|_| SendRefusal::Invalid)?;
+            self.auth.send_own_code(&caller, &client).await?;
         }
         Ok(Accepted)
     }
@@ -298,6 +299,6 @@ impl OtpApi {
     }
 }
 
-fn texts(codes: Vec<RecoveryCode>) -> Vec<String> {
+fn texts(codes: &[RecoveryCode]) -> Vec<String> {
     codes.iter().map(|code| code.text().as_str().to_owned()).collect()
 }

@@ -173,7 +173,7 @@ impl Auth {
         if user.email.as_deref() != Some(link.email.as_str()) {
             return Err(ResetRefusal::Invalid.into());
         }
-        let origin = self.origin_of(user.id, None, client);
+        let origin = Self::origin_of(user.id, None, client);
         throttle::forgive(tx, user.id, self.clock.now()).await?;
         self.users
             .set_password_in(tx, user.id, hash, None, &origin)
@@ -290,7 +290,7 @@ impl Auth {
             return self.make_proved_in(tx, row, client).await.map_err(Failure::within);
         }
         let user = self.bound_in(tx, &link).await?.ok_or(VerifyRefusal::Invalid)?;
-        let origin = self.origin_of(user.id, link.session_id, client);
+        let origin = Self::origin_of(user.id, link.session_id, client);
         let old = user.email.clone();
         let proved = self.users.prove_email_in(tx, user.id, &link.email, link.session_id, &origin).await;
         let proved = proved.map_err(Failure::within::<VerifyRefusal>)?;

@@ -148,7 +148,7 @@ impl Auth {
     ) -> Result<Option<Entered>, Failure<OtpRefusal>> {
         let Some(user) = held(tx, user).await?.filter(|user| user.is_active) else { return Ok(None) };
         let waiting = self.otp.waiting(tx, token).await?;
-        let (Some(waiting), Answer::Right(used)) =
+        let (Some(waiting), Answer::Right(proof)) =
             (waiting, self.otp.answer_in(tx, token, &user, code).await?)
         else {
             tracing::info!(user_id = %user.id, client_ip = %arrival.client.ip, "a second factor failed");
@@ -157,10 +157,10 @@ impl Auth {
         for window in windows {
             throttle::leave(tx, window).await?;
         }
-        self.tell_of_recovery_in(tx, &user, used, &arrival.client).await?;
-        let amr = format!("{} {} mfa", waiting.first.amr, used.amr());
+        self.tell_of_recovery_in(tx, &user, proof, &arrival.client).await?;
+        let amr = format!("{} {} mfa", waiting.first.amr, proof.amr());
         let entered = self.enter_in(tx, user, amr, arrival).await.map_err(Failure::within::<OtpRefusal>)?;
-        Ok(Some(Entered::In(entered.0, entered.1)))
+        Ok(Some(Entered::In(Box::new(entered.0), entered.1)))
     }
 
     /// A new seed for an authenticator, which is asked for only once a code of it was right.
@@ -223,10 +223,10 @@ impl Auth {
         self.may_change(&user, method)?;
         let recovery_codes = match method {
             Method::None => {
-                let Some(used) = self.otp.check_in(tx, &user, caller.session_id, &code).await? else {
+                let Some(proof) = self.otp.check_in(tx, &user, caller.session_id, &code).await? else {
                     return Ok(None);
                 };
-                self.tell_of_recovery_in(tx, &user, used, &client).await?;
+                self.tell_of_recovery_in(tx, &user, proof, &client).await?;
                 self.otp.turn_off_in(tx, &user).await?;
                 None
             }
@@ -358,10 +358,10 @@ impl Auth {
             db.write(move |tx| {
                 async move {
                     let Some(user) = held(tx, caller.user_id).await? else { return Ok(false) };
-                    let Some(used) = acting.otp.check_in(tx, &user, caller.session_id, &code).await? else {
+                    let Some(proof) = acting.otp.check_in(tx, &user, caller.session_id, &code).await? else {
                         return Ok(false);
                     };
-                    acting.tell_of_recovery_in(tx, &user, used, &client).await?;
+                    acting.tell_of_recovery_in(tx, &user, proof, &client).await?;
                     for window in &windows {
                         throttle::leave(tx, window).await?;
                     }
@@ -432,10 +432,10 @@ impl Auth {
         &self,
         tx: &Tx,
         user: &user::Model,
-        used: Used,
+        proof: Used,
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
-        if used != Used::RecoveryCode {
+        if proof != Used::RecoveryCode {
             return Ok(());
         }
         let left = self.otp.recovery_codes_left(tx, user).await?;

@@ -173,18 +173,16 @@ impl Auth {
         let subject = Subject::SignUp(row.id);
         let token = self.proofs.issue_in(tx, Purpose::Verify, subject, &row.email, None).await?;
         let now = self.clock.now();
-        let (letter, languages) = match &owner {
-            Some(owner) => (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone()),
-            None => {
-                let hours = VERIFY_LASTS.as_secs() / 3600;
-                let username = row.username.clone();
-                (Letter::Verification { username, token: token.text(), hours }, None)
-            }
+        let (letter, locale) = if let Some(owner) = &owner {
+            (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone())
+        } else {
+            let (username, hours) = (row.username.clone(), VERIFY_LASTS.as_secs() / 3600);
+            (Letter::Verification { username, token: token.text(), hours }, None)
         };
         let post = Post {
             to: row.email.clone(),
             user_id: owner.map(|owner| owner.id),
-            languages: Languages { locale: languages, accept_language: client.accept_language.clone() },
+            languages: Languages { locale, accept_language: client.accept_language.clone() },
             letter,
             good_until: Some(now.after(VERIFY_LASTS)),
             occasion: Occasion::of(client, now),
@@ -231,7 +229,7 @@ impl Auth {
         new.email_verified = true;
         new.roles = Role::User.into();
         new.password_hash = Some(row.password_hash.0);
-        let origin = self.origin_of(id, None, client);
+        let origin = Self::origin_of(id, None, client);
         let made = self.users.create_in(tx, new, &origin).await.map_err(Failure::within::<SignUpRefusal>)?;
         pending::forget_of_email(tx, &row.email).await?;
         Ok(made)

@@ -136,7 +136,7 @@ impl Otp {
             store::end_challenge(tx, &digest).await?;
             return Ok(Answer::Gone);
         }
-        let used = match (code, Method::of(&user)) {
+        let proof = match (code, Method::of(&user)) {
             (Code::Digits(digits), Method::Email) => {
                 let subject = Subject::Challenge(&digest);
                 let sent = row.code_digest.as_deref().zip(row.code_sent_at);
@@ -144,14 +144,14 @@ impl Otp {
             }
             _ => self.consume(tx, &user, code, now).await?,
         };
-        let Some(used) = used else {
+        let Some(proof) = proof else {
             let wrong = store::count_wrong_answer(tx, &digest, MOST_WRONG).await?;
             return Ok(Answer::Wrong { left: u64::try_from(MOST_WRONG - wrong).unwrap_or(0) });
         };
         if !store::end_challenge(tx, &digest).await? {
             return Ok(Answer::Gone);
         }
-        Ok(Answer::Right(used))
+        Ok(Answer::Right(proof))
     }
 
     /// Another code for a challenge of [`Method::Email`]; the one before is void. Wrong answers stay counted.

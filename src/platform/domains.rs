@@ -22,7 +22,7 @@ impl Domains {
     /// Asks the resolvers of the system. A system without any refuses nobody.
     #[must_use]
     pub fn of_system() -> Self {
-        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+        let resolver = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
         match resolver {
             Ok(resolver) => Self(Some(Arc::new(resolver))),
             Err(error) => {

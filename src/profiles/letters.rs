@@ -66,17 +66,13 @@ impl Profiles {
         let token =
             self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, Some(session)).await?;
         let until = Some(self.clock.now().after(VERIFY_LASTS));
-        match owner {
-            Some(owner) => {
-                let letter = Letter::SignUpAttempt { username: owner.username.clone() };
-                self.write_in(tx, &owner, address, letter, until, client).await
-            }
-            None => {
-                let (username, hours) = (user.username.clone(), VERIFY_LASTS.as_secs() / 3600);
-                let letter = Letter::Verification { username, token: token.text(), hours };
-                self.write_in(tx, user, address, letter, until, client).await
-            }
+        if let Some(owner) = owner {
+            let letter = Letter::SignUpAttempt { username: owner.username.clone() };
+            return self.write_in(tx, &owner, address, letter, until, client).await;
         }
+        let (username, hours) = (user.username.clone(), VERIFY_LASTS.as_secs() / 3600);
+        let letter = Letter::Verification { username, token: token.text(), hours };
+        self.write_in(tx, user, address, letter, until, client).await
     }
 
     /// Writes that an account was deleted, and until when that can be taken back.

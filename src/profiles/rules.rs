@@ -200,7 +200,7 @@ impl Profiles {
         let changes = self.to_be_proved(changes, &allowed.on.0.user);
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
-        let changed = self.db.write(move |tx| {
+        let written = self.db.write(move |tx| {
             async move {
                 let before = store::held(tx, id).await?.ok_or(ChangeRefusal::NotFound)?;
                 let now = profiles.users.update_in(tx, id, changes, revision, &origin).await?;
@@ -209,7 +209,7 @@ impl Profiles {
             }
             .boxed()
         });
-        Ok(self.answer_with(&allowed, changed.await.map_err(Failure::within)?).await?)
+        Ok(self.answer_with(&allowed, written.await.map_err(Failure::within)?).await?)
     }
 
     fn may_change(allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {

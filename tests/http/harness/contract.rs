@@ -118,7 +118,7 @@ impl Contract {
             let within = format!("{at}.{name}");
             match (schema["properties"].get(name), schema.get("additionalProperties")) {
                 (Some(property), _) | (None, Some(property)) => {
-                    faults.extend(self.faults(property, value, &within))
+                    faults.extend(self.faults(property, value, &within));
                 }
                 // RFC 9457, 3.2: a problem may tell more.
                 (None, None) if schema["title"] == "Problem" => {}

@@ -34,7 +34,7 @@ async fn strangers_can_have_five_letters_sent_to_an_address_in_any_hour() {
         "what the owner must know is not counted"
     );
     // The first is an hour old, the second not yet.
-    app.clock.advance(Duration::from_mins(60) - since(&app));
+    app.clock.advance(Duration::from_hours(1) - since(&app));
     assert!(post(&app, letter_to("ann", letters[0](username(), token()))).await.is_some());
     assert!(post(&app, letter_to("ann", letters[0](username(), token()))).await.is_none());
     // Codes are asked for with a password: strangers can't use them up.

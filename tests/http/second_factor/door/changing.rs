@@ -14,8 +14,8 @@ async fn turning_it_off_takes_a_code_of_it() {
     let ann = app.user("ann").await;
     let (authenticator, codes) = ann.enrol(&app).await;
     let there = app.sign_in_with("ann", &authenticator.next_code(&app)).await;
-    let used = authenticator.code(&app);
-    for wrong in [&*authenticator.wrong_code(&app), &used, "", "none"] {
+    let spent = authenticator.code(&app);
+    for wrong in [&*authenticator.wrong_code(&app), &spent, "", "none"] {
         ann.change_method("none", wrong).await.refused(401, "invalid_otp");
     }
     ann.patch("/api/auth/OTP/none").await.refused(401, "invalid_otp");
