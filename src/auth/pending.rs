@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
@@ -74,6 +74,14 @@ pub(super) async fn by_email(
         "SELECT {COLUMNS} FROM sign_ups WHERE email = $1 AND expires_at > $2 ORDER BY created_at DESC LIMIT 1"
     );
     one(db, &sql, [email.into(), now.millis().into()]).await
+}
+
+/// Holds every sign-up that waits for this address until the transaction ends, always in the same order.
+pub(super) async fn hold_all(tx: &Tx, email: &str) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        run(tx, "SELECT id FROM sign_ups WHERE email = $1 ORDER BY id FOR UPDATE", [email.into()]).await?;
+    }
+    Ok(())
 }
 
 /// Takes a sign-up away, whoever comes first.

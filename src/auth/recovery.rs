@@ -256,11 +256,18 @@ impl Auth {
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
         let Some(address) = user.pending_email.clone().or_else(|| user.email.clone()) else { return Ok(()) };
+        let owner = crate::users::store::by_email(tx, &address).await?.filter(|owner| owner.id != user.id);
         let token = self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, session).await?;
-        let hours = VERIFY_LASTS.as_secs() / 3600;
-        let letter = Letter::Verification { username: user.username.clone(), token: token.text(), hours };
-        let until = self.clock.now().after(VERIFY_LASTS);
-        let post = self.post_to(user, address, letter, Some(until), client);
+        let until = Some(self.clock.now().after(VERIFY_LASTS));
+        let post = if let Some(owner) = owner {
+            // The address was somebody's all along, or became so: they learn of it, and whoever asked does not.
+            let letter = Letter::SignUpAttempt { username: owner.username.clone() };
+            self.post_to(&owner, address, letter, until, client)
+        } else {
+            let (username, hours) = (user.username.clone(), VERIFY_LASTS.as_secs() / 3600);
+            let letter = Letter::Verification { username, token: token.text(), hours };
+            self.post_to(user, address, letter, until, client)
+        };
         self.mail.post_in(tx, post).await.map(|_| ())
     }
 
@@ -284,6 +291,10 @@ impl Auth {
         token: &OneTimeToken,
         client: &ClientInfo,
     ) -> Result<user::Model, Failure<VerifyRefusal>> {
+        if let Some(email) = self.proofs.sign_up_email_in(tx, token).await? {
+            // Several sign-ups may wait for one address: whoever comes second waits here, holding nothing.
+            pending::hold_all(tx, &email).await?;
+        }
         let link = self.proofs.consume_in(tx, Purpose::Verify, token).await?.ok_or(VerifyRefusal::Invalid)?;
         if let Some(sign_up) = link.sign_up_id {
             let row = pending::take(tx, sign_up, self.clock.now()).await?.ok_or(VerifyRefusal::Invalid)?;

@@ -91,6 +91,11 @@ impl Proofs {
         store::owner(self.db.reader(), &token.digest(purpose), purpose, self.clock.now()).await
     }
 
+    /// The address of the sign-up that a verification link was sent for, if it was for one.
+    pub async fn sign_up_email_in(&self, tx: &Tx, token: &OneTimeToken) -> Result<Option<String>, DbErr> {
+        store::sign_up_email(tx, &token.digest(Purpose::Verify)).await
+    }
+
     /// Uses a link up: something for exactly one of any number of tries.
     pub async fn consume_in(
         &self,

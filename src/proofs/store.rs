@@ -73,6 +73,13 @@ pub async fn owner(
     Ok(db.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()?.flatten())
 }
 
+/// The address of the sign-up that a link was sent for.
+pub async fn sign_up_email(db: &impl ConnectionTrait, digest: &[u8; 32]) -> Result<Option<String>, DbErr> {
+    let sql = "SELECT email FROM mailed_links WHERE digest = $1 AND sign_up_id IS NOT NULL";
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [digest.to_vec().into()]);
+    db.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
+}
+
 /// Takes a link away, whoever comes first.
 pub async fn consume(
     tx: &Tx,

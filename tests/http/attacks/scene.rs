@@ -122,7 +122,11 @@ impl Operation {
 /// A path of the document with its parameters filled in.
 pub fn with_ids(path: &str, id: &str) -> String {
     let segments = path.split('/');
-    let filled = segments.map(|segment| if segment.starts_with('{') { id } else { segment });
+    let filled = segments.map(|segment| match segment {
+        "{method}" => "none", // of the second factor
+        segment if segment.starts_with('{') => id,
+        segment => segment,
+    });
     filled.collect::<Vec<_>>().join("/")
 }
 

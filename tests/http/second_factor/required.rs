@@ -38,9 +38,9 @@ async fn refused(app: &TestApp, actor: &Actor) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn who_lacks_it_can_set_it_up_and_nothing_else() {
-    let app = TestApp::with(&[("OTP_REQUIRED_ROLES", "moderator, admin=2030-01-01")]).await;
-    let moderator = app.moderator().await;
-    let missing = refused(&app, &moderator).await;
+    let app = TestApp::with(&[("OTP_REQUIRED_ROLES", "tester, admin=2030-01-01")]).await;
+    let tester = app.tester().await;
+    let missing = refused(&app, &tester).await;
     let secured = operations(&app).into_iter().filter(|operation| !operation.is_open);
     for operation in secured {
         let name = format!("{} {}", operation.method, operation.path);
@@ -50,22 +50,22 @@ async fn who_lacks_it_can_set_it_up_and_nothing_else() {
         assert_eq!(missing.contains(&name), !is_open, "{name}");
     }
     let user = app.user("ann").await;
-    for other in [&user, &app.tester().await, &app.admin().await] {
+    for other in [&user, &app.moderator().await, &app.admin().await] {
         assert_eq!(refused(&app, other).await, BTreeSet::new(), "{}", other.name);
     }
 }
 
 #[tokio::test]
 async fn it_counts_from_the_moment_on_in_which_it_is_set_up() {
-    let app = TestApp::with(&[("OTP_REQUIRED_ROLES", "moderator")]).await;
-    let (acts, moderator) = (Acts::of(&app), app.moderator().await);
-    moderator.get("/api/user/").await.refused(403, "second_factor_required");
-    acts.begin(moderator.id).await;
-    moderator.get("/api/user/").await.refused(403, "second_factor_required");
-    acts.enrol(moderator.id).await;
-    moderator.get("/api/user/").await.is(200);
-    acts.turn_off(moderator.id).await;
-    moderator.get("/api/user/").await.refused(403, "second_factor_required");
+    let app = TestApp::with(&[("OTP_REQUIRED_ROLES", "tester")]).await;
+    let (acts, tester) = (Acts::of(&app), app.tester().await);
+    tester.get(&tester.path()).await.refused(403, "second_factor_required");
+    acts.begin(tester.id).await;
+    tester.get(&tester.path()).await.refused(403, "second_factor_required");
+    acts.enrol(tester.id).await;
+    tester.get(&tester.path()).await.is(200);
+    acts.turn_off(tester.id).await;
+    tester.get(&tester.path()).await.refused(403, "second_factor_required");
 }
 
 #[tokio::test]
