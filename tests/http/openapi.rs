@@ -145,6 +145,9 @@ async fn bodies_take_null_and_unknown_fields_where_documented_and_nowhere_else()
             continue;
         };
         let schema = resolved(&document, schema);
+        if schema["type"] == "string" {
+            continue; // the words of a letter
+        }
         assert_eq!(schema["additionalProperties"], false, "{method} {path}");
         let path = path.replace("{user}", &ann.id.to_string()).replace("{method}", "none");
         let unknown = complaint(app.admin().await.ask(&method, &path), "surely_unknown", json!(1)).await;

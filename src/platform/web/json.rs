@@ -125,7 +125,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Given<D> {
 
 /// A field given twice is the type's to refuse; what it can't see is checked here.
 fn check_form(text: &str) -> Result<(), QueryFault> {
-    let pairs = || text.split('&').filter(|pair| !pair.is_empty());
+    let pairs = || text.split('&').filter(|pair| !str::is_empty(pair));
     if pairs().count() > MAX_FORM_PAIRS {
         return Err(QueryFault::TooMany);
     }
