@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
-use crate::platform::freshness::FreshCache;
+use crate::platform::freshness::{FreshCache, View};
 use crate::platform::secrets::{Key32, Secrets};
 use crate::users::store::user;
 use crate::users::{Passwords, Users};
@@ -58,7 +58,7 @@ impl Profiles {
         passwords: Passwords,
         api_url: &str,
     ) -> Self {
-        let own = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED);
+        let own = FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
         Self { clock, users, passwords, api_url: api_url.into(), cursor_key, own }
     }

@@ -5,7 +5,8 @@ use sea_orm::sea_query::{
     Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement, SimpleExpr, UnionType,
 };
 use sea_orm::{
-    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement,
+    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, QuerySelect,
+    Statement,
 };
 
 use super::listing::{Filter, Page, Search, Sort};
@@ -199,10 +200,40 @@ pub async fn update(
     held: &user::Model,
     mut changes: user::ActiveModel,
 ) -> Result<user::Model, DbErr> {
-    tx.touch(held.id);
+    if changes_standing(held, &changes) {
+        tx.touch(held.id);
+    } else {
+        tx.touch_profile(held.id);
+    }
     changes.id = ActiveValue::Unchanged(held.id);
     changes.revision = ActiveValue::Set(held.revision + 1);
     changes.update(tx).await
+}
+
+/// Whether it changes anything but what is shown of the user: see `sessions::store::standing`.
+fn changes_standing(held: &user::Model, changes: &user::ActiveModel) -> bool {
+    use user::Column::{
+        Description, DisplayName, FirstName, LastName, Locale, Metadata, MiddleName, SearchName, UpdatedAt,
+    };
+    let only_shown = |column: &user::Column| {
+        matches!(
+            column,
+            Description
+                | DisplayName
+                | FirstName
+                | LastName
+                | Locale
+                | Metadata
+                | MiddleName
+                | SearchName
+                | UpdatedAt
+        )
+    };
+    let is_changed = |column: user::Column| match changes.get(column) {
+        ActiveValue::Set(value) => value != held.get(column),
+        _ => false,
+    };
+    user::Column::iter().filter(|column| !only_shown(column)).any(is_changed)
 }
 
 /// Forgets a user and everything that hangs on the row; only if deleted before `moment`, where one is given. Whether
@@ -382,9 +413,21 @@ impl Sort {
     }
 }
 
-/// Adds a line to a user's history.
+/// Adds a line to a user's history, at the latest with the end of the transaction.
 pub async fn add_history(tx: &Tx, row: history::Model) -> Result<(), DbErr> {
-    history::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())
+    let sql = "INSERT INTO user_history (id, user_id, at, action, description, by_id, trace_id) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let history::Model { id, user_id, at, action, description, by_id, trace_id } = row;
+    let values: [sea_orm::Value; 7] = [
+        id.into(),
+        user_id.into(),
+        at.into(),
+        action.into(),
+        description.into(),
+        by_id.into(),
+        trace_id.into(),
+    ];
+    tx.execute_at_the_end(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await
 }
 
 /// A user's history, newest first.

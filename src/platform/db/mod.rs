@@ -5,19 +5,22 @@
 //! commit, and before the answer, every cached view of that user is out of date (see [`Freshness`]).
 
 mod errors;
+mod links;
 pub mod postgres;
 mod schema;
 pub mod sqlite;
+mod tx;
 mod writer;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 pub use errors::{is_passing, violated_unique};
+pub use links::Links;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus};
-pub use writer::Tx;
+pub use tx::Tx;
 
 use super::freshness::Freshness;
 use writer::Writer;
@@ -25,19 +28,19 @@ use writer::Writer;
 /// A connected database.
 #[derive(Clone)]
 pub struct Database {
-    reader: DatabaseConnection,
+    reader: Links,
     writer: Writer,
     freshness: Arc<Freshness>,
 }
 
 impl Database {
-    fn new(reader: DatabaseConnection, writer: Writer) -> Self {
+    fn new(reader: Links, writer: Writer) -> Self {
         Self { reader, writer, freshness: Arc::new(Freshness::default()) }
     }
 
     /// The connections for reading. On SQLite they can't write and never wait for the writer.
     #[must_use]
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Links {
         &self.reader
     }
 
@@ -72,9 +75,7 @@ impl Database {
 
     /// Closes the connections; SQLite folds its write-ahead log into the database file.
     pub async fn close(self) {
-        if let Err(error) = self.reader.close().await {
-            tracing::warn!(%error, "closing the database's readers");
-        }
+        self.reader.close().await;
         self.writer.close().await;
     }
 }

@@ -3,11 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sea_orm::{DbErr, RuntimeErr, SqlxPostgresConnector};
+use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use super::Database;
+use super::links::Links;
 use super::writer::Writer;
 
 /// For every connection: an answered write is on disk, a forgotten transaction or lock ends by itself.
@@ -22,9 +23,8 @@ pub async fn open(url: &str, max_connections: u32, acquire: Duration) -> Result<
     let options = PgConnectOptions::from_str(url).map_err(refused)?.application_name("gatehouse");
     let options = options.statement_cache_capacity(256);
     create_if_missing(&options).await.map_err(refused)?;
-    let pool = pool(options, max_connections, acquire).await.map_err(refused)?;
-    let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-    Ok(Database::new(connection.clone(), Writer::Pool(connection)))
+    let links = Links::of_postgres(pool(options, max_connections, acquire).await.map_err(refused)?);
+    Ok(Database::new(links.clone(), Writer::Pool(links)))
 }
 
 async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result<PgPool, sqlx::Error> {

@@ -5,19 +5,16 @@
 //! sixty. PostgreSQL groups commits by itself, so there each act has its own connection.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{DbBackend, DbErr, RuntimeErr, Statement};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
+use super::links::{Borrowed, Links};
+use super::tx::{Effects, Frame, Tx};
 use crate::platform::freshness::Freshness;
 use crate::platform::web::TraceId;
 
@@ -29,62 +26,18 @@ const TOGETHER: usize = 64;
 /// An act on PostgreSQL that takes longer is not waited for; the server's own timeouts end it.
 const LONGEST: Duration = Duration::from_secs(35);
 
-/// A transaction in which an act changes things.
-pub struct Tx {
-    inner: DatabaseTransaction,
-    touched: Mutex<Vec<Uuid>>,
-}
-
-impl Tx {
-    fn new(inner: DatabaseTransaction) -> Self {
-        Self { inner, touched: Mutex::new(Vec::new()) }
-    }
-
-    /// Says that this act changes what is known of `user`.
-    pub fn touch(&self, user: Uuid) {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner).push(user);
-    }
-
-    fn into_parts(self) -> (DatabaseTransaction, Vec<Uuid>) {
-        (self.inner, self.touched.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-#[async_trait]
-impl ConnectionTrait for Tx {
-    fn get_database_backend(&self) -> DbBackend {
-        self.inner.get_database_backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.inner.execute_raw(statement).await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.inner.execute_unprepared(sql).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.inner.query_one_raw(statement).await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.inner.query_all_raw(statement).await
-    }
-}
-
 /// Where acts are written.
 #[derive(Clone)]
 pub(super) enum Writer {
     /// The queue of SQLite's one writer, and its connection (for closing).
-    Queue(mpsc::Sender<Job>, DatabaseConnection),
+    Queue(mpsc::Sender<Job>, Links),
     /// PostgreSQL's connections.
-    Pool(DatabaseConnection),
+    Pool(Links),
 }
 
 impl Writer {
     /// Starts the one writer of a SQLite database on its only writing connection.
-    pub(super) fn start_queue(connection: DatabaseConnection) -> Self {
+    pub(super) fn start_queue(connection: Links) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         #[expect(clippy::disallowed_methods, reason = "it ends by itself when the last sender is gone")]
         tokio::spawn(write_in_turn(connection.clone(), receiver));
@@ -103,10 +56,10 @@ impl Writer {
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
                 let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
-                    let tx = Tx::new(connections.begin().await?);
+                    let tx = Tx::new(connections.borrow().await?, Frame::Whole);
                     let result = act(&tx).await;
                     let settled = settle(tx, result).await;
-                    freshness.touch_all(&settled.touched);
+                    settled.effects.happen(&freshness);
                     settled.result
                 }));
                 match tokio::time::timeout(LONGEST, writing).await {
@@ -126,9 +79,7 @@ impl Writer {
     pub(super) async fn close(self) {
         if let Self::Queue(queue, connection) = self {
             drop(queue);
-            if let Err(error) = connection.close().await {
-                tracing::warn!(%error, "closing the database's writer");
-            }
+            connection.close().await;
         }
     }
 }
@@ -141,15 +92,15 @@ type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// What came of an act.
 pub(super) struct Outcome {
     answer: Answer,
-    /// Whether the connection is where it should be: the act's part committed or undone, nothing in between.
-    clean: bool,
+    /// The connection, if it is where it should be: the act's part committed or undone, nothing in between.
+    link: Option<Borrowed>,
 }
 
-/// An act's result, whom it touched, and whether the connection is where it should be.
+/// An act's result, what it does beyond the database, and the connection if it is where it should be.
 struct Settled<T, E> {
     result: Result<T, E>,
-    touched: Vec<Uuid>,
-    clean: bool,
+    effects: Effects,
+    link: Option<Borrowed>,
 }
 
 fn job_of<T, E, F>(act: F, caller: oneshot::Sender<Result<T, E>>, freshness: Arc<Freshness>) -> Job
@@ -162,9 +113,9 @@ where
     Box::new(move |tx| {
         let job = async move {
             let result = act(&tx).await;
-            let Settled { result, touched, clean } = settle(tx, result).await;
+            let Settled { result, effects, link } = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
-                freshness.touch_all(&touched);
+                effects.happen(&freshness);
                 let result = match (result, commit) {
                     (Ok(_), Err(reason)) => Err(E::from(not_committed(reason))),
                     (result, _) => result,
@@ -173,32 +124,39 @@ where
                     tracing::debug!("the caller of a finished write had left");
                 }
             });
-            Outcome { answer, clean }
+            Outcome { answer, link }
         };
         in_trace_of(trace_id, job).boxed()
     })
 }
 
-/// Commits after `Ok`, undoes after `Err`; what was touched counts only after a commit, or one that may have happened.
+/// Commits after `Ok`, undoes after `Err`; its effects happen only after a commit, or one that may have happened.
 async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E> {
-    let (inner, touched) = tx.into_parts();
+    let (mut open, effects) = tx.into_parts();
     match result {
-        Ok(value) => match inner.commit().await {
-            Ok(()) => Settled { result: Ok(value), touched, clean: true },
-            Err(error) => Settled { result: Err(error.into()), touched, clean: false },
+        Ok(value) => match open.commit().await {
+            Ok(()) => Settled { result: Ok(value), effects, link: Some(open.link) },
+            Err(error) => {
+                let undone = open.undo().await.is_ok();
+                Settled { result: Err(error.into()), effects, link: undone.then_some(open.link) }
+            }
         },
         Err(refusal) => {
-            let undone = inner.rollback().await;
+            let undone = open.undo().await;
             if let Err(error) = &undone {
                 tracing::error!(%error, "undoing a refused write failed");
             }
-            Settled { result: Err(refusal), touched: Vec::new(), clean: undone.is_ok() }
+            Settled {
+                result: Err(refusal),
+                effects: Effects::default(),
+                link: undone.is_ok().then_some(open.link),
+            }
         }
     }
 }
 
 /// The one writer: takes what waits, writes it together, answers.
-async fn write_in_turn(connection: DatabaseConnection, mut queue: mpsc::Receiver<Job>) {
+async fn write_in_turn(connection: Links, mut queue: mpsc::Receiver<Job>) {
     let mut together = Vec::with_capacity(TOGETHER);
     while queue.recv_many(&mut together, TOGETHER).await > 0 {
         if together.len() == 1 {
@@ -209,11 +167,11 @@ async fn write_in_turn(connection: DatabaseConnection, mut queue: mpsc::Receiver
     }
 }
 
-async fn write_alone(connection: &DatabaseConnection, job: Option<Job>) {
+async fn write_alone(connection: &Links, job: Option<Job>) {
     let Some(job) = job else { return };
-    match begin(connection).await {
-        Ok(transaction) => {
-            if let Some(outcome) = run(job, transaction).await {
+    match connection.borrow().await {
+        Ok(link) => {
+            if let Some(outcome) = run(job, Tx::new(link, Frame::Whole)).await {
                 (outcome.answer)(Ok(()));
             }
         }
@@ -221,7 +179,7 @@ async fn write_alone(connection: &DatabaseConnection, job: Option<Job>) {
     }
 }
 
-async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Item = Job>) {
+async fn write_together(connection: &Links, jobs: impl Iterator<Item = Job>) {
     let outer = match begin(connection).await {
         Ok(outer) => outer,
         Err(error) => {
@@ -229,8 +187,11 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
             return jobs.for_each(drop); // each caller sees that its act is gone: 503
         }
     };
-    let (answers, clean) = write_each(&outer, jobs).await;
-    let commit = if clean { outer.commit().await } else { Err(unsure()) };
+    let (answers, outer) = write_each(outer, jobs).await;
+    let commit = match outer {
+        Some(outer) => commit(outer).await,
+        None => Err(unsure()),
+    };
     let commit = commit.map_err(|error| {
         tracing::error!(%error, "a shared commit failed");
         error.to_string()
@@ -242,41 +203,45 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
 
 /// Runs each act in a savepoint of its own. The first that leaves the connection in doubt ends it for all: what
 /// follows it could commit by itself, or not at all.
-async fn write_each(outer: &DatabaseTransaction, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, bool) {
-    let mut answers = Vec::with_capacity(TOGETHER);
+async fn write_each(outer: Borrowed, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, Option<Borrowed>) {
+    let (mut answers, mut outer) = (Vec::with_capacity(TOGETHER), outer);
     for job in jobs {
-        let outcome = match outer.begin().await {
-            Ok(savepoint) => run(job, savepoint).await,
-            Err(error) => {
-                tracing::error!(%error, "the database did not set a savepoint");
-                None
-            }
+        let Some(Outcome { answer, link }) = run(job, Tx::new(outer, Frame::Part)).await else {
+            return (answers, None);
         };
-        let Some(Outcome { answer, clean }) = outcome else { return (answers, false) };
         answers.push(answer);
-        if !clean {
-            return (answers, false);
-        }
+        let Some(link) = link else { return (answers, None) };
+        outer = link;
     }
-    (answers, true)
+    (answers, Some(outer))
 }
 
 /// Runs one act; `None` if it panicked (its transaction is undone, its caller sees that it is gone).
-async fn run(job: Job, transaction: DatabaseTransaction) -> Option<Outcome> {
-    let outcome = AssertUnwindSafe(async { job(Tx::new(transaction)).await }).catch_unwind().await;
+async fn run(job: Job, tx: Tx) -> Option<Outcome> {
+    let outcome = AssertUnwindSafe(async { job(tx).await }).catch_unwind().await;
     if outcome.is_err() {
         tracing::error!("a write panicked; it was undone");
     }
     outcome.ok()
 }
 
-/// Takes the write lock at once: a lock taken later, after a read, can't wait and would fail instead.
-async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    connection.begin_with_options(options).await
+/// Begins the transaction that acts share.
+async fn begin(connection: &Links) -> Result<Borrowed, DbErr> {
+    let mut link = connection.borrow().await?;
+    link.begins();
+    link.execute(control(Frame::Whole.begin(DbBackend::Sqlite))).await?;
+    Ok(link)
+}
+
+/// Commits it. If that fails, the connection is closed, which undoes it.
+async fn commit(mut link: Borrowed) -> Result<(), DbErr> {
+    link.execute(control(Frame::Whole.commit())).await?;
+    link.ended();
+    Ok(())
+}
+
+fn control(sql: &'static str) -> Statement {
+    Statement::from_string(DbBackend::Sqlite, sql)
 }
 
 /// An act runs in another task than its request and keeps the request's trace id there.
