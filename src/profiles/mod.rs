@@ -65,9 +65,8 @@ impl Profiles {
 
     /// A person in full, with the newest history and the block list.
     pub(crate) async fn full(&self, user: user::Model) -> Result<User, DbErr> {
-        let history = self.users.recent_history(user.id, shown::RECENT).await?;
-        let blocked = self.users.blocked_by(user.id).await?;
-        Ok(User::of(user, blocked).with_history(history))
+        let beside = self.users.beside(user.id, shown::RECENT).await?;
+        Ok(User::in_full(user, beside))
     }
 
     /// One's own profile, ready to be sent; `None` if the account has just gone.

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::listing::{Filter, Page, Search, Sort};
+use super::rows::Beside;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::sessions::Role;
@@ -108,6 +109,19 @@ pub struct Seen {
     pub blocks_viewer: bool,
     /// Whether the viewer blocks this user.
     pub blocked_by_viewer: bool,
+    /// What a full profile shows beside the row, if it was asked for.
+    #[sea_orm(skip)]
+    pub beside: Option<Beside>,
+}
+
+/// A user in a list.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Listed {
+    /// The row.
+    #[sea_orm(nested)]
+    pub user: user::Model,
+    /// Whether this user blocks anybody.
+    pub blocks: bool,
 }
 
 /// How a user is named in a path.
@@ -117,22 +131,6 @@ pub enum Named {
     Id(Uuid),
     /// By user name, among accounts that are not deleted.
     Username(String),
-}
-
-/// The user so named, with the blocks between them and `viewer`, deleted or not.
-pub async fn seen_by(db: &impl ConnectionTrait, viewer: Uuid, named: &Named) -> Result<Option<Seen>, DbErr> {
-    let (condition, value): (&str, sea_orm::Value) = match named {
-        Named::Id(id) => ("u.id = $1", (*id).into()),
-        Named::Username(name) => ("u.username = $1 AND u.deleted_at IS NULL", name.clone().into()),
-    };
-    let sql = format!(
-        "SELECT u.*, \
-         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = u.id AND blocked_id = $2) AS blocks_viewer, \
-         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = $2 AND blocked_id = u.id) AS blocked_by_viewer \
-         FROM users u WHERE {condition}"
-    );
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [value, viewer.into()]);
-    Seen::find_by_statement(statement).one(db).await
 }
 
 /// The user with this id, deleted or not.
@@ -310,17 +308,14 @@ fn has_role(role: Role) -> SimpleExpr {
 }
 
 /// A page of users.
-pub async fn list(
-    db: &impl ConnectionTrait,
-    filter: &Filter,
-    page: &Page,
-) -> Result<Vec<user::Model>, DbErr> {
+pub async fn list(db: &impl ConnectionTrait, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
+    let blocks = Expr::cust("EXISTS (SELECT 1 FROM user_blocks WHERE user_blocks.user_id = users.id)");
     let (column, order) = (page.sort.column(), page.order.clone());
     let mut query = filtered(filter).order_by(column, order.clone()).order_by(user::Column::Id, order);
     if let Some(condition) = page.after_condition() {
         query = query.filter(condition);
     }
-    query.offset(page.offset).limit(page.limit).all(db).await
+    query.expr_as(blocks, "blocks").offset(page.offset).limit(page.limit).into_model().all(db).await
 }
 
 /// How many users the filter finds.
