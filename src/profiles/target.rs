@@ -1,5 +1,7 @@
 //! The user that a path names, and the permissions that handlers of `/user` ask for.
 
+use std::sync::Arc;
+
 use poem::Request;
 use poem::http::{Method, header};
 use uuid::Uuid;
@@ -30,7 +32,7 @@ impl Object for Target {
     const SEEN_BY: Option<Action> = Some(Action::UserRead);
 
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
-        let Some(profiles) = request.data::<Profiles>() else { return Err(Problem::internal()) };
+        let Some(profiles) = request.data::<Arc<Profiles>>() else { return Err(Problem::internal()) };
         let named = request.raw_path_param(FIRST).and_then(named).ok_or_else(not_found)?;
         let seen = if likely_in_full(request, caller, &named) {
             profiles.users.seen_in_full_by(caller.user_id, &named, RECENT).await
