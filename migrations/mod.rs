@@ -10,6 +10,9 @@ mod m0002_sessions;
 mod m0003_signing_keys;
 mod m0004_throttles;
 mod m0005_one_time_tokens;
+mod m0006_mail;
+mod m0007_second_factor;
+mod m0008_proofs;
 
 /// One step of the schema.
 pub struct Step {
@@ -30,4 +33,7 @@ pub const STEPS: &[Step] = &[
     m0003_signing_keys::STEP,
     m0004_throttles::STEP,
     m0005_one_time_tokens::STEP,
+    m0006_mail::STEP,
+    m0007_second_factor::STEP,
+    m0008_proofs::STEP,
 ];

@@ -12,29 +12,40 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::AdminApi;
-use crate::auth::{self, Auth, AuthApi, SessionApi};
-use crate::pages::{Pages, SetUpPage};
+use crate::admin::{AdminApi, EmailApi};
+use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::mail::{self, Mail};
+use crate::otp::{self, Otp};
+use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
-use crate::platform::clock::Clock;
+use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
+use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
-use crate::profiles::{Profiles, SignUpFields, UserApi};
+use crate::profiles::{self, Profiles, SignUpFields, UserApi};
+use crate::proofs::Proofs;
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
-use crate::sessions::{self, Algorithm, OpaqueToken, SessionCookies, Sessions};
+use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
 
 /// How often what is past its time is swept away.
 const SWEEP: Duration = Duration::from_mins(10);
+/// Largest letter that staff may send, in bytes.
+const LARGEST_LETTER: usize = 1024 * 1024;
 /// How often keys are read again, because another instance or the command line may have rotated them.
 const KEYS: Duration = Duration::from_secs(30);
+
+/// The operations below the API's prefix.
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi);
+/// Makes the page behind a verification link from its token.
+type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +76,9 @@ pub enum StartFault {
         /// The user that the server runs as.
         uid: u32,
     },
+    /// A file that a setting names can't be used.
+    #[error("{0:#}")]
+    Setting(anyhow::Error),
     /// Something else.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
@@ -78,6 +92,7 @@ impl StartFault {
             self,
             Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_))
                 | Self::Policies(_)
+                | Self::Setting(_)
                 | Self::Folder { .. }
         )
     }
@@ -100,8 +115,14 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// Who has an account.
     pub users: Users,
+    /// The second factor.
+    pub otp: Otp,
     /// What is shown of them.
     pub profiles: Profiles,
+    /// Letters.
+    pub mail: Mail,
+    /// Mailed links.
+    pub proofs: Proofs,
     /// The door.
     pub auth: Auth,
     /// Which passwords are good enough.
@@ -149,10 +170,36 @@ impl App {
             Arc::clone(&sessions),
             user_settings(&config),
         );
+        let parts = mail::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: Arc::clone(&secrets),
+        };
+        let mail = Mail::open(parts, mail_settings(&config)).map_err(StartFault::Setting)?;
+        let otp = Otp::new(
+            db.clone(),
+            clock.clone(),
+            random.clone(),
+            Arc::clone(&secrets),
+            users.clone(),
+            otp_settings(&config),
+        );
         let passwords = passwords(&config, &random)?;
         let api_url = api_url(&config);
-        let profiles =
-            Profiles::new(&db, &secrets, clock.clone(), users.clone(), passwords.clone(), &api_url);
+        let proofs = Proofs::new(db.clone(), clock.clone(), random.clone());
+        let domains = if checks_domains(&config, &mail) { Domains::of_system() } else { Domains::unasked() };
+        let parts = profiles::Parts {
+            db: &db,
+            secrets: &secrets,
+            clock: clock.clone(),
+            users: users.clone(),
+            passwords: passwords.clone(),
+            mail: mail.clone(),
+            proofs: proofs.clone(),
+            domains: domains.clone(),
+        };
+        let profiles = Profiles::new(parts, &api_url);
         let tasks = Tasks::default();
         let parts = auth::Parts {
             db: db.clone(),
@@ -162,9 +209,13 @@ impl App {
             sessions: Arc::clone(&sessions),
             users: users.clone(),
             passwords: passwords.clone(),
+            mail: mail.clone(),
+            otp: otp.clone(),
+            proofs: proofs.clone(),
+            domains,
             tasks: tasks.clone(),
         };
-        let auth = Auth::new(parts, auth_settings(&config));
+        let auth = Auth::new(parts, auth_settings(&config, &mail));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
         Ok(Self {
             config: Arc::new(config),
@@ -174,7 +225,10 @@ impl App {
             sessions,
             gate,
             users,
+            otp,
             profiles,
+            mail,
+            proofs,
             auth,
             passwords,
             trace_ids,
@@ -215,6 +269,10 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
+        self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
+        let mail = self.mail.clone();
+        self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
     }
 
     async fn sweep_for_ever(self) {
@@ -229,7 +287,10 @@ impl App {
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
         self.sessions.sweep().await?;
+        self.otp.sweep().await?;
         self.auth.sweep().await?;
+        self.proofs.sweep().await?;
+        self.mail.sweep().await?;
         self.users.sweep().await
     }
 
@@ -245,20 +306,31 @@ impl App {
     /// Everything that answers requests, with the edge around it.
     pub fn endpoint(&self) -> anyhow::Result<impl Endpoint + 'static> {
         let prefix = self.config.server.api_prefix.clone();
-        let (api, root) = (self.api(), self.root_api());
         let document = self.document();
         let pages = Pages::new(self.random.clone(), &self.config.server.project_name)?;
+        let door = self.door_pages(pages.clone());
+        let verify = door.clone();
+        let api = self.api(Arc::new(move |token| verify.verify_page(token)));
+        let root = self.root_api();
         let set_up = SetUpPage {
             auth: self.auth.clone(),
             pages: pages.clone(),
             min_length: self.config.passwords.min_length,
             then: "/interactive-docs".to_owned(),
         };
-        let methods = Methods::of_document(&document, "")
+        let methods = Methods::of_document(&document, "");
+        let methods = DoorPages::paths()
+            .fold(methods, |methods, path| methods.and(path, &[Method::GET, Method::POST]))
             .and("/setup", &[Method::GET, Method::POST])
             .and("/interactive-docs", &[Method::GET, Method::POST]);
         let repeatable = documentation::repeatable_parameters(&document);
-        let routes = Route::new().nest(&prefix, api).at("/setup", set_up).nest("/", root);
+        let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
+        if self.config.server.environment.is_local() {
+            let host = self.config.server.base_url.host_str().unwrap_or_default();
+            let inbox = InboxPage::new(self.mail.clone(), &self.config.server.project_name, host)?;
+            routes = routes.at("/dev/inbox", inbox.clone()).at("/dev/inbox.json", inbox);
+        }
+        let routes = door.on(routes).nest("/", root);
         let routes = self.guarded(&document, pages)?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
@@ -271,7 +343,8 @@ impl App {
     /// The OpenAPI document.
     #[must_use]
     pub fn document(&self) -> serde_json::Value {
-        let mut document = document(&self.api().spec(), &self.root_api().spec(), &self.config);
+        let no_page: VerifyPage = Arc::new(|_| poem::Response::default());
+        let mut document = document(&self.api(no_page).spec(), &self.root_api().spec(), &self.config);
         documentation::complete(&mut document);
         document
     }
@@ -282,17 +355,44 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self) -> OpenApiService<(AuthApi, SessionApi, UserApi, AdminApi), ()> {
-        let secure_cookies = self.config.server.cookie_is_secure();
-        let auth = AuthApi { auth: self.auth.clone(), secure_cookies };
+    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Apis, ()> {
+        let door = self.door();
+        let auth = AuthApi { auth: self.auth.clone(), door };
+        let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
+        let frontend_url = self.config.server.frontend_url.to_string();
+        let recovery = RecoveryApi { auth: self.auth.clone(), frontend_url, verify_page };
         let session = SessionApi {
             auth: self.auth.clone(),
             gate: Arc::clone(&self.gate),
             cookies: self.session_cookies(),
         };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
-        let apis = (auth, session, UserApi(self.profiles.clone()), admin);
+        let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
+        let email = EmailApi { mail, clock, random };
+        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin);
         OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    fn door(&self) -> Door {
+        Door { secure: self.config.server.cookie_is_secure() }
+    }
+
+    /// Whether the application has pages of its own, elsewhere.
+    fn own_frontend(&self) -> bool {
+        let server = &self.config.server;
+        server.frontend_url.origin() != server.base_url.origin()
+    }
+
+    fn door_pages(&self, pages: Pages) -> DoorPages {
+        DoorPages {
+            auth: self.auth.clone(),
+            sessions: Arc::clone(&self.sessions),
+            pages,
+            door: self.door(),
+            cookies: self.session_cookies(),
+            min_length: self.config.passwords.min_length,
+            home: self.own_frontend().then(|| self.config.server.frontend_url.to_string()),
+        }
     }
 
     fn root_api(&self) -> OpenApiService<RootApi, ()> {
@@ -315,13 +415,12 @@ impl App {
         let documentation = Arc::new(Documentation::new(document, settings, self.random.clone())?);
         Ok(Guarded {
             documentation,
-            auth: self.auth.clone(),
+            door: self.door_pages(pages.clone()),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
             pages,
             public: self.config.docs.public,
             protected_interactive: self.config.docs.protected_interactive,
-            cookies: self.session_cookies(),
         })
     }
 
@@ -342,6 +441,7 @@ impl App {
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
+            large_bodies: vec![(format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER)],
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
             repeatable,
@@ -439,6 +539,25 @@ fn session_settings(config: &Config) -> sessions::Settings {
         cookie_name: config.server.cookie_name(),
         origin: config.server.origin(),
         allowed_origins: config.server.cors_origins.clone(),
+        second_factor: roles_that_need_a_second_factor(config),
+    }
+}
+
+fn roles_that_need_a_second_factor(config: &Config) -> Vec<(Role, Timestamp)> {
+    let required = config.otp.required_roles.iter();
+    let always = Timestamp::from_millis(i64::MIN);
+    required.filter_map(|needs| Some((needs.role.parse().ok()?, needs.from.unwrap_or(always)))).collect()
+}
+
+fn otp_settings(config: &Config) -> otp::Settings {
+    let settings = &config.otp;
+    otp::Settings {
+        issuer: config.server.project_name.clone(),
+        digits: settings.length,
+        interval: settings.authenticator_interval,
+        window: settings.window,
+        email_interval: settings.email_interval,
+        email_allowed: settings.email_allowed,
     }
 }
 
@@ -451,11 +570,29 @@ fn user_settings(config: &Config) -> users::Settings {
     }
 }
 
-fn auth_settings(config: &Config) -> auth::Settings {
+/// Whether the domains of addresses are looked up: where mail is sent, and everywhere but in `local`.
+fn checks_domains(config: &Config, mail: &Mail) -> bool {
+    let by_default = !config.server.environment.is_local();
+    mail.is_on() && config.sign_up.check_mx.unwrap_or(by_default)
+}
+
+fn mail_settings(config: &Config) -> mail::Settings {
+    mail::Settings {
+        mail: config.mail.clone(),
+        project_name: config.server.project_name.clone(),
+        base_url: base_url(config),
+        is_local: config.server.environment.is_local(),
+        templates: config.server.data_dir.join("templates").join("email"),
+    }
+}
+
+fn auth_settings(config: &Config, mail: &Mail) -> auth::Settings {
     auth::Settings {
         registration_enabled: config.sign_up.enabled,
+        verification: mail.is_on() && config.sign_up.require_verification.unwrap_or(true),
         throttle_login: config.throttles.login,
         throttle_register: config.throttles.register,
+        throttle_forgot: config.throttles.forgot,
         lenient_on_loopback: config.server.environment.is_local(),
         services: config.services.clone(),
     }

@@ -7,9 +7,12 @@ pub mod platform; // configuration, clock, chance, database, secrets, problems, 
 pub mod sessions; // who is calling: sessions, access and refresh tokens, signing keys
 pub mod permissions; // who may do what: Cedar policies, decisions and their explanation
 pub mod users; // people with an account: rules and rows
+pub mod mail; // letters to people: queue, templates, delivery
+pub mod proofs; // mailed links: whose an address is, and who may choose a new password
+pub mod otp; // the second factor: authenticators, codes by e-mail, recovery codes, challenges
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
-pub mod admin; // the admin's tools: who may do what, and why
+pub mod admin; // the admin's tools: who may do what, and why; letters to people
 pub mod pages; // pages for people
 pub mod server; // the front: accept loop, limits, headers, documentation pages
 pub mod app; // builds every feature once, in order; starts and stops the background work

@@ -46,14 +46,17 @@ impl Permission for CheckPermissions {
 pub struct PermissionQuestion {
     /// Who would do it; nobody in particular if not given.
     #[serde(default)]
+    #[oai(nullable)]
     pub user: Option<Uuid>,
     /// What they would do, as `user:ban`.
     pub action: String,
     /// The account that it would be done to; Gatehouse itself if not given.
     #[serde(default)]
+    #[oai(nullable)]
     pub resource: Option<Uuid>,
     /// What else is known.
     #[serde(default)]
+    #[oai(nullable)]
     pub context: Option<QuestionContext>,
 }
 
@@ -62,8 +65,10 @@ pub struct PermissionQuestion {
 #[serde(deny_unknown_fields, default)]
 pub struct QuestionContext {
     /// The fields that would be written, for `user:create` and `user:update`.
+    #[oai(default)]
     pub fields: Vec<String>,
     /// The roles that the account would have, for `user:create` and `user:set-roles`.
+    #[oai(default)]
     pub roles: Vec<String>,
 }
 

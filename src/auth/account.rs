@@ -3,7 +3,10 @@
 use futures_util::FutureExt;
 
 use super::first_start::context_of;
-use super::{Auth, SignInRefusal};
+use super::second_factor::RecoveryCodesRefusal;
+use super::{Auth, OtpRefusal, SignInRefusal};
+use crate::mail::Letter;
+use crate::otp::Method;
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
@@ -25,6 +28,8 @@ crate::refusals! {
     /// Why somebody has not proved who they are.
     pub enum ReauthenticateRefusal {
         Wrong = 401 "invalid_credentials" "The password is wrong.",
+        OtpRequired = 401 "otp_required" "The account has a second factor: send its code, too.",
+        WrongCode = 401 "invalid_otp" "The code is wrong, has expired or was used before.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
     }
@@ -48,6 +53,25 @@ impl From<ChangeRefusal> for PasswordRefusal {
 }
 
 impl From<SignInRefusal> for ReauthenticateRefusal {
+    fn from(refusal: SignInRefusal) -> Self {
+        match refusal {
+            SignInRefusal::TooOften(wait) => Self::TooOften(wait),
+            SignInRefusal::Busy(wait) => Self::Busy(wait),
+            _ => Self::Wrong,
+        }
+    }
+}
+
+impl From<OtpRefusal> for ReauthenticateRefusal {
+    fn from(refusal: OtpRefusal) -> Self {
+        match refusal {
+            OtpRefusal::TooOften(wait) => Self::TooOften(wait),
+            _ => Self::WrongCode,
+        }
+    }
+}
+
+impl From<SignInRefusal> for RecoveryCodesRefusal {
     fn from(refusal: SignInRefusal) -> Self {
         match refusal {
             SignInRefusal::TooOften(wait) => Self::TooOften(wait),
@@ -86,7 +110,7 @@ impl Auth {
             session: Some(caller.session_id),
             trace_id: Some(client.trace_id.to_string()),
         };
-        let (users, kept) = (self.users.clone(), Some(caller.session_id));
+        let (auth, kept, client) = (self.clone(), Some(caller.session_id), client.clone());
         self.db
             .write(move |tx| {
                 async move {
@@ -95,8 +119,10 @@ impl Auth {
                     if present.password_hash != user.password_hash {
                         return Err(PasswordRefusal::Wrong.into());
                     }
-                    let changed = users.set_password_in(tx, user.id, hash, kept, &origin).await;
-                    changed.map(|_| ()).map_err(Failure::within)
+                    let changed = auth.users.set_password_in(tx, user.id, hash, kept, &origin).await;
+                    let changed = changed.map_err(Failure::within::<PasswordRefusal>)?;
+                    let letter = Letter::PasswordChanged { username: changed.username.clone() };
+                    Ok(auth.tell_in(tx, &changed, letter, &client).await?)
                 }
                 .boxed()
             })
@@ -108,12 +134,20 @@ impl Auth {
         &self,
         caller: &Caller,
         password: &Password,
+        code: Option<&str>,
         client: &ClientInfo,
         device: Option<&str>,
     ) -> Result<Timestamp, Failure<ReauthenticateRefusal>> {
         let user = self.users.by_id(caller.user_id).await?.ok_or(ReauthenticateRefusal::Wrong)?;
         if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
             return Err(ReauthenticateRefusal::Wrong.into());
+        }
+        if Method::of(&user) != Method::None && code.is_none() {
+            return Err(ReauthenticateRefusal::OtpRequired.into());
+        }
+        let proves = self.proves_second_factor(&user, caller, code, client).await;
+        if !proves.map_err(Failure::within::<ReauthenticateRefusal>)? {
+            return Err(ReauthenticateRefusal::WrongCode.into());
         }
         Ok(self.sessions.proved(caller).await?.ok_or(ReauthenticateRefusal::Wrong)?)
     }

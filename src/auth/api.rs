@@ -8,26 +8,24 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use serde::{Deserialize, Serialize};
 
-use super::sign_in::{Credentials, DEVICE_LASTS, SignInRefusal, SignedIn};
-use super::sign_up::{SignUp, SignUpRefusal};
-use super::{Auth, PasswordRefusal, ReauthenticateRefusal};
+use super::admission::Admission;
+use super::door::Door;
+use super::recovery_api::Accepted;
+use super::sign_in::{Credentials, SignInRefusal};
+use super::sign_up::{SignUp, SignUpRefusal, SignedUp};
+use super::{AskRefusal, Auth, PasswordRefusal, ReauthenticateRefusal};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::SignUpFields;
-use crate::sessions::{Caller, Kind, RefreshRefusal, Tokens, cookie, set_cookie};
+use crate::sessions::{Caller, Enrolling, Kind, RefreshRefusal, Tokens};
 use crate::users::Password;
-
-/// The cookie of a device that was signed in before; see [`super::throttle::Bucket::Device`].
-const DEVICE_COOKIE: &str = "gatehouse-device";
-/// The same, bound to this host (RFC 6265bis, 4.1.3.2).
-const SECURE_DEVICE_COOKIE: &str = "__Host-gatehouse-device";
 
 /// The operations of `/auth` about signing up, signing in and passwords.
 pub struct AuthApi {
     /// The door.
     pub auth: Auth,
-    /// Whether cookies are sent over https only.
-    pub secure_cookies: bool,
+    /// Its cookies.
+    pub door: Door,
 }
 
 #[derive(Tags)]
@@ -64,15 +62,19 @@ pub struct Registration {
     pub confirm_password: String,
     /// The name that is shown.
     #[serde(default)]
+    #[oai(nullable)]
     pub display_name: Option<String>,
     /// First name.
     #[serde(default)]
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name.
     #[serde(default)]
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name.
     #[serde(default)]
+    #[oai(nullable)]
     pub middle_name: Option<String>,
 }
 
@@ -86,15 +88,19 @@ pub struct Login {
     pub password: String,
     /// Always `password`.
     #[serde(default)]
+    #[oai(nullable)]
     pub grant_type: Option<String>,
     /// Not used; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub scope: Option<String>,
     /// Not used; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub client_id: Option<String>,
     /// Not used; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub client_secret: Option<String>,
 }
 
@@ -106,6 +112,7 @@ pub struct Refresh {
     pub refresh_token: String,
     /// Always `refresh_token`; OAuth2 clients send it.
     #[serde(default)]
+    #[oai(nullable)]
     pub grant_type: Option<String>,
 }
 
@@ -127,6 +134,16 @@ pub struct PasswordChange {
 pub struct Proof {
     /// The password.
     pub password: String,
+    /// A code of the second factor, where there is one.
+    #[serde(default)]
+    pub otp_code: Option<String>,
+}
+
+/// A sign-up that waits for the proof of its address.
+#[derive(Serialize, Object)]
+pub struct VerificationSent {
+    /// Always `verification_sent`, whether the address was free or not.
+    pub status: String,
 }
 
 /// How long a proof counts.
@@ -136,10 +153,50 @@ pub struct Proved {
     pub valid_until: i64,
 }
 
+/// The answer to signing up: tokens, or that a mail is on its way.
+pub enum RegisterAnswer {
+    /// In.
+    In(TokenAnswer<201>),
+    /// The address is to be proved first.
+    Sent,
+}
+
+impl IntoResponse for RegisterAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::In(answer) => answer.into_response(),
+            Self::Sent => {
+                let mut response =
+                    Json(VerificationSent { status: "verification_sent".to_owned() }).into_response();
+                response.set_status(StatusCode::ACCEPTED);
+                response
+            }
+        }
+    }
+}
+
+impl ApiResponse for RegisterAnswer {
+    fn meta() -> MetaResponses {
+        let mut meta = TokenAnswer::<201>::meta();
+        let mut sent = Json::<VerificationSent>::meta();
+        sent.responses.iter_mut().for_each(|response| {
+            response.status = Some(202);
+            response.description = "A mail is on its way, whether the address was free or not.";
+        });
+        meta.responses.append(&mut sent.responses);
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        Token::register(registry);
+        VerificationSent::register(registry);
+    }
+}
+
 /// The answer to signing in: tokens, and the cookie that makes the device a known one.
 pub struct TokenAnswer<const STATUS: u16> {
-    token: Token,
-    device: Option<HeaderValue>,
+    pub(super) token: Token,
+    pub(super) cookies: Vec<HeaderValue>,
 }
 
 impl<const STATUS: u16> IntoResponse for TokenAnswer<STATUS> {
@@ -147,9 +204,7 @@ impl<const STATUS: u16> IntoResponse for TokenAnswer<STATUS> {
         let mut response = Json(self.token).into_response();
         response.set_status(StatusCode::from_u16(STATUS).unwrap_or_default());
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(cookie) = self.device {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+        response.headers_mut().extend(self.cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
         response
     }
 }
@@ -170,14 +225,15 @@ impl<const STATUS: u16> ApiResponse for TokenAnswer<STATUS> {
 impl AuthApi {
     /// Sign up
     ///
-    /// Makes an account with the role `user` and signs it in.
+    /// Makes an account with the role `user` and signs it in. Where addresses have to be proved first, it answers 202
+    /// and mails a link instead, and the account comes with the proof.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
         request: &Request,
         client: ClientInfo,
         body: JsonOrForm<Registration>,
-    ) -> Result<TokenAnswer<201>, Failure<SignUpRefusal>> {
+    ) -> Result<RegisterAnswer, Failure<SignUpRefusal>> {
         if self.auth.sessions.is_foreign(request.headers()) {
             return Err(SignUpRefusal::Foreign.into());
         }
@@ -192,14 +248,17 @@ impl AuthApi {
         };
         let read = fields.read(&body.password, &body.confirm_password, self.auth.users.settings());
         let (new, password) = read.map_err(SignUpRefusal::Invalid)?;
-        let signed_in = self.auth.sign_up(SignUp { new, password, client }).await?;
-        Ok(self.token_answer(signed_in)?)
+        Ok(match self.auth.sign_up(SignUp { new, password, client, kind: Kind::Token }).await? {
+            SignedUp::In(signed_in) => RegisterAnswer::In(self.door.answer(&self.auth, *signed_in)?),
+            SignedUp::ToProve => RegisterAnswer::Sent,
+        })
     }
 
     /// Sign in
     ///
     /// With user name or e-mail address and password; also the password form of OAuth2. Whoever is not let in
-    /// learns the same whether the account exists or not.
+    /// learns the same whether the account exists or not. An account with a second factor is asked for it: 401
+    /// `otp_required` with `otp_token` and `otp_method`, to be answered at `POST /auth/OTP`.
     #[oai(path = "/login", method = "post", operation_id = "login")]
     async fn login(
         &self,
@@ -219,17 +278,20 @@ impl AuthApi {
         let password = Password::parse(&body.password).map_err(|invalid| {
             SignInRefusal::Malformed(vec![FieldError::new("password", invalid.into_words())])
         })?;
-        let signed_in = self
+        let admission = self
             .auth
             .sign_in(Credentials {
                 identifier: body.username,
                 password,
                 kind: Kind::Token,
                 client,
-                device: self.device(request).map(str::to_owned),
+                device: self.door.device(request).map(str::to_owned),
             })
             .await?;
-        Ok(self.token_answer(signed_in)?)
+        match admission {
+            Admission::In(signed_in) => Ok(self.door.answer(&self.auth, *signed_in)?),
+            Admission::Challenged(challenged) => Err(self.door.demand(&challenged).into()),
+        }
     }
 
     /// Trade a refresh token for new tokens
@@ -239,7 +301,7 @@ impl AuthApi {
     #[oai(path = "/token/refresh", method = "post", operation_id = "refresh_token")]
     async fn refresh(&self, body: JsonOrForm<Refresh>) -> Result<TokenAnswer<200>, Failure<RefreshRefusal>> {
         let tokens = self.auth.sessions.refresh(&body.refresh_token).await?;
-        Ok(TokenAnswer { token: tokens.into(), device: None })
+        Ok(TokenAnswer { token: tokens.into(), cookies: Vec::new() })
     }
 
     /// Change the own password
@@ -248,7 +310,7 @@ impl AuthApi {
     #[oai(path = "/password/reset", method = "patch", operation_id = "reset_password_reset")]
     async fn change_password(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         client: ClientInfo,
         request: &Request,
         body: JsonOrForm<PasswordChange>,
@@ -261,40 +323,39 @@ impl AuthApi {
             let error = FieldError::new("confirm_password", "Must be the same as the password.");
             return Err(PasswordRefusal::Invalid(vec![error]).into());
         }
-        self.auth.change_password(&caller, &old, &new, &client, self.device(request)).await?;
+        self.auth.change_password(&caller, &old, &new, &client, self.door.device(request)).await?;
         Ok(PlainText("Password reset successful"))
+    }
+
+    /// Ask for a link to a new password
+    ///
+    /// Mails it to the caller; for who is signed in and has forgotten the old one.
+    #[oai(path = "/password/reset", method = "get", operation_id = "request_password_request")]
+    async fn ask_for_reset(
+        &self,
+        caller: Caller,
+        client: ClientInfo,
+    ) -> Result<Accepted, Failure<AskRefusal>> {
+        self.auth.ask_for_reset(&caller, client).await?;
+        Ok(Accepted)
     }
 
     /// Prove again who one is
     ///
-    /// Some changes need a proof that is not older than ten minutes; signing in counts as one.
+    /// Some changes need a proof that is not older than ten minutes; signing in counts as one. Where there is a second
+    /// factor, its code belongs to the proof.
     #[oai(path = "/reauthenticate", method = "post", operation_id = "reauthenticate")]
     async fn reauthenticate(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         client: ClientInfo,
         request: &Request,
         body: JsonOrForm<Proof>,
     ) -> Result<Json<Proved>, Failure<ReauthenticateRefusal>> {
         let password = Password::parse(&body.password).map_err(|_| ReauthenticateRefusal::Wrong)?;
-        let until = self.auth.reauthenticate(&caller, &password, &client, self.device(request)).await?;
+        let (code, device) = (body.otp_code.as_deref(), self.door.device(request));
+        let until = self.auth.reauthenticate(&caller, &password, code, &client, device).await?;
         Ok(Json(Proved { valid_until: until.seconds() }))
-    }
-}
-
-impl AuthApi {
-    const fn device_cookie(&self) -> &'static str {
-        if self.secure_cookies { SECURE_DEVICE_COOKIE } else { DEVICE_COOKIE }
-    }
-
-    fn device<'a>(&self, request: &'a Request) -> Option<&'a str> {
-        cookie(request.headers(), self.device_cookie())
-    }
-
-    fn token_answer<const STATUS: u16>(&self, signed_in: SignedIn) -> anyhow::Result<TokenAnswer<STATUS>> {
-        let (tokens, device) = self.auth.tokens(signed_in)?;
-        let device = set_cookie(self.device_cookie(), device.expose(), DEVICE_LASTS, self.secure_cookies);
-        Ok(TokenAnswer { token: tokens.into(), device })
     }
 }
 

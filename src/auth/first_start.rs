@@ -19,6 +19,9 @@ use crate::users::{CreateRefusal, NewUser, Origin, Password};
 
 /// How long the set-up link works.
 const LIFETIME: Duration = Duration::from_hours(24);
+/// Set-up links that work beside each other. Instances that start together each print one, and nobody knows which of
+/// them the operator reads; but a server that is started over and over must not gather them.
+const LINKS: i64 = 10;
 
 crate::refusals! {
     /// Why nobody becomes the first admin.
@@ -44,7 +47,7 @@ impl From<CreateRefusal> for SetUpRefusal {
 pub struct SetUpLink(pub OpaqueToken);
 
 impl Auth {
-    /// The set-up link of a server without an admin; the links of earlier starts stop working.
+    /// A set-up link of a server without an admin, good until there is one. The newest ten work.
     pub async fn set_up_link(&self) -> Result<Option<SetUpLink>, DbErr> {
         if self.users.has_admin().await? {
             self.db.write::<_, DbErr, _>(|tx| forget_links(tx).boxed()).await?;
@@ -57,7 +60,7 @@ impl Auth {
         Ok(Some(SetUpLink(token.text())))
     }
 
-    /// Makes the first admin of whoever has the link; the link is used up. They sign in as everybody does.
+    /// Makes the first admin of whoever has a link; every link is used up. They sign in as everybody does.
     pub async fn set_up(
         &self,
         link: &str,
@@ -89,6 +92,7 @@ impl Auth {
                     if late || !consume(tx, digest, now).await? {
                         return Err(Failure::from(SetUpRefusal::Invalid));
                     }
+                    forget_links(tx).await?;
                     let origin = Origin { by: None, session: None, trace_id };
                     users.create_in(tx, new, &origin).await.map_err(Failure::within)
                 }
@@ -216,7 +220,9 @@ fn first_admin_roles() -> Roles {
 
 async fn keep(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<(), DbErr> {
     lock(tx).await?;
-    forget_links(tx).await?;
+    let newest = "DELETE FROM one_time_tokens WHERE purpose = $1 AND digest NOT IN (SELECT digest FROM \
+                  one_time_tokens WHERE purpose = $1 ORDER BY created_at DESC, digest LIMIT $2)";
+    run(tx, newest, [Purpose::Setup.name().into(), (LINKS - 1).into()]).await?;
     let sql = "INSERT INTO one_time_tokens (digest, purpose, user_id, created_at, expires_at) \
                VALUES ($1, $2, NULL, $3, $4)";
     let values = [

@@ -1,8 +1,15 @@
-//! The door: sign-up, sign-in, passwords, throttles, first start.
+//! The door: sign-up, sign-in, second factor, passwords and ways back to them, throttles, first start.
 
 mod account;
+mod admission;
 mod api;
+mod door;
 mod first_start;
+mod otp_api;
+mod pending;
+mod recovery;
+mod recovery_api;
+mod second_factor;
 mod session_api;
 mod sign_in;
 mod sign_up;
@@ -10,31 +17,46 @@ pub mod throttle;
 
 use std::sync::Arc;
 
+use crate::mail::Mail;
+use crate::otp::Otp;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Quota, ServiceClient};
 use crate::platform::db::Database;
+use crate::platform::domains::Domains;
+use crate::platform::problem::FieldError;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
+use crate::proofs::Proofs;
 use crate::sessions::Sessions;
-use crate::users::{Passwords, Users};
+use crate::users::{Email, Passwords, Users};
 
 pub use account::{PasswordRefusal, ReauthenticateRefusal};
+pub use admission::{Admission, Challenged, SignedIn};
 pub use api::AuthApi;
+pub use door::Door;
 pub use first_start::{SetUpLink, SetUpRefusal};
+pub use otp_api::OtpApi;
+pub use recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
+pub use recovery_api::RecoveryApi;
+pub use second_factor::{OtpRefusal, SecondFactor};
 pub use session_api::SessionApi;
-pub use sign_in::{Credentials, SignInRefusal, SignedIn};
-pub use sign_up::{SignUp, SignUpRefusal};
+pub use sign_in::{Credentials, SignInRefusal};
+pub use sign_up::{SignUp, SignUpRefusal, SignedUp};
 
 /// What the operator decides about the door.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Whether people may sign up by themselves.
     pub registration_enabled: bool,
+    /// Whether an account exists only once its address is proved.
+    pub verification: bool,
     /// Failed sign-ins of one client.
     pub throttle_login: Quota,
     /// Sign-ups of one client.
     pub throttle_register: Quota,
+    /// Links that one client asks for.
+    pub throttle_forgot: Quota,
     /// In `local`, clients on this very machine may try a hundred times as often.
     pub lenient_on_loopback: bool,
     /// Services that may introspect tokens.
@@ -51,6 +73,10 @@ pub struct Auth {
     sessions: Arc<Sessions>,
     users: Users,
     passwords: Passwords,
+    mail: Mail,
+    otp: Otp,
+    proofs: Proofs,
+    domains: Domains,
     tasks: Tasks,
     settings: Arc<Settings>,
 }
@@ -71,6 +97,14 @@ pub struct Parts {
     pub users: Users,
     /// Which passwords are good enough, and the threads that hash them.
     pub passwords: Passwords,
+    /// Letters.
+    pub mail: Mail,
+    /// Second factors.
+    pub otp: Otp,
+    /// Mailed links.
+    pub proofs: Proofs,
+    /// Which domains take mail.
+    pub domains: Domains,
     /// Where work goes that must end although its client has left.
     pub tasks: Tasks,
 }
@@ -79,8 +113,36 @@ impl Auth {
     /// Opens the feature.
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        let Parts { db, clock, random, secrets, sessions, users, passwords, tasks } = parts;
-        Self { db, clock, random, secrets, sessions, users, passwords, tasks, settings: Arc::new(settings) }
+        let Parts {
+            db,
+            clock,
+            random,
+            secrets,
+            sessions,
+            users,
+            passwords,
+            mail,
+            otp,
+            proofs,
+            domains,
+            tasks,
+        } = parts;
+        let settings = Arc::new(settings);
+        Self {
+            db,
+            clock,
+            random,
+            secrets,
+            sessions,
+            users,
+            passwords,
+            mail,
+            otp,
+            proofs,
+            domains,
+            tasks,
+            settings,
+        }
     }
 
     /// What the operator decides about accounts.
@@ -89,9 +151,25 @@ impl Auth {
         self.users.settings()
     }
 
-    /// Forgets throttles and one-time tokens whose time is over, in small steps.
+    /// Whether people prove their address before they have an account.
+    #[must_use]
+    pub fn asks_for_proof(&self) -> bool {
+        self.settings.verification
+    }
+
+    /// Refuses an address whose domain is known to take no mail.
+    async fn check_domain(&self, email: Option<&Email>) -> Result<(), Vec<FieldError>> {
+        let Some(email) = email else { return Ok(()) };
+        if self.domains.take_mail(email.domain()).await {
+            return Ok(());
+        }
+        Err(vec![FieldError::new("email", "This domain takes no mail.")])
+    }
+
+    /// Forgets throttles, sign-ups and one-time tokens whose time is over, in small steps.
     pub async fn sweep(&self) -> Result<(), sea_orm::DbErr> {
         self.sweep_throttles().await?;
+        self.sweep_sign_ups().await?;
         self.sweep_set_up_links().await
     }
 }

@@ -1,25 +1,29 @@
 //! The operations of `/auth` about sessions and tokens, and the key set.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::Path;
 use poem_openapi::payload::PlainText;
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Auth;
 use super::api::Section;
+use super::throttle::{self, Act};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
-use crate::platform::web::{Json, JsonOrForm};
-use crate::sessions::{Caller, SessionCookies, Sessions, bearer_text};
+use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread};
+use crate::sessions::{Caller, Enrolling, SessionCookies, Sessions, bearer_text};
 
 /// The operations of `/auth` about sessions and tokens.
 pub struct SessionApi {
@@ -61,6 +65,8 @@ crate::refusals! {
     /// Why nothing is told of a token.
     pub enum IntrospectRefusal {
         Unknown = 401 "invalid_credentials" "Only known services and admins may introspect tokens." oauth "invalid_client",
+        Unreadable(Problem) = 422 "validation_failed" "Some fields are not as they must be.",
+        TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Unavailable(RetryAfter) = 503 "unavailable" "The server can't do this right now. Please try again in a moment.",
     }
 }
@@ -71,6 +77,7 @@ pub struct Session {
     /// Its id.
     pub id: Uuid,
     /// What the client said it is (its `User-Agent`).
+    #[oai(nullable)]
     pub device: Option<String>,
     /// The address that it was opened from.
     pub ip: String,
@@ -92,6 +99,7 @@ pub struct TokenQuestion {
     pub token: String,
     /// `access_token` or `refresh_token`; not needed.
     #[serde(default)]
+    #[oai(nullable)]
     pub token_type_hint: Option<String>,
 }
 
@@ -200,22 +208,25 @@ impl SessionApi {
 
     /// Whether the access token counts
     #[oai(path = "/token/validate", method = "get", operation_id = "validate_token")]
-    async fn validate(&self, caller: Caller) -> Result<PlainText<String>, Failure<SignOutRefusal>> {
+    async fn validate(&self, caller: Enrolling) -> Result<PlainText<String>, Failure<Infallible>> {
         Ok(PlainText(format!("ValidToken | {}", caller.user_id)))
     }
 
     /// What a token stands for (RFC 7662)
     ///
-    /// For services of `SERVICE_CLIENTS`, with HTTP Basic, and for admins.
+    /// For services of `SERVICE_CLIENTS`, with HTTP Basic, and for admins. Nobody else learns what is wrong with a
+    /// request.
     #[oai(path = "/token/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
         request: &Request,
-        body: JsonOrForm<TokenQuestion>,
+        client: ClientInfo,
+        body: Unread<TokenQuestion>,
     ) -> Result<Json<Introspection>, Failure<IntrospectRefusal>> {
-        if !self.may_introspect(request).await? {
+        if !self.may_introspect(request, &client).await? {
             return Err(IntrospectRefusal::Unknown.into());
         }
+        let body = body.read(request).await.map_err(IntrospectRefusal::Unreadable)?;
         Ok(Json(self.introspection(&body.token).await?))
     }
 
@@ -223,7 +234,7 @@ impl SessionApi {
     ///
     /// Ends the session that the access or refresh token belongs to. Always 200: who has a token may end it.
     #[oai(path = "/token/revoke", method = "post", operation_id = "revoke_token")]
-    async fn revoke(&self, body: JsonOrForm<TokenQuestion>) -> Result<(), Failure<SignOutRefusal>> {
+    async fn revoke(&self, body: JsonOrForm<TokenQuestion>) -> Result<(), Failure<Infallible>> {
         let sessions = &self.auth.sessions;
         if let Some((user, session)) = sessions.session_of_expired(&body.token) {
             sessions.end(user, session).await?;
@@ -235,7 +246,7 @@ impl SessionApi {
 
     /// The caller's sessions
     #[oai(path = "/sessions", method = "get", operation_id = "read_sessions")]
-    async fn sessions(&self, caller: Caller) -> Result<Json<Vec<Session>>, Failure<SignOutRefusal>> {
+    async fn sessions(&self, caller: Enrolling) -> Result<Json<Vec<Session>>, Failure<Infallible>> {
         let rows = self.auth.sessions.of_user(caller.user_id).await?;
         let shown = rows.into_iter().map(|row| Session {
             id: row.id,
@@ -253,7 +264,7 @@ impl SessionApi {
     #[oai(path = "/sessions/:id", method = "delete", operation_id = "end_session")]
     async fn end_session(
         &self,
-        caller: Caller,
+        caller: Enrolling,
         /// The session's id.
         id: Path<String>,
     ) -> Result<Ended, Failure<SessionRefusal>> {
@@ -266,7 +277,7 @@ impl SessionApi {
 
     /// End all other sessions of the caller
     #[oai(path = "/sessions", method = "delete", operation_id = "end_other_sessions")]
-    async fn end_other_sessions(&self, caller: Caller) -> Result<Ended, Failure<SignOutRefusal>> {
+    async fn end_other_sessions(&self, caller: Enrolling) -> Result<Ended, Failure<Infallible>> {
         self.auth.sessions.end_others(caller.user_id, caller.session_id).await?;
         Ok(Ended::Done)
     }
@@ -275,7 +286,7 @@ impl SessionApi {
     ///
     /// With the session cookie, changes need it in the header `X-CSRF-Token`.
     #[oai(path = "/csrf", method = "get", operation_id = "csrf_token")]
-    async fn csrf(&self, caller: Caller) -> Result<Json<CsrfAnswer>, Failure<SignOutRefusal>> {
+    async fn csrf(&self, caller: Enrolling) -> Result<Json<CsrfAnswer>, Failure<Infallible>> {
         let token = self.auth.sessions.csrf_token(caller.session_id);
         Ok(Json(CsrfAnswer { csrf_token: token.expose().to_owned() }))
     }
@@ -288,16 +299,17 @@ impl SessionApi {
             let session = self.auth.sessions.session_of_expired(token);
             return session.ok_or_else(|| SignOutRefusal::NotSignedIn.problem());
         }
-        let caller = Caller::of(request).await?;
+        let caller = Enrolling::of(request).await?;
         Ok((caller.user_id, caller.session_id))
     }
 
-    async fn may_introspect(&self, request: &Request) -> Result<bool, IntrospectRefusal> {
+    async fn may_introspect(
+        &self,
+        request: &Request,
+        client: &ClientInfo,
+    ) -> Result<bool, Failure<IntrospectRefusal>> {
         if let Some((name, secret)) = basic(request) {
-            let services = &self.auth.settings.services;
-            return Ok(services
-                .iter()
-                .any(|service| service.name == name && service.knows(secret.as_bytes())));
+            return self.is_service(&name, &secret, client).await;
         }
         match Caller::of(request).await {
             Ok(caller) => {
@@ -305,15 +317,43 @@ impl SessionApi {
                 Ok(self.gate.allows(&subject, action, &Resource::System, Context::default()))
             }
             Err(problem) if problem.status.is_server_error() => {
-                Err(IntrospectRefusal::Unavailable(RetryAfter(2)))
+                Err(IntrospectRefusal::Unavailable(RetryAfter(2)).into())
             }
             Err(_) => Ok(false),
         }
     }
 
+    /// A client that failed too often is told nothing more, right or wrong. A service that is right costs one look at
+    /// its window, and writes nothing.
+    async fn is_service(
+        &self,
+        name: &str,
+        secret: &str,
+        client: &ClientInfo,
+    ) -> Result<bool, Failure<IntrospectRefusal>> {
+        let (windows, now) = (self.auth.windows(Act::Introspect, client), self.auth.clock.now());
+        for window in &windows {
+            let reader = self.auth.db.reader();
+            throttle::look(reader, window, now).await?.map_err(IntrospectRefusal::TooOften)?;
+        }
+        let services = &self.auth.settings.services;
+        if services.iter().any(|service| service.name == name && service.knows(secret.as_bytes())) {
+            return Ok(true);
+        }
+        tracing::warn!(client_ip = %client.ip, "a service gave a wrong name or secret");
+        let counted = self.auth.db.write::<_, DbErr, _>(move |tx| {
+            async move { throttle::enter_all(tx, &windows, now).await }.boxed()
+        });
+        counted.await?.map_err(IntrospectRefusal::TooOften)?;
+        Ok(false)
+    }
+
     async fn introspection(&self, token: &str) -> Result<Introspection, Failure<IntrospectRefusal>> {
         let sessions: &Sessions = &self.auth.sessions;
         if let (Ok(caller), Some(claims)) = (sessions.holder(token).await?, sessions.claims(token)) {
+            if caller.needs_second_factor() {
+                return Ok(Introspection::default()); // it opens nothing but the way to a second factor
+            }
             let username = self.auth.users.by_id(caller.user_id).await?.map(|user| user.username);
             return Ok(Introspection {
                 active: true,

@@ -11,21 +11,28 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::Auth;
+use super::admission::{Admission, Arrival, Entered, SignedIn};
+use super::door::Demand;
+use super::pending::{self, Pending};
 use super::throttle::{self, Act, Bucket, End, Try, Window};
+use crate::mail::Letter;
+use crate::otp::Method;
 use crate::platform::clock::Timestamp;
 use crate::platform::config::Quota;
 use crate::platform::db::Tx;
 use crate::platform::hashing::{Busy, Verdict};
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
-use crate::sessions::{DeviceToken, Kind, NewSession, OpaqueToken, OpenSession, Roles, Tokens};
+use crate::sessions::{DeviceToken, Kind, OpaqueToken, Roles, Tokens};
 use crate::users::store::user;
-use crate::users::{ChangeRefusal, Deed, Identifier, Origin, Password, SigningIn};
+use crate::users::{Deed, Identifier, Password, RestoreRefusal, SigningIn};
 
 crate::refusals! {
     /// Why nobody is signed in.
     pub enum SignInRefusal {
         Invalid = 401 "invalid_credentials" "The user name or the password is wrong." oauth "invalid_grant",
+        OtpRequired(Demand) = 401 "otp_required" "The password is right. Now show the second factor: POST /auth/OTP.",
+        Unproved = 403 "email_not_verified" "Please prove your e-mail address first: follow the link in the mail that we sent you.",
         Foreign = 403 "forbidden" "This request was sent by another site.",
         Malformed(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         UsernameTaken = 409 "username_taken" "The account was deleted, and its user name was taken since. Ask an admin.",
@@ -36,12 +43,12 @@ crate::refusals! {
     }
 }
 
-impl From<ChangeRefusal> for SignInRefusal {
-    fn from(refusal: ChangeRefusal) -> Self {
+impl From<RestoreRefusal> for SignInRefusal {
+    fn from(refusal: RestoreRefusal) -> Self {
         match refusal {
-            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
-            ChangeRefusal::EmailTaken => Self::EmailTaken,
-            _ => Self::Invalid,
+            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
+            RestoreRefusal::EmailTaken => Self::EmailTaken,
+            RestoreRefusal::NotFound | RestoreRefusal::Conflict => Self::Invalid,
         }
     }
 }
@@ -69,40 +76,41 @@ pub struct Credentials {
     pub device: Option<String>,
 }
 
-/// Somebody who is in.
-#[derive(Debug)]
-pub struct SignedIn {
-    /// Who.
-    pub user: user::Model,
-    /// Their session.
-    pub session: OpenSession,
-    /// What makes this device a known one.
-    pub device: OpaqueToken,
-}
-
 impl Auth {
-    /// Signs in.
-    pub async fn sign_in(&self, who: Credentials) -> Result<SignedIn, Failure<SignInRefusal>> {
+    /// Signs in, or leads to the second factor.
+    pub async fn sign_in(&self, who: Credentials) -> Result<Admission, Failure<SignInRefusal>> {
         self.passwords.room().map_err(SignInRefusal::busy)?;
         let identifier = Identifier::parse(&who.identifier);
         let found = self.users.signing_in(&identifier).await?;
+        let waiting = self.waiting_sign_up(&identifier).await?;
         let account = found.as_ref().map(|found| &found.user);
         let bucket = self.bucket(account, &identifier, who.device.as_deref());
         let tried = Try { bucket, windows: self.windows(Act::SignIn, &who.client) };
         let auth = self.clone();
         // In a task of its own from the count on: a client that leaves must not leave its try open, nor escape being
         // counted.
-        self.tasks.spawn(async move { auth.decide(found, tried, who).await }).await.map_err(Breakage::from)?
+        self.tasks
+            .spawn(async move { auth.decide(found, waiting, tried, who).await })
+            .await
+            .map_err(Breakage::from)?
     }
 
     async fn decide(
         self,
         found: Option<SigningIn>,
+        waiting: Option<Pending>,
         tried: Try,
         who: Credentials,
-    ) -> Result<SignedIn, Failure<SignInRefusal>> {
+    ) -> Result<Admission, Failure<SignInRefusal>> {
         let tried = self.count(tried, &who.client).await?;
-        let verdict = match self.compare(&who.password, found.as_ref()).await {
+        let waiting = waiting.filter(|_| found.is_none());
+        let stored = match (&found, &waiting) {
+            (Some(found), _) => found.user.password_hash.as_ref(),
+            (None, waiting) => waiting.as_ref().map(|waiting| &waiting.password_hash),
+        };
+        // Where there is nothing to compare with, an equal amount of work is done.
+        let stored = stored.map(|hash| hash.0.as_str());
+        let verdict = match self.passwords.compare(&who.password, stored).await {
             Ok(verdict) => verdict,
             Err(busy) => {
                 self.settle(tried, End::Nothing).await?;
@@ -113,9 +121,14 @@ impl Auth {
             (Some(found), Verdict::Right | Verdict::RightButOld) if self.may_come_in(&found).await? => {
                 self.let_in(found, tried, &who, verdict == Verdict::RightButOld).await
             }
+            (None, Verdict::Right | Verdict::RightButOld) => {
+                self.settle(tried, End::Right).await?;
+                Err(SignInRefusal::Unproved.into())
+            }
             (found, _) => {
-                self.settle(tried, End::Wrong).await?;
-                let user_id = found.map(|found| tracing::field::display(found.user.id));
+                let user_id = found.as_ref().map(|found| found.user.id);
+                self.settle_wrong(tried, found.map(|found| found.user), &who.client).await?;
+                let user_id = user_id.map(tracing::field::display);
                 tracing::info!(user_id, client_ip = %who.client.ip, "sign-in failed");
                 Err(SignInRefusal::Invalid.into())
             }
@@ -123,16 +136,21 @@ impl Auth {
     }
 
     /// The tokens of somebody who is in.
-    pub fn tokens(&self, signed_in: SignedIn) -> anyhow::Result<(Tokens, OpaqueToken)> {
-        let SignedIn { user, session, device } = signed_in;
+    pub fn tokens(&self, signed_in: SignedIn) -> anyhow::Result<Tokens> {
+        let SignedIn { user, session, .. } = signed_in;
         let roles = Roles::from_bits(user.roles);
-        Ok((self.sessions.first_tokens(user.id, roles, user.token_version, session)?, device))
+        self.sessions.first_tokens(user.id, roles, user.token_version, session)
     }
 
-    /// Compares the password; where there is no account, or none with a password, an equal amount of work is done.
-    async fn compare(&self, password: &Password, found: Option<&SigningIn>) -> Result<Verdict, Busy> {
-        let stored = found.and_then(|found| found.user.password_hash.as_ref());
-        self.passwords.compare(password, stored.map(|hash| hash.0.as_str())).await
+    /// The sign-up that waits under this name for its address to be proved. Not by its address: whether somebody else
+    /// has that is not to be learned here.
+    async fn waiting_sign_up(&self, identifier: &Identifier) -> Result<Option<Pending>, DbErr> {
+        match identifier {
+            Identifier::Username(name) if self.settings.verification => {
+                pending::by_username(self.db.reader(), name.as_str(), self.clock.now()).await
+            }
+            _ => Ok(None),
+        }
     }
 
     /// A deleted account comes back only if its owner deleted it.
@@ -154,38 +172,36 @@ impl Auth {
         tried: Try,
         who: &Credentials,
         rehash: bool,
-    ) -> Result<SignedIn, Failure<SignInRefusal>> {
+    ) -> Result<Admission, Failure<SignInRefusal>> {
         if !found.user.is_active {
             let reason = self.reason(found.user.id).await?;
             self.settle(tried, End::Right).await?;
             return Err(SignInRefusal::Inactive(reason).into());
         }
         let fresh_hash = if rehash { self.passwords.hash(&who.password).await.ok() } else { None };
-        let (auth, client, kind, counted) = (self.clone(), who.client.clone(), who.kind, tried.clone());
+        let arrival = Arrival { client: who.client.clone(), kind: who.kind, device: who.device.clone() };
+        let (auth, coming, counted) = (self.clone(), arrival.clone(), tried.clone());
         let let_in = self.db.write(move |tx| {
-            async move { auth.let_in_tx(tx, found, &tried, fresh_hash, kind, client).await }.boxed()
+            async move { auth.let_in_tx(tx, found, &tried, fresh_hash, &coming).await }.boxed()
         });
         let let_in = let_in.await;
         if matches!(let_in, Err(Failure::Refused(_))) {
             // With the transaction the end of the try was undone.
             self.settle(counted, End::Right).await?;
         }
-        let (user, session) = let_in??;
-        tracing::info!(user_id = %user.id, session_id = %session.id, client_ip = %who.client.ip, "signed in");
-        let device = self.known_device(&user, who.device.as_deref());
-        Ok(SignedIn { user, session, device })
+        Ok(self.admission(let_in??, &arrival))
     }
 
-    /// Opens the session. A refusal that is known only here keeps the end of the try, so it comes inside `Ok`.
+    /// Leads on from a right password. A refusal that is known only here keeps the end of the try, so it comes
+    /// inside `Ok`.
     async fn let_in_tx(
         &self,
         tx: &Tx,
         found: SigningIn,
         tried: &Try,
         fresh_hash: Option<String>,
-        kind: Kind,
-        client: ClientInfo,
-    ) -> Result<Result<(user::Model, OpenSession), SignInRefusal>, Failure<SignInRefusal>> {
+        arrival: &Arrival,
+    ) -> Result<Result<Entered, SignInRefusal>, Failure<SignInRefusal>> {
         let now = self.clock.now();
         let held = crate::users::store::held(tx, found.user.id).await?;
         // Between the comparison and now the password may have changed, or the account been banned or deleted.
@@ -194,28 +210,19 @@ impl Auth {
                 && present.deleted_at == found.user.deleted_at
                 && present.is_active
         };
-        let Some(mut user) = held.filter(unchanged) else {
+        let Some(user) = held.filter(unchanged) else {
             throttle::settle(tx, tried, End::Nothing, now).await?;
             return Ok(Err(SignInRefusal::Invalid));
         };
-        if user.deleted_at.is_some() {
-            let trace_id = Some(client.trace_id.to_string());
-            let origin = Origin { by: Some(user.id), session: None, trace_id };
-            // A taken name undoes the transaction, and is told: the password was right.
-            user = self
-                .users
-                .restore_in(tx, user.id, &origin)
-                .await
-                .map_err(Failure::within::<SignInRefusal>)?;
-        }
         if let Some(hash) = fresh_hash {
             self.users.rehash_in(tx, &user, hash).await?;
         }
-        throttle::settle(tx, tried, End::Right, now).await?;
-        let roles = Roles::from_bits(user.roles);
-        let new = NewSession { user_id: user.id, roles, kind, amr: &["pwd"], client };
-        let session = self.sessions.open_session(tx, new).await?;
-        Ok(Ok((user, session)))
+        // Half a sign-in forgives nothing. Before anything else of the throttles is touched: rows are taken in one order.
+        let end = if Method::of(&user) == Method::None { End::Right } else { End::Nothing };
+        throttle::settle(tx, tried, end, now).await?;
+        // A taken name of a deleted account undoes the transaction, and is told: the password was right.
+        let entered = self.admit_in(tx, user, "pwd", arrival).await;
+        Ok(Ok(entered.map_err(Failure::within::<SignInRefusal>)?))
     }
 
     /// Why an account is switched off, in the words of its history.
@@ -250,7 +257,32 @@ impl Auth {
 
     async fn settle(&self, tried: Try, end: End) -> Result<(), DbErr> {
         let now = self.clock.now();
-        self.db.write(move |tx| async move { throttle::settle(tx, &tried, end, now).await }.boxed()).await
+        let settled = self.db.write::<_, DbErr, _>(move |tx| {
+            async move { throttle::settle(tx, &tried, end, now).await }.boxed()
+        });
+        settled.await.map(|_| ())
+    }
+
+    /// Ends a try that failed; the owner of an account that it locks is written to.
+    async fn settle_wrong(
+        &self,
+        tried: Try,
+        user: Option<user::Model>,
+        client: &ClientInfo,
+    ) -> Result<(), DbErr> {
+        let (auth, client, now) = (self.clone(), client.clone(), self.clock.now());
+        let settled = self.db.write(move |tx| {
+            async move {
+                let locked = throttle::settle(tx, &tried, End::Wrong, now).await?;
+                if let Some(user) = user.filter(|_| locked) {
+                    let letter = Letter::AccountLocked { username: user.username.clone() };
+                    auth.tell_in(tx, &user, letter, &client).await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        });
+        settled.await
     }
 
     /// What the try is counted by: the account, unless this very device was fully signed in to it before.
@@ -264,7 +296,7 @@ impl Auth {
     }
 
     /// The device, if it was signed in to this account with its present password within the last year.
-    fn device_of(&self, account: &user::Model, presented: Option<&str>) -> Option<DeviceToken> {
+    pub(super) fn device_of(&self, account: &user::Model, presented: Option<&str>) -> Option<DeviceToken> {
         let device = DeviceToken::parse(&self.secrets, presented?).ok()?;
         let password_since = Timestamp::from_millis(account.password_changed_at.unwrap_or_default());
         let counts = device.user_id == account.id
@@ -274,7 +306,7 @@ impl Auth {
     }
 
     /// The device's token: the one it has, if it still counts, else a new one.
-    fn known_device(&self, account: &user::Model, presented: Option<&str>) -> OpaqueToken {
+    pub(super) fn known_device(&self, account: &user::Model, presented: Option<&str>) -> OpaqueToken {
         let now = self.clock.now();
         let known = self.device_of(account, presented);
         known.unwrap_or_else(|| self.new_device(account.id, now)).text(&self.secrets)
@@ -287,19 +319,16 @@ impl Auth {
     /// The client's window, and a wider one of the IPv6 network around it.
     pub(super) fn windows(&self, act: Act, client: &ClientInfo) -> Vec<Window> {
         let mut quota = match act {
-            Act::SignIn => self.settings.throttle_login,
+            Act::SignIn | Act::Introspect => self.settings.throttle_login,
             Act::SignUp => self.settings.throttle_register,
+            Act::Forgot => self.settings.throttle_forgot,
         };
         if client.ip.is_loopback() && self.settings.lenient_on_loopback {
             quota.limit = quota.limit.saturating_mul(100);
         }
-        let wide = client.wide_bucket().map(|network| Window {
-            act,
-            client: network,
-            size: "/48",
-            quota: Quota { limit: quota.limit.saturating_mul(10), ..quota },
-        });
-        std::iter::once(Window { act, client: client.bucket(), size: "", quota }).chain(wide).collect()
+        let wide = Quota { limit: quota.limit.saturating_mul(10), ..quota };
+        let wide = client.wide_bucket().map(|network| Window::of_client(act, network, "/48", wide));
+        std::iter::once(Window::of_client(act, client.bucket(), "", quota)).chain(wide).collect()
     }
 
     /// Compares a signed-in person's password, counted like any other try.

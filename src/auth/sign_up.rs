@@ -2,12 +2,21 @@
 
 use futures_util::FutureExt;
 
+use sea_orm::DbErr;
+use serde::{Deserialize, Serialize};
+
+use super::pending::{self, Pending};
 use super::throttle::{self, Act};
 use super::{Auth, SignedIn};
-use crate::platform::hashing::Busy;
+use crate::mail::{Languages, Letter, Occasion, Post};
+use crate::platform::db::Tx;
+use crate::platform::hashing::{Busy, Verdict};
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
-use crate::sessions::{Kind, NewSession, Role, Roles};
+use crate::profiles::SignUpFields;
+use crate::proofs::{Subject, VERIFY_LASTS};
+use crate::sessions::{Kind, NewSession, Purpose, Role, Roles};
+use crate::users::store::{PasswordHash, user};
 use crate::users::{CreateRefusal, NewUser, Origin, Password};
 
 crate::refusals! {
@@ -17,7 +26,6 @@ crate::refusals! {
         Foreign = 403 "forbidden" "This request was sent by another site.",
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
-        IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many sign-ups from your address. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
@@ -27,11 +35,26 @@ crate::refusals! {
 impl From<CreateRefusal> for SignUpRefusal {
     fn from(refusal: CreateRefusal) -> Self {
         match refusal {
-            CreateRefusal::IdTaken => Self::IdTaken,
-            CreateRefusal::UsernameTaken => Self::UsernameTaken,
+            // The id is made here, of 74 random bits.
+            CreateRefusal::IdTaken | CreateRefusal::UsernameTaken => Self::UsernameTaken,
             CreateRefusal::EmailTaken => Self::EmailTaken,
         }
     }
+}
+
+impl SignUpRefusal {
+    pub(super) fn busy(busy: Busy) -> Self {
+        Self::Busy(RetryAfter(busy.retry_after_seconds))
+    }
+}
+
+/// What a sign-up says besides name, address and password.
+#[derive(Serialize, Deserialize)]
+struct PendingFields {
+    display_name: Option<String>,
+    first_name: Option<String>,
+    middle_name: Option<String>,
+    last_name: Option<String>,
 }
 
 /// Somebody who wants an account: fields that are valid, a password whose goodness is yet to be judged.
@@ -42,30 +65,174 @@ pub struct SignUp {
     pub password: Password,
     /// From where.
     pub client: ClientInfo,
+    /// What the session will be carried by.
+    pub kind: Kind,
+}
+
+/// What came of signing up.
+pub enum SignedUp {
+    /// An account, signed in.
+    In(Box<SignedIn>),
+    /// A mail: the account comes with the proof of the address.
+    ToProve,
 }
 
 impl Auth {
-    /// Makes an account and signs it in.
-    pub async fn sign_up(&self, mut who: SignUp) -> Result<SignedIn, Failure<SignUpRefusal>> {
+    /// Makes an account and signs it in; where addresses have to be proved first, mails a link instead. Whether the
+    /// address was free is not to be seen then: the same rows are written either way, and only its owner learns.
+    pub async fn sign_up(&self, mut who: SignUp) -> Result<SignedUp, Failure<SignUpRefusal>> {
         if !self.settings.registration_enabled {
             return Err(SignUpRefusal::Closed.into());
         }
-        let busy = |busy: Busy| SignUpRefusal::Busy(RetryAfter(busy.retry_after_seconds));
-        self.passwords.room().map_err(busy)?;
+        self.passwords.room().map_err(SignUpRefusal::busy)?;
         who.new.roles = Role::User.into();
         if who.new.username.is_reserved() {
             let error = FieldError::new("username", "This user name is reserved.");
             return Err(SignUpRefusal::Invalid(vec![error]).into());
         }
         self.count_sign_up(&who.client).await?;
+        self.check_domain(who.new.email.as_ref()).await.map_err(SignUpRefusal::Invalid)?;
         let faults = self.passwords.judge(&who.password, who.new.context(), "password").await?;
         if !faults.is_empty() {
             return Err(SignUpRefusal::Invalid(faults).into());
         }
-        let hash = self.passwords.hash(&who.password).await;
-        let hash = hash.map_err(busy)?;
+        if self.settings.verification {
+            self.ask_for_proof(who).await?;
+            return Ok(SignedUp::ToProve);
+        }
+        let hash = self.passwords.hash(&who.password).await.map_err(SignUpRefusal::busy)?;
         who.new.password_hash = Some(hash);
-        self.make_and_let_in(who.new, Kind::Token, who.client).await
+        let signed_in = self.make_and_let_in(who.new, who.kind, who.client).await?;
+        Ok(SignedUp::In(Box::new(signed_in)))
+    }
+
+    /// Keeps the sign-up until its address is proved. Asked again with the same password, sends another link.
+    async fn ask_for_proof(&self, who: SignUp) -> Result<(), Failure<SignUpRefusal>> {
+        let Some(email) = who.new.email.clone() else {
+            let error = FieldError::new("email", "Must be an e-mail address, such as ann@example.org.");
+            return Err(SignUpRefusal::Invalid(vec![error]).into());
+        };
+        let username = who.new.username.as_str();
+        let earlier = pending::by_username(self.db.reader(), username, self.clock.now()).await?;
+        if let Some(earlier) = earlier {
+            return self.ask_again(earlier, &who, email.as_str()).await;
+        }
+        let hash = self.passwords.hash(&who.password).await.map_err(SignUpRefusal::busy)?;
+        let row = self.pending_row(&who.new, email.as_str(), hash)?;
+        let (auth, client) = (self.clone(), who.client);
+        self.db.write(move |tx| async move { auth.keep_in(tx, row, &client).await }.boxed()).await
+    }
+
+    async fn keep_in(
+        &self,
+        tx: &Tx,
+        row: Pending,
+        client: &ClientInfo,
+    ) -> Result<(), Failure<SignUpRefusal>> {
+        if crate::users::store::by_username(tx, &row.username).await?.is_some() {
+            return Err(SignUpRefusal::UsernameTaken.into());
+        }
+        if !pending::insert(tx, &row, self.clock.now()).await? {
+            return Err(SignUpRefusal::UsernameTaken.into());
+        }
+        Ok(self.mail_proof_in(tx, &row, client).await?)
+    }
+
+    /// Only who knows the password of a sign-up may have its mail sent again; to others the name is taken.
+    async fn ask_again(
+        &self,
+        earlier: Pending,
+        who: &SignUp,
+        email: &str,
+    ) -> Result<(), Failure<SignUpRefusal>> {
+        let verdict = self.passwords.compare(&who.password, Some(&earlier.password_hash.0)).await;
+        let verdict = verdict.map_err(SignUpRefusal::busy)?;
+        if earlier.email != email || verdict == Verdict::Wrong {
+            return Err(SignUpRefusal::UsernameTaken.into());
+        }
+        let (auth, client) = (self.clone(), who.client.clone());
+        let sent = self.db.write(move |tx| {
+            async move {
+                pending::prolong(tx, earlier.id, auth.clock.now()).await?;
+                auth.mail_proof_in(tx, &earlier, &client).await
+            }
+            .boxed()
+        });
+        Ok(sent.await?)
+    }
+
+    /// Mails the link, or, to the owner of a taken address, that somebody tried. The link of a taken address is made
+    /// too, and thrown away.
+    pub(super) async fn mail_proof_in(
+        &self,
+        tx: &Tx,
+        row: &Pending,
+        client: &ClientInfo,
+    ) -> Result<(), DbErr> {
+        let owner = crate::users::store::by_email(tx, &row.email).await?;
+        let subject = Subject::SignUp(row.id);
+        let token = self.proofs.issue_in(tx, Purpose::Verify, subject, &row.email, None).await?;
+        let now = self.clock.now();
+        let (letter, locale) = if let Some(owner) = &owner {
+            (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone())
+        } else {
+            let (username, hours) = (row.username.clone(), VERIFY_LASTS.as_secs() / 3600);
+            (Letter::Verification { username, token: token.text(), hours }, None)
+        };
+        let post = Post {
+            to: row.email.clone(),
+            user_id: owner.map(|owner| owner.id),
+            languages: Languages { locale, accept_language: client.accept_language.clone() },
+            letter,
+            good_until: Some(now.after(VERIFY_LASTS)),
+            occasion: Occasion::of(client, now),
+        };
+        self.mail.post_in(tx, post).await.map(|_| ())
+    }
+
+    fn pending_row(&self, new: &NewUser, email: &str, hash: String) -> anyhow::Result<Pending> {
+        let now = self.clock.now();
+        let fields = PendingFields {
+            display_name: new.display_name.as_ref().map(|name| name.as_str().to_owned()),
+            first_name: new.names.first.as_ref().map(|name| name.as_str().to_owned()),
+            middle_name: new.names.middle.as_ref().map(|name| name.as_str().to_owned()),
+            last_name: new.names.last.as_ref().map(|name| name.as_str().to_owned()),
+        };
+        Ok(Pending {
+            id: self.random.uuid_v7(now),
+            username: new.username.as_str().to_owned(),
+            email: email.to_owned(),
+            fields: serde_json::to_string(&fields)?,
+            password_hash: PasswordHash(hash),
+        })
+    }
+
+    /// The account of a sign-up whose address is proved.
+    pub(super) async fn make_proved_in(
+        &self,
+        tx: &Tx,
+        row: Pending,
+        client: &ClientInfo,
+    ) -> Result<user::Model, Failure<SignUpRefusal>> {
+        let fields: PendingFields = serde_json::from_str(&row.fields).map_err(anyhow::Error::from)?;
+        let fields = SignUpFields {
+            username: &row.username,
+            email: Some(&row.email),
+            display_name: fields.display_name.as_deref(),
+            first_name: fields.first_name.as_deref(),
+            middle_name: fields.middle_name.as_deref(),
+            last_name: fields.last_name.as_deref(),
+        };
+        let mut new = fields.read_without_password(self.users.settings()).map_err(SignUpRefusal::Invalid)?;
+        let id = self.random.uuid_v7(self.clock.now());
+        new.id = Some(id);
+        new.email_verified = true;
+        new.roles = Role::User.into();
+        new.password_hash = Some(row.password_hash.0);
+        let origin = Self::origin_of(id, None, client);
+        let made = self.users.create_in(tx, new, &origin).await.map_err(Failure::within::<SignUpRefusal>)?;
+        pending::forget_of_email(tx, &row.email).await?;
+        Ok(made)
     }
 
     /// Makes the account and opens its first session, both or neither.
@@ -89,7 +256,7 @@ impl Auth {
                         .await
                         .map_err(Failure::within::<SignUpRefusal>)?;
                     let roles = Roles::from_bits(user.roles);
-                    let new = NewSession { user_id: user.id, roles, kind, amr: &["pwd"], client };
+                    let new = NewSession { user_id: user.id, roles, kind, amr: "pwd".to_owned(), client };
                     let session = auth.sessions.open_session(tx, new).await?;
                     Ok::<_, Failure<SignUpRefusal>>((user, session))
                 }
@@ -114,5 +281,12 @@ impl Auth {
                 .boxed()
             })
             .await
+    }
+
+    pub(super) async fn sweep_sign_ups(&self) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        let forget = || self.db.write::<_, DbErr, _>(move |tx| pending::forget(tx, now, 500).boxed());
+        while forget().await? > 0 {}
+        Ok(())
     }
 }

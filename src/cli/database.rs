@@ -162,7 +162,10 @@ pub(super) async fn keys(command: Keys, loaded: Loaded) -> Result<ExitCode, Star
             let kid = app.sessions.rotate_keys().await?;
             format!("key {kid} signs from now on; running servers take it up within 30 seconds\n")
         }
-        Keys::Rewrap => format!("{} key(s) sealed anew\n", app.sessions.rewrap_keys().await?),
+        Keys::Rewrap => {
+            let (keys, seeds) = (app.sessions.rewrap_keys().await?, app.otp.rewrap_seeds().await?);
+            format!("{keys} key(s) and {seeds} second factor(s) sealed anew\n")
+        }
     };
     app.close().await;
     super::say(&words);

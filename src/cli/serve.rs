@@ -22,7 +22,7 @@ pub(super) async fn serve(loaded: Loaded) -> ExitCode {
 }
 
 async fn start(loaded: Loaded) -> Result<ExitCode, StartFault> {
-    let config = loaded.config;
+    let mut config = loaded.config;
     let clock = Clock::System;
     let trace_ids = Arc::new(crate::platform::web::TraceIds::new(clock.clone(), &Random::System));
     let limits = crate::server::Limits {
@@ -33,6 +33,7 @@ async fn start(loaded: Loaded) -> Result<ExitCode, StartFault> {
     let address = config.server.address();
     let server = Server::bind(address, limits, trace_ids)
         .map_err(|error| anyhow::anyhow!("can't listen on {address}: {error}"))?;
+    config.server.listens_on(server.local_addr().map_err(anyhow::Error::from)?);
     let mut app = App::open(config, clock, Random::System).await?;
     let stop = Stop::on_signals(&app.tasks, NOTICE).map_err(anyhow::Error::from)?;
     app.stopping = stop.announced.clone();

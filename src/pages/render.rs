@@ -12,10 +12,15 @@ use crate::platform::problem::Problem;
 use crate::platform::random::Random;
 
 /// The templates, by name. All are part of the program.
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("layout.html", include_str!("../../templates/page/layout.html")),
     ("set-up.html", include_str!("../../templates/page/set-up.html")),
     ("sign-in.html", include_str!("../../templates/page/sign-in.html")),
+    ("otp.html", include_str!("../../templates/page/otp.html")),
+    ("sign-up.html", include_str!("../../templates/page/sign-up.html")),
+    ("verify.html", include_str!("../../templates/page/verify.html")),
+    ("forgot.html", include_str!("../../templates/page/forgot.html")),
+    ("reset.html", include_str!("../../templates/page/reset.html")),
     ("message.html", include_str!("../../templates/page/message.html")),
 ];
 
@@ -60,6 +65,13 @@ impl Pages {
         let shown = context! { title => title, words => words, link => "", link_words => "" };
         self.page(status, "message.html", shown)
     }
+
+    /// A page that says something and leads on.
+    #[must_use]
+    pub fn linking(&self, title: &str, words: &str, link: &str, link_words: &str) -> Response {
+        let shown = context! { title => title, words => words, link => link, link_words => link_words };
+        self.page(StatusCode::OK, "message.html", shown)
+    }
 }
 
 /// Referrers are off for the whole server, so a token in the address goes nowhere; the page is never stored (R-23).
@@ -99,7 +111,26 @@ mod tests {
         let pages = Pages::new(Random::seeded(1), "Gate").unwrap();
         let hostile = "\"><script>alert(1)</script>";
         let shown = [
-            ("sign-in.html", context! { title => "t", words => "w", error => hostile, action => "/x" }),
+            (
+                "sign-in.html",
+                context! {
+                    title => "t", words => "w", error => hostile, action => "/x", next => hostile, links => true,
+                },
+            ),
+            ("otp.html", context! { title => "t", words => "w", error => hostile, next => hostile }),
+            (
+                "sign-up.html",
+                context! {
+                    title => "t", username => hostile, email => hostile, min_length => 10,
+                    problems => vec![hostile],
+                },
+            ),
+            ("verify.html", context! { title => "t", token => hostile }),
+            ("forgot.html", context! { title => "t", error => hostile }),
+            (
+                "reset.html",
+                context! { title => "t", token => hostile, min_length => 10, problems => vec![hostile] },
+            ),
             (
                 "set-up.html",
                 context! {

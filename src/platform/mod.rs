@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod domains;
 pub mod freshness;
 pub mod hashing;
 pub mod problem;

@@ -4,6 +4,7 @@
 //! the enum that the act returns, the body that the client sees and the entry in the OpenAPI document.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -206,6 +207,13 @@ impl Details for String {
     }
 }
 
+/// A refusal that somebody else has worded: it is told as it is.
+impl Details for Problem {
+    fn add_to(&self, problem: &mut Problem) {
+        problem.clone_from(self);
+    }
+}
+
 /// One line of a refusal table.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -224,6 +232,15 @@ pub trait Refusal: fmt::Debug + Send + Sync + 'static {
 
     /// The problem that the client sees.
     fn problem(&self) -> Problem;
+}
+
+/// The table of an act that nobody is refused: it can only break.
+impl Refusal for Infallible {
+    const TABLE: &'static [Entry] = &[];
+
+    fn problem(&self) -> Problem {
+        match *self {}
+    }
 }
 
 /// Why an act did not happen: it was refused, or something broke.

@@ -9,7 +9,8 @@ use super::Profiles;
 use super::answer::{CreatedProfile, Profile};
 use super::fields::{FullName, NewUserBody, NewUsername, UserPatch};
 use super::rules::{
-    BlocksRefusal, ListRefusal, NewUserRefusal, PatchRefusal, ReadRefusal, is_admin, origin, scope,
+    BlocksRefusal, HistoryRefusal, ListRefusal, NewUserRefusal, PatchRefusal, ReadRefusal, RemoveRefusal,
+    is_admin, origin, scope,
 };
 use super::shown::{HistoryLine, Shown, User};
 use super::target::{
@@ -18,9 +19,9 @@ use super::target::{
 use crate::permissions::Allowed;
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range, RawJson};
-use crate::sessions::{Caller, Role};
+use crate::sessions::{Enrolling, Role};
 use crate::users::listing::{Filter, Search, Sort};
-use crate::users::{BlockChange, ChangeRefusal, DisplayName};
+use crate::users::{BlockChange, DisplayName, RestoreRefusal};
 
 /// Ids that one request may name.
 const MOST_IDS: usize = 1000;
@@ -113,10 +114,14 @@ impl UserApi {
         &self,
         allowed: Allowed<ListUsers>,
         /// The ids, one parameter each.
-        users_ids: Query<Vec<String>>,
+        #[oai(default)]
+        users_ids: Query<Vec<Uuid>>,
     ) -> Result<Json<Vec<Shown>>, Failure<ListRefusal>> {
-        let ids = ids("users_ids", &users_ids.0).map_err(ListRefusal::Invalid)?;
-        Ok(Json(self.0.by_ids(&allowed, &ids).await?))
+        if users_ids.len() > MOST_IDS {
+            let error = FieldError::new("users_ids", "Must be at most 1000 ids.");
+            return Err(ListRefusal::Invalid(vec![error]).into());
+        }
+        Ok(Json(self.0.by_ids(&allowed, &users_ids.0).await?))
     }
 
     /// Number of users
@@ -141,7 +146,7 @@ impl UserApi {
 
     /// The caller
     #[oai(path = "/user/me", method = "get", operation_id = "read_users_me")]
-    async fn me(&self, caller: Caller) -> Result<Profile<User>, Failure<ReadRefusal>> {
+    async fn me(&self, caller: Enrolling) -> Result<Profile<User>, Failure<ReadRefusal>> {
         let ready = self.0.own(caller.user_id).await?.ok_or(ReadRefusal::NotFound)?;
         Ok(Profile { body: RawJson::new(ready.body), etag: ready.etag })
     }
@@ -254,7 +259,7 @@ impl UserApi {
         _user: Path<String>,
         /// Whether to remove everything for good.
         purge: Query<Option<bool>>,
-    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
+    ) -> Result<Profile<Shown>, Failure<RemoveRefusal>> {
         self.0.delete(allowed, purge.0.unwrap_or(false), request, &client).await
     }
 
@@ -269,7 +274,7 @@ impl UserApi {
         /// The id.
         #[oai(name = "user")]
         _user: Path<String>,
-    ) -> Result<Profile<User>, Failure<ChangeRefusal>> {
+    ) -> Result<Profile<User>, Failure<RestoreRefusal>> {
         let user = self.0.users.restore(allowed.on.id(), origin(&allowed.caller, &client)).await?;
         Ok(self.0.answer_in_full(user).await?)
     }
@@ -284,9 +289,10 @@ impl UserApi {
         #[oai(name = "user")]
         _user: Path<String>,
         /// Whom to block, one parameter each.
-        users_ids: Query<Vec<String>>,
+        #[oai(default)]
+        users_ids: Query<Vec<Uuid>>,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
-        let change = BlockChange::Replace(block_ids("users_ids", &users_ids.0)?);
+        let change = BlockChange::Replace(users_ids.0);
         self.0.change_blocks(&allowed, change, &client).await
     }
 
@@ -300,12 +306,13 @@ impl UserApi {
         #[oai(name = "user")]
         _user: Path<String>,
         /// Whom to block, one parameter each.
-        add: Query<Vec<String>>,
+        #[oai(default)]
+        add: Query<Vec<Uuid>>,
         /// Whom to block no longer, one parameter each.
-        remove: Query<Vec<String>>,
+        #[oai(default)]
+        remove: Query<Vec<Uuid>>,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
-        let change =
-            BlockChange::Edit { add: block_ids("add", &add.0)?, remove: block_ids("remove", &remove.0)? };
+        let change = BlockChange::Edit { add: add.0, remove: remove.0 };
         self.0.change_blocks(&allowed, change, &client).await
     }
 
@@ -319,9 +326,10 @@ impl UserApi {
         #[oai(name = "user")]
         _user: Path<String>,
         /// Whom to block no longer, one parameter each.
-        users_ids: Query<Vec<String>>,
+        #[oai(default)]
+        users_ids: Query<Vec<Uuid>>,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
-        let change = BlockChange::Edit { add: Vec::new(), remove: block_ids("users_ids", &users_ids.0)? };
+        let change = BlockChange::Edit { add: Vec::new(), remove: users_ids.0 };
         self.0.change_blocks(&allowed, change, &client).await
     }
 
@@ -334,10 +342,10 @@ impl UserApi {
         #[oai(name = "user")]
         _user: Path<String>,
         paging: Paging,
-    ) -> Result<Listing<HistoryLine>, Failure<ListRefusal>> {
+    ) -> Result<Listing<HistoryLine>, Failure<HistoryRefusal>> {
         let Range::Rows { offset, limit } = paging.range else {
             let error = FieldError::new("cursor", "History is paged by offset or page.");
-            return Err(ListRefusal::Invalid(vec![error]).into());
+            return Err(HistoryRefusal::Invalid(vec![error]).into());
         };
         let (lines, total) = self.0.users.history(allowed.on.id(), offset, limit).await?;
         let rows: Vec<HistoryLine> = lines.into_iter().map(HistoryLine::from).collect();
@@ -393,17 +401,4 @@ fn search(q: &str, with_email: bool) -> Result<Search, ListRefusal> {
         name: DisplayName::search_key_of(q),
         email: with_email.then(|| q.to_lowercase()),
     })
-}
-
-fn ids(field: &'static str, given: &[String]) -> Result<Vec<Uuid>, Vec<FieldError>> {
-    if given.len() > MOST_IDS {
-        return Err(vec![FieldError::new(field, "Must be at most 1000 ids.")]);
-    }
-    let parsed =
-        given.iter().map(|id| Uuid::try_parse(id).map_err(|_| FieldError::new(field, "Must be UUIDs.")));
-    parsed.collect::<Result<_, _>>().map_err(|error| vec![error])
-}
-
-fn block_ids(field: &'static str, given: &[String]) -> Result<Vec<Uuid>, BlocksRefusal> {
-    ids(field, given).map_err(BlocksRefusal::Invalid)
 }

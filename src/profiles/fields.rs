@@ -23,44 +23,57 @@ use crate::users::{
 pub struct NewUserBody {
     /// The account's id, if the client chooses it; else made here (UUIDv7).
     #[serde(default)]
+    #[oai(nullable)]
     pub uuid: Option<Uuid>,
     /// The user name: 5 to 32 of a to z, 0 to 9 and `_`.
     pub username: String,
     /// The name that is shown: the user name up to capitals and spaces for underscores.
     #[serde(default)]
+    #[oai(nullable)]
     pub display_name: Option<String>,
     /// The e-mail address.
     #[serde(default)]
+    #[oai(nullable)]
     pub email: Option<String>,
     /// Whether the address is known to be theirs; admins only.
     #[serde(default)]
+    #[oai(nullable)]
     pub email_verified: Option<bool>,
     /// The password, 10 to 1024 characters; without one they can't sign in by password.
     #[serde(default)]
+    #[oai(nullable)]
     pub password: Option<String>,
     /// First name, at most 64 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name, at most 64 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name, at most 64 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub middle_name: Option<String>,
     /// About the person, at most 256 characters.
     #[serde(default)]
+    #[oai(nullable)]
     pub description: Option<String>,
     /// Their language (BCP 47).
     #[serde(default)]
+    #[oai(nullable)]
     pub locale: Option<String>,
     /// Among `admin`, `moderator`, `tester`, `user`; `user` if not given.
     #[serde(default)]
+    #[oai(nullable)]
     pub roles: Option<Vec<String>>,
     /// Whether the account may be used; true if not given.
     #[serde(default)]
+    #[oai(nullable)]
     pub is_active: Option<bool>,
     /// Notes of admins: an object of at most 16 KiB.
     #[serde(default)]
+    #[oai(nullable)]
     pub metadata: Option<BTreeMap<String, Value>>,
 }
 
@@ -75,19 +88,25 @@ pub struct UserPatch {
     #[serde(deserialize_with = "given")]
     pub display_name: Option<String>,
     /// Another e-mail address; it is not proved then.
+    #[oai(nullable)]
     pub email: MaybeUndefined<String>,
     /// Whether the address is known to be theirs; admins only.
     #[serde(deserialize_with = "given")]
     pub email_verified: Option<bool>,
     /// First name.
+    #[oai(nullable)]
     pub first_name: MaybeUndefined<String>,
     /// Last name.
+    #[oai(nullable)]
     pub last_name: MaybeUndefined<String>,
     /// Middle name.
+    #[oai(nullable)]
     pub middle_name: MaybeUndefined<String>,
     /// About the person.
+    #[oai(nullable)]
     pub description: MaybeUndefined<String>,
     /// Their language (BCP 47).
+    #[oai(nullable)]
     pub locale: MaybeUndefined<String>,
     /// Roles, by those who may.
     #[serde(deserialize_with = "given")]
@@ -118,10 +137,13 @@ pub struct NewUsername {
 #[serde(deny_unknown_fields, default)]
 pub struct FullName {
     /// First name.
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name.
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name.
+    #[oai(nullable)]
     pub middle_name: Option<String>,
 }
 
@@ -240,15 +262,27 @@ impl SignUpFields<'_> {
         settings: &Settings,
     ) -> Result<(NewUser, Password), Vec<FieldError>> {
         let mut fields = Fields::default();
-        let username = fields.take("username", Username::parse(self.username, settings.username_min));
-        let email = fields.take_optional("email", self.email, Email::parse);
-        let display_name = fields.display_name(self.display_name, username.as_ref(), settings);
-        let names = fields.names(self.first_name, self.middle_name, self.last_name);
+        let new = self.read_into(&mut fields, settings);
         let password_read = fields.take("password", Password::parse(password));
         if password != confirmed {
             fields.refuse("confirm_password", "Must be the same as the password.");
         }
-        let new = username.map(|username| NewUser {
+        fields.finish(new.zip(password_read))
+    }
+
+    /// The same without looking at a password.
+    pub fn read_without_password(&self, settings: &Settings) -> Result<NewUser, Vec<FieldError>> {
+        let mut fields = Fields::default();
+        let new = self.read_into(&mut fields, settings);
+        fields.finish(new)
+    }
+
+    fn read_into(&self, fields: &mut Fields, settings: &Settings) -> Option<NewUser> {
+        let username = fields.take("username", Username::parse(self.username, settings.username_min));
+        let email = fields.take_optional("email", self.email, Email::parse);
+        let display_name = fields.display_name(self.display_name, username.as_ref(), settings);
+        let names = fields.names(self.first_name, self.middle_name, self.last_name);
+        username.map(|username| NewUser {
             id: None,
             username,
             display_name,
@@ -261,8 +295,7 @@ impl SignUpFields<'_> {
             roles: Roles::default(),
             is_active: true,
             metadata: Metadata::default(),
-        });
-        fields.finish(new.zip(password_read))
+        })
     }
 }
 
@@ -339,6 +372,7 @@ impl UserPatch {
         let username = fields.take_optional("username", self.username.as_deref(), parse);
         let fits = username.clone().or_else(|| Username::for_lookup(present));
         let changes = Changes {
+            pending_email: None,
             display_name: fields.display_name(self.display_name.as_deref(), fits.as_ref(), settings),
             username,
             email: fields.emptied("email", &self.email, Email::parse),

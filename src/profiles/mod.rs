@@ -3,6 +3,7 @@
 mod answer;
 mod api;
 mod fields;
+mod letters;
 mod rules;
 mod shown;
 mod target;
@@ -14,10 +15,13 @@ use poem::http::HeaderValue;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
+use crate::mail::Mail;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
+use crate::platform::domains::Domains;
 use crate::platform::freshness::{FreshCache, View};
 use crate::platform::secrets::{Key32, Secrets};
+use crate::proofs::Proofs;
 use crate::users::store::user;
 use crate::users::{Passwords, Users};
 
@@ -32,9 +36,13 @@ const REMEMBERED: u64 = 10_000;
 /// The feature: what it owns.
 #[derive(Clone)]
 pub struct Profiles {
+    db: Database,
     clock: Clock,
     users: Users,
     passwords: Passwords,
+    mail: Mail,
+    proofs: Proofs,
+    domains: Domains,
     api_url: Arc<str>,
     cursor_key: Arc<Key32>,
     own: FreshCache<Ready>,
@@ -47,20 +55,35 @@ struct Ready {
     etag: HeaderValue,
 }
 
+/// The earlier features that profiles are built on.
+pub struct Parts<'a> {
+    /// The database.
+    pub db: &'a Database,
+    /// Keys from the master secret.
+    pub secrets: &'a Secrets,
+    /// Time.
+    pub clock: Clock,
+    /// Who has an account.
+    pub users: Users,
+    /// Which passwords are good enough, and the threads that hash them.
+    pub passwords: Passwords,
+    /// Letters.
+    pub mail: Mail,
+    /// Mailed links.
+    pub proofs: Proofs,
+    /// Which domains take mail.
+    pub domains: Domains,
+}
+
 impl Profiles {
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
-    pub fn new(
-        db: &Database,
-        secrets: &Secrets,
-        clock: Clock,
-        users: Users,
-        passwords: Passwords,
-        api_url: &str,
-    ) -> Self {
+    pub fn new(parts: Parts<'_>, api_url: &str) -> Self {
+        let Parts { db, secrets, clock, users, passwords, mail, proofs, domains } = parts;
         let own = FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
-        Self { clock, users, passwords, api_url: api_url.into(), cursor_key, own }
+        let (db, api_url) = (db.clone(), api_url.into());
+        Self { db, clock, users, passwords, mail, proofs, domains, api_url, cursor_key, own }
     }
 
     /// A person in full, with the newest history and the block list.

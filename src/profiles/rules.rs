@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures_util::FutureExt;
 use poem::Request;
 use sea_orm::{DbErr, Order};
 use uuid::Uuid;
@@ -18,9 +19,10 @@ use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
 use crate::sessions::{Caller, Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
-use crate::users::store::user;
+use crate::users::store::{self, user};
 use crate::users::{
-    Beside, BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, NewUser, Origin, Password, Username,
+    Beside, BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, DeleteRefusal, NewUser, Origin,
+    Password, Username,
 };
 
 crate::refusals! {
@@ -36,7 +38,7 @@ crate::refusals! {
 }
 
 crate::refusals! {
-    /// Why an account is not changed or deleted.
+    /// Why an account is not changed.
     pub enum PatchRefusal {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Forbidden = 403 "forbidden" "You may not change these fields.",
@@ -45,7 +47,18 @@ crate::refusals! {
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
         LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Conflict = 409 "conflict" "The user is not as this needs.",
+        Stale = 412 "precondition_failed" "The user has changed since you read it.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+crate::refusals! {
+    /// Why an account is not deleted.
+    pub enum RemoveRefusal {
+        Forbidden = 403 "forbidden" "You may not delete this account, or not for good.",
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
         Stale = 412 "precondition_failed" "The user has changed since you read it.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
@@ -79,8 +92,18 @@ impl From<ChangeRefusal> for PatchRefusal {
             ChangeRefusal::UsernameTaken => Self::UsernameTaken,
             ChangeRefusal::EmailTaken => Self::EmailTaken,
             ChangeRefusal::LastAdmin => Self::LastAdmin,
-            ChangeRefusal::Conflict => Self::Conflict,
             ChangeRefusal::Stale => Self::Stale,
+        }
+    }
+}
+
+impl From<DeleteRefusal> for RemoveRefusal {
+    fn from(refusal: DeleteRefusal) -> Self {
+        match refusal {
+            DeleteRefusal::NotFound => Self::NotFound,
+            DeleteRefusal::Deleted => Self::Deleted,
+            DeleteRefusal::LastAdmin => Self::LastAdmin,
+            DeleteRefusal::Stale => Self::Stale,
         }
     }
 }
@@ -168,9 +191,29 @@ impl Profiles {
             // The address is what an account is recovered by.
             allowed.caller.require_proof(self.clock.now()).map_err(|_| PatchRefusal::Unproved)?;
         }
-        let origin = origin(&allowed.caller, client);
-        let user = self.users.update(allowed.on.id(), changes, revision, origin).await;
-        Ok(self.answer_with(&allowed, user.map_err(Failure::within)?).await?)
+        if let Some(Some(email)) = &changes.email
+            && !self.domains.take_mail(email.domain()).await
+        {
+            let error = FieldError::new("email", "This domain takes no mail.");
+            return Err(PatchRefusal::Invalid(vec![error]).into());
+        }
+        let changes = self.to_be_proved(changes, &allowed.on.0.user);
+        let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
+        let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
+        let moves = changes.email.is_some() || changes.pending_email.is_some();
+        let written = self.db.write(move |tx| {
+            async move {
+                // Only who moves is told of it; whether there is such a user is found out below.
+                let before = if moves { store::held(tx, id).await? } else { None };
+                let now = profiles.users.update_in(tx, id, changes, revision, &origin).await?;
+                if let Some(before) = before {
+                    profiles.tell_of_address_in(tx, &before, &now, session, &client).await?;
+                }
+                Ok::<_, Failure<ChangeRefusal>>(now)
+            }
+            .boxed()
+        });
+        Ok(self.answer_with(&allowed, written.await.map_err(Failure::within)?).await?)
     }
 
     fn may_change(allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {
@@ -191,16 +234,27 @@ impl Profiles {
         for_good: bool,
         request: &Request,
         client: &ClientInfo,
-    ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
-        let revision = if_match(request).map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
+    ) -> Result<Profile<Shown>, Failure<RemoveRefusal>> {
+        let revision = if_match(request).map_err(|problem| RemoveRefusal::Invalid(problem.errors))?;
         if for_good && !allowed.may(Action::UserPurge, Context::default()) {
-            return Err(PatchRefusal::Forbidden.into());
+            return Err(RemoveRefusal::Forbidden.into());
         }
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
         let gone = if for_good {
             self.users.purge(id, revision, origin).await
         } else {
-            self.users.delete(id, revision, origin).await
+            let (profiles, client) = (self.clone(), client.clone());
+            let deleted = self.db.write(move |tx| {
+                async move {
+                    let gone = profiles.users.delete_in(tx, id, revision, &origin).await?;
+                    let retention = profiles.users.settings().deleted_retention;
+                    let until = origin.is(id).then(|| profiles.clock.now().after(retention));
+                    profiles.tell_of_deletion_in(tx, &gone, until, &client).await?;
+                    Ok::<_, Failure<DeleteRefusal>>(gone)
+                }
+                .boxed()
+            });
+            deleted.await
         };
         Ok(self.answer_with(&allowed, gone.map_err(Failure::within)?).await?)
     }
@@ -333,6 +387,13 @@ crate::refusals! {
     /// Why somebody is not shown.
     pub enum ReadRefusal {
         NotFound = 404 "not_found" "There is no such user.",
+    }
+}
+
+crate::refusals! {
+    /// Why a history is not shown.
+    pub enum HistoryRefusal {
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
 }
 

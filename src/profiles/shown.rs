@@ -26,28 +26,35 @@ pub struct User {
     /// The name that is shown.
     pub display_name: String,
     /// The e-mail address.
+    #[oai(nullable)]
     pub email: Option<String>,
     /// Whether the address is proved to be theirs.
     pub email_verified: bool,
     /// First name.
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name.
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name.
+    #[oai(nullable)]
     pub middle_name: Option<String>,
     /// The second factor: `none`, `authenticator` or `email`.
     pub otp_method: String,
     /// Among `admin`, `moderator`, `tester`, `user`.
     pub roles: Vec<String>,
     /// About the person, in their words; at most 256 characters.
+    #[oai(nullable)]
     pub description: Option<String>,
     /// Their language (BCP 47).
+    #[oai(nullable)]
     pub locale: Option<String>,
     /// When the account was made, in seconds since the Unix epoch.
     pub created_at: i64,
     /// When it was last changed, in seconds since the Unix epoch.
     pub updated_at: i64,
     /// When it was deleted, in seconds since the Unix epoch.
+    #[oai(nullable)]
     pub deleted_at: Option<i64>,
     /// Whether the account has no password and is used through another provider only.
     pub is_external_only: bool,
@@ -60,8 +67,10 @@ pub struct User {
     /// Whom the person blocks.
     pub blocked_uuids: Vec<Uuid>,
     /// The picture that the person has chosen.
+    #[oai(nullable)]
     pub profile_picture: Option<File>,
     /// Where the picture is.
+    #[oai(nullable)]
     pub picture_url: Option<String>,
     /// Accounts at other providers that are linked to this one.
     pub external_accounts: Vec<ExternalAccount>,
@@ -83,16 +92,21 @@ pub struct PublicUser {
     /// The name that is shown.
     pub display_name: String,
     /// First name.
+    #[oai(nullable)]
     pub first_name: Option<String>,
     /// Last name.
+    #[oai(nullable)]
     pub last_name: Option<String>,
     /// Middle name.
+    #[oai(nullable)]
     pub middle_name: Option<String>,
     /// Among `admin`, `moderator`, `tester`, `user`.
     pub roles: Vec<String>,
     /// About the person, in their words.
+    #[oai(nullable)]
     pub description: Option<String>,
     /// Their language (BCP 47).
+    #[oai(nullable)]
     pub locale: Option<String>,
     /// When the account was made, in seconds since the Unix epoch.
     pub created_at: i64,
@@ -101,8 +115,10 @@ pub struct PublicUser {
     /// Whether the account may be used.
     pub is_active: bool,
     /// The picture that the person has chosen.
+    #[oai(nullable)]
     pub profile_picture: Option<File>,
     /// Where the picture is.
+    #[oai(nullable)]
     pub picture_url: Option<String>,
 }
 
@@ -127,6 +143,7 @@ pub struct HistoryLine {
     /// In words.
     pub description: String,
     /// The account that did it; none: the server itself.
+    #[oai(nullable)]
     pub by: Option<Uuid>,
 }
 
@@ -140,6 +157,7 @@ pub struct File {
     /// Its media type.
     pub file_type: String,
     /// What it is, in the uploader's words.
+    #[oai(nullable)]
     pub description: Option<String>,
     /// When it was uploaded, in seconds since the Unix epoch.
     pub created_at: i64,
@@ -161,12 +179,16 @@ pub struct ExternalAccount {
     /// The account's id there.
     pub external_account_id: String,
     /// The user name there.
+    #[oai(nullable)]
     pub username: Option<String>,
     /// The shown name there.
+    #[oai(nullable)]
     pub display_name: Option<String>,
     /// The e-mail address there.
+    #[oai(nullable)]
     pub email: Option<String>,
     /// The picture there.
+    #[oai(nullable)]
     pub picture_url: Option<String>,
     /// When it was linked, in seconds since the Unix epoch.
     pub created_at: i64,
@@ -185,7 +207,7 @@ impl User {
             first_name: user.first_name,
             last_name: user.last_name,
             middle_name: user.middle_name,
-            otp_method: "none".to_owned(),
+            otp_method: user.otp_method,
             roles: names(user.roles),
             description: user.description,
             locale: user.locale,

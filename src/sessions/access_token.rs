@@ -157,13 +157,14 @@ impl KeyRing {
     }
 
     /// The claims of `token`, if it is genuine, for us, and valid at `now`.
+    #[cfg(test)]
     pub fn verify(&self, token: &str, now: Timestamp, expected: &Expected) -> Result<Claims, TokenFault> {
         let claims = self.authenticate(token)?;
         claims.check(now, expected)?;
         Ok(claims)
     }
 
-    /// The claims of `token`, if one of our keys signed it. This is the dear half of [`KeyRing::verify`]: what it
+    /// The claims of `token`, if one of our keys signed it. This is the dear half of verifying: what it
     /// gives may be remembered for as long as the ring stays the same; [`Claims::check`] must follow every time.
     pub fn authenticate(&self, token: &str) -> Result<Claims, TokenFault> {
         let compact = Compact::parse(token)?;

@@ -1,5 +1,9 @@
 //! The signed-in person behind a request: read from the bearer token, or from the cookie of the built-in pages.
+//!
+//! Whose role needs a second factor and who has none is a [`Caller`] nowhere: they get as far as [`Enrolling`], which
+//! only the operations take that lead to a second factor, or out.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -32,6 +36,8 @@ pub struct Caller {
     pub proved_at: Timestamp,
     /// What the request came with.
     pub credential: Credential,
+    /// Whether their role needs a second factor that they don't have.
+    pub(super) needs_second_factor: bool,
 }
 
 /// What a request showed to be let in.
@@ -51,12 +57,18 @@ impl Caller {
 
     /// The caller of a request that may also come from nobody. Bad credentials are not nobody: they are refused.
     pub async fn of_any(request: &Request) -> Result<Option<Self>, Problem> {
-        let Some(sessions) = request.data::<Arc<Sessions>>() else { return Err(Problem::internal()) };
-        match bearer(request.headers()) {
-            Bearer::Token(token) => sessions.bearer_holder(token).await.map(Some),
-            Bearer::Malformed => Err(invalid_token(TokenFault::Malformed)),
-            Bearer::None => sessions.cookie_holder(request).await,
+        let caller = Enrolling::of_any(request).await?;
+        caller.map(|Enrolling(caller)| caller.admitted()).transpose()
+    }
+
+    /// Refused if their role needs a second factor that they don't have.
+    fn admitted(self) -> Result<Self, Problem> {
+        if !self.needs_second_factor {
+            return Ok(self);
         }
+        let words =
+            "Your role needs a second factor. Set one up: GET /auth/QR, PATCH /auth/OTP/authenticator.";
+        Err(Problem::new(StatusCode::FORBIDDEN, "second_factor_required", words))
     }
 
     /// Refused unless the person proved within the last ten minutes who they are.
@@ -69,13 +81,48 @@ impl Caller {
     }
 }
 
+/// A signed-in caller who may lack the second factor that their role needs.
+#[derive(Clone, Debug)]
+pub struct Enrolling(pub(super) Caller);
+
+impl Enrolling {
+    /// The caller of a request, or why there is none.
+    pub async fn of(request: &Request) -> Result<Self, Problem> {
+        Self::of_any(request).await?.ok_or_else(not_signed_in)
+    }
+
+    /// The caller of a request that may also come from nobody. Bad credentials are not nobody: they are refused.
+    pub async fn of_any(request: &Request) -> Result<Option<Self>, Problem> {
+        let Some(sessions) = request.data::<Arc<Sessions>>() else { return Err(Problem::internal()) };
+        match bearer(request.headers()) {
+            Bearer::Token(token) => sessions.bearer_holder(token).await.map(Some),
+            Bearer::Malformed => Err(invalid_token(TokenFault::Malformed)),
+            Bearer::None => sessions.cookie_holder(request).await,
+        }
+    }
+
+    /// Whether their role needs a second factor that they don't have, so that they are a [`Caller`] nowhere.
+    #[must_use]
+    pub const fn needs_second_factor(&self) -> bool {
+        self.0.needs_second_factor
+    }
+}
+
+impl Deref for Enrolling {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
 impl Sessions {
-    async fn bearer_holder(&self, token: &str) -> Result<Caller, Problem> {
+    async fn bearer_holder(&self, token: &str) -> Result<Enrolling, Problem> {
         let holder = self.holder(token).await.map_err(|error| Breakage::from(error).problem())?;
         holder.map_err(invalid_token)
     }
 
-    async fn cookie_holder(&self, request: &Request) -> Result<Option<Caller>, Problem> {
+    async fn cookie_holder(&self, request: &Request) -> Result<Option<Enrolling>, Problem> {
         let Some(value) = cookie(request.headers(), self.settings.cookie_name) else { return Ok(None) };
         let holder = self.holder_of_cookie(value).await.map_err(|error| Breakage::from(error).problem())?;
         if let Some(caller) = &holder {
@@ -211,6 +258,28 @@ impl<'a> ApiExtractor<'a> for Caller {
 
     fn security_schemes() -> Vec<&'static str> {
         vec!["bearer", "cookie"]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self::of(request).await?)
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Enrolling {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_schemes(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        <Caller as ApiExtractor<'_>>::security_schemes()
     }
 
     async fn from_request(

@@ -16,6 +16,7 @@ mod signing;
 pub(crate) mod store;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 
 pub use access_token::{Claims, TokenFault};
 pub(crate) use caller::bearer_text;
-pub use caller::{Caller, Credential};
+pub use caller::{Caller, Credential, Enrolling};
 pub use cookie::SessionCookies;
 pub(crate) use cookie::{cookie, set_cookie};
 pub use jws::Algorithm;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub origin: String,
     /// Other origins whose scripts may call the API.
     pub allowed_origins: Vec<String>,
+    /// Roles that need a second factor, and from when on.
+    pub second_factor: Vec<(Role, Timestamp)>,
 }
 
 /// The feature: what it owns.
@@ -80,9 +83,16 @@ pub struct Sessions {
     settings: Settings,
     expected: Expected,
     ring: ArcSwap<KeyRing>,
-    verified: Cache<[u8; 32], Arc<Claims>>,
+    verified: Cache<[u8; 32], Arc<Seen>>,
     standings: FreshCache<Arc<Standing>>,
     looked_for_keys: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// An access token whose signature was found good.
+struct Seen {
+    claims: Arc<Claims>,
+    /// It was seen after its time. A clock that is set back does not make it good again.
+    is_over: AtomicBool,
 }
 
 /// What decides, right now, whether a user's tokens count.
@@ -94,6 +104,8 @@ pub struct Standing {
     pub active: bool,
     /// Tokens of any other version are void.
     pub token_version: i64,
+    /// Whether signing in takes a second factor.
+    pub has_second_factor: bool,
     sessions: Vec<LiveSession>,
 }
 

@@ -232,6 +232,8 @@ pub enum Purpose {
     Reset,
     /// Proving an e-mail address.
     Verify,
+    /// Giving the second factor after the first.
+    OtpChallenge,
 }
 
 impl Purpose {
@@ -242,6 +244,7 @@ impl Purpose {
             Self::Setup => "setup",
             Self::Reset => "reset",
             Self::Verify => "verify",
+            Self::OtpChallenge => "otp-challenge",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The acts: open, refresh, end; and the question asked on every request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::access_token::{Claims, TokenFault};
 use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
 use super::roles::{Role, Roles};
-use super::{Caller, Credential, Jwks, LiveSession, Sessions, Standing, store};
+use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, Standing, store};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
@@ -45,11 +46,19 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn name(self) -> &'static str {
+    /// Its name in the database: never rename.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Cookie => "cookie",
         }
+    }
+
+    /// The kind so named.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Token, Self::Cookie].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -62,8 +71,8 @@ pub struct NewSession {
     pub roles: Roles,
     /// What carries it.
     pub kind: Kind,
-    /// How the person proved who they are (RFC 8176).
-    pub amr: &'static [&'static str],
+    /// How the person proved who they are (RFC 8176), separated by spaces.
+    pub amr: String,
     /// From where.
     pub client: ClientInfo,
 }
@@ -75,7 +84,7 @@ pub struct OpenSession {
     pub id: Uuid,
     /// The refresh token or the cookie's value.
     pub secret: OpaqueToken,
-    amr: &'static [&'static str],
+    amr: String,
 }
 
 /// What a client is given to go on with.
@@ -118,7 +127,7 @@ impl Sessions {
             secret_digest: secret_digest.to_vec(),
             previous_digest: None,
             rotated_at: None,
-            amr: new.amr.join(" "),
+            amr: new.amr.clone(),
             user_agent: new.client.user_agent.clone(),
             ip: new.client.ip.to_string(),
             created_at: now.millis(),
@@ -139,7 +148,7 @@ impl Sessions {
         token_version: i64,
         session: OpenSession,
     ) -> anyhow::Result<Tokens> {
-        let amr = session.amr.iter().map(|method| (*method).to_owned()).collect();
+        let amr = session.amr.split(' ').map(str::to_owned).collect();
         self.tokens(user, roles, token_version, session.id, amr, session.secret)
     }
 
@@ -217,7 +226,7 @@ impl Sessions {
     }
 
     /// Who holds this access token, if it counts right now.
-    pub async fn holder(&self, token: &str) -> Result<Result<Caller, TokenFault>, DbErr> {
+    pub async fn holder(&self, token: &str) -> Result<Result<Enrolling, TokenFault>, DbErr> {
         let claims = match self.verified(token) {
             Err(TokenFault::UnknownKey) => {
                 self.look_for_new_keys().await?;
@@ -233,13 +242,14 @@ impl Sessions {
         let session = standing.as_deref().and_then(|standing| standing.live(claims.sid, self.clock.now()));
         Ok(match (standing, session) {
             (Some(standing), Some(_)) if standing.token_version != claims.ver => Err(TokenFault::Outdated),
-            (Some(standing), Some(session)) => Ok(Caller {
+            (Some(standing), Some(session)) => Ok(Enrolling(Caller {
                 user_id: claims.sub,
                 session_id: claims.sid,
                 roles: standing.roles,
                 proved_at: session.proved_at,
                 credential: Credential::Token,
-            }),
+                needs_second_factor: self.needs_second_factor(&standing, self.clock.now()),
+            })),
             _ => Err(TokenFault::Revoked),
         })
     }
@@ -249,16 +259,24 @@ impl Sessions {
     pub(super) fn verified(&self, token: &str) -> Result<Arc<Claims>, TokenFault> {
         let key = digest(token.as_bytes());
         let now = self.clock.now();
-        if let Some(claims) = self.verified.get(&key) {
-            return claims.check(now, &self.expected).map(|()| claims);
+        let seen = if let Some(seen) = self.verified.get(&key) {
+            seen
+        } else {
+            let claims = Arc::new(self.ring.load().authenticate(token)?);
+            let seen = Arc::new(Seen { claims, is_over: AtomicBool::new(false) });
+            self.verified.insert(key, Arc::clone(&seen));
+            seen
+        };
+        if seen.is_over.load(Ordering::Relaxed) {
+            return Err(TokenFault::Expired);
         }
-        let claims = Arc::new(self.ring.load().verify(token, now, &self.expected)?);
-        self.verified.insert(key, Arc::clone(&claims));
-        Ok(claims)
+        let checked = seen.claims.check(now, &self.expected);
+        seen.is_over.store(checked == Err(TokenFault::Expired), Ordering::Relaxed);
+        checked.map(|()| Arc::clone(&seen.claims))
     }
 
     /// Who holds this session cookie, if it counts right now.
-    pub async fn holder_of_cookie(&self, value: &str) -> Result<Option<Caller>, DbErr> {
+    pub async fn holder_of_cookie(&self, value: &str) -> Result<Option<Enrolling>, DbErr> {
         let Ok(cookie) = SessionCookie::parse(&self.secrets, value) else { return Ok(None) };
         let Some(row) = store::by_id(self.db.reader(), cookie.session_id()).await? else { return Ok(None) };
         let now = self.clock.now();
@@ -276,6 +294,7 @@ impl Sessions {
             roles: standing.roles,
             proved_at: session.proved_at,
             credential: Credential::Cookie,
+            needs_second_factor: self.needs_second_factor(&standing, now),
         };
         if now.since(Timestamp::from_millis(row.last_seen_at)) >= NOTED_EVERY {
             let idle = now.after(self.limits(standing.roles).0);
@@ -284,7 +303,7 @@ impl Sessions {
                 tracing::warn!(%error, "the use of a session could not be noted");
             }
         }
-        Ok(Some(caller))
+        Ok(Some(Enrolling(caller)))
     }
 
     /// The token that a page sends back to show that it is ours.
@@ -349,6 +368,17 @@ impl Sessions {
         store::end_all(tx, user, except).await
     }
 
+    /// Whether somebody was signed in to this account from such a client before, as far as its sessions tell; `None`
+    /// if it has none.
+    pub async fn knows_agent_in(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        agent: Option<&str>,
+    ) -> Result<Option<bool>, DbErr> {
+        store::knows_agent(tx, user, agent).await
+    }
+
     /// A user's live sessions, the last seen first.
     pub async fn of_user(&self, user: Uuid) -> Result<Vec<store::session::Model>, DbErr> {
         store::of_user(self.db.reader(), user, self.clock.now()).await
@@ -394,6 +424,12 @@ impl Sessions {
             Err(None) => Ok(None),
             Err(Some(error)) => Err(error),
         }
+    }
+
+    /// Whether somebody has no second factor although one of their roles asks for one by now.
+    fn needs_second_factor(&self, standing: &Standing, now: Timestamp) -> bool {
+        let asks = |(role, from): &(Role, Timestamp)| standing.roles.has(*role) && *from <= now;
+        !standing.has_second_factor && self.settings.second_factor.iter().any(asks)
     }
 
     /// How long a session of somebody with these roles may rest and last.
@@ -444,6 +480,7 @@ impl Standing {
             roles: Roles::from_bits(first.roles),
             active: first.is_active && first.deleted_at.is_none(),
             token_version: first.token_version,
+            has_second_factor: first.otp_method != "none",
             sessions: rows.iter().filter_map(live).collect(),
         })
     }

@@ -74,6 +74,7 @@ pub struct Standing {
     pub is_active: bool,
     pub deleted_at: Option<i64>,
     pub token_version: i64,
+    pub otp_method: String,
     pub session_id: Option<Uuid>,
     pub proved_at: Option<i64>,
     pub expires_at: Option<i64>,
@@ -82,7 +83,7 @@ pub struct Standing {
 /// What decides whether a user's tokens are good: one row per session, at least one if the user exists.
 pub async fn standing(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Standing>, DbErr> {
     let sql = "SELECT u.roles, u.is_active, u.deleted_at, u.token_version, \
-               s.id AS session_id, s.proved_at, s.expires_at \
+               u.otp_method, s.id AS session_id, s.proved_at, s.expires_at \
                FROM users u LEFT JOIN sessions s ON s.user_id = u.id WHERE u.id = $1";
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [user.into()]);
     Standing::find_by_statement(statement).all(db).await
@@ -107,6 +108,20 @@ pub async fn of_user(
         .order_by_desc(session::Column::Id)
         .all(db)
         .await
+}
+
+/// Whether the user has a session that was opened by such a client; `None` without any session.
+pub async fn knows_agent(
+    db: &impl ConnectionTrait,
+    user: Uuid,
+    agent: Option<&str>,
+) -> Result<Option<bool>, DbErr> {
+    let sql = "SELECT MAX(CASE WHEN COALESCE(user_agent, '') = $2 THEN 1 ELSE 0 END) FROM sessions WHERE user_id = $1";
+    let values = [user.into(), agent.unwrap_or_default().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    let known: Option<i32> = row.try_get_by_index(0)?;
+    Ok(known.map(|known| known == 1))
 }
 
 /// Opens a session, and ends the user's longest unseen one when there are more than `most`.

@@ -10,6 +10,7 @@ use super::changes::{Deed, Origin};
 use super::store::{self, user};
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
+use crate::sessions::{Role, Roles};
 
 /// People one account may block.
 pub const MOST_BLOCKS: usize = 1000;
@@ -88,7 +89,7 @@ impl Users {
         if add.contains(&owner) {
             return Err(BlockRefusal::Oneself.into());
         }
-        if store::by_ids(tx, &add, None).await?.len() != add.len() {
+        if store::by_ids(tx, &add, eyes(&held, origin)).await?.len() != add.len() {
             return Err(BlockRefusal::NotFound.into());
         }
         if add.is_empty() && remove.is_empty() {
@@ -107,6 +108,14 @@ impl Users {
         self.record(tx, owner, Deed::BlocksChanged, words, origin, now).await?;
         Ok(after)
     }
+}
+
+/// Whose eyes the people to be blocked must be visible to: the owner's, unless staff sees everybody. Were it not so,
+/// a block list would tell somebody who is banned, or who blocks the owner, from somebody who does not exist.
+fn eyes(owner: &user::Model, origin: &Origin) -> Option<Uuid> {
+    let roles = Roles::from_bits(owner.roles);
+    let is_staff = roles.has(Role::Admin) || roles.has(Role::Moderator);
+    (origin.is(owner.id) && !is_staff).then_some(owner.id)
 }
 
 /// Somebody to be blocked was purged after they were looked up.

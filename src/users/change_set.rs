@@ -18,6 +18,8 @@ pub struct Changes {
     pub display_name: Option<DisplayName>,
     /// Another address, not proved.
     pub email: Option<Option<Email>>,
+    /// The address that is to be the account's once it is proved.
+    pub pending_email: Option<Option<Email>>,
     /// Whether the address is proved; for those who may say so.
     pub email_verified: Option<bool>,
     /// Another first name.
@@ -76,6 +78,10 @@ impl Changes {
         let fields = [
             ("display_name", self.display_name.as_ref().is_some_and(|new| new.as_str() != held.display_name)),
             ("email", differs(self.email.as_ref(), Email::as_str, held.email.as_deref())),
+            (
+                "pending_email",
+                differs(self.pending_email.as_ref(), Email::as_str, held.pending_email.as_deref()),
+            ),
             ("email_verified", self.email_verified.is_some_and(|new| new != held.email_verified)),
             ("description", differs(self.description.as_ref(), Description::as_str, description)),
             ("locale", differs(self.locale.as_ref(), Locale::as_str, held.locale.as_deref())),
@@ -114,6 +120,10 @@ impl Changes {
                 row.email_verified = Set(false);
             }
             row.email = Set(email);
+            row.pending_email = Set(None);
+        }
+        if let Some(pending) = self.pending_email {
+            row.pending_email = Set(text(pending.as_ref(), Email::as_str));
         }
         if let Some(verified) = self.email_verified {
             let has_email = row.email.try_as_ref().unwrap_or(&held.email).is_some();

@@ -59,6 +59,16 @@ pub enum Deed {
     PasswordChanged,
     /// Other people on the block list.
     BlocksChanged,
+    /// Another e-mail address, proved.
+    EmailChanged,
+    /// The e-mail address is proved.
+    EmailProved,
+    /// Another second factor, or none.
+    SecondFactorChanged,
+    /// New recovery codes; the old ones are void.
+    RecoveryCodesReplaced,
+    /// A recovery code took the place of the second factor.
+    RecoveryCodeUsed,
 }
 
 impl Deed {
@@ -77,6 +87,11 @@ impl Deed {
             Self::Restored => "restored",
             Self::PasswordChanged => "password_changed",
             Self::BlocksChanged => "blocked_users_changed",
+            Self::EmailChanged => "email_changed",
+            Self::EmailProved => "email_verified",
+            Self::SecondFactorChanged => "second_factor_changed",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::listing::{Filter, Page};
 use super::rows::{self, Beside};
 use super::store::{self, Listed, Named, Seen, history, user};
-use super::{Identifier, Users};
+use super::{Email, Identifier, Users};
 
 /// A number of users, when it was counted, and as of which change.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,11 @@ impl Users {
     /// The user with this id, deleted or not.
     pub async fn by_id(&self, id: Uuid) -> Result<Option<user::Model>, DbErr> {
         store::by_id(self.db.reader(), id).await
+    }
+
+    /// The account that has this address.
+    pub async fn by_email(&self, email: &Email) -> Result<Option<user::Model>, DbErr> {
+        store::by_email(self.db.reader(), email.as_str()).await
     }
 
     /// The users with these ids that are not deleted, in the order of the ids, unknown ones left out; so are those

@@ -37,7 +37,7 @@ pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
 pub use rows::Beside;
-pub use rules::{ChangeRefusal, CreateRefusal, Names, NewUser};
+pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal};
 pub use username::Username;
 
 pub(crate) mod listing;

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use sea_orm::ActiveValue::Set;
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use uuid::Uuid;
 
 use super::changes::{Change, Deed, Origin, record};
@@ -10,7 +10,7 @@ use super::store::{self, PasswordHash, user};
 use super::{Changes, Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, violated_unique};
-use crate::platform::problem::Failure;
+use crate::platform::problem::{Failure, Refusal};
 use crate::sessions::{Role, Roles};
 
 crate::refusals! {
@@ -30,8 +30,38 @@ crate::refusals! {
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
         LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Conflict = 409 "conflict" "The user is not deleted.",
         Stale = 412 "precondition_failed" "The user has changed since you read it.",
+    }
+}
+
+crate::refusals! {
+    /// Why an account is not deleted.
+    pub enum DeleteRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
+        Stale = 412 "precondition_failed" "The user has changed since you read it.",
+    }
+}
+
+crate::refusals! {
+    /// Why an account does not come back.
+    pub enum RestoreRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+        UsernameTaken = 409 "username_taken" "The user name was taken since.",
+        EmailTaken = 409 "email_taken" "The e-mail address belongs to another account now.",
+        Conflict = 409 "conflict" "The user is not deleted.",
+    }
+}
+
+impl From<DeleteRefusal> for ChangeRefusal {
+    fn from(refusal: DeleteRefusal) -> Self {
+        match refusal {
+            DeleteRefusal::NotFound => Self::NotFound,
+            DeleteRefusal::Deleted => Self::Deleted,
+            DeleteRefusal::LastAdmin => Self::LastAdmin,
+            DeleteRefusal::Stale => Self::Stale,
+        }
     }
 }
 
@@ -90,7 +120,9 @@ impl Users {
             return Err(CreateRefusal::IdTaken.into());
         }
         let row = new.into_row(|| self.random.uuid_v7(now), now);
-        store::insert(tx, row.clone()).await.map_err(taken)?;
+        if let Err(error) = store::insert(tx, row.clone()).await {
+            return Err(not_written(tx, error, &row, |taken| Some(CreateRefusal::of(taken))).await);
+        }
         let by = match origin.by {
             Some(by) if by == row.id => "signed up",
             Some(_) => "created by staff",
@@ -122,7 +154,8 @@ impl Users {
             .await
     }
 
-    async fn update_in(
+    /// The same in the transaction of the act that calls for it.
+    pub async fn update_in(
         &self,
         tx: &Tx,
         target: Uuid,
@@ -130,22 +163,21 @@ impl Users {
         revision: Option<i64>,
         origin: &Origin,
     ) -> Result<user::Model, Failure<ChangeRefusal>> {
-        let held = living(tx, target, revision).await?;
+        let held = living(tx, target, revision).await.map_err(Failure::within)?;
         let now = self.clock.now();
         let deeds = changes.deeds(&held);
         if deeds.is_empty() {
             return Ok(held);
         }
         if changes.ends_admin(&held) {
-            another_admin(tx, target).await?;
+            another_admin(tx, target).await.map_err(Failure::within)?;
         }
         if changes.signs_out(&held) {
             let kept = origin.session_of(target).filter(|_| changes.is_active != Some(false));
             self.sessions.end_all(tx, target, kept).await?;
         }
-        let row = store::update(tx, &held, changes.columns(&held, self.settings.display_name_free, now))
-            .await
-            .map_err(taken_by_other)?;
+        let columns = changes.columns(&held, self.settings.display_name_free, now);
+        let row = written(tx, &held, columns, ChangeRefusal::of).await?;
         for (deed, words) in deeds {
             self.record(tx, target, deed, words, origin, now).await?;
         }
@@ -171,12 +203,14 @@ impl Users {
         kept: Option<Uuid>,
         origin: &Origin,
     ) -> Result<user::Model, Failure<ChangeRefusal>> {
-        let held = living(tx, target, None).await?;
+        let held = living(tx, target, None).await.map_err(Failure::within)?;
         let now = self.clock.now();
         self.sessions.end_all(tx, target, kept).await?;
         let columns = user::ActiveModel {
             password_hash: Set(Some(PasswordHash(hash))),
-            password_changed_at: Set(Some(now.millis())),
+            password_changed_at: Set(Some(later_than(held.password_changed_at, now))),
+            // The link that would prove it is dead with the old password; nobody must be offered it again.
+            pending_email: Set(None),
             is_external_only: Set(false),
             updated_at: Set(now.millis()),
             ..Default::default()
@@ -184,6 +218,80 @@ impl Users {
         let row = store::update(tx, &held, columns).await?;
         self.record(tx, target, Deed::PasswordChanged, String::new(), origin, now).await?;
         Ok(row)
+    }
+
+    /// Notes that an address is proved: the one that waited for it becomes the account's, and the sessions but the one
+    /// to be kept end, or the present one is proved from now on. 404 if it is neither.
+    pub async fn prove_email_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        email: &str,
+        kept: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let held = living(tx, target, None).await.map_err(Failure::within::<ChangeRefusal>)?;
+        let now = self.clock.now();
+        let is_new = held.pending_email.as_deref() == Some(email);
+        if !is_new && held.email.as_deref() != Some(email) {
+            return Err(ChangeRefusal::NotFound.into());
+        }
+        if !is_new && held.email_verified {
+            return Ok(held);
+        }
+        if is_new {
+            self.sessions.end_all(tx, target, kept).await?;
+        }
+        let columns = user::ActiveModel {
+            email: Set(Some(email.to_owned())),
+            email_verified: Set(true),
+            pending_email: Set(held.pending_email.clone().filter(|_| !is_new)),
+            updated_at: Set(now.millis()),
+            ..Default::default()
+        };
+        let row = written(tx, &held, columns, ChangeRefusal::of).await?;
+        let deed = if is_new { Deed::EmailChanged } else { Deed::EmailProved };
+        self.record(tx, target, deed, String::new(), origin, now).await?;
+        Ok(row)
+    }
+
+    /// Gives an account another second factor in the transaction of the act that sets it up or takes it away.
+    pub async fn set_otp_method_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        method: &'static str,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        let Some(held) = store::held(tx, target).await? else { return Ok(()) };
+        if method == "none" && held.otp_method == "none" {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let columns = user::ActiveModel {
+            otp_method: Set(method.to_owned()),
+            updated_at: Set(now.millis()),
+            ..Default::default()
+        };
+        store::update(tx, &held, columns).await?;
+        let words = format!("from {} to {method}", held.otp_method);
+        self.record(tx, target, Deed::SecondFactorChanged, words, origin, now).await
+    }
+
+    /// Writes a line of history that comes without another change of the account.
+    pub async fn note_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        deed: Deed,
+        words: String,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        let Some(held) = store::held(tx, target).await? else { return Ok(()) };
+        let now = self.clock.now();
+        let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
+        store::update(tx, &held, columns).await?;
+        self.record(tx, target, deed, words, origin, now).await
     }
 
     /// Puts a fresh hash of the same password in the place of an old one, unless the password has changed meanwhile.
@@ -203,20 +311,21 @@ impl Users {
         target: Uuid,
         revision: Option<i64>,
         origin: Origin,
-    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+    ) -> Result<user::Model, Failure<DeleteRefusal>> {
         let users = self.clone();
         self.db
             .write(move |tx| async move { users.delete_in(tx, target, revision, &origin).await }.boxed())
             .await
     }
 
-    async fn delete_in(
+    /// The same in the transaction of the act that calls for it.
+    pub async fn delete_in(
         &self,
         tx: &Tx,
         target: Uuid,
         revision: Option<i64>,
         origin: &Origin,
-    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+    ) -> Result<user::Model, Failure<DeleteRefusal>> {
         let held = living(tx, target, revision).await?;
         if is_active_admin(&held) {
             another_admin(tx, target).await?;
@@ -235,7 +344,11 @@ impl Users {
     }
 
     /// Brings a deleted account back, if its names are still free.
-    pub async fn restore(&self, target: Uuid, origin: Origin) -> Result<user::Model, Failure<ChangeRefusal>> {
+    pub async fn restore(
+        &self,
+        target: Uuid,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<RestoreRefusal>> {
         let users = self.clone();
         self.db.write(move |tx| async move { users.restore_in(tx, target, &origin).await }.boxed()).await
     }
@@ -246,15 +359,15 @@ impl Users {
         tx: &Tx,
         target: Uuid,
         origin: &Origin,
-    ) -> Result<user::Model, Failure<ChangeRefusal>> {
-        let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
+    ) -> Result<user::Model, Failure<RestoreRefusal>> {
+        let held = store::held(tx, target).await?.ok_or(RestoreRefusal::NotFound)?;
         if held.deleted_at.is_none() {
-            return Err(ChangeRefusal::Conflict.into());
+            return Err(RestoreRefusal::Conflict.into());
         }
         let now = self.clock.now();
         let columns =
             user::ActiveModel { deleted_at: Set(None), updated_at: Set(now.millis()), ..Default::default() };
-        let row = store::update(tx, &held, columns).await.map_err(taken_by_other)?;
+        let row = written(tx, &held, columns, RestoreRefusal::of).await?;
         self.record(tx, target, Deed::Restored, String::new(), origin, now).await?;
         Ok(row)
     }
@@ -265,7 +378,7 @@ impl Users {
         target: Uuid,
         revision: Option<i64>,
         origin: Origin,
-    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+    ) -> Result<user::Model, Failure<DeleteRefusal>> {
         let now = self.clock.now();
         let gone = self.db.write(move |tx| purge_in(tx, target, revision, now).boxed()).await?;
         // The history went with the account; the log keeps who did it.
@@ -287,13 +400,13 @@ impl Users {
     }
 }
 
-async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Model, Failure<ChangeRefusal>> {
-    let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
+async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Model, Failure<DeleteRefusal>> {
+    let held = store::held(tx, target).await?.ok_or(DeleteRefusal::NotFound)?;
     if held.deleted_at.is_some() {
-        return Err(ChangeRefusal::Deleted.into());
+        return Err(DeleteRefusal::Deleted.into());
     }
     if revision.is_some_and(|revision| revision != held.revision) {
-        return Err(ChangeRefusal::Stale.into());
+        return Err(DeleteRefusal::Stale.into());
     }
     Ok(held)
 }
@@ -303,10 +416,10 @@ async fn purge_in(
     target: Uuid,
     revision: Option<i64>,
     now: Timestamp,
-) -> Result<user::Model, Failure<ChangeRefusal>> {
-    let held = store::held(tx, target).await?.ok_or(ChangeRefusal::NotFound)?;
+) -> Result<user::Model, Failure<DeleteRefusal>> {
+    let held = store::held(tx, target).await?.ok_or(DeleteRefusal::NotFound)?;
     if revision.is_some_and(|revision| revision != held.revision) {
-        return Err(ChangeRefusal::Stale.into());
+        return Err(DeleteRefusal::Stale.into());
     }
     if is_active_admin(&held) && held.deleted_at.is_none() {
         another_admin(tx, target).await?;
@@ -315,9 +428,9 @@ async fn purge_in(
     Ok(held)
 }
 
-async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<ChangeRefusal>> {
+async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<DeleteRefusal>> {
     if store::other_admins(tx, target).await? == 0 {
-        return Err(ChangeRefusal::LastAdmin.into());
+        return Err(DeleteRefusal::LastAdmin.into());
     }
     Ok(())
 }
@@ -343,6 +456,7 @@ impl NewUser {
             display_name: display_name.as_str().to_owned(),
             email_verified: self.email_verified && self.email.is_some(),
             email: self.email.map(|email| email.as_str().to_owned()),
+            pending_email: None,
             first_name: text(self.names.first.as_ref(), PersonName::as_str),
             middle_name: text(self.names.middle.as_ref(), PersonName::as_str),
             last_name: text(self.names.last.as_ref(), PersonName::as_str),
@@ -353,6 +467,7 @@ impl NewUser {
             password_hash: self.password_hash.map(PasswordHash),
             roles: self.roles.bits(),
             is_active: self.is_active,
+            otp_method: "none".to_owned(),
             metadata: self.metadata.to_json(),
             token_version: 0,
             revision: 0,
@@ -367,29 +482,85 @@ pub(super) fn text<V>(value: Option<&V>, as_str: impl Fn(&V) -> &str) -> Option<
     value.map(|value| as_str(value).to_owned())
 }
 
-/// Which of a new account's names was taken.
-fn taken(error: DbErr) -> Failure<CreateRefusal> {
-    match violated_unique(&error).as_deref().map(Taken::by) {
-        Some(Taken::Username) => CreateRefusal::UsernameTaken.into(),
-        Some(Taken::Email) => CreateRefusal::EmailTaken.into(),
-        Some(Taken::Id) => CreateRefusal::IdTaken.into(),
-        None => error.into(),
+/// Two passwords never bear the same moment: what is bound to one must not outlive it.
+fn later_than(before: Option<i64>, now: Timestamp) -> i64 {
+    before.map_or(now.millis(), |before| now.millis().max(before.saturating_add(1)))
+}
+
+/// Writes changed columns; `told` is what a taken name means for the act.
+async fn written<R: Refusal>(
+    tx: &Tx,
+    held: &user::Model,
+    columns: user::ActiveModel,
+    told: impl FnOnce(Taken) -> Option<R>,
+) -> Result<user::Model, Failure<R>> {
+    let mut wanted = held.clone();
+    if let Set(username) = &columns.username {
+        wanted.username.clone_from(username);
+    }
+    match store::update(tx, held, columns).await {
+        Ok(row) => Ok(row),
+        Err(error) => Err(not_written(tx, error, &wanted, told).await),
     }
 }
 
-/// Which of a changed account's names was taken.
-fn taken_by_other(error: DbErr) -> Failure<ChangeRefusal> {
-    match violated_unique(&error).as_deref().map(Taken::by) {
-        Some(Taken::Username) => ChangeRefusal::UsernameTaken.into(),
-        Some(Taken::Email) => ChangeRefusal::EmailTaken.into(),
-        Some(Taken::Id) | None => error.into(),
+/// Why a row was not written: one of its names is another account's, or the database broke.
+///
+/// Where both names are taken, the user name is told. PostgreSQL looks at its index first; SQLite looks at that of the
+/// address first, but lets us ask on in the same transaction.
+async fn not_written<R: Refusal>(
+    tx: &Tx,
+    error: DbErr,
+    wanted: &user::Model,
+    told: impl FnOnce(Taken) -> Option<R>,
+) -> Failure<R> {
+    let Some(mut taken) = violated_unique(&error).as_deref().map(Taken::by) else { return error.into() };
+    if taken == Taken::Email && tx.get_database_backend() == DbBackend::Sqlite {
+        match store::by_username(tx, &wanted.username).await {
+            Ok(Some(other)) if other.id != wanted.id => taken = Taken::Username,
+            Ok(_) => {}
+            Err(error) => return error.into(),
+        }
     }
+    told(taken).map_or_else(|| error.into(), Failure::from)
 }
 
+/// What of an account is another's.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
     Id,
     Username,
     Email,
+}
+
+impl CreateRefusal {
+    const fn of(taken: Taken) -> Self {
+        match taken {
+            Taken::Id => Self::IdTaken,
+            Taken::Username => Self::UsernameTaken,
+            Taken::Email => Self::EmailTaken,
+        }
+    }
+}
+
+impl ChangeRefusal {
+    const fn of(taken: Taken) -> Option<Self> {
+        match taken {
+            Taken::Id => None, // it never changes
+            Taken::Username => Some(Self::UsernameTaken),
+            Taken::Email => Some(Self::EmailTaken),
+        }
+    }
+}
+
+impl RestoreRefusal {
+    const fn of(taken: Taken) -> Option<Self> {
+        match taken {
+            Taken::Id => None,
+            Taken::Username => Some(Self::UsernameTaken),
+            Taken::Email => Some(Self::EmailTaken),
+        }
+    }
 }
 
 impl Taken {

@@ -43,6 +43,8 @@ pub mod user {
         pub search_name: String,
         pub email: Option<String>,
         pub email_verified: bool,
+        /// The address that the account will have once it is proved.
+        pub pending_email: Option<String>,
         pub first_name: Option<String>,
         pub last_name: Option<String>,
         pub middle_name: Option<String>,
@@ -55,6 +57,8 @@ pub mod user {
         pub roles: i32,
         pub is_active: bool,
         pub is_external_only: bool,
+        /// The second factor: `none`, or what it is.
+        pub otp_method: String,
         /// A JSON object.
         pub metadata: String,
         /// Access tokens carry it; moving it on ends them all.
@@ -316,6 +320,36 @@ pub async fn list(db: &impl ConnectionTrait, filter: &Filter, page: &Page) -> Re
         query = query.filter(condition);
     }
     query.expr_as(blocks, "blocks").offset(page.offset).limit(page.limit).into_model().all(db).await
+}
+
+/// Somebody who can be written to.
+#[derive(Clone, Debug)]
+pub struct Reachable {
+    /// Who.
+    pub id: Uuid,
+    /// Their address.
+    pub email: String,
+    /// The language they want to be written to in.
+    pub locale: Option<String>,
+}
+
+/// Active people with an address, behind `after` in the order of ids.
+pub async fn reachable_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Result<Vec<Reachable>, DbErr> {
+    // One range of the key, so that the last step costs what the first did.
+    let range = if after.is_some() { "id > $1" } else { "id >= $1" };
+    let sql = format!(
+        "SELECT id, email, locale FROM users WHERE {range} AND email IS NOT NULL AND is_active \
+         AND deleted_at IS NULL ORDER BY id LIMIT $2"
+    );
+    let values = [after.unwrap_or_default().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
+    let rows =
+        tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
+    let reachable = |row: &sea_orm::QueryResult| {
+        let (id, email, locale) =
+            (row.try_get("", "id")?, row.try_get("", "email")?, row.try_get("", "locale")?);
+        Ok(Reachable { id, email, locale })
+    };
+    rows.iter().map(reachable).collect()
 }
 
 /// How many users the filter finds.

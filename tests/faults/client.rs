@@ -53,7 +53,12 @@ impl Answer {
 impl Client {
     /// A client of the server on this port.
     pub fn new(port: u16) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
         Self { http, base: format!("http://127.0.0.1:{port}") }
     }
 
@@ -115,6 +120,12 @@ impl Client {
     pub async fn readiness(&self) -> reqwest::Result<(u16, Value)> {
         let response = self.http.get(format!("{}/health/ready", self.base)).send().await?;
         Ok((response.status().as_u16(), response.json().await?))
+    }
+
+    /// Sends a form to a page; the status.
+    pub async fn submit(&self, path: &str, fields: &[(String, String)]) -> u16 {
+        let form = self.http.post(format!("{}{path}", self.base)).form(fields);
+        form.send().await.unwrap().status().as_u16()
     }
 
     /// The public keys that verify access tokens.

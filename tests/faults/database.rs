@@ -9,6 +9,7 @@ use crate::chance::{unique, variable};
 pub struct PostgresDatabase {
     server: Url,
     name: String,
+    port: Option<u16>,
 }
 
 impl PostgresDatabase {
@@ -19,12 +20,22 @@ impl PostgresDatabase {
 
     /// A name for one on this server.
     pub fn at(server: Url) -> Self {
-        Self { server, name: format!("faults_{}", unique()) }
+        Self { server, name: format!("faults_{}", unique()), port: None }
+    }
+
+    /// The same, which the program reaches through this port of loopback.
+    pub fn through(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
     }
 
     /// Where the program shall find it.
     pub fn url(&self) -> String {
         let mut url = self.server.clone();
+        if let Some(port) = self.port {
+            url.set_host(Some("127.0.0.1")).unwrap();
+            url.set_port(Some(port)).unwrap();
+        }
         url.set_path(&self.name);
         url.into()
     }

@@ -1,6 +1,7 @@
 //! The program: started as people start it, with settings and a data folder of its own.
 
 use std::fs::{self, File};
+use std::marker::PhantomData;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -89,6 +90,16 @@ impl Site {
         command
     }
 
+    /// The same command, run by another program that becomes it.
+    pub fn through(command: &Command, program: &str, arguments: &[&str]) -> Command {
+        let mut through = Command::new(program);
+        through.args(arguments).arg(command.get_program()).args(command.get_args());
+        through.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+        through.env_clear().env("PATH", "/usr/bin:/bin");
+        through.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        through
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Finished {
         Finished::of(self.command(arguments))
@@ -114,22 +125,34 @@ impl Site {
     }
 
     /// Starts a server by a command made from [`Site::command`].
-    pub fn launch_as(&self, mut command: Command) -> Server<'_> {
-        let port = free_port();
-        let log = self.log(port);
-        let (out, err) = (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
-        let child = command.env("PORT", port.to_string()).stdout(out).stderr(err).spawn().unwrap();
-        Server { site: self, child, port, began: Instant::now() }
+    pub fn launch_as(&self, command: Command) -> Server<'_> {
+        self.launch_on(free_port(), command)
     }
 
-    fn log(&self, port: u16) -> PathBuf {
-        self.folder().join(format!("{port}.log"))
+    /// Starts a server on a port that the system chooses, and waits until it has said which.
+    pub async fn start_anywhere(&self) -> Server<'_> {
+        let mut server = self.launch_on(0, self.command(&[]));
+        server.port = until("it says where it listens", SOON, async || {
+            let output = server.output();
+            let (_, behind) = output.split_once(" on 127.0.0.1:").ok_or("nothing")?;
+            behind.split_once('\n').and_then(|(port, _)| port.parse().ok()).ok_or("half a line")
+        })
+        .await;
+        server
+    }
+
+    fn launch_on(&self, port: u16, mut command: Command) -> Server<'_> {
+        let log = self.folder().join(format!("{port}.log"));
+        let (out, err) = (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
+        let child = command.env("PORT", port.to_string()).stdout(out).stderr(err).spawn().unwrap();
+        Server { site: PhantomData, log, child, port, began: Instant::now() }
     }
 }
 
 /// A server that was started; the site is there for as long as it is.
 pub struct Server<'s> {
-    site: &'s Site,
+    site: PhantomData<&'s Site>,
+    log: PathBuf,
     child: Child,
     port: u16,
     began: Instant,
@@ -165,6 +188,11 @@ impl Server<'_> {
         self.child.id()
     }
 
+    /// How many files and connections it has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process())).unwrap().count()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
@@ -190,7 +218,7 @@ impl Server<'_> {
 
     /// All that it has printed and logged.
     pub fn output(&self) -> String {
-        fs::read_to_string(self.site.log(self.port)).unwrap_or_default()
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 

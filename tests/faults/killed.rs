@@ -54,7 +54,8 @@ async fn a_start_that_was_killed_is_completed_by_the_next() {
         let steps: Vec<String> = column(&db, "SELECT name FROM schema_steps ORDER BY position").await;
         assert_eq!(steps, gatehouse::migrations::STEPS.iter().map(|step| step.name).collect::<Vec<_>>());
         assert_eq!(count(&db, "SELECT count(*) FROM signing_keys").await, 1);
-        assert_eq!(count(&db, "SELECT count(*) FROM one_time_tokens").await, 1, "one set-up link");
+        let links = count(&db, "SELECT count(*) FROM one_time_tokens").await;
+        assert!((1..=2).contains(&links), "{links} set-up links of two starts");
         server.stop().await;
     }
 }

@@ -18,7 +18,7 @@ use crate::database::rows;
 use crate::gatehouse::PASSWORD;
 
 /// Clients that write at the same time.
-const WORKERS: usize = 8;
+pub const WORKERS: usize = 8;
 /// People whom one worker has at most; then it goes on with those it has.
 const PEOPLE: usize = 40;
 /// Before a worker goes on after an act that was not done.
@@ -227,6 +227,15 @@ impl Entries {
                 possible.iter().any(|one| one.as_ref() == state),
                 "{person:#?}\nis in the database {state:#?}"
             );
+        }
+    }
+
+    /// The same, where it is sure that what was not answered as done was not done.
+    pub async fn check_undone(&self, db: &DatabaseConnection) {
+        let found = states(db).await;
+        for person in &self.people {
+            let state = found.get(&person.username);
+            assert_eq!(person.state.as_ref(), state, "{person:#?}");
         }
     }
 

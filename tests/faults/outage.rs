@@ -9,6 +9,7 @@ use crate::database::{PostgresDatabase, connect, count, postgres_server};
 use crate::gatehouse::{Server, Site};
 use crate::ledger::{self, Entries};
 use crate::waiting::{SOON, until, until_true};
+use crate::wire::Wire;
 
 /// From the moment that the database is back.
 const RECOVERY: Duration = Duration::from_secs(5);
@@ -32,6 +33,43 @@ async fn a_database_that_stops_and_comes_back_is_answered_503_meanwhile_and_lose
         assert!(entries.answers.contains_key(&503), "{:?}", entries.answers);
         holds(&site, &server, &entries).await;
     }
+    server.stop().await;
+}
+
+/// From a request to its 503 while the database says nothing: the time that a connection is waited for, and some more.
+const SILENCE: Duration = Duration::from_secs(4);
+/// `DATABASE_MAX_CONNECTIONS` of the program on a silent wire.
+const CONNECTIONS: usize = 6;
+
+#[tokio::test]
+async fn a_database_that_falls_silent_is_answered_503_meanwhile_and_is_used_again_when_it_speaks() {
+    let Some(postgres) = postgres_server() else { return };
+    let wire = Wire::to(&postgres).await;
+    let site = Site::on(Some(PostgresDatabase::at(postgres).through(wire.port())))
+        .with("DATABASE_MAX_CONNECTIONS", &CONNECTIONS.to_string());
+    let (dice, server) = (Dice::new(), site.start().await);
+    let before = server.open_files();
+    let mut most_open = 0;
+    let entries = load_during(&server, &dice, async || {
+        wire.hold();
+        let probe = server.client();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(12) {
+            let asked = Instant::now();
+            assert_eq!(probe.readiness().await.unwrap().0, 503);
+            assert!(asked.elapsed() < SILENCE, "a 503 took {:?}", asked.elapsed());
+            most_open = most_open.max(server.open_files());
+        }
+        wire.carry();
+        recovers(&server).await;
+    })
+    .await;
+    assert!(
+        most_open < before + 2 * CONNECTIONS + ledger::WORKERS + 2,
+        "{before} files were open, then {most_open}"
+    );
+    assert!(entries.answers.contains_key(&503), "{:?}", entries.answers);
+    holds(&site, &server, &entries).await;
     server.stop().await;
 }
 

@@ -27,6 +27,21 @@ fn a_port_in_use_ends_the_start_before_the_database_is_touched() {
     assert!(!site.data().join("gatehouse.db").exists());
 }
 
+#[tokio::test]
+async fn a_port_that_the_system_chooses_is_told_and_counts_in_every_address() {
+    let site = Site::on(None).with("PORT", "0").with("BASE_URL", "");
+    let server = site.start_anywhere().await;
+    let (port, output) = (server.port(), server.output());
+    assert_ne!(port, 0);
+    let token = server.client().sign_up("ann").await.unwrap().text("access_token");
+    assert_eq!(server.client().me(&token).await.unwrap().status, 200);
+    for page in ["docs", "interactive-docs", "setup?token="] {
+        assert!(output.contains(&format!("http://localhost:{port}/{page}")), "{output}");
+    }
+    assert!(!output.contains("localhost:0"), "{output}");
+    server.stop().await;
+}
+
 #[test]
 fn an_address_of_another_machine_ends_the_start() {
     let site = Site::on(None).with("HOST", "192.0.2.1"); // RFC 5737: for documentation, nobody's own
@@ -154,7 +169,9 @@ async fn a_role_that_postgres_refuses_is_answered_with_the_sql_that_mends_it() {
     let db = connect(server.as_str()).await;
     let run =
         async |sql: &str| sea_orm::ConnectionTrait::execute_unprepared(&db, sql).await.map(|_| ()).unwrap();
-    run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'hunter2'")).await;
+    run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'another'")).await;
+    let mistaken = site.run(&["migrate", "up"]);
+    run(&format!("ALTER ROLE {name} PASSWORD 'hunter2'")).await;
     let powerless = site.run(&["migrate", "up"]);
     run(&format!("CREATE DATABASE {name}")).await;
     let foreign = site.run(&["migrate", "up"]);
@@ -163,6 +180,8 @@ async fn a_role_that_postgres_refuses_is_answered_with_the_sql_that_mends_it() {
     run(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
     run(&format!("DROP ROLE {name}")).await;
 
+    let words = format!("if the role exists, ALTER ROLE \"{name}\" PASSWORD '…';");
+    assert!(mistaken.err.contains(&words) && missing.err.contains(&words), "{}", mistaken.err);
     assert!(powerless.err.contains(&database), "{}", powerless.err);
     assert!(
         foreign.err.contains(&format!("ALTER DATABASE \"{name}\" OWNER TO \"{name}\";")),
@@ -170,7 +189,7 @@ async fn a_role_that_postgres_refuses_is_answered_with_the_sql_that_mends_it() {
         foreign.err
     );
     assert_eq!(mended.code, Some(0), "{}", mended.all());
-    for refused in [missing, powerless, foreign] {
+    for refused in [missing, mistaken, powerless, foreign] {
         assert!(!refused.all().contains("hunter2"), "{}", refused.all());
     }
 }
@@ -180,12 +199,5 @@ fn without_privileges(command: Command) -> Command {
     if !rustix::process::geteuid().is_root() {
         return command;
     }
-    let mut without = Command::new("setpriv");
-    without
-        .args(["--inh-caps=-all", "--bounding-set=-all"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    without.current_dir(command.get_current_dir().unwrap()).env_clear().env("PATH", "/usr/bin:/bin");
-    without.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    without
+    Site::through(&command, "setpriv", &["--inh-caps=-all", "--bounding-set=-all"])
 }

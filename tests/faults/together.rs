@@ -26,12 +26,30 @@ async fn instances_that_start_together_agree_on_schema_key_and_first_admin() {
 }
 
 #[tokio::test]
-async fn of_the_set_up_links_of_instances_that_start_together_one_works() {
+async fn every_set_up_link_of_instances_that_start_together_works_until_one_is_used() {
     let site = Site::new();
     let servers = start_together(&site).await;
-    let db = site.database().await;
-    assert_eq!(count(&db, "SELECT count(*) FROM one_time_tokens").await, 1);
+    let links: Vec<String> = servers.iter().map(set_up_link).collect();
+    let kept = count(&site.database().await, "SELECT count(*) FROM one_time_tokens").await;
+    assert_eq!(usize::try_from(kept), Ok(INSTANCES));
+    let fields = |token: &str| {
+        let all =
+            [("token", token), ("username", "boss"), ("password", PASSWORD), ("confirm_password", PASSWORD)];
+        all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let mut statuses = Vec::new();
+    for link in &links {
+        statuses.push(servers[0].client().submit("/setup", &fields(link)).await);
+    }
+    assert_eq!(statuses, [303, 401, 401, 401, 401], "{links:?}");
     join_all(servers.into_iter().map(Server::stop)).await;
+}
+
+/// The token of the link that a server has printed.
+fn set_up_link(server: &Server) -> String {
+    let output = server.output();
+    let (_, link) = output.split_once("/setup?token=").expect("a set-up link");
+    link.split_whitespace().next().unwrap().to_owned()
 }
 
 async fn start_together(site: &Site) -> Vec<Server<'_>> {

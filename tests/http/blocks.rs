@@ -98,6 +98,24 @@ async fn unknown_people_are_not_found_and_nothing_changes() {
 }
 
 #[tokio::test]
+async fn people_whom_one_may_not_see_can_t_be_told_from_unknown_ones() {
+    let app = TestApp::new().await;
+    let (ann, bob, admin) = (app.user("ann").await, app.user("bob").await, app.admin().await);
+    let banned = app.banned().await;
+    replace(&bob, &[&ann]).await.is(200);
+    let unknown = format!("{}?users_ids={}", path(&ann), Uuid::nil());
+    let unknown = ann.put(&unknown).await.refused(404, "not_found").json();
+    for invisible in [&bob, &banned] {
+        let told = replace(&ann, &[invisible]).await.refused(404, "not_found").json();
+        assert_eq!(told["detail"], unknown["detail"]);
+        let list = format!("{}?add={}", path(&ann), invisible.id);
+        assert_eq!(admin.patch(&list).await.is(200).json(), json!([invisible.id]), "staff sees everybody");
+        let taken = format!("{}?users_ids={}", path(&ann), invisible.id);
+        assert_eq!(ann.delete(&taken).await.is(200).json(), json!([]), "the own list is no secret");
+    }
+}
+
+#[tokio::test]
 async fn nobody_blocks_themselves() {
     let app = TestApp::new().await;
     let (ann, bob) = (app.user("ann").await, app.user("bob").await);

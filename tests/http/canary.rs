@@ -5,12 +5,15 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gatehouse::platform::config::hash_of_secret;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{Actor, Client, Storage, eventually};
+use crate::mail::smtp::SmtpServer;
 
 const PASSWORD: &str = "canary-Password 77 xylophone";
 const WRONG: &str = "canary-Wrong 31 marmalade";
@@ -28,7 +31,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start() -> Self {
+    async fn start(more: &[(String, String)]) -> Self {
         let (folder, storage) = (tempfile::tempdir().unwrap(), Storage::fresh().await);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
@@ -38,6 +41,7 @@ impl Running {
             .envs([("LOG_LEVEL", "TRACE"), ("LOG_FORMAT", "json"), ("JWT_SECRET_KEY", MASTER)])
             .envs([("ADMIN_USERNAME", "boss"), ("ADMIN_PASSWORD", ADMIN), ("DATABASE_URI", storage.uri())])
             .env("SERVICE_CLIENTS", format!("billing:{}", hash_of_secret(SERVICE.as_bytes())))
+            .envs(more.iter().map(|(name, text)| (name, text)))
             .env("PORT", port.to_string())
             .env("DATA_DIR", folder.path().join("data"))
             .stdin(Stdio::null())
@@ -74,7 +78,7 @@ impl Drop for Running {
 
 #[tokio::test]
 async fn no_secret_is_logged_however_much_is_logged() {
-    let running = Running::start().await;
+    let running = Running::start(&[]).await;
     let app = &running.client;
     let mut secrets: Vec<String> =
         [PASSWORD, WRONG, NEW, ADMIN, SERVICE, MASTER].iter().map(ToString::to_string).collect();
@@ -143,6 +147,34 @@ async fn no_secret_is_logged_however_much_is_logged() {
     assert!(log.contains("traced"), "what is no secret is there");
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         let line = log.lines().find(|line| line.contains(secret.as_str()));
+        assert!(line.is_none(), "logged: {}", line.unwrap_or_default());
+    }
+}
+
+#[tokio::test]
+async fn nothing_secret_of_a_mail_is_logged_however_much_is_logged() {
+    const SMTP_PASSWORD: &str = "canary-smtp-5d1c9b7e";
+    let mut server = SmtpServer::start().await;
+    let mut settings = server.settings();
+    settings.push(("SMTP_USER".to_owned(), "gate".to_owned()));
+    settings.push(("SMTP_PASSWORD".to_owned(), SMTP_PASSWORD.to_owned()));
+    let running = Running::start(&settings).await;
+    let login = json!({"username": "boss", "password": ADMIN});
+    let reply = running.client.post("/api/auth/login").json(&login).await;
+    let boss = Actor::with_tokens(&running.client, "boss", &reply.is(200).json());
+    boss.post("/api/email/send-reset-password-email?recipient=ann@example.com").await.is(202);
+    let text = server.next().await.text();
+    let token = text.split("token=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let words = "canary-letter-77f0e2";
+    let path = "/api/email/send-email?confirm=true&subject=Hi&recipient=ann@example.com";
+    boss.post(path).header("x-request-id", "traced-mail").json(&words).await.is(202);
+    server.next().await;
+    boss.get("/dev/inbox.json").await.is(200);
+
+    let log = running.stop();
+    assert!(log.contains("traced-mail"), "what is no secret is there");
+    for secret in [SMTP_PASSWORD, &token, words, &STANDARD.encode(format!("\0gate\0{SMTP_PASSWORD}"))] {
+        let line = log.lines().find(|line| line.contains(secret));
         assert!(line.is_none(), "logged: {}", line.unwrap_or_default());
     }
 }

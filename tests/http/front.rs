@@ -377,3 +377,13 @@ async fn two_ways_to_sign_in_at_once_are_none() {
     app.get(ME).header("authorization", &format!("bearer {}", ann.access)).await.is(200);
     app.get(&format!("{ME}?access_token={}", ann.access)).await.is(401);
 }
+
+#[tokio::test]
+async fn a_page_of_a_refusal_says_whose_it_is() {
+    let app = TestApp::with(&[("PROJECT_NAME", "Tower of Cats")]).await;
+    for (method, path, status) in [("PUT", "/setup", 405), ("DELETE", "/docs", 405), ("GET", "/nowhere", 404)]
+    {
+        let page = app.ask(method, path).header("accept", "text/html").await;
+        assert!(page.is(status).text().contains("Tower of Cats"), "{page:?}");
+    }
+}

@@ -112,8 +112,9 @@ async fn every_field_of_every_object_is_described() {
 }
 
 #[tokio::test]
-async fn every_reference_leads_somewhere() {
+async fn every_reference_leads_somewhere_and_nothing_is_null() {
     fn walk(document: &Value, value: &Value) {
+        assert!(!value.is_null(), "OpenAPI 3.0 knows no null");
         resolved(document, value);
         match value {
             Value::Object(members) => members.values().for_each(|member| walk(document, member)),
@@ -124,6 +125,36 @@ async fn every_reference_leads_somewhere() {
     let app = TestApp::new().await;
     let document = document(&app).await;
     walk(&document, &document);
+}
+
+/// What is found wrong with the field `name` when it alone is sent, as `value`.
+async fn complaint(ask: crate::harness::Ask, name: &str, value: Value) -> Option<String> {
+    let reply = ask.json(&json!({name: value})).await;
+    let errors = reply.json()["errors"].as_array().cloned().unwrap_or_default();
+    let error = errors.into_iter().find(|error| error["field"] == name)?;
+    Some(error["message"].as_str()?.to_owned())
+}
+
+#[tokio::test]
+async fn bodies_take_null_and_unknown_fields_where_documented_and_nowhere_else() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    let ann = app.user("ann").await;
+    for (method, path, operation) in operations(&document) {
+        let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") else {
+            continue;
+        };
+        let schema = resolved(&document, schema);
+        assert_eq!(schema["additionalProperties"], false, "{method} {path}");
+        let path = path.replace("{user}", &ann.id.to_string());
+        let unknown = complaint(app.admin().await.ask(&method, &path), "surely_unknown", json!(1)).await;
+        assert_eq!(unknown.as_deref(), Some("is not known here"), "{method} {path}");
+        for (name, property) in schema["properties"].as_object().unwrap() {
+            let complaint = complaint(app.admin().await.ask(&method, &path), name, Value::Null).await;
+            let takes_null = complaint.is_none_or(|words| !words.starts_with("must be"));
+            assert_eq!(takes_null, property["nullable"] == true, "{method} {path}: {name}");
+        }
+    }
 }
 
 /// A body that nothing is wrong with but that it is empty.

@@ -39,6 +39,20 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /api/auth/reauthenticate",               "",                    r#"{"password":"$password"}"#,         [401, 200, 200, 200, 200, 401]),
     ("POST /api/auth/logout",                       "",                    "",                                    [401, 200, 200, 200, 200, 200]),
 
+    // Nobody has a second factor here, and mail is off.
+    ("POST /api/auth/OTP",                          "",                    r#"{"otp_token":"x","otp_code":"123456"}"#,[401, 401, 401, 401, 401, 401]),
+    ("POST /api/auth/OTP/send",                     "",                    "",                                    [401, 422, 422, 422, 422, 401]),
+    ("PATCH /api/auth/OTP/{method}",                "",                    r#"{"otp_code":"123456"}"#,            [401, 409, 409, 409, 409, 401]),
+    ("POST /api/auth/OTP/recovery-codes",           "",                    r#"{"password":"$password"}"#,         [401, 409, 409, 409, 409, 401]),
+    ("GET /api/auth/QR",                            "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("GET /api/auth/email/verify",                  "token=x",             "",                                    [200, 200, 200, 200, 200, 200]),
+    ("POST /api/auth/email/verify",                 "",                    r#"{"token":"x"}"#,                    [401, 401, 401, 401, 401, 401]),
+    ("POST /api/auth/email/verify/request",         "",                    r#"{"email":"a@example.com"}"#,        [202, 202, 202, 202, 202, 202]),
+    ("GET /api/auth/forgot-password/request",       "username=x",          "",                                    [202, 202, 202, 202, 202, 202]),
+    ("POST /api/auth/forgot-password/request",      "",                    r#"{"username":"x"}"#,                 [202, 202, 202, 202, 202, 202]),
+    ("POST /api/auth/forgot-password/reset",        "",                    "$reset",                              [401, 401, 401, 401, 401, 401]),
+    ("GET /api/auth/password/reset",                "",                    "",                                    [401, 202, 202, 202, 202, 401]),
+
     ("POST /api/user",                              "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 201, 201, 401]),
     ("GET /api/user",                               "",                    "",                                    [401, 403, 403, 200, 200, 401]),
     ("GET /api/user/users",                         "users_ids=$target",   "",                                    [401, 403, 403, 200, 200, 401]),
@@ -56,6 +70,16 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("DELETE /api/user/{user}/blocked_users",       "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
     ("POST /api/user/{user}/restore",               "",                    "",                                    [401, 403, 403, 403, 409, 401]),
     ("DELETE /api/user/{user}",                     "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+
+    // Mail is off here: whoever may send is told so.
+    ("POST /api/email/send-email",                  "$letter&recipient=$address",   r#""Hello""#,                 [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-email-multiple",         "$letter&recipients=$address",  r#""Hello""#,                 [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-email-all",              "$letter",             r#""Hello""#,                          [401, 403, 403, 403, 200, 401]),
+    ("POST /api/email/send-test-email",             "recipient=$address",  "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/email/send-otp-email",              "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-reset-password-email",   "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
+    ("POST /api/email/send-validation-email",       "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/email/queue",                        "",                    "",                                    [401, 403, 403, 200, 200, 401]),
 
     ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
 ];
@@ -98,16 +122,21 @@ async fn everybody_is_answered_as_the_table_says() {
                 });
                 let new = format!("{PASSWORD}!");
                 let change = json!({"old_password": PASSWORD, "new_password": new, "confirm_password": new});
+                let reset = json!({"token": "x", "new_password": new, "confirm_password": new});
                 text.replace("$registration", &registration.to_string())
+                    .replace("$reset", &reset.to_string())
                     .replace("$login", &json!({"username": "ann", "password": PASSWORD}).to_string())
                     .replace("$change", &change.to_string())
                     .replace("$password", PASSWORD)
                     .replace("$refresh", refresh)
+                    .replace("$letter", "confirm=true&subject=Hello")
+                    .replace("$address", "ann@example.com")
                     .replace("$new", &free)
                     .replace("$target", &target.to_string())
                     .replace("$other", &other.to_string())
                     .replace("{user}", &target.to_string())
                     .replace("{id}", &Uuid::nil().to_string())
+                    .replace("{method}", "none")
             };
             let path = format!("{}?{}", filled(path), filled(query));
             let client: &Client = actor.as_deref().unwrap_or(&app);
@@ -123,7 +152,7 @@ async fn everybody_is_answered_as_the_table_says() {
                 ));
             }
         }
-        if operation.contains("password/reset") {
+        if *operation == "PATCH /api/auth/password/reset" {
             restore_passwords(&app, &actors).await;
         }
     }

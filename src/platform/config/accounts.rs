@@ -17,6 +17,10 @@ section! {
     pub struct SignUp {
         /// Whether people may sign up by themselves.
         enabled: bool = "REGISTRATION_ENABLED", Flag, "True";
+        /// Whether an account exists only once its e-mail address is proved; unset: when mail is on.
+        require_verification: Option<bool> = "REQUIRE_EMAIL_VERIFICATION", Optional(Flag), "";
+        /// Whether an address is refused whose domain takes no mail; unset: everywhere but in `local`.
+        check_mx: Option<bool> = "EMAIL_CHECK_MX", Optional(Flag), "";
     }
 }
 
@@ -27,6 +31,8 @@ section! {
         login: Quota = "THROTTLE_LOGIN", QUOTA, "20/15m";
         /// Sign-ups per client.
         register: Quota = "THROTTLE_REGISTER", QUOTA, "30/1h";
+        /// Links to a new password, or to prove an address, that a client asks for.
+        forgot: Quota = "THROTTLE_FORGOT", QUOTA, "10/1h";
     }
 }
 
@@ -103,6 +109,15 @@ fn quota(text: &str) -> Option<Quota> {
     let count: u64 = window.strip_suffix(unit)?.parse().ok()?;
     let window = count.checked_mul(seconds).filter(|window| (1..=LONGEST).contains(window))?;
     Some(Quota { limit, window: Duration::from_secs(window) })
+}
+
+/// Without mail no address can be proved, and nobody could sign up.
+pub(super) fn check_verification(sign_up: &SignUp, mail: &Result<super::Mail, Noted>, reader: &mut Reader) {
+    let off = mail.as_ref().is_ok_and(|mail| matches!(mail.delivery, super::Delivery::None));
+    if off && sign_up.require_verification == Some(true) {
+        let words = "REQUIRE_EMAIL_VERIFICATION is on, but EMAIL_METHOD sends no mail: set EMAIL_METHOD";
+        reader.note(Mistake::new(words));
+    }
 }
 
 fn username_min(reader: &mut Reader) -> Result<usize, Noted> {

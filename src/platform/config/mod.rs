@@ -10,9 +10,11 @@ mod database;
 mod dotenv;
 mod kinds;
 mod log;
+mod mail;
 mod mistake;
 mod names;
 mod operations;
+mod otp;
 mod passwords;
 mod postgres;
 mod reader;
@@ -35,9 +37,11 @@ pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
 pub use kinds::Shape;
 pub use log::{Log, LogFormat};
+pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
 pub use operations::{Docs, ServiceClient, hash_of_secret};
+pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
 pub use reader::Effective;
 pub use server::{Environment, Server};
@@ -49,12 +53,14 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 7] = [
+const GROUPS: [(&str, &[&[Setting]]); 9] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
+    ("otp", &[Otp::SETTINGS]),
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
+    ("mail", &mail::SETTINGS),
     ("database", &database::SETTINGS),
     ("operations", &operations::SETTINGS),
 ];
@@ -78,6 +84,8 @@ pub struct Config {
     pub log: Log,
     /// Tokens and sessions.
     pub tokens: Tokens,
+    /// The second factor.
+    pub otp: Otp,
     /// Passwords.
     pub passwords: Passwords,
     /// Sign-up.
@@ -92,6 +100,8 @@ pub struct Config {
     pub throttles: Throttles,
     /// People with an account.
     pub users: Users,
+    /// Mail.
+    pub mail: Mail,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -130,13 +140,16 @@ impl Config {
         operations::check_docs(reader);
         let server = Server::read(reader);
         let log = Log::read(reader);
+        let otp = Otp::read(reader);
         let passwords = Passwords::read(reader);
-        let sign_up = SignUp::read(reader);
         let first_admin = FirstAdmin::read(reader);
         let docs = Docs::read(reader);
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let users = Users::read(reader);
+        let mail = Mail::read(reader);
+        let sign_up =
+            SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
         let tokens = Tokens::read(reader).inspect(|tokens| tokens::check_lifetimes(tokens, reader));
         let Trust { services, metrics_allow } = trust?;
@@ -144,6 +157,7 @@ impl Config {
             server: server?,
             log: log?,
             tokens: tokens?,
+            otp: otp?,
             passwords: passwords?,
             sign_up: sign_up?,
             first_admin: first_admin?,
@@ -151,6 +165,7 @@ impl Config {
             database: database?,
             throttles: throttles?,
             users: users?,
+            mail: mail?,
             services,
             metrics_allow,
         })

@@ -55,6 +55,26 @@ impl Server {
         SocketAddr::new(self.host, self.port)
     }
 
+    /// Notes where the server really listens: with `PORT=0`, on a port that the system has chosen. Addresses that were
+    /// made from the setting follow.
+    pub fn listens_on(&mut self, bound: SocketAddr) {
+        let chosen = self.port == 0;
+        self.port = bound.port();
+        if !chosen {
+            return;
+        }
+        for address in [&mut self.base_url, &mut self.frontend_url] {
+            if address.port() == Some(0) && address.set_port(Some(bound.port())).is_err() {
+                tracing::warn!(%address, "an address that can have no port");
+            }
+        }
+        for origin in &mut self.cors_origins {
+            if let Some(host) = origin.strip_suffix(":0") {
+                *origin = format!("{host}:{}", bound.port());
+            }
+        }
+    }
+
     /// Whether clients come by https, and cookies therefore are `Secure`.
     #[must_use]
     pub fn cookie_is_secure(&self) -> bool {
@@ -111,7 +131,7 @@ const HOST: Word<IpAddr> = Word {
 };
 
 /// An address that an http client can call, without a name or password in it.
-const WEB_ADDRESS: Word<Url> =
+pub(super) const WEB_ADDRESS: Word<Url> =
     Word { accepts: "an http or https address, as https://example.com/app", parse: web_address };
 
 /// Scheme, name and port alone.

@@ -9,12 +9,9 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use sea_orm::sea_query::Values;
-use sea_orm::{
-    ConnAcquireErr, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement,
-};
+use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_query_sqlx::SqlxValues;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
@@ -30,7 +27,7 @@ const OLD: Duration = Duration::from_mins(10);
 
 /// Connections to one database.
 #[derive(Clone)]
-pub struct Links(Arc<Shared>);
+pub(super) struct Links(Arc<Shared>);
 
 struct Shared {
     source: Source,
@@ -96,6 +93,10 @@ impl Links {
         let room = usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS);
         let (room, kept) = (Arc::new(Semaphore::new(room)), Mutex::new(Some(Vec::new())));
         Self(Arc::new(Shared { source, kept, room, patience }))
+    }
+
+    pub(super) fn backend(&self) -> DbBackend {
+        self.0.backend()
     }
 
     /// A connection, as soon as one is free.
@@ -256,29 +257,6 @@ impl Shared {
             Source::Sqlite(_) => DbBackend::Sqlite,
             Source::Postgres(_) => DbBackend::Postgres,
         }
-    }
-}
-
-#[async_trait]
-impl ConnectionTrait for Links {
-    fn get_database_backend(&self) -> DbBackend {
-        self.0.backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.borrow().await?.execute(statement).await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.borrow().await?.execute_unprepared(sql).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.borrow().await?.query_one(statement).await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.borrow().await?.query_all(statement).await
     }
 }
 

@@ -6,7 +6,9 @@
 
 mod errors;
 mod links;
+mod patience;
 pub mod postgres;
+mod reader;
 mod schema;
 pub mod sqlite;
 mod tx;
@@ -18,7 +20,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 pub use errors::{is_passing, violated_unique};
-pub use links::Links;
+pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus};
 pub use tx::Tx;
 
@@ -28,19 +30,19 @@ use writer::Writer;
 /// A connected database.
 #[derive(Clone)]
 pub struct Database {
-    reader: Links,
+    reader: Reader,
     writer: Writer,
     freshness: Arc<Freshness>,
 }
 
 impl Database {
-    fn new(reader: Links, writer: Writer) -> Self {
+    fn new(reader: Reader, writer: Writer) -> Self {
         Self { reader, writer, freshness: Arc::new(Freshness::default()) }
     }
 
     /// The connections for reading. On SQLite they can't write and never wait for the writer.
     #[must_use]
-    pub fn reader(&self) -> &Links {
+    pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
@@ -66,6 +68,16 @@ impl Database {
         E: From<DbErr> + Send + 'static,
     {
         self.writer.write(&self.freshness, act).await
+    }
+
+    /// The same for what takes its time, such as a migration: it is waited for however long that is.
+    async fn write_at_leisure<T, E, F>(&self, act: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbErr> + Send + 'static,
+    {
+        self.writer.at_leisure().write(&self.freshness, act).await
     }
 
     /// Whether the database answers.

@@ -7,13 +7,18 @@ use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-use super::Database;
 use super::links::Links;
 use super::writer::Writer;
+use super::{Database, Reader};
 
 /// For every connection: an answered write is on disk, a forgotten transaction or lock ends by itself.
-const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '5s'; \
+const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '3s'; \
                        SET idle_in_transaction_session_timeout = '30s'";
+
+/// `lock_timeout`, as far as the client must know it.
+const LOCK: Duration = Duration::from_secs(3);
+/// What a statement may take beside waiting for a lock; what takes longer has no place in a request.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// After this long without work a connection is asked whether it still lives.
 const RESTED: Duration = Duration::from_secs(1);
@@ -24,7 +29,9 @@ pub async fn open(url: &str, max_connections: u32, acquire: Duration) -> Result<
     let options = options.statement_cache_capacity(256);
     create_if_missing(&options).await.map_err(refused)?;
     let links = Links::of_postgres(pool(options, max_connections, acquire).await.map_err(refused)?);
-    Ok(Database::new(links.clone(), Writer::Pool(links)))
+    // A read is answered, or given up, within the time that a connection is waited for.
+    let reader = Reader::new(links.clone(), Some(acquire));
+    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK) + ANSWER))))
 }
 
 async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result<PgPool, sqlx::Error> {
@@ -88,11 +95,17 @@ pub fn remedy(error: &DbErr, url: &str) -> Option<String> {
     };
     let options = PgConnectOptions::from_str(url).ok()?;
     let (role, database) = (options.get_username(), options.get_database().unwrap_or("gatehouse"));
+    let make_role = format!(
+        "CREATE ROLE \"{role}\" LOGIN PASSWORD '…'; CREATE DATABASE \"{database}\" OWNER \"{role}\";"
+    );
     match (state(cause)?.as_str(), error) {
-        // invalid_password, invalid_authorization_specification
-        ("28P01" | "28000", _) => Some(format!(
-            "CREATE ROLE \"{role}\" LOGIN PASSWORD '…'; CREATE DATABASE \"{database}\" OWNER \"{role}\";"
+        // invalid_password: said of a wrong password and, so as not to tell, of a role that does not exist
+        ("28P01", _) => Some(format!(
+            "if the role exists, ALTER ROLE \"{role}\" PASSWORD '…'; (or correct the password in the settings); \
+             if not, {make_role}"
         )),
+        // invalid_authorization_specification: no such role, unless pg_hba.conf keeps us out whoever we are
+        ("28000", _) => (!cause.to_string().contains("pg_hba.conf")).then_some(make_role),
         // insufficient_privilege: to make the database, or anything in it
         ("42501", DbErr::Conn(_)) => Some(format!("CREATE DATABASE \"{database}\" OWNER \"{role}\";")),
         ("42501", _) => Some(format!("ALTER DATABASE \"{database}\" OWNER TO \"{role}\";")),

@@ -66,7 +66,7 @@ pub struct Schema<'a>(pub &'a Database);
 impl Schema<'_> {
     /// Moves the schema; returns the names of the steps that were applied or undone, in order.
     pub async fn migrate(&self, direction: Direction) -> Result<Vec<&'static str>, SchemaFault> {
-        self.0.write(move |tx| migrate(tx, direction).boxed()).await
+        self.0.write_at_leisure(move |tx| migrate(tx, direction).boxed()).await
     }
 
     /// Every step of this program and whether it was applied.

@@ -9,9 +9,9 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::Database;
 use super::links::Links;
 use super::writer::Writer;
+use super::{Database, Reader};
 
 /// How long a lock held by another process (a backup tool, the command line) is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -25,7 +25,10 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
     let writer = pool(options.clone(), 1, acquire).await?;
     let readers = options.pragma("query_only", "ON").create_if_missing(false);
     let readers = pool(readers, max_connections.clamp(1, READERS), acquire).await?;
-    Ok(Database::new(Links::of_sqlite(readers), Writer::start_queue(Links::of_sqlite(writer))))
+    Ok(Database::new(
+        Reader::new(Links::of_sqlite(readers), None),
+        Writer::start_queue(Links::of_sqlite(writer)),
+    ))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -1,6 +1,7 @@
 //! A transaction as an act sees it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
@@ -8,6 +9,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::links::Borrowed;
+use super::patience::within;
 use crate::platform::freshness::{Freshness, View};
 
 /// A transaction in which an act changes things.
@@ -18,6 +20,7 @@ pub struct Tx {
     backend: DbBackend,
     open: tokio::sync::Mutex<Open>,
     effects: Mutex<Effects>,
+    patience: Option<Duration>,
 }
 
 /// What an act does beyond the database, once it is committed.
@@ -46,10 +49,10 @@ pub(super) struct Open {
 }
 
 impl Tx {
-    pub(super) fn new(link: Borrowed, frame: Frame) -> Self {
+    pub(super) fn new(link: Borrowed, frame: Frame, patience: Option<Duration>) -> Self {
         let backend = link.backend();
         let open = tokio::sync::Mutex::new(Open { link, frame, begun: false, last: None });
-        Self { backend, open, effects: Mutex::default() }
+        Self { backend, open, effects: Mutex::default(), patience }
     }
 
     /// Says that this act changes what is known of `user`.
@@ -74,13 +77,21 @@ impl Tx {
     /// Runs a statement whose outcome the act doesn't need, at the latest with the end of the transaction. If it fails
     /// then, so does the act.
     pub async fn execute_at_the_end(&self, statement: Statement) -> Result<(), DbErr> {
-        let mut open = self.open.lock().await;
-        if self.backend != DbBackend::Sqlite || !open.begun {
-            return open.execute(statement).await.map(|_| ());
-        }
-        open.run_last().await?;
-        open.last = Some(statement);
-        Ok(())
+        within(self.patience, async {
+            let mut open = self.open.lock().await;
+            if self.backend != DbBackend::Sqlite || !open.begun {
+                return open.execute(statement).await.map(|_| ());
+            }
+            open.run_last().await?;
+            open.last = Some(statement);
+            Ok(())
+        })
+        .await
+    }
+
+    /// How long each statement is waited for.
+    pub(super) const fn patience(&self) -> Option<Duration> {
+        self.patience
     }
 
     pub(super) fn into_parts(self) -> (Open, Effects) {
@@ -202,24 +213,33 @@ impl ConnectionTrait for Tx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.open.lock().await.execute(statement).await
+        within(self.patience, async { self.open.lock().await.execute(statement).await }).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (mut open, mut sql) = (self.open.lock().await, sql.to_owned());
-        open.prepare(&mut sql).await?;
-        open.link.execute_unprepared(&sql).await
+        within(self.patience, async {
+            let (mut open, mut sql) = (self.open.lock().await, sql.to_owned());
+            open.prepare(&mut sql).await?;
+            open.link.execute_unprepared(&sql).await
+        })
+        .await
     }
 
     async fn query_one_raw(&self, mut statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut open = self.open.lock().await;
-        open.prepare(&mut statement.sql).await?;
-        open.link.query_one(statement).await
+        within(self.patience, async {
+            let mut open = self.open.lock().await;
+            open.prepare(&mut statement.sql).await?;
+            open.link.query_one(statement).await
+        })
+        .await
     }
 
     async fn query_all_raw(&self, mut statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut open = self.open.lock().await;
-        open.prepare(&mut statement.sql).await?;
-        open.link.query_all(statement).await
+        within(self.patience, async {
+            let mut open = self.open.lock().await;
+            open.prepare(&mut statement.sql).await?;
+            open.link.query_all(statement).await
+        })
+        .await
     }
 }

@@ -14,6 +14,7 @@ use sea_orm::{DbBackend, DbErr, RuntimeErr, Statement};
 use tokio::sync::{mpsc, oneshot};
 
 use super::links::{Borrowed, Links};
+use super::patience::within;
 use super::tx::{Effects, Frame, Tx};
 use crate::platform::freshness::Freshness;
 use crate::platform::web::TraceId;
@@ -26,13 +27,16 @@ const TOGETHER: usize = 64;
 /// An act on PostgreSQL that takes longer is not waited for; the server's own timeouts end it.
 const LONGEST: Duration = Duration::from_secs(35);
 
+/// A refusal does not wait longer for its transaction to be undone; the server does that by itself.
+const UNDOING: Duration = Duration::from_millis(500);
+
 /// Where acts are written.
 #[derive(Clone)]
 pub(super) enum Writer {
     /// The queue of SQLite's one writer, and its connection (for closing).
     Queue(mpsc::Sender<Job>, Links),
-    /// PostgreSQL's connections.
-    Pool(Links),
+    /// PostgreSQL's connections, and how long each statement is waited for.
+    Pool(Links, Option<Duration>),
 }
 
 impl Writer {
@@ -51,18 +55,21 @@ impl Writer {
         E: From<DbErr> + Send + 'static,
     {
         match self {
-            Self::Pool(connections) => {
+            Self::Pool(connections, patience) => {
                 let (connections, freshness) = (connections.clone(), Arc::clone(freshness));
+                let patience = *patience;
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
                 let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
-                    let tx = Tx::new(connections.borrow().await?, Frame::Whole);
+                    let link = within(patience, connections.borrow()).await?;
+                    let tx = Tx::new(link, Frame::Whole, patience);
                     let result = act(&tx).await;
                     let settled = settle(tx, result).await;
                     settled.effects.happen(&freshness);
                     settled.result
                 }));
-                match tokio::time::timeout(LONGEST, writing).await {
+                let longest = patience.map_or(Duration::MAX, |_| LONGEST);
+                match tokio::time::timeout(longest, writing).await {
                     Ok(written) => written.unwrap_or_else(|_| Err(E::from(panicked()))),
                     Err(_) => Err(E::from(gone())),
                 }
@@ -73,6 +80,14 @@ impl Writer {
                 queue.try_send(job).map_err(|_| too_busy())?;
                 answered.await.unwrap_or_else(|_| Err(E::from(gone())))
             }
+        }
+    }
+
+    /// The same, with all the time in the world.
+    pub(super) fn at_leisure(&self) -> Self {
+        match self {
+            Self::Pool(connections, _) => Self::Pool(connections.clone(), None),
+            Self::Queue(queue, connection) => Self::Queue(queue.clone(), connection.clone()),
         }
     }
 
@@ -112,7 +127,8 @@ where
     let trace_id = TraceId::current();
     Box::new(move |tx| {
         let job = async move {
-            let result = act(&tx).await;
+            let acted = AssertUnwindSafe(act(&tx)).catch_unwind().await;
+            let result = acted.unwrap_or_else(|_| Err(E::from(panicked())));
             let Settled { result, effects, link } = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
                 effects.happen(&freshness);
@@ -132,17 +148,19 @@ where
 
 /// Commits after `Ok`, undoes after `Err`; its effects happen only after a commit, or one that may have happened.
 async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E> {
+    let patience = tx.patience();
+    let undoing = patience.map(|_| UNDOING);
     let (mut open, effects) = tx.into_parts();
     match result {
-        Ok(value) => match open.commit().await {
+        Ok(value) => match within(patience, open.commit()).await {
             Ok(()) => Settled { result: Ok(value), effects, link: Some(open.link) },
             Err(error) => {
-                let undone = open.undo().await.is_ok();
+                let undone = within(undoing, open.undo()).await.is_ok();
                 Settled { result: Err(error.into()), effects, link: undone.then_some(open.link) }
             }
         },
         Err(refusal) => {
-            let undone = open.undo().await;
+            let undone = within(undoing, open.undo()).await;
             if let Err(error) = &undone {
                 tracing::error!(%error, "undoing a refused write failed");
             }
@@ -171,9 +189,8 @@ async fn write_alone(connection: &Links, job: Option<Job>) {
     let Some(job) = job else { return };
     match connection.borrow().await {
         Ok(link) => {
-            if let Some(outcome) = run(job, Tx::new(link, Frame::Whole)).await {
-                (outcome.answer)(Ok(()));
-            }
+            let outcome = job(Tx::new(link, Frame::Whole, None)).await;
+            (outcome.answer)(Ok(()));
         }
         Err(error) => tracing::error!(%error, "the database did not begin a write"),
     }
@@ -206,23 +223,12 @@ async fn write_together(connection: &Links, jobs: impl Iterator<Item = Job>) {
 async fn write_each(outer: Borrowed, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, Option<Borrowed>) {
     let (mut answers, mut outer) = (Vec::with_capacity(TOGETHER), outer);
     for job in jobs {
-        let Some(Outcome { answer, link }) = run(job, Tx::new(outer, Frame::Part)).await else {
-            return (answers, None);
-        };
+        let Outcome { answer, link } = job(Tx::new(outer, Frame::Part, None)).await;
         answers.push(answer);
         let Some(link) = link else { return (answers, None) };
         outer = link;
     }
     (answers, Some(outer))
-}
-
-/// Runs one act; `None` if it panicked (its transaction is undone, its caller sees that it is gone).
-async fn run(job: Job, tx: Tx) -> Option<Outcome> {
-    let outcome = AssertUnwindSafe(async { job(tx).await }).catch_unwind().await;
-    if outcome.is_err() {
-        tracing::error!("a write panicked; it was undone");
-    }
-    outcome.ok()
 }
 
 /// Begins the transaction that acts share.
@@ -270,4 +276,133 @@ fn gone() -> DbErr {
 
 fn not_committed(reason: &str) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(format!("the commit failed: {reason}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use sea_orm::ConnectionTrait;
+
+    use super::*;
+    use crate::platform::db::{Database, is_passing, sqlite};
+
+    async fn database() -> (tempfile::TempDir, Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = sqlite::open(&folder.path().join("test.db"), 2, Duration::from_secs(3)).await.unwrap();
+        add(&db, "CREATE TABLE lines (line TEXT)").await.unwrap();
+        (folder, db)
+    }
+
+    async fn add(db: &Database, sql: &'static str) -> Result<(), DbErr> {
+        db.write(move |tx| async move { tx.execute_unprepared(sql).await.map(|_| ()) }.boxed()).await
+    }
+
+    async fn panic(db: &Database) -> Result<(), DbErr> {
+        db.write(move |tx| {
+            async move {
+                tx.execute_unprepared("INSERT INTO lines VALUES ('never')").await?;
+                "no number".parse::<u64>().unwrap();
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn lines(db: &Database) -> usize {
+        let all = Statement::from_string(db.backend(), "SELECT line FROM lines");
+        db.reader().query_all_raw(all).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn an_act_that_panics_is_breakage_and_is_undone() {
+        let (_folder, db) = database().await;
+        let error = panic(&db).await.unwrap_err();
+        assert!(!is_passing(&error), "it would not go better the next time: {error}");
+        assert_eq!(lines(&db).await, 0);
+        add(&db, "INSERT INTO lines VALUES ('next')").await.unwrap();
+        assert_eq!(lines(&db).await, 1);
+    }
+
+    #[tokio::test]
+    async fn acts_that_share_a_commit_with_one_that_panics_are_kept() {
+        let (_folder, db) = database().await;
+        let acts = (0..40).map(|number| {
+            let db = &db;
+            async move {
+                if number % 4 == 1 {
+                    panic(db).await
+                } else {
+                    add(db, "INSERT INTO lines VALUES ('x')").await
+                }
+            }
+        });
+        let kept = join_all(acts).await.into_iter().flatten().count();
+        assert_eq!((kept, lines(&db).await), (30, 30));
+    }
+
+    /// The last statement of an act goes with its end; it can only fail there.
+    async fn fail_at_the_end(db: &Database) -> Result<(), DbErr> {
+        db.write(move |tx| {
+            async move {
+                tx.execute_unprepared("INSERT INTO lines VALUES ('never')").await?;
+                let sql = "INSERT INTO lines VALUES ($1, 'too much')";
+                tx.execute_at_the_end(Statement::from_sql_and_values(
+                    tx.get_database_backend(),
+                    sql,
+                    [1.into()],
+                ))
+                .await
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn an_act_whose_last_statement_fails_is_undone_and_its_neighbours_are_kept() {
+        let (_folder, db) = database().await;
+        fail_at_the_end(&db).await.unwrap_err();
+        assert_eq!(lines(&db).await, 0);
+        let acts = (0..40).map(|number| {
+            let db = &db;
+            async move {
+                if number % 4 == 1 {
+                    fail_at_the_end(db).await
+                } else {
+                    add(db, "INSERT INTO lines VALUES ('x')").await
+                }
+            }
+        });
+        let kept = join_all(acts).await.into_iter().flatten().count();
+        assert_eq!((kept, lines(&db).await), (30, 30));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_begins_its_transaction_counts_only_its_own_rows() {
+        let (_folder, db) = database().await;
+        add(&db, "INSERT INTO lines VALUES ('a'), ('b'), ('c')").await.unwrap();
+        let counted = |sql: &'static str| {
+            db.write::<_, DbErr, _>(move |tx| {
+                async move {
+                    let statement = Statement::from_string(tx.get_database_backend(), sql);
+                    Ok(tx.execute_raw(statement).await?.rows_affected())
+                }
+                .boxed()
+            })
+        };
+        assert_eq!(counted("DELETE FROM lines WHERE line = 'none'").await.unwrap(), 0);
+        assert_eq!(counted("DELETE FROM lines WHERE line = 'a'").await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_act_that_asks_for_nothing_needs_no_transaction() {
+        let (_folder, db) = database().await;
+        let refused: Result<(), DbErr> =
+            db.write(|_| async { Err(DbErr::Custom("refused".into())) }.boxed()).await;
+        assert_eq!(refused.unwrap_err().to_string(), "Custom Error: refused");
+        add(&db, "INSERT INTO lines VALUES ('next')").await.unwrap();
+        assert_eq!(lines(&db).await, 1);
+    }
 }

@@ -71,6 +71,8 @@ pub(crate) fn unsupported(words: &'static str) -> Problem {
 pub(super) enum Kind {
     Json,
     Form,
+    Plain,
+    Html,
     /// No `Content-Type` at all.
     Unsaid,
     Other,
@@ -96,6 +98,8 @@ impl Kind {
         match media_type {
             json if json.eq_ignore_ascii_case("application/json") => Self::Json,
             form if form.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Self::Form,
+            plain if plain.eq_ignore_ascii_case("text/plain") => Self::Plain,
+            html if html.eq_ignore_ascii_case("text/html") => Self::Html,
             _ => Self::Other,
         }
     }
@@ -120,11 +124,20 @@ mod tests {
         assert_eq!(Kind::named("Application/JSON; charset=UTF-8"), Kind::Json);
         assert_eq!(Kind::named("application/json;charset=\"utf-8\""), Kind::Json);
         assert_eq!(Kind::named("application/x-www-form-urlencoded"), Kind::Form);
+        assert_eq!(Kind::named("text/plain"), Kind::Plain);
+        assert_eq!(Kind::named("TEXT/HTML; charset=utf-8"), Kind::Html);
     }
 
     #[test]
     fn other_kinds_and_charsets_are_told_apart() {
-        for other in ["text/plain", "application/json; charset=utf-16", "application/problem+json", "", ";"] {
+        for other in [
+            "text/csv",
+            "text/plain; charset=utf-16",
+            "application/json; charset=utf-16",
+            "application/problem+json",
+            "",
+            ";",
+        ] {
             assert_eq!(Kind::named(other), Kind::Other, "{other}");
         }
     }

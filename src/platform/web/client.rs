@@ -19,6 +19,8 @@ pub struct ClientInfo {
     pub ip: IpAddr,
     /// What the client says it is: at most 256 characters, without control characters.
     pub user_agent: Option<String>,
+    /// Which languages its user reads (`Accept-Language`): cut and cleaned alike.
+    pub accept_language: Option<String>,
     /// The request's id.
     pub trace_id: TraceId,
 }
@@ -47,9 +49,10 @@ fn first_bits_of_v6(ip: IpAddr, bits: u32) -> IpAddr {
 impl<'a> FromRequest<'a> for ClientInfo {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let ip = request.data::<Visit>().map_or_else(|| peer_of(request), |visit| visit.ip);
-        let user_agent = request.headers().get(header::USER_AGENT).map(|value| readable(value.as_bytes()));
+        let text = |name| request.headers().get(name).map(|value| readable(value.as_bytes()));
+        let (user_agent, accept_language) = (text(header::USER_AGENT), text(header::ACCEPT_LANGUAGE));
         let trace_id = TraceId::from_request(request, body).await?;
-        Ok(Self { ip, user_agent, trace_id })
+        Ok(Self { ip, user_agent, accept_language, trace_id })
     }
 }
 

@@ -16,7 +16,8 @@ use poem_openapi::registry::{
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserializer, forward_to_deserialize_any};
 
 use super::body::{Kind, read_body, unsupported};
 use super::query::{QueryFault, bad_request, decoded};
@@ -37,6 +38,12 @@ pub struct Json<T>(pub T);
 /// A body of JSON or of a form with the same field names; as strict as [`Json`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JsonOrForm<T>(pub T);
+
+/// The same, but read when the handler says so: after something else was decided.
+pub struct Unread<T> {
+    body: RequestBody,
+    documented: PhantomData<fn() -> T>,
+}
 
 /// JSON that is ready as bytes, such as a cached answer, documented as a `T`.
 #[derive(Clone, Debug)]
@@ -69,7 +76,7 @@ impl<T> Deref for JsonOrForm<T> {
     }
 }
 
-fn from_json<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+pub(super) fn from_json<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     check_json(text)?;
     // serde would fill an object's fields from a list in order.
     let is_list = text.trim_ascii_start().starts_with(b"[");
@@ -85,7 +92,35 @@ fn from_form<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     check_form(text).map_err(QueryFault::problem)?;
     let pairs = url::form_urlencoded::parse(text.as_bytes());
     let parser = serde_urlencoded::Deserializer::new(pairs);
-    serde_path_to_error::deserialize(parser).map_err(|error| explain(&error))
+    serde_path_to_error::deserialize(Given(parser)).map_err(|error| explain(&error))
+}
+
+/// A body that may be left out, and is: there must not be any.
+fn left_out<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    if text.is_empty() {
+        return from_json(b"null");
+    }
+    Err(unsupported("The body must be JSON or a form, in UTF-8."))
+}
+
+/// A form that is there, for a body that may be left out: forms have no `null` to tell the two apart.
+struct Given<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Given<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_some(self.0)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
 }
 
 /// A field given twice is the type's to refuse; what it can't see is checked here.
@@ -113,6 +148,21 @@ where
         (Kind::Json, _) => from_json(&text),
         (_, _) => Err(unsupported("The body must be application/json in UTF-8.")),
     }
+}
+
+async fn read_json_or_form<T>(request: &Request, body: &mut RequestBody) -> Result<T, Problem>
+where
+    T: Type + DeserializeOwned,
+{
+    let read = match Kind::of(request) {
+        Kind::Json => from_json::<T>,
+        Kind::Form => from_form::<T>,
+        Kind::Unsaid if !T::IS_REQUIRED => left_out::<T>,
+        Kind::Plain | Kind::Html | Kind::Unsaid | Kind::Other => {
+            return Err(unsupported("The body must be JSON or a form, in UTF-8."));
+        }
+    };
+    read(&read_body(request, body).await?)
 }
 
 impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Json<T> {
@@ -155,14 +205,36 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonOrForm<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let read = match Kind::of(request) {
-            Kind::Json => from_json::<T>,
-            Kind::Form => from_form::<T>,
-            Kind::Unsaid | Kind::Other => {
-                return Err(unsupported("The body must be JSON or a form, in UTF-8.").into());
-            }
-        };
-        Ok(Self(read(&read_body(request, body).await?)?))
+        Ok(Self(read_json_or_form(request, body).await?))
+    }
+}
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Unread<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(request_of::<T>(&[JSON, FORM]))
+    }
+
+    async fn from_request(
+        _: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self { body: std::mem::take(body), documented: PhantomData })
+    }
+}
+
+impl<T: Type + DeserializeOwned> Unread<T> {
+    /// Reads it, or says what is wrong with it.
+    pub async fn read(mut self, request: &Request) -> Result<T, Problem> {
+        read_json_or_form(request, &mut self.body).await
     }
 }
 

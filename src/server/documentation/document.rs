@@ -1,5 +1,7 @@
 //! What the OpenAPI document must say beyond what poem-openapi finds in the handlers.
 
+use std::collections::BTreeSet;
+
 use poem_openapi::registry::Registry;
 use poem_openapi::types::Type;
 use serde_json::{Map, Value, json};
@@ -16,10 +18,13 @@ enum Of {
     WithPath,
 }
 
+const FORBIDDEN: &str = "Signed in, but not allowed; `second_factor_required`: not until the second factor is set up \
+                         that a role of the caller needs.";
+
 const COMMON: [(&str, Of, &str, &str); 9] = [
     ("400", Of::WithInput, "BadRequest", "The request can't be read."),
     ("401", Of::Secured, "Unauthorized", "Not signed in, or no longer."),
-    ("403", Of::Secured, "Forbidden", "Signed in, but not allowed."),
+    ("403", Of::Secured, "Forbidden", FORBIDDEN),
     ("404", Of::WithPath, "NotFound", "There is nothing of that name, or not for you to know."),
     ("413", Of::WithBody, "PayloadTooLarge", "The body is larger than the server takes."),
     ("415", Of::WithBody, "UnsupportedMediaType", "The body is of a kind that is not taken here."),
@@ -28,9 +33,10 @@ const COMMON: [(&str, Of, &str, &str); 9] = [
     ("503", Of::All, "ServiceUnavailable", "Not possible right now; `Retry-After` says when to try again."),
 ];
 
-/// Completes the document: one entry per query parameter of paging, and the refusals that every operation can get.
-/// The same document gives the same result.
+/// Completes the document: one entry per query parameter of paging, the refusals that every operation can get, and
+/// what serde does with the fields of bodies. The same document gives the same result.
 pub fn complete(document: &mut Value) {
+    hold_bodies_to_serde(document);
     for operation in operations(document) {
         expand_parameters(operation);
         add_refusals(operation);
@@ -51,6 +57,67 @@ fn add(within: &mut Value, path: &[&str], value: Value) {
     let place = path.iter().fold(within, |place, name| &mut place[*name]);
     if place.is_null() {
         *place = value;
+    }
+}
+
+/// A request's object takes no field that it doesn't know; an answer's object has every field that may be null.
+fn hold_bodies_to_serde(document: &mut Value) {
+    let asked = objects_of_requests(document);
+    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for (name, schema) in schemas {
+        if schema["type"] != "object" {
+            continue; // a list of words, or a choice between objects
+        }
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.values_mut().for_each(drop_echo);
+        }
+        if asked.contains(name) {
+            schema["additionalProperties"] = json!(false);
+        } else {
+            require_nullable(schema);
+        }
+    }
+}
+
+/// poem-openapi writes what it says of a property that is another object twice: beside the reference and around it.
+fn drop_echo(property: &mut Value) {
+    if let Some(all) = property.get_mut("allOf").and_then(Value::as_array_mut) {
+        all.retain(|part| part.get("$ref").is_some());
+    }
+}
+
+/// Names of the objects that stand in bodies of requests, at any depth.
+fn objects_of_requests(document: &mut Value) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let bodies = operations(document).filter_map(|operation| operation.get("requestBody").cloned());
+    let mut waiting: Vec<Value> = bodies.collect();
+    while let Some(value) = waiting.pop() {
+        let name =
+            value["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()).map(str::to_owned);
+        if let Some(name) = name.filter(|name| names.insert(name.clone())) {
+            waiting.push(document["components"]["schemas"][name.as_str()].clone());
+        }
+        match value {
+            Value::Object(members) => waiting.extend(members.into_iter().map(|(_, member)| member)),
+            Value::Array(items) => waiting.extend(items),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// What is left out where there is nothing to say is not nullable; so what may be null is always there.
+fn require_nullable(schema: &mut Value) {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let nullable =
+        properties.filter(|(_, property)| property["nullable"] == true).map(|(name, _)| json!(name));
+    let mut required = schema["required"].as_array().cloned().unwrap_or_default();
+    let missing: Vec<Value> = nullable.filter(|name| !required.contains(name)).collect();
+    required.extend(missing);
+    if !required.is_empty() {
+        schema["required"] = Value::Array(required);
     }
 }
 

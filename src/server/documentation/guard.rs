@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use minijinja::context;
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::http::{Method, StatusCode};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response, Route};
 use serde::Deserialize;
 
 use super::Documentation;
-use crate::auth::{Auth, Credentials, SignedIn};
-use crate::pages::Pages;
+use crate::pages::{DoorPages, Pages};
 use crate::permissions::{Action, Context, Gate, Resource, Subject, forbidden};
 use crate::platform::problem::Problem;
 use crate::platform::web::{ClientInfo, read_body};
-use crate::sessions::{Caller, Kind, SessionCookies, Sessions};
-use crate::users::Password;
+use crate::sessions::{Caller, Sessions};
 
 const INTERACTIVE: &str = "/interactive-docs";
 
@@ -23,8 +21,8 @@ const INTERACTIVE: &str = "/interactive-docs";
 pub struct Guarded {
     /// What is guarded.
     pub documentation: Arc<Documentation>,
-    /// The door.
-    pub auth: Auth,
+    /// The pages of the door.
+    pub door: DoorPages,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
     /// Who may see what.
@@ -35,8 +33,6 @@ pub struct Guarded {
     pub public: bool,
     /// Whether trying it out needs docs:swagger (`PROTECTED_INTERACTIVE_DOCS`).
     pub protected_interactive: bool,
-    /// The cookie that carries the session.
-    pub cookies: SessionCookies,
 }
 
 /// Which of the pages.
@@ -108,15 +104,9 @@ impl Guarded {
         let Ok(given) = serde_urlencoded::from_bytes::<Given>(&text) else {
             return Ok(self.form(StatusCode::UNPROCESSABLE_ENTITY, "Please fill in both fields."));
         };
-        let Ok(password) = Password::parse(&given.password) else {
-            return Ok(self.form(StatusCode::UNPROCESSABLE_ENTITY, "The user name or the password is wrong."));
-        };
-        let who =
-            Credentials { identifier: given.username, password, kind: Kind::Cookie, client, device: None };
-        match self.auth.sign_in(who).await {
-            Ok(signed_in) => Ok(self.signed_in(&signed_in)),
-            Err(failure) => {
-                let problem = failure.problem();
+        match self.door.sign_in(request, client, (given.username, &given.password), INTERACTIVE).await {
+            Ok(response) => Ok(response),
+            Err(problem) => {
                 let mut page = self.form(problem.status, &problem.detail);
                 page.headers_mut()
                     .extend(problem.headers.into_iter().map(|(name, value)| (Some(name), value)));
@@ -134,19 +124,12 @@ impl Guarded {
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "This form was not sent by one of our pages."))
     }
 
-    fn signed_in(&self, signed_in: &SignedIn) -> Response {
-        let mut response = Response::builder().status(StatusCode::SEE_OTHER).finish();
-        let headers = response.headers_mut();
-        headers.insert(header::LOCATION, HeaderValue::from_static(INTERACTIVE));
-        headers.extend(
-            self.cookies.set(signed_in.session.secret.expose()).map(|cookie| (header::SET_COOKIE, cookie)),
-        );
-        response
-    }
-
     fn form(&self, status: StatusCode, error: &str) -> Response {
         let words = "Trying out the API needs an account that may do so.";
-        let shown = context! { title => "Sign in", words => words, error => error, action => INTERACTIVE };
+        let shown = context! {
+            title => "Sign in", words => words, error => error, action => INTERACTIVE,
+            next => "", links => false,
+        };
         self.pages.page(status, "sign-in.html", shown)
     }
 

@@ -15,11 +15,15 @@ use crate::platform::web::{QueryFault, bad_request, check_query, too_large, unsu
 pub(super) type BoxedBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
 /// Lets the request through, its path without a slash at the end and its body bounded.
-pub(super) fn admit(request: &mut Request, settings: &EdgeSettings) -> Result<(), Problem> {
+pub(super) fn admit(
+    request: &mut Request,
+    settings: &EdgeSettings,
+    max_body_bytes: usize,
+) -> Result<(), Problem> {
     check_method(request.method())?;
     check_target(request, settings)?;
     check_host(request)?;
-    check_body(request, settings.max_body_bytes)
+    check_body(request, max_body_bytes)
 }
 
 /// TRACE shows a client its own cookies, CONNECT is for proxies.

@@ -55,15 +55,21 @@ impl Methods {
     }
 
     /// The answer to a method that the path doesn't have: 405, or for OPTIONS what it has.
-    pub(super) fn answer(&self, problem: Problem, route: Option<&str>, asked: &Asked) -> Response {
+    pub(super) fn answer(
+        &self,
+        problem: Problem,
+        route: Option<&str>,
+        asked: &Asked,
+        project_name: &str,
+    ) -> Response {
         if problem.headers.iter().any(|(name, _)| name == header::ALLOW) {
-            return refusal::written(problem, asked, "");
+            return refusal::written(problem, asked, project_name);
         }
         let allow = self.allow(route);
         if asked.method == Method::OPTIONS {
             return Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish();
         }
-        refusal::written(problem.with_header(header::ALLOW, allow), asked, "")
+        refusal::written(problem.with_header(header::ALLOW, allow), asked, project_name)
     }
 }
 

@@ -50,6 +50,8 @@ pub struct EdgeSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Largest body, in bytes.
     pub max_body_bytes: usize,
+    /// Paths (and all that begin with them) whose bodies may be larger, and how large.
+    pub large_bodies: Vec<(String, usize)>,
     /// From the request's head to the answer's head.
     pub request_timeout: Duration,
     /// Whether HSTS holds for subdomains too.
@@ -66,6 +68,7 @@ pub struct Edge<E> {
     inner: E,
     settings: EdgeSettings,
     visits: Arc<VisitSettings>,
+    large_visits: Vec<(String, Arc<VisitSettings>)>,
     proxies: TrustedProxies,
     cors: Cors,
     protection: Protection,
@@ -89,10 +92,14 @@ struct Asked {
 impl<E: Endpoint> Edge<E> {
     /// Puts the edge around `inner`.
     pub fn new(inner: E, settings: EdgeSettings, trace_ids: Arc<TraceIds>) -> Self {
-        let max_body_bytes = settings.max_body_bytes;
+        let visits =
+            |max_body_bytes| Arc::new(VisitSettings { max_body_bytes, base_url: settings.base_url.clone() });
+        let usual = settings.max_body_bytes;
+        let large = settings.large_bodies.iter();
         Self {
             inner,
-            visits: Arc::new(VisitSettings { max_body_bytes, base_url: settings.base_url.clone() }),
+            visits: visits(usual),
+            large_visits: large.map(|(path, most)| (path.clone(), visits(usual.max(*most)))).collect(),
             proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
             cors: Cors::new(&settings.cors_origins),
             protection: Protection::new(&settings.base_url, settings.hsts_include_subdomains),
@@ -145,19 +152,26 @@ impl<E: Endpoint> Edge<E> {
         }
     }
 
+    /// What holds for requests to this path.
+    fn visits_to(&self, path: &str) -> &Arc<VisitSettings> {
+        let large = self.large_visits.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
+        large.map_or(&self.visits, |(_, visits)| visits)
+    }
+
     /// The answer of the handler, or of those who would not let the request through.
     async fn respond(&self, mut request: Request, asked: &Asked) -> Result<Response, poem::Error> {
         if let Some(answer) = self.cors.preflight(&request, asked) {
             return Ok(answer);
         }
-        guard::admit(&mut request, &self.settings)?;
+        let visits = Arc::clone(self.visits_to(request.uri().path()));
+        guard::admit(&mut request, &self.settings, visits.max_body_bytes)?;
         if asked.method == Method::HEAD {
             request.set_method(Method::GET);
         }
         request.extensions_mut().insert(Visit {
             trace_id: asked.trace_id.clone(),
             ip: asked.ip,
-            settings: Arc::clone(&self.visits),
+            settings: visits,
         });
         let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         match tokio::time::timeout(self.settings.request_timeout, handled).await {
@@ -178,9 +192,10 @@ impl<E: Endpoint> Edge<E> {
             Err(error) => (refusal::of_error(&error), error.data::<PathPattern>().cloned()),
         };
         let route = pattern.as_ref().map(|pattern| pattern.0.as_ref());
+        let name = &self.settings.project_name;
         let mut response = match problem.status {
-            StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked),
-            _ => refusal::written(problem, asked, &self.settings.project_name),
+            StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked, name),
+            _ => refusal::written(problem, asked, name),
         };
         if let Some(pattern) = pattern {
             response.set_data(pattern);

@@ -67,6 +67,7 @@ pub(super) fn settings() -> EdgeSettings {
         cors_origins: vec!["https://app.test".into()],
         trusted_proxies: Vec::new(),
         max_body_bytes: 1024,
+        large_bodies: vec![("/api/large".into(), 4096)],
         request_timeout: Duration::from_secs(2),
         hsts_include_subdomains: false,
         repeatable: vec!["users_ids".into()],

@@ -8,6 +8,9 @@ use crate::sessions::jws::Algorithm;
 use crate::sessions::keys::{KeyRing, SigningKey};
 
 const SESSION: Uuid = Uuid::from_u128(7);
+/// Every purpose, and the seed of its token.
+const PURPOSES: [(u64, Purpose); 4] =
+    [(1, Purpose::Setup), (2, Purpose::Reset), (3, Purpose::Verify), (4, Purpose::OtpChallenge)];
 
 fn secrets() -> Secrets {
     Secrets::new(b"the secret of this year, 32 bytes", &[])
@@ -127,7 +130,7 @@ fn kinds() -> Vec<(&'static str, String, Accepts)> {
             read(|secrets, text| CsrfToken::verify(secrets, SESSION, text)),
         ),
     ];
-    for (seed, purpose) in [(1, Purpose::Setup), (2, Purpose::Reset), (3, Purpose::Verify)] {
+    for (seed, purpose) in PURPOSES {
         let token = OneTimeToken::new(&Random::seeded(seed));
         kinds.push((purpose.name(), exposed(token.text()), Box::new(move |text| is_stored(text, purpose))));
     }
@@ -135,10 +138,9 @@ fn kinds() -> Vec<(&'static str, String, Accepts)> {
     kinds
 }
 
-/// The store of one-time tokens holds the three that `kinds` issues, each for its own purpose.
+/// The store of one-time tokens holds those that `kinds` issues, each for its own purpose.
 fn is_stored(text: &str, purpose: Purpose) -> bool {
-    let issued = [(1, Purpose::Setup), (2, Purpose::Reset), (3, Purpose::Verify)];
-    let stored = issued.map(|(seed, purpose)| OneTimeToken::new(&Random::seeded(seed)).digest(purpose));
+    let stored = PURPOSES.map(|(seed, purpose)| OneTimeToken::new(&Random::seeded(seed)).digest(purpose));
     OneTimeToken::parse(text).is_ok_and(|token| stored.contains(&token.digest(purpose)))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each test is one line of the catalogue, named by its number; where the line speaks of all routes, the routes are
 //! read from the OpenAPI document, so that a new one is attacked from its first day. A [`Scene`] has a bystander who
-//! must come out of everything unharmed. Races run `GATEHOUSE_RACE_ROUNDS` times (50 if unset).
+//! must come out of everything unharmed. Races run `ROUNDS` times (or `GATEHOUSE_RACE_ROUNDS`; 50 if unset).
 
 mod browser;
 mod brute_force;
@@ -10,6 +10,7 @@ mod enumeration;
 mod fields;
 mod forgery;
 mod input;
+mod links;
 mod names;
 mod naughty;
 mod parsing;
@@ -17,8 +18,9 @@ mod races;
 mod rights;
 mod routes;
 mod scene;
+mod second_factor;
 mod sessions;
 mod wire;
 
-pub use scene::{Scene, operations, rounds, with_ids};
+pub use scene::{Scene, operations, rounds, same, with_ids};
 pub use wire::{Answer, Wire};

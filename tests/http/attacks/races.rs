@@ -240,7 +240,7 @@ async fn deleting_an_account_in_a_storm_leaves_nothing_alive() {
     scene.is_unharmed().await;
 }
 
-// Two who block each other at the same moment hold each other's rows.
+// Two who block each other at the same moment hold each other's rows. Whoever is later may not see the other any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_may_block_each_other_at_once() {
     let scene = Scene::new().await;
@@ -251,7 +251,8 @@ async fn two_may_block_each_other_at_once() {
         };
         let clear = |who: &Actor| bare("PUT", &format!("{}/blocked_users", who.path()), Some(&who.access));
         let answers = Wire::to(&scene).race(vec![block(&ann, &bob), block(&bob, &ann)]).await;
-        assert_eq!(count(&answers, 200), 2, "{answers:?}");
+        let done = count(&answers, 200);
+        assert!(done >= 1 && done + count(&answers, 404) == 2, "{answers:?}");
         let answers = Wire::to(&scene).race(vec![clear(&ann), clear(&bob)]).await;
         assert_eq!(count(&answers, 200), 2, "{answers:?}");
     }
@@ -392,16 +393,17 @@ async fn a_set_up_link_is_void_once_there_is_an_admin() {
 
 //
 #[tokio::test]
-async fn an_old_set_up_link_is_void_and_so_is_one_replaced_by_another_start() {
+async fn an_old_set_up_link_is_void_and_so_is_every_one_once_one_was_used() {
     let scene = Scene::new().await;
-    let first = scene.inside.auth.set_up_link().await.unwrap().unwrap();
-    let second = scene.inside.auth.set_up_link().await.unwrap().unwrap();
-    assert_eq!(Wire::to(&scene).send(set_up(&first.0, "boss")).await.status, 401);
+    let old = scene.inside.auth.set_up_link().await.unwrap().unwrap();
     scene.clock.advance(Duration::from_hours(24));
-    assert_eq!(Wire::to(&scene).send(set_up(&second.0, "boss")).await.status, 401);
-    let third = scene.inside.auth.set_up_link().await.unwrap().unwrap();
-    assert_eq!(Wire::to(&scene).send(set_up(&third.0, "boss")).await.status, 303);
-    assert_eq!(Wire::to(&scene).send(set_up(&third.0, "boss2")).await.status, 401);
+    assert_eq!(Wire::to(&scene).send(set_up(&old.0, "boss")).await.status, 401);
+    let one = scene.inside.auth.set_up_link().await.unwrap().unwrap();
+    let other = scene.inside.auth.set_up_link().await.unwrap().unwrap();
+    assert_eq!(Wire::to(&scene).send(set_up(&one.0, "boss")).await.status, 303);
+    for void in [old, one, other] {
+        assert_eq!(Wire::to(&scene).send(set_up(&void.0, "boss2")).await.status, 401);
+    }
 }
 
 // Ending sessions from both sides: nobody waits for a deadlock.

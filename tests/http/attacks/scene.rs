@@ -128,7 +128,8 @@ pub fn with_ids(path: &str, id: &str) -> String {
 
 /// How often a race is run.
 pub fn rounds() -> usize {
-    std::env::var("GATEHOUSE_RACE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(50)
+    let set = |name| std::env::var(name).ok().and_then(|rounds| rounds.parse().ok());
+    set("ROUNDS").or_else(|| set("GATEHOUSE_RACE_ROUNDS")).unwrap_or(50)
 }
 
 /// Two refusals that a client can't tell apart but by the time and their trace ids.

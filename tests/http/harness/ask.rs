@@ -3,11 +3,13 @@
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder, header, redirect};
 use serde::Serialize;
 
 use super::Reply;
+use super::contract::Contract;
 
 /// A client of one instance. It keeps no cookies and follows no redirects.
 #[derive(Clone)]
@@ -15,13 +17,24 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     bearer: Option<String>,
+    contract: Option<Arc<Contract>>,
 }
 
 impl Client {
     /// A client of the instance at `address`, not signed in.
     pub fn of(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().redirect(redirect::Policy::none()).no_proxy().build();
-        Self { http: http.expect("a client"), base: format!("http://{address}"), bearer: None }
+        Self {
+            http: http.expect("a client"),
+            base: format!("http://{address}"),
+            bearer: None,
+            contract: None,
+        }
+    }
+
+    /// The same, and every answer is held to this document.
+    pub fn held_to(self, contract: Arc<Contract>) -> Self {
+        Self { contract: Some(contract), ..self }
     }
 
     /// The same with an access token.
@@ -46,7 +59,7 @@ impl Client {
         if let Some(token) = &self.bearer {
             request = request.bearer_auth(token);
         }
-        Ask(request)
+        Ask(request, self.contract.clone())
     }
 
     /// GET.
@@ -77,40 +90,46 @@ impl Client {
 
 /// A request that is sent when awaited.
 #[must_use = "a request is sent by .await"]
-pub struct Ask(RequestBuilder);
+pub struct Ask(RequestBuilder, Option<Arc<Contract>>);
 
 impl Ask {
     /// With a header more.
     pub fn header(self, name: &str, value: &str) -> Self {
-        Self(self.0.header(name, value))
+        Self(self.0.header(name, value), self.1)
     }
 
     /// With a body of JSON.
     pub fn json(self, body: &impl Serialize) -> Self {
-        Self(self.0.json(body))
+        Self(self.0.json(body), self.1)
     }
 
     /// With the fields of a form.
     pub fn form(self, fields: &[(&str, &str)]) -> Self {
-        Self(self.0.form(fields))
+        Self(self.0.form(fields), self.1)
     }
 
     /// With this body of this media type.
     pub fn body(self, media_type: &str, body: impl Into<reqwest::Body>) -> Self {
-        Self(self.0.header(header::CONTENT_TYPE, media_type).body(body))
+        Self(self.0.header(header::CONTENT_TYPE, media_type).body(body), self.1)
     }
 
     /// With HTTP Basic (RFC 7617).
     pub fn basic(self, name: &str, secret: &str) -> Self {
-        Self(self.0.basic_auth(name, Some(secret)))
+        Self(self.0.basic_auth(name, Some(secret)), self.1)
     }
 
     async fn send(self) -> Reply {
         let (client, request) = self.0.build_split();
         let request = request.expect("a request that can be written");
-        let question = format!("{} {}", request.method(), request.url());
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let question = format!("{method} {url}");
         let response = client.execute(request).await.unwrap_or_else(|error| panic!("{question}: {error:?}"));
-        Reply::read(question, response).await
+        let reply = Reply::read(question, response).await;
+        if let Some(contract) = self.1 {
+            let breaches = contract.breaches(method.as_str(), &url, &reply.answered());
+            assert!(breaches.is_empty(), "not as documented: {breaches:#?}\n{reply:?}");
+        }
+        reply
     }
 }
 

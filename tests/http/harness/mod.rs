@@ -6,7 +6,10 @@
 
 mod actor;
 mod ask;
+mod contract;
+mod mail;
 mod reply;
+mod second_factor;
 mod storage;
 
 use std::net::SocketAddr;
@@ -26,7 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use actor::{Actor, claims};
 pub use ask::{Ask, Client, with_query};
+use contract::Contract;
+pub use mail::Mail;
 pub use reply::Reply;
+pub use second_factor::{Authenticator, Demand, STEP, recovery_codes};
 pub use storage::Storage;
 
 /// When every test begins: 2026-01-01, 00:00 UTC.
@@ -82,20 +88,24 @@ impl TestApp {
         let inside = App::open(config, clock.clone(), Random::System).await.expect("the program opens");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(address, inside.limits(), Arc::clone(&inside.trace_ids)).expect("a port");
-        let anyone = Client::of(server.local_addr().expect("an address"));
+        let contract = Arc::new(Contract::new(inside.document()));
+        let anyone = Client::of(server.local_addr().expect("an address")).held_to(contract);
         let stop = CancellationToken::new();
         let endpoint = inside.endpoint().expect("the routes fit together");
         tokio::spawn(server.serve(endpoint, stop.clone()));
         Self { inside, clock, settings, storage, anyone, stop }
     }
 
-    /// Somebody who signs up over HTTP as `name`, with the address `name@example.com` and [`PASSWORD`].
+    /// Somebody who signs up over HTTP as `name`, with the address `name@example.com` and [`PASSWORD`]; with mail on,
+    /// the address is proved then.
     pub async fn user(&self, name: &str) -> Actor {
-        let registration = json!({
-            "username": name, "email": format!("{name}@example.com"),
-            "password": PASSWORD, "confirm_password": PASSWORD,
-        });
-        let reply = self.post("/api/auth/register").json(&registration).await;
+        let address = format!("{name}@example.com");
+        let reply = self.sign_up(name, &address, PASSWORD).await;
+        if reply.status() == 202 {
+            let token = self.mail_to(&address, "verification").await.token();
+            self.verify(&token).await.is(200);
+            return self.sign_in(name).await;
+        }
         Actor::with_tokens(&self.anyone, name, &reply.is(201).json())
     }
 

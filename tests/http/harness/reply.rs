@@ -5,6 +5,8 @@ use std::fmt;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use super::contract::Answered;
+
 /// An answer, read to its end. Reading it has made sure that nothing broke inside and that it bears a trace id.
 pub struct Reply {
     question: String,
@@ -33,17 +35,37 @@ impl Reply {
         &self.headers
     }
 
-    /// The header `name`, if it is there, and only once.
+    /// The header `name`, if it is there, and only once; of several cookies, the first.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next()?;
-        assert!(values.next().is_none(), "{name} is there twice: {self:?}");
+        assert!(name == "set-cookie" || values.next().is_none(), "{name} is there twice: {self:?}");
         Some(first.to_str().expect("a header of text"))
+    }
+
+    /// The `Set-Cookie` of a cookie, if there is one, and only one.
+    pub fn set_cookie(&self, name: &str) -> Option<&str> {
+        let values = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("text"));
+        let mut ours =
+            values.filter(|value| value.split_once('=').is_some_and(|(present, _)| present == name));
+        let first = ours.next()?;
+        assert!(ours.next().is_none(), "{name} is set twice: {self:?}");
+        Some(first)
+    }
+
+    /// The value that a cookie is given.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.set_cookie(name)?.split(['=', ';']).nth(1)
     }
 
     /// `X-Trace-Id`.
     pub fn trace_id(&self) -> &str {
         self.header("x-trace-id").unwrap_or_default()
+    }
+
+    /// What a document may speak of.
+    pub(super) fn answered(&self) -> Answered<'_> {
+        Answered { status: self.status, content_type: self.header("content-type"), body: &self.body }
     }
 
     /// The body.

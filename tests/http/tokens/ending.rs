@@ -143,6 +143,53 @@ async fn only_known_services_and_admins_introspect() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_question_is_told_to_those_who_may_ask_it() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    for (media_type, body, status, code) in [
+        ("application/json", "{", 400, "bad_request"),
+        ("text/plain", "x", 415, "unsupported_media_type"),
+        ("application/json", "{}", 422, "validation_failed"),
+        ("application/json", r#"{"token":"x","more":1}"#, 422, "validation_failed"),
+    ] {
+        for nobody in [&*app, &*ann] {
+            nobody.post(INTROSPECT).body(media_type, body).await.refused(401, "invalid_credentials");
+        }
+        let wrong = app.post(INTROSPECT).basic("billing", "wrong").body(media_type, body).await;
+        wrong.refused(401, "invalid_credentials");
+        admin.post(INTROSPECT).body(media_type, body).await.refused(status, code);
+    }
+}
+
+#[tokio::test]
+async fn wrong_secrets_of_services_are_counted_by_client() {
+    let secret = "a secret of the billing service, 32 or more";
+    let app = TestApp::with(&[
+        ("SERVICE_CLIENTS", &format!("billing:{}", hash_of_secret(secret.as_bytes()))),
+        ("TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("THROTTLE_LOGIN", "3/15m"),
+    ])
+    .await;
+    let ann = app.user("ann").await;
+    let ask = |from: &str, secret: &str| {
+        let ask = app.post(INTROSPECT).basic("billing", secret).form(&[("token", &ann.access)]);
+        ask.header("x-forwarded-for", from)
+    };
+    let (here, elsewhere) = ("198.51.100.7", "198.51.100.8");
+    for _ in 0..10 {
+        ask(here, secret).await.is(200);
+    }
+    for _ in 0..3 {
+        ask(here, "wrong").await.refused(401, "invalid_credentials");
+    }
+    ask(here, "wrong").await.refused(429, "rate_limited");
+    ask(here, secret).await.refused(429, "rate_limited");
+    ask(elsewhere, secret).await.is(200);
+    app.clock.advance(Duration::from_mins(15));
+    ask(here, secret).await.is(200);
+}
+
+#[tokio::test]
 async fn another_role_counts_from_the_next_request_on() {
     let app = TestApp::new().await;
     let (admin, ann) = (app.admin().await, app.user("ann").await);

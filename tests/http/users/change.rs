@@ -233,6 +233,8 @@ async fn a_name_or_address_that_is_taken_is_refused() {
         .await
         .refused(409, "username_taken");
     ann.patch(&ann.path()).json(&json!({"email": "BOB@example.com"})).await.refused(409, "email_taken");
+    let both = json!({"username": "bob", "email": "bob@example.com"});
+    ann.patch(&ann.path()).json(&both).await.refused(409, "username_taken");
     let me = ann.me().await;
     assert_eq!((&me["username"], &me["email"]), (&json!("ann"), &json!("ann@example.com")));
 }

@@ -63,6 +63,7 @@ async fn what_is_taken_is_named() {
     create(json!({"username": "bob", "uuid": ann.id})).await.refused(409, "user_id_taken");
     create(json!({"username": "ann"})).await.refused(409, "username_taken");
     create(json!({"username": "bob", "email": "ANN@example.com"})).await.refused(409, "email_taken");
+    create(json!({"username": "ann", "email": "ann@example.com"})).await.refused(409, "username_taken");
     create(json!({"username": "bob", "email": "bob@example.com"})).await.is(201);
 }
 

@@ -2,6 +2,7 @@
 
 mod checks;
 mod databases;
+mod mail;
 mod sources;
 mod values;
 

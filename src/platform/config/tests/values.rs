@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::platform::clock::Timestamp;
 
 #[test]
 fn booleans_have_eight_spellings_in_any_case() {
@@ -161,6 +162,55 @@ fn a_service_is_known_by_its_secret() {
         &format!("shop:{}", "é".repeat(32)),
     ] {
         assert_eq!(mistakes(&[("SERVICE_CLIENTS", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_role_may_need_a_second_factor_from_a_day_on() {
+    let required = |text: &str| config(&[("OTP_REQUIRED_ROLES", text)]).otp.required_roles;
+    let role = |role: &str, from: Option<i64>| RequiredRole {
+        role: role.to_owned(),
+        from: from.map(Timestamp::from_seconds),
+    };
+    assert_eq!(required(""), []);
+    assert_eq!(
+        required("admin, moderator = 2027-01-01,user=2024-02-29"),
+        [role("admin", None), role("moderator", Some(1_798_761_600)), role("user", Some(1_709_164_800))]
+    );
+    for text in [
+        "boss",
+        "Admin",
+        "admin=",
+        "admin=soon",
+        "admin=2027-1-1",
+        "admin=2027-13-01",
+        "admin=2027-02-29",
+        "admin=+027-01-01",
+        "admin=2027-01-01=",
+        "admin=20270101",
+        "=2027-01-01",
+        "admin;user",
+    ] {
+        assert_eq!(mistakes(&[("OTP_REQUIRED_ROLES", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn the_codes_of_the_second_factor_have_bounds() {
+    let otp = config(&[]).otp;
+    assert_eq!((otp.length, otp.window, otp.email_allowed), (6, 1, true));
+    assert_eq!((otp.authenticator_interval.as_secs(), otp.email_interval.as_secs()), (30, 600));
+    for (name, text) in [
+        ("OTP_LENGTH", "5"),
+        ("OTP_LENGTH", "9"),
+        ("OTP_AUTHENTICATOR_INTERVAL", "14"),
+        ("OTP_AUTHENTICATOR_INTERVAL", "121"),
+        ("OTP_EMAIL_INTERVAL", "59"),
+        ("OTP_EMAIL_INTERVAL", "601"),
+        ("TOTP_WINDOW", "2"),
+        ("TOTP_WINDOW", "-1"),
+    ] {
+        assert_eq!(mistakes(&[(name, text)]).len(), 1, "{name}={text}");
     }
 }
 

@@ -1,0 +1,204 @@
+//! What follows a right first factor, whichever it was: the second factor where the account has one, else the session.
+//!
+//! Every way of signing in ends here, so none can forget the second factor, the ban or the notice of a new device.
+
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::Auth;
+use super::throttle;
+use crate::mail::{Languages, Letter, Occasion, Post};
+use crate::otp::{EmailCode, FirstFactor, Method};
+use crate::platform::clock::Timestamp;
+use crate::platform::db::Tx;
+use crate::platform::problem::Failure;
+use crate::platform::web::ClientInfo;
+use crate::sessions::{Kind, NewSession, OpaqueToken, OpenSession, Roles};
+use crate::users::store::user;
+use crate::users::{Origin, RestoreRefusal};
+
+/// The first sign-in to an account that is not older is its owner's.
+const JUST_MADE: Duration = Duration::from_hours(24);
+
+/// Somebody who is in.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Who.
+    pub user: user::Model,
+    /// Their session.
+    pub session: OpenSession,
+    /// What makes this device a known one.
+    pub device: OpaqueToken,
+}
+
+/// Somebody who still has to show their second factor.
+#[derive(Debug)]
+pub struct Challenged {
+    /// What the answer has to come with.
+    pub token: OpaqueToken,
+    /// The factor that is asked for.
+    pub method: Method,
+}
+
+/// Where a right first factor leads.
+#[derive(Debug)]
+pub enum Admission {
+    /// In.
+    In(Box<SignedIn>),
+    /// To the second factor.
+    Challenged(Challenged),
+}
+
+/// From where somebody comes in, and how the session will be carried.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    /// From where.
+    pub client: ClientInfo,
+    /// What carries the session.
+    pub kind: Kind,
+    /// The cookie of a device that was signed in before.
+    pub device: Option<String>,
+}
+
+/// The same as [`Admission`], before the transaction has ended.
+pub(super) enum Entered {
+    In(Box<user::Model>, OpenSession),
+    Challenged(Challenged),
+}
+
+impl Auth {
+    /// Leads on from a right first factor: `amr` names it (RFC 8176). The account is held, and may be used.
+    pub(super) async fn admit_in(
+        &self,
+        tx: &Tx,
+        user: user::Model,
+        amr: &str,
+        arrival: &Arrival,
+    ) -> Result<Entered, Failure<RestoreRefusal>> {
+        if Method::of(&user) == Method::None {
+            let (user, session) = self.enter_in(tx, user, amr.to_owned(), arrival).await?;
+            return Ok(Entered::In(Box::new(user), session));
+        }
+        let first = FirstFactor { kind: arrival.kind, amr: amr.to_owned() };
+        let challenge = self.otp.challenge_in(tx, &user, first).await?;
+        if let Some(code) = challenge.code {
+            self.mail_code_in(tx, &user, code, &arrival.client).await?;
+        }
+        Ok(Entered::Challenged(Challenged { token: challenge.token.text(), method: challenge.method }))
+    }
+
+    /// Opens the session: everything that had to be proved is. An account that its owner deleted comes back.
+    pub(super) async fn enter_in(
+        &self,
+        tx: &Tx,
+        mut user: user::Model,
+        amr: String,
+        arrival: &Arrival,
+    ) -> Result<(user::Model, OpenSession), Failure<RestoreRefusal>> {
+        if user.deleted_at.is_some() {
+            let origin = Self::origin_of(user.id, None, &arrival.client);
+            user = self.users.restore_in(tx, user.id, &origin).await?;
+        }
+        let now = self.clock.now();
+        throttle::forgive(tx, user.id, now).await?;
+        self.tell_of_new_device_in(tx, &user, arrival).await?;
+        let new = NewSession {
+            user_id: user.id,
+            roles: Roles::from_bits(user.roles),
+            kind: arrival.kind,
+            amr,
+            client: arrival.client.clone(),
+        };
+        let session = self.sessions.open_session(tx, new).await?;
+        Ok((user, session))
+    }
+
+    /// What is told the client of somebody who is in, or nearly.
+    pub(super) fn admission(&self, entered: Entered, arrival: &Arrival) -> Admission {
+        match entered {
+            Entered::Challenged(challenged) => Admission::Challenged(challenged),
+            Entered::In(user, session) => {
+                let (user_id, session_id, client_ip) = (user.id, session.id, arrival.client.ip);
+                tracing::info!(%user_id, %session_id, %client_ip, "signed in");
+                let device = self.known_device(&user, arrival.device.as_deref());
+                Admission::In(Box::new(SignedIn { user: *user, session, device }))
+            }
+        }
+    }
+
+    async fn tell_of_new_device_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        arrival: &Arrival,
+    ) -> Result<(), DbErr> {
+        if !self.mail.is_on() || self.device_of(user, arrival.device.as_deref()).is_some() {
+            return Ok(());
+        }
+        let age = self.clock.now().since(Timestamp::from_millis(user.created_at));
+        let agent = arrival.client.user_agent.as_deref();
+        // Whoever has just signed up and comes in for the first time knows that.
+        let known = self.sessions.knows_agent_in(tx, user.id, agent).await?;
+        if known.unwrap_or(age < JUST_MADE) {
+            return Ok(());
+        }
+        let letter = Letter::NewDevice { username: user.username.clone() };
+        self.tell_in(tx, user, letter, &arrival.client).await
+    }
+
+    /// Writes to the owner of an account about it.
+    pub(super) async fn tell_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        letter: Letter,
+        client: &ClientInfo,
+    ) -> Result<(), DbErr> {
+        let Some(address) = user.email.clone() else { return Ok(()) };
+        let post = self.post_to(user, address, letter, None, client);
+        self.mail.post_in(tx, post).await.map(|_| ())
+    }
+
+    /// Mails a code of the second factor.
+    pub(super) async fn mail_code_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        code: EmailCode,
+        client: &ClientInfo,
+    ) -> Result<(), DbErr> {
+        let Some(address) = user.email.clone() else { return Ok(()) };
+        let EmailCode { code, good_until, minutes } = code;
+        let letter = Letter::Code { username: user.username.clone(), code, minutes };
+        let post = self.post_to(user, address, letter, Some(good_until), client);
+        self.mail.post_in(tx, post).await.map(|_| ())
+    }
+
+    pub(super) fn post_to(
+        &self,
+        user: &user::Model,
+        to: String,
+        letter: Letter,
+        good_until: Option<Timestamp>,
+        client: &ClientInfo,
+    ) -> Post {
+        Post {
+            to,
+            user_id: Some(user.id),
+            languages: Languages {
+                locale: user.locale.clone(),
+                accept_language: client.accept_language.clone(),
+            },
+            letter,
+            good_until,
+            occasion: Occasion::of(client, self.clock.now()),
+        }
+    }
+
+    /// Who causes a change that somebody makes to their own account.
+    pub(super) fn origin_of(user: Uuid, session: Option<Uuid>, client: &ClientInfo) -> Origin {
+        Origin { by: Some(user), session, trace_id: Some(client.trace_id.to_string()) }
+    }
+}

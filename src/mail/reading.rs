@@ -1,0 +1,283 @@
+//! Looking at the queue: for staff without what mails say, in `local` with it.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
+use uuid::Uuid;
+
+use super::Mail;
+use super::store::State;
+use crate::platform::problem::Problem;
+use crate::platform::web::Cursor;
+
+/// Batches that are shown.
+const BATCHES: i64 = 20;
+
+/// How many mails stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// To be sent.
+    pub waiting: u64,
+    /// Handed over.
+    pub sent: u64,
+    /// Not sent, because what they said was no longer true.
+    pub expired: u64,
+    /// Given up.
+    pub dead: u64,
+}
+
+impl QueueCounts {
+    fn add(&mut self, state: &str, count: i64) {
+        let count = u64::try_from(count).unwrap_or(0);
+        for (known, place) in [
+            (State::Waiting, &mut self.waiting),
+            (State::Sent, &mut self.sent),
+            (State::Expired, &mut self.expired),
+            (State::Dead, &mut self.dead),
+        ] {
+            if known.name() == state {
+                *place += count;
+            }
+        }
+    }
+}
+
+/// How far a letter to many is.
+#[derive(Clone, Debug)]
+pub struct BatchProgress {
+    /// The batch.
+    pub id: Uuid,
+    /// `queueing`, `sending` or `done`.
+    pub state: String,
+    /// For how many it was queued so far.
+    pub recipients: i64,
+    /// Where its mails stand.
+    pub counts: QueueCounts,
+    /// Who sent it.
+    pub created_by: Uuid,
+    /// When, in milliseconds.
+    pub created_at: i64,
+    /// When the last of its mails ended, in milliseconds.
+    pub finished_at: Option<i64>,
+}
+
+/// A mail of the queue, without what it says.
+#[derive(Clone, Debug)]
+pub struct QueuedMail {
+    /// Its id, also in its `Message-ID`.
+    pub id: Uuid,
+    /// Whom it goes to.
+    pub recipient: String,
+    /// Which letter.
+    pub letter: String,
+    /// In which language.
+    pub language: String,
+    /// `waiting`, `sent`, `expired` or `dead`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When it is tried next, in milliseconds; none while it is being handed over, and at its end.
+    pub next_try_at: Option<i64>,
+    /// When it was queued, in milliseconds.
+    pub created_at: i64,
+    /// When it ended, in milliseconds.
+    pub finished_at: Option<i64>,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+    /// The request that caused it.
+    pub trace_id: Option<String>,
+    /// The letter to many that it is of.
+    pub batch: Option<Uuid>,
+}
+
+/// A part of the queue, newest first.
+#[derive(Clone, Debug)]
+pub struct QueuePage {
+    /// The mails.
+    pub mails: Vec<QueuedMail>,
+    /// Where the next part begins, if there is one.
+    pub next: Option<String>,
+}
+
+/// A mail as it is read in `local`.
+#[derive(Clone)]
+pub struct InboxMail {
+    /// Its id.
+    pub id: Uuid,
+    /// Whom it goes to.
+    pub to: String,
+    /// Which letter.
+    pub letter: String,
+    /// Where it stands.
+    pub state: String,
+    /// When it was queued, in milliseconds.
+    pub created_at: i64,
+    /// What it says.
+    pub rendered: super::Rendered,
+    /// The links in it, each once.
+    pub links: Vec<String>,
+}
+
+impl Mail {
+    /// How many mails stand where.
+    pub async fn counts(&self) -> Result<QueueCounts, DbErr> {
+        let rows = self.rows("SELECT state, COUNT(*) FROM mails GROUP BY state", Vec::new()).await?;
+        let mut counts = QueueCounts::default();
+        for row in rows {
+            counts.add(&row.try_get_by_index::<String>(0)?, row.try_get_by_index(1)?);
+        }
+        Ok(counts)
+    }
+
+    /// The newest letters to many.
+    pub async fn batches(&self) -> Result<Vec<BatchProgress>, DbErr> {
+        let sql = "SELECT id, state, recipients, created_by, created_at, finished_at FROM mail_batches \
+                   ORDER BY id DESC LIMIT $1";
+        let rows = self.rows(sql, vec![BATCHES.into()]).await?;
+        let mut batches = rows.iter().map(batch).collect::<Result<Vec<_>, _>>()?;
+        let Some(oldest) = batches.last().map(|batch| batch.id) else { return Ok(batches) };
+        let sql = "SELECT batch_id, state, COUNT(*) FROM mails WHERE batch_id >= $1 GROUP BY batch_id, state";
+        let mut counts: BTreeMap<Uuid, QueueCounts> = BTreeMap::new();
+        for row in self.rows(sql, vec![oldest.into()]).await? {
+            let of_batch = counts.entry(row.try_get_by_index(0)?).or_default();
+            of_batch.add(&row.try_get_by_index::<String>(1)?, row.try_get_by_index(2)?);
+        }
+        for batch in &mut batches {
+            batch.counts = counts.remove(&batch.id).unwrap_or_default();
+        }
+        Ok(batches)
+    }
+
+    /// A part of the queue: the newest `limit` mails, or those behind the cursor of the part before.
+    pub async fn queue(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Result<QueuePage, Problem>, DbErr> {
+        let before = match cursor.map(|cursor| self.position(cursor)).transpose() {
+            Ok(before) => before,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let range = if before.is_some() { "AND id < $3" } else { "" };
+        let sql = format!(
+            "SELECT id, recipient, letter, language, state, attempts, due_at, lease, created_at, finished_at, last_error, \
+             trace_id, batch_id FROM mails WHERE state <> $1 {range} ORDER BY id DESC LIMIT $2"
+        );
+        let more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+        let mut values = vec![State::Nobody.name().into(), more.into()];
+        values.extend(before.map(sea_orm::Value::from));
+        let rows = self.rows(&sql, values).await?;
+        let mut mails = rows.iter().map(queued).collect::<Result<Vec<_>, _>>()?;
+        let has_more = mails.len() > limit;
+        mails.truncate(limit);
+        let last = mails.last().filter(|_| has_more);
+        let next = last.map(|last| Cursor::seal(self.0.cursor_key.bytes(), last.id.as_bytes()));
+        Ok(Ok(QueuePage { mails, next }))
+    }
+
+    fn position(&self, cursor: &str) -> Result<Uuid, Problem> {
+        let bytes = Cursor::open(self.0.cursor_key.bytes(), cursor)?;
+        Ok(Uuid::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// The newest mails with what they say. Only in `local`, where it is kept.
+    pub async fn inbox(&self, limit: i64) -> Result<Vec<InboxMail>, DbErr> {
+        if !self.0.settings.is_local {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT m.id, m.recipient, m.letter, m.language, m.state, m.created_at, m.trace_id, m.batch_id, \
+                   COALESCE(m.content, b.content) AS content FROM mails m \
+                   LEFT JOIN mail_batches b ON b.id = m.batch_id WHERE m.state <> $1 ORDER BY m.id DESC LIMIT $2";
+        let rows = self.rows(sql, vec![State::Nobody.name().into(), limit.into()]).await?;
+        let mails = rows.iter().map(|row| self.inbox_mail(row)).collect::<Result<Vec<_>, _>>()?;
+        Ok(mails.into_iter().flatten().collect())
+    }
+
+    fn inbox_mail(&self, row: &QueryResult) -> Result<Option<InboxMail>, DbErr> {
+        let id: Uuid = row.try_get("", "id")?;
+        let sealed: Option<Vec<u8>> = row.try_get("", "content")?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        let (letter, language): (String, String) = (row.try_get("", "letter")?, row.try_get("", "language")?);
+        let trace_id: Option<String> = row.try_get("", "trace_id")?;
+        let sealed_for = row.try_get::<Option<Uuid>>("", "batch_id")?.unwrap_or(id);
+        let rendered = match self.written(sealed_for, &sealed, &letter, &language, trace_id.as_deref()) {
+            Ok(rendered) => rendered,
+            Err(failure) => {
+                tracing::warn!(mail = %id, reason = failure.words, "a mail can't be shown");
+                return Ok(None);
+            }
+        };
+        Ok(Some(InboxMail {
+            id,
+            to: row.try_get("", "recipient")?,
+            state: row.try_get("", "state")?,
+            created_at: row.try_get("", "created_at")?,
+            links: links(&rendered.text),
+            letter,
+            rendered,
+        }))
+    }
+
+    async fn rows(&self, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<QueryResult>, DbErr> {
+        let reader = self.0.db.reader();
+        reader.query_all_raw(Statement::from_sql_and_values(reader.get_database_backend(), sql, values)).await
+    }
+}
+
+fn batch(row: &QueryResult) -> Result<BatchProgress, DbErr> {
+    Ok(BatchProgress {
+        id: row.try_get("", "id")?,
+        state: row.try_get("", "state")?,
+        recipients: row.try_get("", "recipients")?,
+        counts: QueueCounts::default(),
+        created_by: row.try_get("", "created_by")?,
+        created_at: row.try_get("", "created_at")?,
+        finished_at: row.try_get("", "finished_at")?,
+    })
+}
+
+fn queued(row: &QueryResult) -> Result<QueuedMail, DbErr> {
+    let state: String = row.try_get("", "state")?;
+    let in_hand = row.try_get::<Option<Uuid>>("", "lease")?.is_some();
+    let next_try_at = Some(row.try_get("", "due_at")?).filter(|_| state == State::Waiting.name() && !in_hand);
+    Ok(QueuedMail {
+        id: row.try_get("", "id")?,
+        recipient: row.try_get("", "recipient")?,
+        letter: row.try_get("", "letter")?,
+        language: row.try_get("", "language")?,
+        state,
+        attempts: row.try_get("", "attempts")?,
+        next_try_at,
+        created_at: row.try_get("", "created_at")?,
+        finished_at: row.try_get("", "finished_at")?,
+        last_error: row.try_get("", "last_error")?,
+        trace_id: row.try_get("", "trace_id")?,
+        batch: row.try_get("", "batch_id")?,
+    })
+}
+
+/// The web addresses in a text, each once, in their order.
+fn links(text: &str) -> Vec<String> {
+    let mut links: Vec<String> = Vec::new();
+    for word in text.split(|char: char| char.is_whitespace() || matches!(char, '<' | '>' | '"' | '(' | ')')) {
+        let link = word.trim_end_matches(['.', ',', ';', ':', '!', '?']);
+        if (link.starts_with("https://") || link.starts_with("http://"))
+            && !links.iter().any(|known| known == link)
+        {
+            links.push(link.to_owned());
+        }
+    }
+    links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_found_in_text_each_once() {
+        let text = "See https://a.test/x?y=1. (https://b.test) or <http://c.test/>, https://b.test!";
+        assert_eq!(links(text), ["https://a.test/x?y=1", "https://b.test", "http://c.test/"]);
+        assert!(links("ftp://a.test nothing").is_empty());
+    }
+}

@@ -1,0 +1,111 @@
+//! The rows of mailed links.
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+
+use uuid::Uuid;
+
+use super::Link;
+use crate::platform::clock::Timestamp;
+use crate::platform::db::Tx;
+use crate::sessions::Purpose;
+
+/// Keeps a link, by its digest.
+pub async fn insert(
+    tx: &Tx,
+    digest: &[u8; 32],
+    purpose: Purpose,
+    link: &Link,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), DbErr> {
+    let sql = "INSERT INTO mailed_links (digest, purpose, user_id, sign_up_id, session_id, email, token_version, \
+               password_changed_at, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let values = [
+        digest.to_vec().into(),
+        purpose.name().into(),
+        link.user_id.into(),
+        link.sign_up_id.into(),
+        link.session_id.into(),
+        link.email.clone().into(),
+        link.token_version.into(),
+        link.password_changed_at.into(),
+        now.millis().into(),
+        expires_at.millis().into(),
+    ];
+    run(tx, sql, values).await.map(|_| ())
+}
+
+/// Forgets the links of this purpose that the same account or sign-up was sent.
+pub async fn forget_of(tx: &Tx, purpose: Purpose, link: &Link) -> Result<(), DbErr> {
+    let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND (user_id = $2 OR sign_up_id = $3)";
+    run(tx, sql, [purpose.name().into(), link.user_id.into(), link.sign_up_id.into()]).await.map(|_| ())
+}
+
+/// Forgets the links of this purpose that an account was sent.
+pub async fn forget_of_user(tx: &Tx, purpose: Purpose, user: Uuid) -> Result<(), DbErr> {
+    let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND user_id = $2";
+    run(tx, sql, [purpose.name().into(), user.into()]).await.map(|_| ())
+}
+
+/// Whether there is such a link, in its time.
+pub async fn is_there(
+    db: &impl ConnectionTrait,
+    digest: &[u8; 32],
+    purpose: Purpose,
+    now: Timestamp,
+) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM mailed_links WHERE digest = $1 AND purpose = $2 AND expires_at > $3";
+    let values = [digest.to_vec().into(), purpose.name().into(), now.millis().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_one_raw(statement).await?.is_some())
+}
+
+/// The account that a link in its time was sent for.
+pub async fn owner(
+    db: &impl ConnectionTrait,
+    digest: &[u8; 32],
+    purpose: Purpose,
+    now: Timestamp,
+) -> Result<Option<Uuid>, DbErr> {
+    let sql = "SELECT user_id FROM mailed_links WHERE digest = $1 AND purpose = $2 AND expires_at > $3";
+    let values = [digest.to_vec().into(), purpose.name().into(), now.millis().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()?.flatten())
+}
+
+/// Takes a link away, whoever comes first.
+pub async fn consume(
+    tx: &Tx,
+    digest: &[u8; 32],
+    purpose: Purpose,
+    now: Timestamp,
+) -> Result<Option<Link>, DbErr> {
+    let sql = "DELETE FROM mailed_links WHERE digest = $1 AND purpose = $2 AND expires_at > $3 \
+               RETURNING user_id, sign_up_id, session_id, email, token_version, password_changed_at";
+    let values = [digest.to_vec().into(), purpose.name().into(), now.millis().into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    tx.query_one_raw(statement).await?.map(|row| read(&row)).transpose()
+}
+
+/// Forgets links that ended before `now`, at most `limit`; returns how many.
+pub async fn forget(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
+    let sql = "DELETE FROM mailed_links WHERE digest IN \
+               (SELECT digest FROM mailed_links WHERE expires_at <= $1 LIMIT $2)";
+    run(tx, sql, [now.millis().into(), limit.into()]).await
+}
+
+fn read(row: &QueryResult) -> Result<Link, DbErr> {
+    Ok(Link {
+        user_id: row.try_get("", "user_id")?,
+        sign_up_id: row.try_get("", "sign_up_id")?,
+        session_id: row.try_get("", "session_id")?,
+        email: row.try_get("", "email")?,
+        token_version: row.try_get("", "token_version")?,
+        password_changed_at: row.try_get("", "password_changed_at")?,
+    })
+}
+
+async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.execute_raw(statement).await?.rows_affected())
+}

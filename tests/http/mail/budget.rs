@@ -1,0 +1,90 @@
+//! nobody's mailbox can be filled by strangers.
+
+use std::time::Duration;
+
+use gatehouse::mail::Letter;
+use gatehouse::platform::random::Random;
+use gatehouse::sessions::OneTimeToken;
+
+use super::smtp::SmtpServer;
+use super::{code, idle, letter_to, notice, post, rows};
+use crate::harness::{TestApp, race};
+
+#[tokio::test]
+async fn strangers_can_have_five_letters_sent_to_an_address_in_any_hour() {
+    let server = SmtpServer::start().await;
+    let app = idle(&server, &[]).await;
+    let username = || "ann".to_owned();
+    let token = || OneTimeToken::new(&Random::System).text();
+    let letters: [fn(String, gatehouse::sessions::OpaqueToken) -> Letter; 3] = [
+        |username, token| Letter::Verification { username, token, hours: 24 },
+        |username, token| Letter::Reset { username, token, minutes: 15 },
+        |username, _| Letter::SignUpAttempt { username },
+    ];
+    for (minute, sent) in
+        [(0, true), (10, true), (20, true), (30, true), (40, true), (50, false), (59, false)]
+    {
+        app.clock.advance(Duration::from_mins(minute) - since(&app));
+        let letter = letters[usize::try_from(minute / 10).unwrap() % 3](username(), token());
+        assert_eq!(post(&app, letter_to("ann", letter)).await.is_some(), sent, "minute {minute}");
+    }
+    assert!(post(&app, letter_to("bob", code("1"))).await.is_some(), "each address has its own");
+    assert!(
+        post(&app, letter_to("ann", notice())).await.is_some(),
+        "what the owner must know is not counted"
+    );
+    // The first is an hour old, the second not yet.
+    app.clock.advance(Duration::from_hours(1) - since(&app));
+    assert!(post(&app, letter_to("ann", letters[0](username(), token()))).await.is_some());
+    assert!(post(&app, letter_to("ann", letters[0](username(), token()))).await.is_none());
+    // Codes are asked for with a password: strangers can't use them up.
+    assert!(post(&app, letter_to("ann", code("1"))).await.is_some());
+}
+
+fn since(app: &TestApp) -> Duration {
+    app.clock.now().since(crate::harness::START)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_budget_holds_for_letters_of_the_same_moment() {
+    let server = SmtpServer::start().await;
+    let app = std::sync::Arc::new(idle(&server, &[]).await);
+    let posted = race(20, |_| {
+        let app = std::sync::Arc::clone(&app);
+        Box::pin(async move { post(&app, letter_to("ann", code("1"))).await })
+    });
+    assert_eq!(posted.await.into_iter().flatten().count(), 5);
+}
+
+#[tokio::test]
+async fn what_is_not_sent_leaves_rows_of_the_same_size() {
+    let server = SmtpServer::start().await;
+    let app = idle(&server, &[]).await;
+    for _ in 0..6 {
+        post(&app, letter_to("ann", code("1"))).await;
+    }
+    let mail = app.inside.mail.clone();
+    app.inside.db.write(move |tx| Box::pin(async move { mail.pretend_in(tx).await })).await.unwrap();
+    let lengths = async |state: &str| {
+        let sql = format!("SELECT LENGTH(content) AS l FROM mails WHERE state = '{state}'");
+        let rows = rows(&app, &sql).await;
+        rows.iter()
+            .map(|row| {
+                row.try_get::<i64>("", "l").or_else(|_| row.try_get::<i32>("", "l").map(i64::from)).unwrap()
+            })
+            .collect::<Vec<i64>>()
+    };
+    let (real, made_up) = (lengths("waiting").await, lengths("nobody").await);
+    assert_eq!((real.len(), made_up.len()), (5, 2));
+    assert!((real[0] - made_up[0]).abs() < 200, "{real:?} {made_up:?}");
+}
+
+#[tokio::test]
+async fn with_mail_off_nothing_is_ever_queued() {
+    let app = TestApp::new().await;
+    assert!(!app.inside.mail.is_on());
+    assert_eq!(post(&app, letter_to("ann", notice())).await, None);
+    let mail = app.inside.mail.clone();
+    app.inside.db.write(move |tx| Box::pin(async move { mail.pretend_in(tx).await })).await.unwrap();
+    assert_eq!(rows(&app, "SELECT id FROM mails").await.len(), 0);
+}

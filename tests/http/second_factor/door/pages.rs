@@ -1,0 +1,124 @@
+//! The second factor at the pages: `/signin`, then `/otp`; and at the documentation.
+
+use std::time::Duration;
+
+use crate::harness::{Authenticator, PASSWORD, Reply, TestApp};
+
+const OURS: &str = "http://localhost:8000";
+
+async fn sign_in(app: &TestApp, path: &str, next: &str) -> Reply {
+    let form = [("username", "ann"), ("password", PASSWORD), ("next", next)];
+    app.post(path).header("origin", OURS).form(&form).await
+}
+
+async fn answer(app: &TestApp, cookie: &str, code: &str, next: &str) -> Reply {
+    let ask = app.post("/otp").header("origin", OURS).header("cookie", &format!("gatehouse-otp={cookie}"));
+    ask.form(&[("otp_code", code), ("next", next)]).await
+}
+
+/// An ordinary person with an authenticator; the documentation wants an admin.
+async fn ann(app: &TestApp, roles: &[&str]) -> Authenticator {
+    app.made_by_admin("ann", roles).await.enrol(app).await.0
+}
+
+/// It is a page of the door, of which nothing is kept or told.
+#[track_caller]
+fn is_private(page: &Reply) {
+    assert!(page.header("content-type").unwrap().starts_with("text/html"), "{page:?}");
+    assert_eq!(page.header("cache-control"), Some("no-store"), "{page:?}");
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"), "{page:?}");
+}
+
+#[tokio::test]
+async fn the_page_of_the_second_factor_follows_and_the_session_comes_with_its_code() {
+    let app = TestApp::new().await;
+    let authenticator = ann(&app, &["user"]).await;
+    let page = sign_in(&app, "/signin", "/account").await;
+    is_private(page.is(200));
+    assert!(page.set_cookie("gatehouse").is_none(), "no session yet");
+    assert!(page.text().contains("action=\"/otp\"") && page.text().contains("/account"), "{page:?}");
+    let waiting = page.cookie("gatehouse-otp").expect("the challenge").to_owned();
+    assert!(!page.text().contains(&waiting), "scripts can't read it");
+    let shown = app.get("/otp").header("cookie", &format!("gatehouse-otp={waiting}")).await;
+    is_private(shown.is(200));
+    let wrong = answer(&app, &waiting, &authenticator.wrong_code(&app), "/account").await;
+    is_private(wrong.is(401));
+    assert!(wrong.set_cookie("gatehouse").is_none());
+    let reply = answer(&app, &waiting, &authenticator.next_code(&app), "/account").await;
+    assert_eq!(reply.is(303).header("location"), Some("/account"));
+    assert!(reply.set_cookie("gatehouse-otp").unwrap().contains("Max-Age=0"));
+    let session = format!("gatehouse={}", reply.cookie("gatehouse").expect("a session"));
+    let me = app.get("/api/user/me").header("cookie", &session).await.is(200).json();
+    assert_eq!(me["username"], "ann");
+    let again = answer(&app, &waiting, &authenticator.next_code(&app), "").await;
+    assert!(again.status() == 401 && again.set_cookie("gatehouse").is_none(), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_page_leads_back_to_the_sign_in_when_nothing_waits() {
+    let app = TestApp::new().await;
+    assert_eq!(app.get("/otp").await.is(303).header("location"), Some("/signin"));
+    let posted = app.post("/otp").header("origin", OURS).form(&[("otp_code", "123456")]).await;
+    assert!(matches!(posted.status(), 303 | 401) && posted.set_cookie("gatehouse").is_none(), "{posted:?}");
+    let made_up = answer(&app, "made-up", "123456", "").await;
+    assert!(made_up.is(401).set_cookie("gatehouse").is_none());
+}
+
+#[tokio::test]
+async fn it_leads_to_pages_of_this_server_only() {
+    let app = TestApp::new().await;
+    let authenticator = ann(&app, &["user"]).await;
+    for evil in ["https://evil.test", "//evil.test", "/\\evil.test", "javascript:alert(1)", "/a\r\nx: y"] {
+        let page = sign_in(&app, "/signin", evil).await;
+        assert!(!page.is(200).text().contains("evil"), "{page:?}");
+        let waiting = page.cookie("gatehouse-otp").unwrap().to_owned();
+        let reply = answer(&app, &waiting, &authenticator.next_code(&app), evil).await;
+        assert!(!reply.is(303).header("location").unwrap().contains("evil"), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_site_answers_for_nobody() {
+    let app = TestApp::new().await;
+    let authenticator = ann(&app, &["user"]).await;
+    let waiting = sign_in(&app, "/signin", "").await.cookie("gatehouse-otp").unwrap().to_owned();
+    let cookie = format!("gatehouse-otp={waiting}");
+    for headers in [&[][..], &[("origin", "https://evil.test")], &[("sec-fetch-site", "cross-site")]] {
+        let code = authenticator.next_code(&app);
+        let mut ask = app.post("/otp").header("cookie", &cookie).form(&[("otp_code", &code)]);
+        for (name, value) in headers {
+            ask = ask.header(name, value);
+        }
+        let reply = ask.await;
+        assert!(reply.is(403).set_cookie("gatehouse").is_none(), "{headers:?}");
+    }
+    answer(&app, &waiting, &authenticator.next_code(&app), "").await.is(303);
+}
+
+#[tokio::test]
+async fn the_documentation_asks_for_it_and_opens_then() {
+    let app = TestApp::with(&[("PROTECTED_INTERACTIVE_DOCS", "True")]).await;
+    let authenticator = ann(&app, &["admin", "user"]).await;
+    let page = sign_in(&app, "/interactive-docs", "").await;
+    assert!(page.is(200).set_cookie("gatehouse").is_none(), "no session yet");
+    let waiting = page.cookie("gatehouse-otp").expect("the challenge").to_owned();
+    assert!(page.text().contains("/interactive-docs"), "where to go then: {page:?}");
+    let closed = app.get("/interactive-docs").header("cookie", &format!("gatehouse-otp={waiting}")).await;
+    assert!(closed.text().contains("password"), "the form: {closed:?}");
+    let reply = answer(&app, &waiting, &authenticator.next_code(&app), "/interactive-docs").await;
+    assert_eq!(reply.is(303).header("location"), Some("/interactive-docs"));
+    let session = format!("gatehouse={}", reply.cookie("gatehouse").unwrap());
+    let open = app.get("/interactive-docs").header("cookie", &session).await;
+    assert!(open.is(200).text().contains("swagger"), "{open:?}");
+}
+
+#[tokio::test]
+async fn a_recovery_code_will_do_and_the_time_is_kept() {
+    let app = TestApp::new().await;
+    let codes = app.user("ann").await.enrol(&app).await.1;
+    let waiting = sign_in(&app, "/signin", "").await.cookie("gatehouse-otp").unwrap().to_owned();
+    app.clock.advance(Duration::from_secs(301));
+    answer(&app, &waiting, &codes[0], "").await.is(401);
+    let waiting = sign_in(&app, "/signin", "").await.cookie("gatehouse-otp").unwrap().to_owned();
+    answer(&app, &waiting, &codes[0], "").await.is(303);
+}

@@ -1,0 +1,64 @@
+//! Codes for the day on which the second factor is lost.
+
+use serde_json::json;
+
+use crate::harness::{PASSWORD, TestApp, claims, recovery_codes};
+
+const PATH: &str = "/api/auth/OTP/recovery-codes";
+
+#[tokio::test]
+async fn each_replaces_the_second_factor_once() {
+    let app = TestApp::with_mail(&[]).await;
+    let ann = app.user("ann").await;
+    let (_, codes) = ann.enrol(&app).await;
+    let sloppily = codes[0].to_lowercase().replace('-', " ");
+    let demand = app.demand("ann").await;
+    let token = app.answer(&demand.token, &sloppily).await.is(200).json();
+    let amr = claims(token["access_token"].as_str().unwrap())["amr"].clone();
+    assert!(amr.as_array().unwrap().contains(&json!("mfa")), "{amr}");
+    let told = app.mail_to("ann@example.com", "recovery-code-used").await;
+    assert!(told.text.contains('9') && !told.text.contains(&codes[0]), "{told:?}");
+    let demand = app.demand("ann").await;
+    app.answer(&demand.token, &codes[0]).await.refused(401, "invalid_otp");
+    app.answer(&demand.token, &codes[1]).await.is(200);
+    // The authenticator stays what it was.
+    assert_eq!(ann.me().await["otp_method"], "authenticator");
+}
+
+#[tokio::test]
+async fn nobody_elses_code_counts() {
+    let app = TestApp::new().await;
+    app.user("ann").await.enrol(&app).await;
+    let (_, bobs) = app.user("bob").await.enrol(&app).await;
+    let demand = app.demand("ann").await;
+    app.answer(&demand.token, &bobs[0]).await.refused(401, "invalid_otp");
+    let demand = app.demand("bob").await;
+    app.answer(&demand.token, &bobs[0]).await.is(200);
+}
+
+#[tokio::test]
+async fn new_ones_take_the_password_and_void_the_old() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let (_, old) = ann.enrol(&app).await;
+    app.post(PATH).json(&json!({"password": PASSWORD})).await.refused(401, "token_invalid");
+    ann.post(PATH)
+        .json(&json!({"password": "not the password 12"}))
+        .await
+        .refused(401, "invalid_credentials");
+    ann.post(PATH).json(&json!({})).await.refused(422, "validation_failed");
+    app.clock.advance(std::time::Duration::from_secs(2));
+    let new = recovery_codes(&ann.post(PATH).form(&[("password", PASSWORD)]).await.is(200).json());
+    assert!(!new.iter().any(|code| old.contains(code)));
+    let demand = app.demand("ann").await;
+    app.answer(&demand.token, &old[0]).await.refused(401, "invalid_otp");
+    app.answer(&demand.token, &new[0]).await.is(200);
+}
+
+#[tokio::test]
+async fn without_a_second_factor_there_are_none() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let reply = ann.post(PATH).json(&json!({"password": PASSWORD})).await;
+    assert!((400..500).contains(&reply.status()), "{reply:?}");
+}
