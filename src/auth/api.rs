@@ -136,6 +136,7 @@ pub struct Proof {
     pub password: String,
     /// A code of the second factor, where there is one.
     #[serde(default)]
+    #[oai(nullable)]
     pub otp_code: Option<String>,
 }
 

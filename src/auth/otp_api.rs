@@ -61,8 +61,10 @@ impl From<MethodName> for Method {
 #[serde(deny_unknown_fields, default)]
 pub struct OtpAnswer {
     /// The code, or a recovery code; also as the query parameter of this name.
+    #[oai(nullable)]
     pub otp_code: Option<String>,
     /// What signing in gave; else the cookie that it set.
+    #[oai(nullable)]
     pub otp_token: Option<String>,
 }
 
@@ -71,6 +73,7 @@ pub struct OtpAnswer {
 #[serde(deny_unknown_fields, default)]
 pub struct OtpCode {
     /// Of the new factor; to turn it off, of the present one, or a recovery code.
+    #[oai(nullable)]
     pub otp_code: Option<String>,
 }
 
@@ -79,6 +82,7 @@ pub struct OtpCode {
 #[serde(deny_unknown_fields, default)]
 pub struct OtpTokenOnly {
     /// What signing in gave; else the cookie that it set.
+    #[oai(nullable)]
     pub otp_token: Option<String>,
 }
 

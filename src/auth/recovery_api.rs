@@ -53,8 +53,10 @@ impl ApiResponse for Page {
 #[serde(deny_unknown_fields, default)]
 pub struct Forgotten {
     /// The user name.
+    #[oai(nullable)]
     pub username: Option<String>,
     /// The e-mail address.
+    #[oai(nullable)]
     pub email: Option<String>,
 }
 
@@ -68,6 +70,7 @@ pub struct NewPassword {
     pub confirm_password: String,
     /// The token of the link; else as `Authorization: Bearer …`.
     #[serde(default)]
+    #[oai(nullable)]
     pub token: Option<String>,
 }
 
@@ -84,6 +87,7 @@ pub struct MailedToken {
 #[serde(deny_unknown_fields, default)]
 pub struct AddressToProve {
     /// The address.
+    #[oai(nullable)]
     pub email: Option<String>,
 }
 

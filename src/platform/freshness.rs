@@ -129,15 +129,20 @@ impl<V: Clone + Send + Sync + 'static> FreshCache<V> {
         self.freshness.is_current(self.view, user, &stamp).then_some(view)
     }
 
+    /// The view of `user`, read by `load` whether one is kept or not: for who knows that it must have changed.
+    pub async fn load<E>(&self, user: Uuid, load: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+        let stamp = self.freshness.stamp(self.view, user);
+        let view = load.await?;
+        self.views.insert(user, (stamp, view.clone()));
+        Ok(view)
+    }
+
     /// The view of `user`, read by `load` if none is kept or it is out of date.
     pub async fn get_or_load<E>(&self, user: Uuid, load: impl Future<Output = Result<V, E>>) -> Result<V, E> {
         if let Some(view) = self.get(user) {
             return Ok(view);
         }
-        let stamp = self.freshness.stamp(self.view, user);
-        let view = load.await?;
-        self.views.insert(user, (stamp, view.clone()));
-        Ok(view)
+        self.load(user, load).await
     }
 }
 

@@ -26,6 +26,8 @@ const SESSIONS_PER_USER: i64 = 100;
 pub(crate) const PROOF_LASTS: Duration = Duration::from_mins(10);
 /// A cookie session notes its use at most so often.
 const NOTED_EVERY: Duration = Duration::from_mins(5);
+/// What an access token says may be news to another instance for so long; clocks differ a little.
+const JUST_ISSUED: Duration = Duration::from_secs(10);
 /// Who the tokens are issued to (RFC 9068, 2.2): there is one client, the application itself.
 const CLIENT_ID: &str = "gatehouse";
 
@@ -238,7 +240,11 @@ impl Sessions {
             Ok(claims) => claims,
             Err(fault) => return Ok(Err(fault)),
         };
-        let standing = self.standing(claims.sub).await?.filter(|standing| standing.active);
+        let mut standing = self.standing(claims.sub).await?;
+        if self.is_news(&claims, standing.as_deref()) {
+            standing = self.standing_now(claims.sub).await?;
+        }
+        let standing = standing.filter(|standing| standing.active);
         let session = standing.as_deref().and_then(|standing| standing.live(claims.sid, self.clock.now()));
         Ok(match (standing, session) {
             (Some(standing), Some(_)) if standing.token_version != claims.ver => Err(TokenFault::Outdated),
@@ -252,6 +258,15 @@ impl Sessions {
             })),
             _ => Err(TokenFault::Revoked),
         })
+    }
+
+    /// Whether a token tells of what the remembered standing can't know yet: another instance issued it a moment ago.
+    /// Whoever has just signed in there must not be sent away here.
+    fn is_news(&self, claims: &Claims, standing: Option<&Standing>) -> bool {
+        let unknown = standing.is_none_or(|standing| {
+            standing.token_version != claims.ver || standing.live(claims.sid, self.clock.now()).is_none()
+        });
+        unknown && self.clock.now().since(Timestamp::from_seconds(claims.iat)) <= JUST_ISSUED
     }
 
     /// The claims of a token that is genuine and in its time. A checked signature is remembered under the digest of
@@ -415,15 +430,17 @@ impl Sessions {
 
     /// What decides whether this user's tokens count; `None` for nobody.
     pub async fn standing(&self, user: Uuid) -> Result<Option<Arc<Standing>>, DbErr> {
-        let load = async {
-            let rows = store::standing(self.db.reader(), user).await?;
-            Standing::of(&rows).map(Arc::new).ok_or(None)
-        };
-        match self.standings.get_or_load(user, load).await {
-            Ok(standing) => Ok(Some(standing)),
-            Err(None) => Ok(None),
-            Err(Some(error)) => Err(error),
-        }
+        told(self.standings.get_or_load(user, self.read_standing(user)).await)
+    }
+
+    /// The same as of now, whatever is remembered.
+    async fn standing_now(&self, user: Uuid) -> Result<Option<Arc<Standing>>, DbErr> {
+        told(self.standings.load(user, self.read_standing(user)).await)
+    }
+
+    async fn read_standing(&self, user: Uuid) -> Result<Arc<Standing>, Option<DbErr>> {
+        let rows = store::standing(self.db.reader(), user).await?;
+        Standing::of(&rows).map(Arc::new).ok_or(None)
     }
 
     /// Whether somebody has no second factor although one of their roles asks for one by now.
@@ -440,6 +457,15 @@ impl Sessions {
         } else {
             (settings.idle, settings.absolute)
         }
+    }
+}
+
+/// Nobody is no error.
+fn told(standing: Result<Arc<Standing>, Option<DbErr>>) -> Result<Option<Arc<Standing>>, DbErr> {
+    match standing {
+        Ok(standing) => Ok(Some(standing)),
+        Err(None) => Ok(None),
+        Err(Some(error)) => Err(error),
     }
 }
 

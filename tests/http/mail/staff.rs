@@ -179,6 +179,7 @@ async fn moderators_write_to_one_or_several_and_not_to_all() {
     let server = SmtpServer::start().await;
     let app = idle(&server, &[]).await;
     let (ann, moderator) = (app.user("ann").await, app.moderator().await);
+    let before = queue(&app.admin().await).await["counts"]["waiting"].clone();
     letter(&moderator, ALL, &[("subject", "Hi")]).json(&"Hello").await.refused(403, "forbidden");
     moderator.post("/api/email/send-test-email").await.refused(403, "forbidden");
     for path in [SINGLE, MULTIPLE, ALL] {
@@ -187,7 +188,7 @@ async fn moderators_write_to_one_or_several_and_not_to_all() {
         app.post(path).json(&"Hello").await.refused(401, "token_invalid");
     }
     ann.get("/api/email/queue").await.refused(403, "forbidden");
-    assert_eq!(queue(&app.admin().await).await["counts"]["waiting"], 0);
+    assert_eq!(queue(&app.admin().await).await["counts"]["waiting"], before);
 }
 
 #[tokio::test]
