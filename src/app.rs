@@ -31,7 +31,7 @@ use crate::profiles::{self, Profiles, SignUpFields, UserApi};
 use crate::proofs::Proofs;
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
-use crate::server::{Limits, RootApi, document};
+use crate::server::{Limits, PONG, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
 
@@ -335,8 +335,9 @@ impl App {
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
-            .with(AddData::new(self.profiles.clone()));
-        Ok(Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids)))
+            .with(AddData::new(Arc::new(self.profiles.clone())));
+        let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
+        Ok(edge.with_constant("/ping", PONG))
     }
 
     /// The OpenAPI document.

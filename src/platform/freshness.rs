@@ -19,10 +19,20 @@ pub const MAX_AGE: Duration = Duration::from_secs(1);
 /// Generations are kept per slot, not per user: two users in one slot only cost each other a reload.
 const SLOTS: usize = 4096;
 
+/// What a view shows of a user. A change of the profile alone leaves the standing as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Anything.
+    Profile,
+    /// What decides about tokens: roles, whether the account may be used, its sessions.
+    Standing,
+}
+
 /// The generation of every user.
 #[derive(Debug)]
 pub struct Freshness {
-    generations: Box<[AtomicU64]>,
+    profiles: Box<[AtomicU64]>,
+    standings: Box<[AtomicU64]>,
     everyone: AtomicU64,
     hasher: RandomState,
 }
@@ -36,34 +46,48 @@ pub struct Stamp {
 
 impl Default for Freshness {
     fn default() -> Self {
-        let generations = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        Self { generations, everyone: AtomicU64::new(0), hasher: RandomState::new() }
+        let generations = || (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            profiles: generations(),
+            standings: generations(),
+            everyone: AtomicU64::new(0),
+            hasher: RandomState::new(),
+        }
     }
 }
 
 impl Freshness {
     /// To be taken before reading what will be cached.
     #[must_use]
-    pub fn stamp(&self, user: Uuid) -> Stamp {
-        Stamp { generation: self.slot(user).load(Ordering::Acquire), taken: Instant::now() }
+    pub fn stamp(&self, view: View, user: Uuid) -> Stamp {
+        Stamp { generation: self.slot(view, user).load(Ordering::Acquire), taken: Instant::now() }
     }
 
     /// Whether what was read after `stamp` is still true.
     #[must_use]
-    pub fn is_current(&self, user: Uuid, stamp: &Stamp) -> bool {
-        self.slot(user).load(Ordering::Acquire) == stamp.generation && stamp.taken.elapsed() < MAX_AGE
+    pub fn is_current(&self, view: View, user: Uuid, stamp: &Stamp) -> bool {
+        self.slot(view, user).load(Ordering::Acquire) == stamp.generation && stamp.taken.elapsed() < MAX_AGE
     }
 
     /// Out of date from now on: every cached view of `user`.
     pub fn touch(&self, user: Uuid) {
-        self.slot(user).fetch_add(1, Ordering::AcqRel);
+        self.slot(View::Standing, user).fetch_add(1, Ordering::AcqRel);
+        self.touch_profile(user);
+    }
+
+    /// Out of date from now on: every cached view of `user` but their standing.
+    pub fn touch_profile(&self, user: Uuid) {
+        self.slot(View::Profile, user).fetch_add(1, Ordering::AcqRel);
         self.everyone.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The same for several users.
-    pub fn touch_all(&self, users: &[Uuid]) {
-        for user in users {
-            self.touch(*user);
+    /// The same for several users: for each, all views or only those of the profile.
+    pub fn touch_all(&self, touched: &[(View, Uuid)]) {
+        for (view, user) in touched {
+            match view {
+                View::Standing => self.touch(*user),
+                View::Profile => self.touch_profile(*user),
+            }
         }
     }
 
@@ -73,15 +97,19 @@ impl Freshness {
         self.everyone.load(Ordering::Acquire)
     }
 
-    fn slot(&self, user: Uuid) -> &AtomicU64 {
+    fn slot(&self, view: View, user: Uuid) -> &AtomicU64 {
         let hash = usize::try_from(self.hasher.hash_one(user) % SLOTS as u64).unwrap_or(0);
-        &self.generations[hash]
+        match view {
+            View::Profile => &self.profiles[hash],
+            View::Standing => &self.standings[hash],
+        }
     }
 }
 
 /// A bounded cache of one view per user that never shows what is out of date.
 #[derive(Clone)]
 pub struct FreshCache<V> {
+    view: View,
     freshness: Arc<Freshness>,
     views: Cache<Uuid, (Stamp, V)>,
 }
@@ -89,21 +117,21 @@ pub struct FreshCache<V> {
 impl<V: Clone + Send + Sync + 'static> FreshCache<V> {
     /// Room for `capacity` views.
     #[must_use]
-    pub fn new(freshness: Arc<Freshness>, capacity: u64) -> Self {
+    pub fn new(view: View, freshness: Arc<Freshness>, capacity: u64) -> Self {
         let views = Cache::builder().max_capacity(capacity).time_to_live(MAX_AGE * 5).build();
-        Self { freshness, views }
+        Self { view, freshness, views }
     }
 
     /// The view of `user`, if one is kept and still true.
     #[must_use]
     pub fn get(&self, user: Uuid) -> Option<V> {
         let (stamp, view) = self.views.get(&user)?;
-        self.freshness.is_current(user, &stamp).then_some(view)
+        self.freshness.is_current(self.view, user, &stamp).then_some(view)
     }
 
     /// The view of `user`, read by `load` whether one is kept or not: for who knows that it must have changed.
     pub async fn load<E>(&self, user: Uuid, load: impl Future<Output = Result<V, E>>) -> Result<V, E> {
-        let stamp = self.freshness.stamp(user);
+        let stamp = self.freshness.stamp(self.view, user);
         let view = load.await?;
         self.views.insert(user, (stamp, view.clone()));
         Ok(view)
@@ -126,20 +154,33 @@ mod tests {
     fn a_view_read_before_a_change_is_out_of_date_after_it() {
         let freshness = Freshness::default();
         let (ann, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let (of_ann, of_bob) = (freshness.stamp(ann), freshness.stamp(bob));
-        freshness.touch(ann);
-        assert!(!freshness.is_current(ann, &of_ann));
-        assert!(freshness.is_current(ann, &freshness.stamp(ann)));
-        assert!(
-            freshness.is_current(bob, &of_bob)
-                || freshness.slot(ann).as_ptr() == freshness.slot(bob).as_ptr()
-        );
+        for view in [View::Profile, View::Standing] {
+            let (of_ann, of_bob) = (freshness.stamp(view, ann), freshness.stamp(view, bob));
+            freshness.touch(ann);
+            assert!(!freshness.is_current(view, ann, &of_ann));
+            assert!(freshness.is_current(view, ann, &freshness.stamp(view, ann)));
+            assert!(
+                freshness.is_current(view, bob, &of_bob)
+                    || freshness.slot(view, ann).as_ptr() == freshness.slot(view, bob).as_ptr()
+            );
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_profile_alone_leaves_the_standing() {
+        let (freshness, ann) = (Freshness::default(), Uuid::from_u128(1));
+        let [profile, standing] = [View::Profile, View::Standing].map(|view| freshness.stamp(view, ann));
+        let everyone = freshness.of_everyone();
+        freshness.touch_profile(ann);
+        assert!(!freshness.is_current(View::Profile, ann, &profile));
+        assert!(freshness.is_current(View::Standing, ann, &standing));
+        assert_ne!(freshness.of_everyone(), everyone);
     }
 
     #[tokio::test]
     async fn a_change_during_the_load_is_not_hidden_by_the_loaded_view() {
         let freshness = Arc::new(Freshness::default());
-        let cache = FreshCache::new(Arc::clone(&freshness), 8);
+        let cache = FreshCache::new(View::Standing, Arc::clone(&freshness), 8);
         let ann = Uuid::from_u128(1);
         let load = async {
             freshness.touch(ann); // the row was read, then somebody else's change committed

@@ -19,7 +19,7 @@ use crate::mail::Mail;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::domains::Domains;
-use crate::platform::freshness::FreshCache;
+use crate::platform::freshness::{FreshCache, View};
 use crate::platform::secrets::{Key32, Secrets};
 use crate::proofs::Proofs;
 use crate::users::store::user;
@@ -80,7 +80,7 @@ impl Profiles {
     #[must_use]
     pub fn new(parts: Parts<'_>, api_url: &str) -> Self {
         let Parts { db, secrets, clock, users, passwords, mail, proofs, domains } = parts;
-        let own = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED);
+        let own = FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
         let (db, api_url) = (db.clone(), api_url.into());
         Self { db, clock, users, passwords, mail, proofs, domains, api_url, cursor_key, own }
@@ -88,9 +88,8 @@ impl Profiles {
 
     /// A person in full, with the newest history and the block list.
     pub(crate) async fn full(&self, user: user::Model) -> Result<User, DbErr> {
-        let history = self.users.recent_history(user.id, shown::RECENT).await?;
-        let blocked = self.users.blocked_by(user.id).await?;
-        Ok(User::of(user, blocked).with_history(history))
+        let beside = self.users.beside(user.id, shown::RECENT).await?;
+        Ok(User::in_full(user, beside))
     }
 
     /// One's own profile, ready to be sent; `None` if the account has just gone.

@@ -21,8 +21,8 @@ use crate::sessions::{Caller, Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::{self, user};
 use crate::users::{
-    BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, DeleteRefusal, NewUser, Origin, Password,
-    Username,
+    Beside, BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, DeleteRefusal, NewUser, Origin,
+    Password, Username,
 };
 
 crate::refusals! {
@@ -200,11 +200,15 @@ impl Profiles {
         let changes = self.to_be_proved(changes, &allowed.on.0.user);
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
+        let moves = changes.email.is_some() || changes.pending_email.is_some();
         let written = self.db.write(move |tx| {
             async move {
-                let before = store::held(tx, id).await?.ok_or(ChangeRefusal::NotFound)?;
+                // Only who moves is told of it; whether there is such a user is found out below.
+                let before = if moves { store::held(tx, id).await? } else { None };
                 let now = profiles.users.update_in(tx, id, changes, revision, &origin).await?;
-                profiles.tell_of_address_in(tx, &before, &now, session, &client).await?;
+                if let Some(before) = before {
+                    profiles.tell_of_address_in(tx, &before, &now, session, &client).await?;
+                }
                 Ok::<_, Failure<ChangeRefusal>>(now)
             }
             .boxed()
@@ -268,9 +272,10 @@ impl Profiles {
     }
 
     /// The user of the path, as the caller may see them.
-    pub(super) async fn answer(&self, allowed: Allowed<ReadUser>) -> anyhow::Result<Profile<Shown>> {
+    pub(super) async fn answer(&self, mut allowed: Allowed<ReadUser>) -> anyhow::Result<Profile<Shown>> {
+        let beside = allowed.on.0.beside.take();
         let user = allowed.on.0.user.clone();
-        self.answer_with(&allowed, user).await
+        self.answer_of(&allowed, user, beside).await
     }
 
     /// A user in the state after an act, as the caller may see them.
@@ -279,8 +284,23 @@ impl Profiles {
         allowed: &Allowed<P>,
         user: user::Model,
     ) -> anyhow::Result<Profile<Shown>> {
+        self.answer_of(allowed, user, None).await
+    }
+
+    /// The same, where what a full profile shows beside the row may have been read already.
+    async fn answer_of<P: Permission<On = Target>>(
+        &self,
+        allowed: &Allowed<P>,
+        user: user::Model,
+        beside: Option<Beside>,
+    ) -> anyhow::Result<Profile<Shown>> {
         let (etag, shown) = if allowed.may(Action::UserReadPrivate, Context::default()) {
-            (etag_of_full(&user), Shown::Full(self.full(user).await?))
+            let etag = etag_of_full(&user);
+            let full = match beside {
+                Some(beside) => User::in_full(user, beside),
+                None => self.full(user).await?,
+            };
+            (etag, Shown::Full(full))
         } else {
             (etag_of_public(&user), Shown::Public(PublicUser::from(user)))
         };
@@ -318,17 +338,19 @@ impl Profiles {
         let limit = paging.range.limit();
         // One more than is shown tells whether there is a next page.
         let page = Page { sort, order, offset, limit: limit + 1, after };
-        let mut users = self.users.list(filter, &page).await?;
+        let mut listed = self.users.list(filter, &page).await?;
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = users.len() > shown;
-        users.truncate(shown);
+        let has_more = listed.len() > shown;
+        listed.truncate(shown);
+        let blocking: Vec<Uuid> = listed.iter().filter(|row| row.blocks).map(|row| row.user.id).collect();
+        let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
         let total = self.users.total(filter).await?;
         let next = users
             .last()
             .filter(|_| has_more)
             .map(|last| Cursor::seal(self.cursor_key.bytes(), &Mark::of(last, sort).to_bytes(sort)));
         let links = paging.links(total, users.len(), next.as_deref(), None);
-        Ok(Listing { rows: self.rows(allowed, users).await?, total, links })
+        Ok(Listing { rows: self.rows(allowed, users, &blocking).await?, total, links })
     }
 
     /// Users by their ids, in that order; whom the caller may not see is left out.
@@ -339,16 +361,20 @@ impl Profiles {
     ) -> Result<Vec<Shown>, Failure<ListRefusal>> {
         let visible_to = scope(allowed);
         let users = self.users.by_ids(ids, visible_to).await?;
-        Ok(self.rows(allowed, users).await?)
+        Ok(self.rows(allowed, users, ids).await?)
     }
 
-    /// Users as rows of a list: in full for admins, but for history and files.
-    async fn rows(&self, allowed: &Allowed<ListUsers>, users: Vec<user::Model>) -> Result<Vec<Shown>, DbErr> {
+    /// Users as rows of a list: in full for admins, but for history and files. `blocking` are those who may block others.
+    async fn rows(
+        &self,
+        allowed: &Allowed<ListUsers>,
+        users: Vec<user::Model>,
+        blocking: &[Uuid],
+    ) -> Result<Vec<Shown>, DbErr> {
         if !is_admin(allowed) {
             return Ok(users.into_iter().map(|user| Shown::Public(PublicUser::from(user))).collect());
         }
-        let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
-        let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(&ids).await?;
+        let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(blocking).await?;
         let row = |user: user::Model| {
             let blocked = blocks.remove(&user.id).unwrap_or_default();
             Shown::Full(User::of(user, blocked))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
 use crate::sessions::Roles;
+use crate::users::Beside;
 use crate::users::store::{history, user};
 
 /// Lines of history that a full profile carries.
@@ -227,7 +228,11 @@ impl User {
 
     /// The same with history and files.
     #[must_use]
-    pub fn with_history(mut self, history: Vec<history::Model>) -> Self {
+    pub fn in_full(user: user::Model, beside: Beside) -> Self {
+        Self::of(user, beside.blocked).with_history(beside.history)
+    }
+
+    fn with_history(mut self, history: Vec<history::Model>) -> Self {
         self.user_history = Some(history.into_iter().map(HistoryLine::from).collect());
         self.files = Some(Vec::new());
         self

@@ -1,13 +1,16 @@
 //! The user that a path names, and the permissions that handlers of `/user` ask for.
 
+use std::sync::Arc;
+
 use poem::Request;
-use poem::http::header;
+use poem::http::{Method, header};
 use uuid::Uuid;
 
 use super::Profiles;
+use super::shown::RECENT;
 use crate::permissions::{Account, Action, Object, Permission, Resource, System, not_found};
 use crate::platform::problem::{Breakage, FieldError, Problem};
-use crate::sessions::{Caller, Roles};
+use crate::sessions::{Caller, Role, Roles};
 use crate::users::store::{Named, Seen};
 
 /// What poem-openapi calls the first parameter of a path, whatever it is named in the document.
@@ -29,15 +32,19 @@ impl Object for Target {
     const SEEN_BY: Option<Action> = Some(Action::UserRead);
 
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
-        let Some(profiles) = request.data::<Profiles>() else { return Err(Problem::internal()) };
+        let Some(profiles) = request.data::<Arc<Profiles>>() else { return Err(Problem::internal()) };
         let named = request.raw_path_param(FIRST).and_then(named).ok_or_else(not_found)?;
-        let seen = profiles.users.seen_by(caller.user_id, &named).await;
+        let seen = if likely_in_full(request, caller, &named) {
+            profiles.users.seen_in_full_by(caller.user_id, &named, RECENT).await
+        } else {
+            profiles.users.seen_by(caller.user_id, &named).await
+        };
         let seen = seen.map_err(|error| Breakage::from(error).problem())?;
         seen.map(Self).ok_or_else(not_found)
     }
 
     fn resource(&self) -> Resource<'_> {
-        let Seen { user, blocks_viewer, blocked_by_viewer } = &self.0;
+        let Seen { user, blocks_viewer, blocked_by_viewer, .. } = &self.0;
         Resource::Account(Account {
             id: user.id,
             roles: Roles::from_bits(user.roles),
@@ -47,6 +54,13 @@ impl Object for Target {
             blocked_by_subject: *blocked_by_viewer,
         })
     }
+}
+
+/// Whether the answer is likely to be a full profile, which is then read at once. Who is shown what is decided later, by
+/// the policies.
+fn likely_in_full(request: &Request, caller: &Caller, named: &Named) -> bool {
+    let own = *named == Named::Id(caller.user_id);
+    request.method() == Method::GET && (own || caller.roles.has(Role::Admin))
 }
 
 /// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.

@@ -1,13 +1,14 @@
 //! The socket as hyper sees it: heads are checked on the way in, and what hyper refuses by itself goes out as a
 //! problem document.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use poem::http::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head::{Framing, HeadCheck, Progress};
@@ -139,16 +140,35 @@ impl AsyncRead for Line {
         let before = buffer.filled().len();
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
-            match self.socket.try_read_buf(buffer) {
+            match read_some(&self.socket, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
-                Ok(_) => break,
+                Ok(()) => break,
             }
         }
         match self.inspect(&buffer.filled()[before..]) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(status) => Poll::Ready(Err(self.refuse(status))),
         }
+    }
+}
+
+/// Reads what is there. A read that leaves room has taken all of it, so the socket counts as empty at once: asking it
+/// again would cost a system call for each request.
+fn read_some(socket: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+    let mut taken = None;
+    let tried = socket.try_io(Interest::READABLE, || {
+        let room = buffer.initialize_unfilled();
+        let length = (&*SockRef::from(socket)).read(room)?;
+        taken = Some(length);
+        if (1..room.len()).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match taken {
+        Some(length) => {
+            buffer.advance(length);
+            Ok(())
+        }
+        None => tried,
     }
 }
 

@@ -20,6 +20,9 @@ use crate::platform::db::Database;
 use crate::platform::web::{ClientInfo, Json, is_forwarded};
 use crate::sessions::{Caller, Jwk, Sessions};
 
+/// The answer to `GET /ping`, which the edge gives by itself where nothing is special about the request.
+pub const PONG: &str = "pong";
+
 /// The operations at the root.
 pub struct RootApi {
     /// The database that must answer before the server is ready.
@@ -146,7 +149,7 @@ impl RootApi {
     /// Ping
     #[oai(path = "/ping", method = "get", operation_id = "_ping")]
     async fn ping(&self) -> PlainText<&'static str> {
-        PlainText("pong")
+        PlainText(PONG)
     }
 
     /// The version

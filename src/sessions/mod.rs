@@ -36,7 +36,7 @@ pub use rules::{Kind, NewSession, OpenSession, RefreshRefusal, Tokens};
 
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::Database;
-use crate::platform::freshness::FreshCache;
+use crate::platform::freshness::{FreshCache, View};
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use access_token::Expected;
@@ -129,7 +129,7 @@ impl Sessions {
         let expected = Expected { issuer: settings.issuer.clone(), audience: settings.issuer.clone() };
         let verified =
             Cache::builder().max_capacity(REMEMBERED_TOKENS).time_to_live(settings.access_lifetime).build();
-        let standings = FreshCache::new(Arc::clone(db.freshness()), REMEMBERED_STANDINGS);
+        let standings = FreshCache::new(View::Standing, Arc::clone(db.freshness()), REMEMBERED_STANDINGS);
         let ring = ArcSwap::from_pointee(ring);
         let looked_for_keys = tokio::sync::Mutex::default();
         Ok(Self {

@@ -8,7 +8,8 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::listing::{Filter, Page};
-use super::store::{self, Named, Seen, history, user};
+use super::rows::{self, Beside};
+use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
 
 /// A number of users, when it was counted, and as of which change.
@@ -38,7 +39,22 @@ pub struct SigningIn {
 impl Users {
     /// The user so named as `viewer` meets them, deleted or not.
     pub async fn seen_by(&self, viewer: Uuid, named: &Named) -> Result<Option<Seen>, DbErr> {
-        store::seen_by(self.db.reader(), viewer, named).await
+        rows::seen_by(self.db.reader(), viewer, named, None).await
+    }
+
+    /// The same with what a full profile shows beside the row.
+    pub async fn seen_in_full_by(
+        &self,
+        viewer: Uuid,
+        named: &Named,
+        lines: u64,
+    ) -> Result<Option<Seen>, DbErr> {
+        rows::seen_by(self.db.reader(), viewer, named, Some(lines)).await
+    }
+
+    /// What a user's full profile shows beside the row, with so many lines of history.
+    pub async fn beside(&self, user: Uuid, lines: u64) -> Result<Beside, DbErr> {
+        rows::beside(self.db.reader(), user, lines).await
     }
 
     /// The user with this id, deleted or not.
@@ -74,7 +90,7 @@ impl Users {
     }
 
     /// A page of users.
-    pub async fn list(&self, filter: &Filter, page: &Page) -> Result<Vec<user::Model>, DbErr> {
+    pub async fn list(&self, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
         store::list(self.db.reader(), filter, page).await
     }
 
@@ -118,6 +134,9 @@ impl Users {
     /// Whom each of these users blocks, oldest block first.
     pub async fn blocks_of(&self, users: &[Uuid]) -> Result<HashMap<Uuid, Vec<Uuid>>, DbErr> {
         let mut blocks: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        if users.is_empty() {
+            return Ok(blocks);
+        }
         for (user, blocked) in store::blocks_of(self.db.reader(), users).await? {
             blocks.entry(user).or_default().push(blocked);
         }

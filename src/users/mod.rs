@@ -17,6 +17,7 @@ mod metadata;
 mod password;
 mod passwords;
 mod person_name;
+mod rows;
 mod rules;
 mod text;
 mod username;
@@ -35,6 +36,7 @@ pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
+pub use rows::Beside;
 pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal};
 pub use username::Username;
 

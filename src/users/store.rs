@@ -5,10 +5,12 @@ use sea_orm::sea_query::{
     Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement, SimpleExpr, UnionType,
 };
 use sea_orm::{
-    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement,
+    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, QuerySelect,
+    Statement,
 };
 
 use super::listing::{Filter, Page, Search, Sort};
+use super::rows::Beside;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::sessions::Role;
@@ -111,6 +113,19 @@ pub struct Seen {
     pub blocks_viewer: bool,
     /// Whether the viewer blocks this user.
     pub blocked_by_viewer: bool,
+    /// What a full profile shows beside the row, if it was asked for.
+    #[sea_orm(skip)]
+    pub beside: Option<Beside>,
+}
+
+/// A user in a list.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Listed {
+    /// The row.
+    #[sea_orm(nested)]
+    pub user: user::Model,
+    /// Whether this user blocks anybody.
+    pub blocks: bool,
 }
 
 /// How a user is named in a path.
@@ -120,22 +135,6 @@ pub enum Named {
     Id(Uuid),
     /// By user name, among accounts that are not deleted.
     Username(String),
-}
-
-/// The user so named, with the blocks between them and `viewer`, deleted or not.
-pub async fn seen_by(db: &impl ConnectionTrait, viewer: Uuid, named: &Named) -> Result<Option<Seen>, DbErr> {
-    let (condition, value): (&str, sea_orm::Value) = match named {
-        Named::Id(id) => ("u.id = $1", (*id).into()),
-        Named::Username(name) => ("u.username = $1 AND u.deleted_at IS NULL", name.clone().into()),
-    };
-    let sql = format!(
-        "SELECT u.*, \
-         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = u.id AND blocked_id = $2) AS blocks_viewer, \
-         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = $2 AND blocked_id = u.id) AS blocked_by_viewer \
-         FROM users u WHERE {condition}"
-    );
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [value, viewer.into()]);
-    Seen::find_by_statement(statement).one(db).await
 }
 
 /// The user with this id, deleted or not.
@@ -203,10 +202,40 @@ pub async fn update(
     held: &user::Model,
     mut changes: user::ActiveModel,
 ) -> Result<user::Model, DbErr> {
-    tx.touch(held.id);
+    if changes_standing(held, &changes) {
+        tx.touch(held.id);
+    } else {
+        tx.touch_profile(held.id);
+    }
     changes.id = ActiveValue::Unchanged(held.id);
     changes.revision = ActiveValue::Set(held.revision + 1);
     changes.update(tx).await
+}
+
+/// Whether it changes anything but what is shown of the user: see `sessions::store::standing`.
+fn changes_standing(held: &user::Model, changes: &user::ActiveModel) -> bool {
+    use user::Column::{
+        Description, DisplayName, FirstName, LastName, Locale, Metadata, MiddleName, SearchName, UpdatedAt,
+    };
+    let only_shown = |column: &user::Column| {
+        matches!(
+            column,
+            Description
+                | DisplayName
+                | FirstName
+                | LastName
+                | Locale
+                | Metadata
+                | MiddleName
+                | SearchName
+                | UpdatedAt
+        )
+    };
+    let is_changed = |column: user::Column| match changes.get(column) {
+        ActiveValue::Set(value) => value != held.get(column),
+        _ => false,
+    };
+    user::Column::iter().filter(|column| !only_shown(column)).any(is_changed)
 }
 
 /// Forgets a user and everything that hangs on the row; only if deleted before `moment`, where one is given. Whether
@@ -283,17 +312,14 @@ fn has_role(role: Role) -> SimpleExpr {
 }
 
 /// A page of users.
-pub async fn list(
-    db: &impl ConnectionTrait,
-    filter: &Filter,
-    page: &Page,
-) -> Result<Vec<user::Model>, DbErr> {
+pub async fn list(db: &impl ConnectionTrait, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
+    let blocks = Expr::cust("EXISTS (SELECT 1 FROM user_blocks WHERE user_blocks.user_id = users.id)");
     let (column, order) = (page.sort.column(), page.order.clone());
     let mut query = filtered(filter).order_by(column, order.clone()).order_by(user::Column::Id, order);
     if let Some(condition) = page.after_condition() {
         query = query.filter(condition);
     }
-    query.offset(page.offset).limit(page.limit).all(db).await
+    query.expr_as(blocks, "blocks").offset(page.offset).limit(page.limit).into_model().all(db).await
 }
 
 /// Somebody who can be written to.
@@ -416,9 +442,21 @@ impl Sort {
     }
 }
 
-/// Adds a line to a user's history.
+/// Adds a line to a user's history, at the latest with the end of the transaction.
 pub async fn add_history(tx: &Tx, row: history::Model) -> Result<(), DbErr> {
-    history::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())
+    let sql = "INSERT INTO user_history (id, user_id, at, action, description, by_id, trace_id) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let history::Model { id, user_id, at, action, description, by_id, trace_id } = row;
+    let values: [sea_orm::Value; 7] = [
+        id.into(),
+        user_id.into(),
+        at.into(),
+        action.into(),
+        description.into(),
+        by_id.into(),
+        trace_id.into(),
+    ];
+    tx.execute_at_the_end(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await
 }
 
 /// A user's history, newest first.

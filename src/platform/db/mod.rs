@@ -5,11 +5,13 @@
 //! commit, and before the answer, every cached view of that user is out of date (see [`Freshness`]).
 
 mod errors;
+mod links;
 mod patience;
 pub mod postgres;
 mod reader;
 mod schema;
 pub mod sqlite;
+mod tx;
 mod writer;
 
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 pub use errors::{is_passing, violated_unique};
 pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus};
-pub use writer::Tx;
+pub use tx::Tx;
 
 use super::freshness::Freshness;
 use writer::Writer;
@@ -85,9 +87,7 @@ impl Database {
 
     /// Closes the connections; SQLite folds its write-ahead log into the database file.
     pub async fn close(self) {
-        if let Err(error) = self.reader.close().await {
-            tracing::warn!(%error, "closing the database's readers");
-        }
+        self.reader.close().await;
         self.writer.close().await;
     }
 }

@@ -3,10 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sea_orm::{DbErr, RuntimeErr, SqlxPostgresConnector};
+use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use super::links::Links;
 use super::writer::Writer;
 use super::{Database, Reader};
 
@@ -27,11 +28,10 @@ pub async fn open(url: &str, max_connections: u32, acquire: Duration) -> Result<
     let options = PgConnectOptions::from_str(url).map_err(refused)?.application_name("gatehouse");
     let options = options.statement_cache_capacity(256);
     create_if_missing(&options).await.map_err(refused)?;
-    let pool = pool(options, max_connections, acquire).await.map_err(refused)?;
-    let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+    let links = Links::of_postgres(pool(options, max_connections, acquire).await.map_err(refused)?);
     // A read is answered, or given up, within the time that a connection is waited for.
-    let reader = Reader::new(connection.clone(), Some(acquire));
-    Ok(Database::new(reader, Writer::Pool(connection, Some(acquire.max(LOCK) + ANSWER))))
+    let reader = Reader::new(links.clone(), Some(acquire));
+    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK) + ANSWER))))
 }
 
 async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result<PgPool, sqlx::Error> {

@@ -3,47 +3,48 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
+use super::links::Links;
 use super::patience::within;
 
 /// The connections for reading. A database that says nothing counts as one that is away.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reader {
-    connections: DatabaseConnection,
+    links: Links,
     patience: Option<Duration>,
 }
 
 impl Reader {
     /// Without patience, an answer is waited for however long it takes.
-    pub(super) fn new(connections: DatabaseConnection, patience: Option<Duration>) -> Self {
-        Self { connections, patience }
+    pub(super) const fn new(links: Links, patience: Option<Duration>) -> Self {
+        Self { links, patience }
     }
 
-    pub(super) async fn close(self) -> Result<(), DbErr> {
-        self.connections.close().await
+    pub(super) async fn close(&self) {
+        self.links.close().await;
     }
 }
 
 #[async_trait]
 impl ConnectionTrait for Reader {
     fn get_database_backend(&self) -> DbBackend {
-        self.connections.get_database_backend()
+        self.links.backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        within(self.patience, self.connections.execute_raw(statement)).await
+        within(self.patience, async { self.links.borrow().await?.execute(statement).await }).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        within(self.patience, self.connections.execute_unprepared(sql)).await
+        within(self.patience, async { self.links.borrow().await?.execute_unprepared(sql).await }).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        within(self.patience, self.connections.query_one_raw(statement)).await
+        within(self.patience, async { self.links.borrow().await?.query_one(statement).await }).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        within(self.patience, self.connections.query_all_raw(statement)).await
+        within(self.patience, async { self.links.borrow().await?.query_all(statement).await }).await
     }
 }

@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::{DbErr, RuntimeErr, SqlxSqliteConnector};
-use sqlx::Connection;
+use sea_orm::{DbErr, RuntimeErr};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use super::links::Links;
 use super::writer::Writer;
 use super::{Database, Reader};
 
@@ -26,8 +26,8 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
     let readers = options.pragma("query_only", "ON").create_if_missing(false);
     let readers = pool(readers, max_connections.clamp(1, READERS), acquire).await?;
     Ok(Database::new(
-        Reader::new(SqlxSqliteConnector::from_sqlx_sqlite_pool(readers), None),
-        Writer::start_queue(SqlxSqliteConnector::from_sqlx_sqlite_pool(writer)),
+        Reader::new(Links::of_sqlite(readers), None),
+        Writer::start_queue(Links::of_sqlite(writer)),
     ))
 }
 
@@ -41,14 +41,12 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
         .statement_cache_capacity(256)
         .pragma("journal_size_limit", "67108864")
+        .pragma("wal_autocheckpoint", "4000")
         .pragma("trusted_schema", "OFF")
 }
 
 async fn pool(options: SqliteConnectOptions, size: u32, acquire: Duration) -> Result<SqlitePool, DbErr> {
     SqlitePoolOptions::new()
-        // A commit or rollback that failed leaves it open what state the connection is in: what it would write next
-        // could be answered and never committed. Such a connection is thrown away.
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .max_connections(size)
         .min_connections(1)
         .acquire_timeout(acquire)

@@ -5,20 +5,17 @@
 //! sixty. PostgreSQL groups commits by itself, so there each act has its own connection.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
-};
-use tokio::sync::{Notify, mpsc, oneshot};
-use uuid::Uuid;
+use sea_orm::{DbBackend, DbErr, RuntimeErr, Statement};
+use tokio::sync::{mpsc, oneshot};
 
+use super::links::{Borrowed, Links};
 use super::patience::within;
+use super::tx::{Effects, Frame, Tx};
 use crate::platform::freshness::Freshness;
 use crate::platform::web::TraceId;
 
@@ -33,87 +30,18 @@ const LONGEST: Duration = Duration::from_secs(35);
 /// A refusal does not wait longer for its transaction to be undone; the server does that by itself.
 const UNDOING: Duration = Duration::from_millis(500);
 
-/// A transaction in which an act changes things.
-pub struct Tx {
-    inner: DatabaseTransaction,
-    touched: Mutex<Vec<Uuid>>,
-    waiting: Mutex<Vec<Arc<Notify>>>,
-    patience: Option<Duration>,
-}
-
-impl Tx {
-    fn new(inner: DatabaseTransaction, patience: Option<Duration>) -> Self {
-        Self { inner, touched: Mutex::new(Vec::new()), waiting: Mutex::new(Vec::new()), patience }
-    }
-
-    /// Says that this act changes what is known of `user`.
-    pub fn touch(&self, user: Uuid) {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner).push(user);
-    }
-
-    /// Wakes whoever waits for what this act leaves behind, once it is committed.
-    pub fn wake(&self, waiting: &Arc<Notify>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(waiting));
-    }
-
-    fn into_parts(self) -> (DatabaseTransaction, Effects) {
-        let touched = self.touched.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (self.inner, Effects { touched, waiting })
-    }
-}
-
-/// What an act does beyond the database, once it is committed.
-#[derive(Default)]
-struct Effects {
-    touched: Vec<Uuid>,
-    waiting: Vec<Arc<Notify>>,
-}
-
-impl Effects {
-    fn happen(&self, freshness: &Freshness) {
-        freshness.touch_all(&self.touched);
-        for waiting in &self.waiting {
-            waiting.notify_one();
-        }
-    }
-}
-
-#[async_trait]
-impl ConnectionTrait for Tx {
-    fn get_database_backend(&self) -> DbBackend {
-        self.inner.get_database_backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        within(self.patience, self.inner.execute_raw(statement)).await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        within(self.patience, self.inner.execute_unprepared(sql)).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        within(self.patience, self.inner.query_one_raw(statement)).await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        within(self.patience, self.inner.query_all_raw(statement)).await
-    }
-}
-
 /// Where acts are written.
 #[derive(Clone)]
 pub(super) enum Writer {
     /// The queue of SQLite's one writer, and its connection (for closing).
-    Queue(mpsc::Sender<Job>, DatabaseConnection),
+    Queue(mpsc::Sender<Job>, Links),
     /// PostgreSQL's connections, and how long each statement is waited for.
-    Pool(DatabaseConnection, Option<Duration>),
+    Pool(Links, Option<Duration>),
 }
 
 impl Writer {
     /// Starts the one writer of a SQLite database on its only writing connection.
-    pub(super) fn start_queue(connection: DatabaseConnection) -> Self {
+    pub(super) fn start_queue(connection: Links) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         #[expect(clippy::disallowed_methods, reason = "it ends by itself when the last sender is gone")]
         tokio::spawn(write_in_turn(connection.clone(), receiver));
@@ -133,7 +61,8 @@ impl Writer {
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
                 let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
-                    let tx = Tx::new(within(patience, connections.begin()).await?, patience);
+                    let link = within(patience, connections.borrow()).await?;
+                    let tx = Tx::new(link, Frame::Whole, patience);
                     let result = act(&tx).await;
                     let settled = settle(tx, result).await;
                     settled.effects.happen(&freshness);
@@ -165,9 +94,7 @@ impl Writer {
     pub(super) async fn close(self) {
         if let Self::Queue(queue, connection) = self {
             drop(queue);
-            if let Err(error) = connection.close().await {
-                tracing::warn!(%error, "closing the database's writer");
-            }
+            connection.close().await;
         }
     }
 }
@@ -180,15 +107,15 @@ type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// What came of an act.
 pub(super) struct Outcome {
     answer: Answer,
-    /// Whether the connection is where it should be: the act's part committed or undone, nothing in between.
-    clean: bool,
+    /// The connection, if it is where it should be: the act's part committed or undone, nothing in between.
+    link: Option<Borrowed>,
 }
 
-/// An act's result, what it does beyond the database, and whether the connection is where it should be.
+/// An act's result, what it does beyond the database, and the connection if it is where it should be.
 struct Settled<T, E> {
     result: Result<T, E>,
     effects: Effects,
-    clean: bool,
+    link: Option<Borrowed>,
 }
 
 fn job_of<T, E, F>(act: F, caller: oneshot::Sender<Result<T, E>>, freshness: Arc<Freshness>) -> Job
@@ -202,7 +129,7 @@ where
         let job = async move {
             let acted = AssertUnwindSafe(act(&tx)).catch_unwind().await;
             let result = acted.unwrap_or_else(|_| Err(E::from(panicked())));
-            let Settled { result, effects, clean } = settle(tx, result).await;
+            let Settled { result, effects, link } = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
                 effects.happen(&freshness);
                 let result = match (result, commit) {
@@ -213,7 +140,7 @@ where
                     tracing::debug!("the caller of a finished write had left");
                 }
             });
-            Outcome { answer, clean }
+            Outcome { answer, link }
         };
         in_trace_of(trace_id, job).boxed()
     })
@@ -221,25 +148,33 @@ where
 
 /// Commits after `Ok`, undoes after `Err`; its effects happen only after a commit, or one that may have happened.
 async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E> {
-    let patience = tx.patience;
-    let (inner, effects) = tx.into_parts();
+    let patience = tx.patience();
+    let undoing = patience.map(|_| UNDOING);
+    let (mut open, effects) = tx.into_parts();
     match result {
-        Ok(value) => match within(patience, inner.commit()).await {
-            Ok(()) => Settled { result: Ok(value), effects, clean: true },
-            Err(error) => Settled { result: Err(error.into()), effects, clean: false },
+        Ok(value) => match within(patience, open.commit()).await {
+            Ok(()) => Settled { result: Ok(value), effects, link: Some(open.link) },
+            Err(error) => {
+                let undone = within(undoing, open.undo()).await.is_ok();
+                Settled { result: Err(error.into()), effects, link: undone.then_some(open.link) }
+            }
         },
         Err(refusal) => {
-            let undone = within(patience.map(|_| UNDOING), inner.rollback()).await;
+            let undone = within(undoing, open.undo()).await;
             if let Err(error) = &undone {
                 tracing::error!(%error, "undoing a refused write failed");
             }
-            Settled { result: Err(refusal), effects: Effects::default(), clean: undone.is_ok() }
+            Settled {
+                result: Err(refusal),
+                effects: Effects::default(),
+                link: undone.is_ok().then_some(open.link),
+            }
         }
     }
 }
 
 /// The one writer: takes what waits, writes it together, answers.
-async fn write_in_turn(connection: DatabaseConnection, mut queue: mpsc::Receiver<Job>) {
+async fn write_in_turn(connection: Links, mut queue: mpsc::Receiver<Job>) {
     let mut together = Vec::with_capacity(TOGETHER);
     while queue.recv_many(&mut together, TOGETHER).await > 0 {
         if together.len() == 1 {
@@ -250,18 +185,18 @@ async fn write_in_turn(connection: DatabaseConnection, mut queue: mpsc::Receiver
     }
 }
 
-async fn write_alone(connection: &DatabaseConnection, job: Option<Job>) {
+async fn write_alone(connection: &Links, job: Option<Job>) {
     let Some(job) = job else { return };
-    match begin(connection).await {
-        Ok(transaction) => {
-            let outcome = job(Tx::new(transaction, None)).await;
+    match connection.borrow().await {
+        Ok(link) => {
+            let outcome = job(Tx::new(link, Frame::Whole, None)).await;
             (outcome.answer)(Ok(()));
         }
         Err(error) => tracing::error!(%error, "the database did not begin a write"),
     }
 }
 
-async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Item = Job>) {
+async fn write_together(connection: &Links, jobs: impl Iterator<Item = Job>) {
     let outer = match begin(connection).await {
         Ok(outer) => outer,
         Err(error) => {
@@ -269,8 +204,11 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
             return jobs.for_each(drop); // each caller sees that its act is gone: 503
         }
     };
-    let (answers, clean) = write_each(&outer, jobs).await;
-    let commit = if clean { outer.commit().await } else { Err(unsure()) };
+    let (answers, outer) = write_each(outer, jobs).await;
+    let commit = match outer {
+        Some(outer) => commit(outer).await,
+        None => Err(unsure()),
+    };
     let commit = commit.map_err(|error| {
         tracing::error!(%error, "a shared commit failed");
         error.to_string()
@@ -282,32 +220,34 @@ async fn write_together(connection: &DatabaseConnection, jobs: impl Iterator<Ite
 
 /// Runs each act in a savepoint of its own. The first that leaves the connection in doubt ends it for all: what
 /// follows it could commit by itself, or not at all.
-async fn write_each(outer: &DatabaseTransaction, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, bool) {
-    let mut answers = Vec::with_capacity(TOGETHER);
+async fn write_each(outer: Borrowed, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, Option<Borrowed>) {
+    let (mut answers, mut outer) = (Vec::with_capacity(TOGETHER), outer);
     for job in jobs {
-        let savepoint = match outer.begin().await {
-            Ok(savepoint) => savepoint,
-            Err(error) => {
-                tracing::error!(%error, "the database did not set a savepoint");
-                return (answers, false);
-            }
-        };
-        let Outcome { answer, clean } = job(Tx::new(savepoint, None)).await;
+        let Outcome { answer, link } = job(Tx::new(outer, Frame::Part, None)).await;
         answers.push(answer);
-        if !clean {
-            return (answers, false);
-        }
+        let Some(link) = link else { return (answers, None) };
+        outer = link;
     }
-    (answers, true)
+    (answers, Some(outer))
 }
 
-/// Takes the write lock at once: a lock taken later, after a read, can't wait and would fail instead.
-async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    connection.begin_with_options(options).await
+/// Begins the transaction that acts share.
+async fn begin(connection: &Links) -> Result<Borrowed, DbErr> {
+    let mut link = connection.borrow().await?;
+    link.begins();
+    link.execute(control(Frame::Whole.begin(DbBackend::Sqlite))).await?;
+    Ok(link)
+}
+
+/// Commits it. If that fails, the connection is closed, which undoes it.
+async fn commit(mut link: Borrowed) -> Result<(), DbErr> {
+    link.execute(control(Frame::Whole.commit())).await?;
+    link.ended();
+    Ok(())
+}
+
+fn control(sql: &'static str) -> Statement {
+    Statement::from_string(DbBackend::Sqlite, sql)
 }
 
 /// An act runs in another task than its request and keeps the request's trace id there.
@@ -341,6 +281,8 @@ fn not_committed(reason: &str) -> DbErr {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
+
+    use sea_orm::ConnectionTrait;
 
     use super::*;
     use crate::platform::db::{Database, is_passing, sqlite};
@@ -398,5 +340,69 @@ mod tests {
         });
         let kept = join_all(acts).await.into_iter().flatten().count();
         assert_eq!((kept, lines(&db).await), (30, 30));
+    }
+
+    /// The last statement of an act goes with its end; it can only fail there.
+    async fn fail_at_the_end(db: &Database) -> Result<(), DbErr> {
+        db.write(move |tx| {
+            async move {
+                tx.execute_unprepared("INSERT INTO lines VALUES ('never')").await?;
+                let sql = "INSERT INTO lines VALUES ($1, 'too much')";
+                tx.execute_at_the_end(Statement::from_sql_and_values(
+                    tx.get_database_backend(),
+                    sql,
+                    [1.into()],
+                ))
+                .await
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn an_act_whose_last_statement_fails_is_undone_and_its_neighbours_are_kept() {
+        let (_folder, db) = database().await;
+        fail_at_the_end(&db).await.unwrap_err();
+        assert_eq!(lines(&db).await, 0);
+        let acts = (0..40).map(|number| {
+            let db = &db;
+            async move {
+                if number % 4 == 1 {
+                    fail_at_the_end(db).await
+                } else {
+                    add(db, "INSERT INTO lines VALUES ('x')").await
+                }
+            }
+        });
+        let kept = join_all(acts).await.into_iter().flatten().count();
+        assert_eq!((kept, lines(&db).await), (30, 30));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_begins_its_transaction_counts_only_its_own_rows() {
+        let (_folder, db) = database().await;
+        add(&db, "INSERT INTO lines VALUES ('a'), ('b'), ('c')").await.unwrap();
+        let counted = |sql: &'static str| {
+            db.write::<_, DbErr, _>(move |tx| {
+                async move {
+                    let statement = Statement::from_string(tx.get_database_backend(), sql);
+                    Ok(tx.execute_raw(statement).await?.rows_affected())
+                }
+                .boxed()
+            })
+        };
+        assert_eq!(counted("DELETE FROM lines WHERE line = 'none'").await.unwrap(), 0);
+        assert_eq!(counted("DELETE FROM lines WHERE line = 'a'").await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_act_that_asks_for_nothing_needs_no_transaction() {
+        let (_folder, db) = database().await;
+        let refused: Result<(), DbErr> =
+            db.write(|_| async { Err(DbErr::Custom("refused".into())) }.boxed()).await;
+        assert_eq!(refused.unwrap_err().to_string(), "Custom Error: refused");
+        add(&db, "INSERT INTO lines VALUES ('next')").await.unwrap();
+        assert_eq!(lines(&db).await, 1);
     }
 }

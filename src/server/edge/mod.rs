@@ -5,6 +5,7 @@
 //! refused, ours or the framework's, becomes a problem document (a small page where a person looks); the headers
 //! that protect the client are added; one line goes to the log.
 
+mod constant;
 mod cors;
 mod guard;
 mod headers;
@@ -29,6 +30,7 @@ use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
 use crate::platform::problem::Problem;
 use crate::platform::web::{TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
+use constant::Constant;
 use cors::Cors;
 use headers::Protection;
 pub use methods::Methods;
@@ -70,6 +72,7 @@ pub struct Edge<E> {
     proxies: TrustedProxies,
     cors: Cors,
     protection: Protection,
+    constant: Option<Constant>,
     trace_ids: Arc<TraceIds>,
     warned_of_proxy: AtomicBool,
 }
@@ -100,10 +103,18 @@ impl<E: Endpoint> Edge<E> {
             proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
             cors: Cors::new(&settings.cors_origins),
             protection: Protection::new(&settings.base_url, settings.hsts_include_subdomains),
+            constant: None,
             trace_ids,
             warned_of_proxy: AtomicBool::new(false),
             settings,
         }
+    }
+
+    /// Lets the edge itself answer GET of one path, always with this text.
+    #[must_use]
+    pub fn with_constant(mut self, path: &'static str, text: &'static str) -> Self {
+        self.constant = Some(Constant::new(path, text, &self.protection));
+        self
     }
 
     fn ask(&self, request: &Request) -> Asked {
@@ -197,9 +208,15 @@ impl<E: Endpoint> Edge<E> {
             cut_body(response);
         }
         self.protection.add_to(response.headers_mut());
+        self.sign(response, asked);
+        let pattern = response.data::<PathPattern>();
+        log(pattern.map_or("-", |pattern| pattern.0.as_ref()), response, asked);
+    }
+
+    /// What depends on who asked, and on nothing else.
+    fn sign(&self, response: &mut Response, asked: &Asked) {
         self.cors.add_to(response.headers_mut(), asked);
         response.headers_mut().insert(headers::X_TRACE_ID, asked.trace_id.header());
-        log(response, asked);
     }
 }
 
@@ -209,6 +226,12 @@ impl<E: Endpoint> Endpoint for Edge<E> {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let asked = self.ask(&request);
         tracing::debug!(method = asked.method.as_str(), trace_id = %asked.trace_id, ip = %asked.ip, "request begins");
+        if let Some(constant) = self.constant.as_ref().filter(|constant| constant.answers(&request)) {
+            let mut response = constant.answer();
+            self.sign(&mut response, &asked);
+            log(constant.path, &response, &asked);
+            return Ok(response);
+        }
         let answer = asked.trace_id.clone().scope(self.respond(request, &asked)).await;
         let mut response = self.shape(answer, &asked);
         self.finish(&mut response, &asked);
@@ -235,8 +258,7 @@ fn cut_body(response: &mut Response) {
 }
 
 /// The one line of a request. Nothing the client wrote is in it but its id; probes stay below the usual level.
-fn log(response: &Response, asked: &Asked) {
-    let route = response.data::<PathPattern>().map_or("-", |pattern| pattern.0.as_ref());
+fn log(route: &str, response: &Response, asked: &Asked) {
     let (method, status) = (asked.method.as_str(), response.status().as_u16());
     let duration_ms = asked.begun.elapsed().as_micros() / 1000;
     let (trace_id, ip) = (&asked.trace_id, asked.ip);

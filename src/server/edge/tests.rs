@@ -137,6 +137,35 @@ async fn every_answer_carries_its_trace_id_and_the_protecting_headers() {
 }
 
 #[tokio::test]
+async fn what_the_edge_answers_by_itself_looks_like_the_answer_of_a_handler() {
+    let constant = edge().with_constant("/page", "plain");
+    let ask = |edge, uri| async move {
+        let mut answer = ask(&edge, Method::GET, uri, &[("x-request-id", "same")]).await;
+        // Whoever reads one list of headers after the other compares names and values, not their order.
+        let mut headers: Vec<_> =
+            answer.headers.drain().map(|(name, value)| (name.unwrap(), value)).collect();
+        headers.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        (answer.status, headers, answer.text)
+    };
+    assert_eq!(ask(constant, "/page").await, ask(edge(), "/page").await);
+}
+
+#[tokio::test]
+async fn the_edge_leaves_to_the_handler_what_is_special_about_a_request() {
+    let edge = edge().with_constant("/page", "constant");
+    assert_eq!(ask(&edge, Method::GET, "/page", &[]).await.text, "constant");
+    for (method, uri, headers) in [
+        (Method::GET, "/page?q=1", vec![]),
+        (Method::GET, "/page/", vec![]),
+        (Method::GET, "/page", vec![("content-length", "0")]),
+        (Method::HEAD, "/page", vec![]),
+    ] {
+        assert_ne!(ask(&edge, method, uri, &headers).await.text, "constant", "{uri} {headers:?}");
+    }
+    assert_eq!(ask(&edge, Method::GET, "/page", &[("host", "y")]).await.status, 400);
+}
+
+#[tokio::test]
 async fn http_promises_no_https() {
     let edge = edge_with(EdgeSettings { base_url: "http://localhost:8000".into(), ..settings() });
     assert_eq!(ask(&edge, Method::GET, "/api/user", &[]).await.header("strict-transport-security"), "");

@@ -1,0 +1,299 @@
+//! The connections, and how a statement is run on one.
+//!
+//! sqlx's pool asks each connection that is given back whether it still lives: after every single statement one more
+//! trip to the connection's thread (SQLite) or over the network (PostgreSQL). So connections in steady use are kept
+//! here, the last used first. One that rested long, grew old, or was left in the middle of a statement goes back to the
+//! pool, which knows what to do with it; one that was left in the middle of a transaction is closed.
+
+use std::mem::take;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use sea_orm::sea_query::Values;
+use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sea_query_sqlx::SqlxValues;
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection, Executor, IntoArguments, PgPool, Postgres, Sqlite, SqlitePool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// After this long without work a connection over the network is asked whether it still lives.
+const RESTED: Duration = Duration::from_secs(1);
+/// After this long without work a connection goes back to the pool, which closes it in its own time.
+const UNUSED: Duration = Duration::from_mins(1);
+/// After this long here a connection goes back to the pool, which knows how old one may become.
+const OLD: Duration = Duration::from_mins(10);
+
+/// Connections to one database.
+#[derive(Clone)]
+pub(super) struct Links(Arc<Shared>);
+
+struct Shared {
+    source: Source,
+    /// The last used last; `None` once closed.
+    kept: Mutex<Option<Vec<Kept>>>,
+    room: Arc<Semaphore>,
+    patience: Duration,
+}
+
+enum Source {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+struct Kept {
+    link: Link,
+    since: Instant,
+}
+
+struct Link {
+    connection: Raw,
+    taken: Instant,
+}
+
+enum Raw {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// Runs the same words on either kind of connection.
+macro_rules! on {
+    ($raw:expr, $connection:ident => $work:expr) => {
+        match $raw {
+            Raw::Sqlite($connection) => $work,
+            Raw::Postgres($connection) => $work,
+        }
+    };
+}
+
+/// A connection in somebody's hands until it is dropped.
+pub(super) struct Borrowed {
+    link: Option<Link>,
+    /// A statement runs, or was cut off.
+    busy: bool,
+    /// A transaction was begun that has not ended.
+    open: bool,
+    shared: Arc<Shared>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Links {
+    pub(super) fn of_sqlite(pool: SqlitePool) -> Self {
+        let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
+        Self::new(Source::Sqlite(pool), room, patience)
+    }
+
+    pub(super) fn of_postgres(pool: PgPool) -> Self {
+        let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
+        Self::new(Source::Postgres(pool), room, patience)
+    }
+
+    fn new(source: Source, room: u32, patience: Duration) -> Self {
+        let room = usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS);
+        let (room, kept) = (Arc::new(Semaphore::new(room)), Mutex::new(Some(Vec::new())));
+        Self(Arc::new(Shared { source, kept, room, patience }))
+    }
+
+    pub(super) fn backend(&self) -> DbBackend {
+        self.0.backend()
+    }
+
+    /// A connection, as soon as one is free.
+    pub(super) async fn borrow(&self) -> Result<Borrowed, DbErr> {
+        let shared = Arc::clone(&self.0);
+        let place = match Arc::clone(&shared.room).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => shared.place().await?,
+        };
+        let link = match shared.take_kept().await {
+            Some(link) => link,
+            None => shared.source.acquire().await.map_err(not_acquired)?,
+        };
+        Ok(Borrowed { link: Some(link), busy: false, open: false, shared, _place: place })
+    }
+
+    /// Closes every connection, once its statement has ended.
+    pub(super) async fn close(&self) {
+        self.0.room.close();
+        drop(self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match &self.0.source {
+            Source::Sqlite(pool) => pool.close().await,
+            Source::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Shared {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, DbErr> {
+        match tokio::time::timeout(self.patience, Arc::clone(&self.room).acquire_owned()).await {
+            Ok(place) => place.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
+            Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
+        }
+    }
+
+    async fn take_kept(&self) -> Option<Link> {
+        loop {
+            let Kept { mut link, since } = self.pop()?;
+            let Raw::Postgres(connection) = &mut link.connection else { return Some(link) };
+            // It may be dead since the server restarted; one in steady use is not asked each time.
+            if since.elapsed() < RESTED || connection.ping().await.is_ok() {
+                return Some(link);
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.pop()
+    }
+
+    /// Keeps a connection for the next one who asks; those that nobody needed for long go back to the pool.
+    fn keep(&self, link: Link) {
+        if link.taken.elapsed() > OLD {
+            return;
+        }
+        let mut lock = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = lock.as_mut() else { return };
+        let unused = kept.first().is_some_and(|first| first.since.elapsed() > UNUSED).then(|| kept.remove(0));
+        kept.push(Kept { link, since: Instant::now() });
+        drop(lock);
+        drop(unused);
+    }
+}
+
+impl Drop for Shared {
+    /// The pool would give itself its connections back in a task, for which it may be too late.
+    fn drop(&mut self) {
+        let kept = take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for Kept { link, .. } in kept.into_iter().flatten() {
+            on!(link.connection, connection => drop(connection.leak()));
+        }
+    }
+}
+
+impl Source {
+    async fn acquire(&self) -> Result<Link, sqlx::Error> {
+        let connection = match self {
+            Self::Sqlite(pool) => Raw::Sqlite(pool.acquire().await?),
+            Self::Postgres(pool) => Raw::Postgres(pool.acquire().await?),
+        };
+        Ok(Link { connection, taken: Instant::now() })
+    }
+}
+
+impl Borrowed {
+    pub(super) fn backend(&self) -> DbBackend {
+        self.shared.backend()
+    }
+
+    /// A transaction begins: unless it ends well, the connection is of no use to the next one.
+    pub(super) fn begins(&mut self) {
+        self.open = true;
+    }
+
+    /// The transaction has ended.
+    pub(super) fn ended(&mut self) {
+        self.open = false;
+    }
+
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let link = self.start()?;
+        let done = on!(&mut link.connection, connection => {
+            execute(&mut **connection, statement).await.map(|done| done.map(ExecResult::from))
+        });
+        let done = self.finish(done).map_err(|error| DbErr::Exec(RuntimeErr::SqlxError(error.into())))?;
+        done.ok_or_else(|| DbErr::Custom("an empty statement".into()))
+    }
+
+    pub(super) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
+        let (link, sql) = (self.start()?, AssertSqlSafe(sql.to_owned()));
+        let done = on!(&mut link.connection, connection => (&mut **connection).execute(sql).await.map(ExecResult::from));
+        self.finish(done).map_err(|error| DbErr::Exec(RuntimeErr::SqlxError(error.into())))
+    }
+
+    pub(super) async fn query_one(&mut self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let link = self.start()?;
+        let row = on!(&mut link.connection, connection => {
+            (&mut **connection).fetch_optional(query(statement)).await.map(|row| row.map(QueryResult::from))
+        });
+        self.finish(row).map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))
+    }
+
+    pub(super) async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let link = self.start()?;
+        let rows = on!(&mut link.connection, connection => {
+            let rows = (&mut **connection).fetch_all(query(statement)).await;
+            rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
+        });
+        self.finish(rows).map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))
+    }
+
+    fn start(&mut self) -> Result<&mut Link, DbErr> {
+        self.busy = true;
+        self.link.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
+    }
+
+    fn finish<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        self.busy = done.as_ref().is_err_and(|error| !leaves_whole(error));
+        done
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        match self.link.take() {
+            Some(mut link) if self.open => {
+                on!(&mut link.connection, connection => connection.close_on_drop());
+            }
+            Some(link) if !self.busy => self.shared.keep(link),
+            _ => {}
+        }
+    }
+}
+
+impl Shared {
+    const fn backend(&self) -> DbBackend {
+        match self.source {
+            Source::Sqlite(_) => DbBackend::Sqlite,
+            Source::Postgres(_) => DbBackend::Postgres,
+        }
+    }
+}
+
+fn query<D: sqlx::Database>(statement: Statement) -> Query<'static, D, SqlxValues>
+where
+    SqlxValues: IntoArguments<D>,
+{
+    let values = statement.values.unwrap_or_else(|| Values(Vec::new()));
+    sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
+}
+
+/// The outcome of the last statement: where several stand in one text, the others only lead up to it.
+async fn execute<'c, D, C>(connection: C, statement: Statement) -> Result<Option<D::QueryResult>, sqlx::Error>
+where
+    D: sqlx::Database,
+    C: Executor<'c, Database = D>,
+    SqlxValues: IntoArguments<D>,
+{
+    let mut outcomes = connection.fetch_many(query(statement));
+    let mut last = None;
+    while let Some(outcome) = outcomes.try_next().await? {
+        last = outcome.left().or(last);
+    }
+    Ok(last)
+}
+
+/// What the database itself refused leaves the connection as good as it was, unless that was its last word
+/// (`admin_shutdown` and the like).
+fn leaves_whole(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().map(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| !code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08")))
+}
+
+fn not_acquired(error: sqlx::Error) -> DbErr {
+    match error {
+        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+        sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
+        _ => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+    }
+}

@@ -1,0 +1,92 @@
+//! What is read in one statement that could be read in several: each statement is a trip to the database.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement};
+
+use super::store::{Named, Seen, history};
+
+/// What a full profile shows beside the row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The newest lines of the history, newest first.
+    pub history: Vec<history::Model>,
+    /// Whom the user blocks, oldest block first.
+    pub blocked: Vec<Uuid>,
+}
+
+/// The user so named, with the blocks between them and `viewer`, deleted or not; with what a full profile shows beside
+/// the row, if so many `lines` of history are wanted.
+pub async fn seen_by(
+    db: &impl ConnectionTrait,
+    viewer: Uuid,
+    named: &Named,
+    lines: Option<u64>,
+) -> Result<Option<Seen>, DbErr> {
+    let (condition, value): (&str, sea_orm::Value) = match named {
+        Named::Id(id) => ("u.id = $1", (*id).into()),
+        Named::Username(name) => ("u.username = $1 AND u.deleted_at IS NULL", name.clone().into()),
+    };
+    let backend = db.get_database_backend();
+    let beside =
+        lines.map(|lines| format!(", {}", columns_beside(backend, "u.id", lines))).unwrap_or_default();
+    let sql = format!(
+        "SELECT u.*, \
+         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = u.id AND blocked_id = $2) AS blocks_viewer, \
+         EXISTS (SELECT 1 FROM user_blocks WHERE user_id = $2 AND blocked_id = u.id) AS blocked_by_viewer{beside} \
+         FROM users u WHERE {condition}"
+    );
+    let statement = Statement::from_sql_and_values(backend, sql, [value, viewer.into()]);
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    let mut seen = Seen::from_query_result(&row, "")?;
+    if lines.is_some() {
+        seen.beside = Some(read_beside(&row, seen.user.id)?);
+    }
+    Ok(Some(seen))
+}
+
+/// What a user's full profile shows beside the row, with so many lines of history.
+pub async fn beside(db: &impl ConnectionTrait, user: Uuid, lines: u64) -> Result<Beside, DbErr> {
+    let backend = db.get_database_backend();
+    let sql = format!("SELECT {}", columns_beside(backend, "$1", lines));
+    let row = db.query_one_raw(Statement::from_sql_and_values(backend, sql, [user.into()])).await?;
+    row.map_or_else(|| Ok(Beside::default()), |row| read_beside(&row, user))
+}
+
+/// Two columns of JSON: the newest `lines` of history, and the blocks.
+fn columns_beside(backend: DbBackend, user: &str, lines: u64) -> String {
+    let (array, all, id, text) = match backend {
+        DbBackend::Sqlite => ("json_array", "json_group_array", "hex", ""),
+        _ => ("json_build_array", "json_agg", "", "::text"),
+    };
+    format!(
+        "(SELECT {all}({array}({id}(h.id), h.at, h.action, h.description, {id}(h.by_id), h.trace_id)) \
+         FROM (SELECT * FROM user_history WHERE user_id = {user} ORDER BY at DESC, id DESC LIMIT {lines}) AS h){text} \
+         AS history_lines, \
+         (SELECT {all}({array}(b.created_at, {id}(b.blocked_id))) FROM user_blocks AS b WHERE b.user_id = {user}){text} \
+         AS blocked_ids"
+    )
+}
+
+type Line = (Uuid, i64, String, String, Option<String>, Option<String>);
+
+fn read_beside(row: &QueryResult, user_id: Uuid) -> Result<Beside, DbErr> {
+    let lines: Vec<Line> = read_json(row, "history_lines")?;
+    let mut history: Vec<history::Model> = lines
+        .into_iter()
+        .map(|(id, at, action, description, by, trace_id)| {
+            // SQLite writes no id as an empty text.
+            let by_id = by.as_deref().and_then(|by| Uuid::try_parse(by).ok());
+            history::Model { id, user_id, at, action, description, by_id, trace_id }
+        })
+        .collect();
+    history.sort_unstable_by_key(|line| std::cmp::Reverse((line.at, line.id)));
+    let mut blocks: Vec<(i64, Uuid)> = read_json(row, "blocked_ids")?;
+    blocks.sort_unstable();
+    Ok(Beside { history, blocked: blocks.into_iter().map(|(_, blocked)| blocked).collect() })
+}
+
+/// Of no rows PostgreSQL makes nothing.
+fn read_json<T: serde::de::DeserializeOwned>(row: &QueryResult, column: &str) -> Result<Vec<T>, DbErr> {
+    let Some(text) = row.try_get::<Option<String>>("", column)? else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|error| DbErr::Json(error.to_string()))
+}
