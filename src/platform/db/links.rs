@@ -2,8 +2,10 @@
 //!
 //! sqlx's pool asks each connection that is given back whether it still lives: after every single statement one more
 //! trip to the connection's thread (SQLite) or over the network (PostgreSQL). So connections in steady use are kept
-//! here, the last used first. One that rested long, grew old, or was left in the middle of a statement goes back to the
-//! pool, which knows what to do with it; one that was left in the middle of a transaction is closed.
+//! here, the last used first. One that rested long or grew old goes back to the pool, which knows what to do with it; so
+//! does one that was left in the middle of a statement on SQLite. On PostgreSQL such a one is closed, since the pool
+//! would ask a silent server without end whether it still lives; and so is, on both, one that was left in the middle of
+//! a transaction.
 
 use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,6 +74,8 @@ pub(super) struct Borrowed {
     link: Option<Link>,
     /// A statement runs, or was cut off.
     busy: bool,
+    /// A statement was cut off before another one was run: what that one leaves behind is no better.
+    spoiled: bool,
     /// A transaction was begun that has not ended.
     open: bool,
     shared: Arc<Shared>,
@@ -106,11 +110,12 @@ impl Links {
             Ok(place) => place,
             Err(_) => shared.place().await?,
         };
-        let link = match shared.take_kept().await {
-            Some(link) => link,
-            None => shared.source.acquire().await.map_err(not_acquired)?,
-        };
-        Ok(Borrowed { link: Some(link), busy: false, open: false, shared, _place: place })
+        let mut borrowed =
+            Borrowed { link: None, busy: false, spoiled: false, open: false, shared, _place: place };
+        if !borrowed.take_kept().await {
+            borrowed.link = Some(borrowed.shared.source.acquire().await.map_err(not_acquired)?);
+        }
+        Ok(borrowed)
     }
 
     /// Closes every connection, once its statement has ended.
@@ -129,17 +134,6 @@ impl Shared {
         match tokio::time::timeout(self.patience, Arc::clone(&self.room).acquire_owned()).await {
             Ok(place) => place.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
             Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
-        }
-    }
-
-    async fn take_kept(&self) -> Option<Link> {
-        loop {
-            let Kept { mut link, since } = self.pop()?;
-            let Raw::Postgres(connection) = &mut link.connection else { return Some(link) };
-            // It may be dead since the server restarted; one in steady use is not asked each time.
-            if since.elapsed() < RESTED || connection.ping().await.is_ok() {
-                return Some(link);
-            }
         }
     }
 
@@ -182,8 +176,33 @@ impl Source {
 }
 
 impl Borrowed {
+    /// Takes the connection that was used last and still lives, if there is one.
+    async fn take_kept(&mut self) -> bool {
+        while let Some(Kept { link, since }) = self.shared.pop() {
+            let Raw::Postgres(connection) = &mut self.link.insert(link).connection else { return true };
+            // It may be dead since the server restarted; one in steady use is not asked each time.
+            if since.elapsed() < RESTED {
+                return true;
+            }
+            // Whoever stops waiting for its answer leaves it in the middle of a statement.
+            self.busy = true;
+            let lives = connection.ping().await.is_ok();
+            self.busy = false;
+            if lives {
+                return true;
+            }
+        }
+        self.link = None;
+        false
+    }
+
     pub(super) fn backend(&self) -> DbBackend {
         self.shared.backend()
+    }
+
+    /// Whether its last statement was cut off, or broke it: asking it for anything more is in vain.
+    pub(super) const fn is_of_no_use(&self) -> bool {
+        self.busy
     }
 
     /// A transaction begins: unless it ends well, the connection is of no use to the next one.
@@ -229,24 +248,25 @@ impl Borrowed {
     }
 
     fn start(&mut self) -> Result<&mut Link, DbErr> {
+        self.spoiled |= self.busy;
         self.busy = true;
         self.link.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))
     }
 
     fn finish<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        self.busy = done.as_ref().is_err_and(|error| !leaves_whole(error));
+        self.busy = self.spoiled || done.as_ref().is_err_and(|error| !leaves_whole(error));
         done
     }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        match self.link.take() {
-            Some(mut link) if self.open => {
-                on!(&mut link.connection, connection => connection.close_on_drop());
-            }
-            Some(link) if !self.busy => self.shared.keep(link),
-            _ => {}
+        let Some(mut link) = self.link.take() else { return };
+        let silent = self.busy && matches!(link.connection, Raw::Postgres(_));
+        if self.open || silent {
+            on!(&mut link.connection, connection => connection.close_on_drop());
+        } else if !self.busy {
+            self.shared.keep(link);
         }
     }
 }

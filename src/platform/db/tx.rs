@@ -89,6 +89,11 @@ impl Tx {
         .await
     }
 
+    /// Begins now, and not with the first statement: where that is a trip of its own in any case (PostgreSQL).
+    pub(super) async fn begin(&self) -> Result<(), DbErr> {
+        self.open.lock().await.prepare(&mut String::new()).await
+    }
+
     /// How long each statement is waited for.
     pub(super) const fn patience(&self) -> Option<Duration> {
         self.patience

@@ -61,8 +61,12 @@ impl Writer {
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
                 let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
-                    let link = within(patience, connections.borrow()).await?;
-                    let tx = Tx::new(link, Frame::Whole, patience);
+                    // Waiting for a connection and for its first word are one wait.
+                    let tx = within(patience, async {
+                        let tx = Tx::new(connections.borrow().await?, Frame::Whole, patience);
+                        tx.begin().await.map(|()| tx)
+                    });
+                    let tx = tx.await?;
                     let result = act(&tx).await;
                     let settled = settle(tx, result).await;
                     settled.effects.happen(&freshness);
@@ -151,6 +155,10 @@ async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E
     let patience = tx.patience();
     let undoing = patience.map(|_| UNDOING);
     let (mut open, effects) = tx.into_parts();
+    if result.is_err() && open.link.is_of_no_use() {
+        // The server undoes by itself what it hears no more of.
+        return Settled { result, effects: Effects::default(), link: None };
+    }
     match result {
         Ok(value) => match within(patience, open.commit()).await {
             Ok(()) => Settled { result: Ok(value), effects, link: Some(open.link) },
