@@ -23,9 +23,9 @@ use crate::platform::config::Quota;
 use crate::platform::secrets::Secrets;
 
 /// What a request waits for Redis at most, ...
-const DEADLINE: Duration = Duration::from_millis(14);
+const DEADLINE: Duration = Duration::from_millis(11);
 /// ... and for an answer that was there in time, but that a machine which stood still has not read yet.
-const GRACE: Duration = Duration::from_millis(4);
+const GRACE: Duration = Duration::from_millis(3);
 /// What the search for Redis waits for: a connection, and the first answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The search begins with this pause, ...

@@ -218,7 +218,7 @@ fn who_has_asked_most_is_forgotten_last() {
     for visitor in 2..10_000 {
         assert!(memory.count(key(visitor)).is_ok());
     }
-    assert_eq!(memory.len(), 16);
+    assert!((14..=16).contains(&memory.len()), "{}", memory.len());
     assert_eq!(memory.count(key(1)), Ok(49), "nothing of it was forgiven");
 }
 

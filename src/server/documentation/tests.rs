@@ -85,7 +85,7 @@ fn every_operation_names_the_refusals_of_the_layers_around_it() {
         responses.keys().cloned().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(statuses("get"), "200 400 422 500 503");
-    assert_eq!(statuses("post"), "200 400 413 415 422 500 503");
+    assert_eq!(statuses("post"), "200 400 413 415 422 429 500 503");
     assert!(document["components"]["schemas"]["Problem"]["properties"]["trace_id"].is_object());
     assert!(
         document["components"]["responses"]["ServiceUnavailable"]["content"]["application/problem+json"]

@@ -50,7 +50,7 @@ async fn redis_counts(app: &TestApp, is_here: bool) {
 
 /// A request of the client at this address.
 async fn ask(app: &TestApp, client: &str) -> Reply {
-    app.get("/version").header("x-forwarded-for", client).await
+    app.get("/version").header("x-forwarded-for", client).header("accept", "application/json").await
 }
 
 /// Asks until it is refused; how often it was not.

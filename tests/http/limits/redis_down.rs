@@ -90,25 +90,25 @@ async fn redis_that_is_killed_and_started_again_under_load_is_never_a_500() {
         let (more, through) = worker.await.unwrap();
         answers += more;
         passed += through;
-        assert!(through <= 2 * 50, "a client has had {through}: more than both instances give alone");
+        assert!((40..=2 * 50).contains(&through), "a client has had {through}");
     }
     println!("{answers} answers, {passed} passed");
-    assert!(passed >= 16 * 50);
 }
 
 fn losses(instances: &[TestApp; 2]) -> u64 {
     instances.iter().map(|instance| instance.inside.rate_limits.redis_losses()).sum()
 }
 
-/// One client at both instances in turn, until it is over; how many answers there were, and how many passed.
+/// One client at both instances in turn, until it is over and nothing is left; how many answers there were, and how many passed.
 async fn work(number: usize, instances: Arc<[TestApp; 2]>, over: Arc<AtomicBool>) -> (usize, usize) {
     let client = format!("198.51.100.{number}");
-    let (mut answers, mut passed) = (0, 0);
-    while !over.load(Ordering::Relaxed) {
+    let (mut answers, mut passed, mut refused) = (0, 0, false);
+    while !over.load(Ordering::Relaxed) || !refused {
         let reply = ask(&instances[answers % 2], &client).await;
         assert!(matches!(reply.status(), 200 | 429), "{reply:?}");
         answers += 1;
-        passed += usize::from(reply.status() == 200);
+        refused = reply.status() == 429;
+        passed += usize::from(!refused);
     }
     (answers, passed)
 }
