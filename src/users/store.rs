@@ -118,6 +118,14 @@ pub struct Seen {
     pub beside: Option<Beside>,
 }
 
+impl Seen {
+    /// Somebody as they meet themselves.
+    #[must_use]
+    pub const fn oneself(user: user::Model) -> Self {
+        Self { user, blocks_viewer: false, blocked_by_viewer: false, beside: None }
+    }
+}
+
 /// A user in a list.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct Listed {
@@ -213,7 +221,7 @@ pub async fn update(
 }
 
 /// Whether it changes anything but what is shown of the user: see `sessions::store::standing`.
-fn changes_standing(held: &user::Model, changes: &user::ActiveModel) -> bool {
+pub(super) fn changes_standing(held: &user::Model, changes: &user::ActiveModel) -> bool {
     use user::Column::{
         Description, DisplayName, FirstName, LastName, Locale, Metadata, MiddleName, SearchName, UpdatedAt,
     };
