@@ -362,7 +362,12 @@ pub async fn reachable_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Resu
 
 /// How many users the filter finds.
 pub async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, DbErr> {
-    filtered(filter).count(db).await
+    let mut query = filtered(filter);
+    if *filter == Filter::default() {
+        // True of every row, it lets SQLite count the index of living users' names; the table is several times its size.
+        query = query.filter(user::Column::Username.gte(""));
+    }
+    query.count(db).await
 }
 
 fn filtered(filter: &Filter) -> Select<user::Entity> {
