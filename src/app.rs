@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi};
 use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
@@ -43,7 +44,9 @@ const LARGEST_LETTER: usize = 1024 * 1024;
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi);
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi, FlagsApi);
+/// The operations at the root.
+type RootApis = (RootApi, OfrepApi);
 /// Makes the page behind a verification link from its token.
 type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
@@ -113,6 +116,8 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Who may do what.
     pub gate: Arc<Gate>,
+    /// What is switched on.
+    pub flags: Flags,
     /// Who has an account.
     pub users: Users,
     /// The second factor.
@@ -163,6 +168,9 @@ impl App {
         let permissions = Arc::new(Permissions::open(Some(&policies))?);
         let directory_open = matches!(config.users.directory, Directory::Members);
         let gate = Arc::new(Gate { permissions, directory_open });
+        let tasks = Tasks::default();
+        let flags = open_flags(&config, &db, &clock, &random, &tasks).await;
+        let flags = flags.map_err(anyhow::Error::from)?;
         let users = Users::new(
             db.clone(),
             clock.clone(),
@@ -200,7 +208,6 @@ impl App {
             domains: domains.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
-        let tasks = Tasks::default();
         let parts = auth::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -214,6 +221,7 @@ impl App {
             proofs: proofs.clone(),
             domains,
             tasks: tasks.clone(),
+            flags: flags.clone(),
         };
         let auth = Auth::new(parts, auth_settings(&config, &mail));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
@@ -224,6 +232,7 @@ impl App {
             random,
             sessions,
             gate,
+            flags,
             users,
             otp,
             profiles,
@@ -269,6 +278,8 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let flags = self.flags.clone();
+        self.tasks.keep("flags", move || flags.clone().watch());
         let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
@@ -355,7 +366,7 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Apis, ()> {
+    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Flagged<Apis>, ()> {
         let door = self.door();
         let auth = AuthApi { auth: self.auth.clone(), door };
         let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
@@ -369,8 +380,14 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
-        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin);
-        OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
+        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin, flags);
+        OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Puts operations behind their flags.
+    fn flagged<T>(&self, api: T) -> Flagged<T> {
+        Flagged { api, flags: self.flags.clone() }
     }
 
     fn door(&self) -> Door {
@@ -386,6 +403,7 @@ impl App {
     fn door_pages(&self, pages: Pages) -> DoorPages {
         DoorPages {
             auth: self.auth.clone(),
+            flags: self.flags.clone(),
             sessions: Arc::clone(&self.sessions),
             pages,
             door: self.door(),
@@ -395,15 +413,25 @@ impl App {
         }
     }
 
-    fn root_api(&self) -> OpenApiService<RootApi, ()> {
+    fn root_api(&self) -> OpenApiService<Flagged<RootApis>, ()> {
         let root = RootApi {
             db: self.db.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
+            flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
             stopping: self.stopping.clone(),
         };
-        OpenApiService::new(root, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let ofrep = OfrepApi {
+            flags: self.flags.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+        };
+        OpenApiService::new(
+            self.flagged((root, ofrep)),
+            &self.config.server.project_name,
+            env!("CARGO_PKG_VERSION"),
+        )
     }
 
     fn guarded(&self, document: &serde_json::Value, pages: Pages) -> anyhow::Result<Guarded> {
@@ -441,7 +469,10 @@ impl App {
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
-            large_bodies: vec![(format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER)],
+            large_bodies: vec![
+                (format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER),
+                (format!("{}/admin/feature", server.api_prefix), flags::LARGEST),
+            ],
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
             repeatable,
@@ -520,6 +551,24 @@ async fn prepare_schema(config: &Config, db: &Database) -> Result<(), StartFault
 fn secrets(config: &Config) -> Secrets {
     let previous: Vec<&[u8]> = config.tokens.previous_secrets.iter().map(MasterSecret::expose).collect();
     Secrets::new(config.tokens.master_secret.expose(), &previous)
+}
+
+/// The flags in force, with one for each operation.
+async fn open_flags(
+    config: &Config,
+    db: &Database,
+    clock: &Clock,
+    random: &Random,
+    tasks: &Tasks,
+) -> Result<Flags, DbErr> {
+    let parts =
+        flags::Parts { db: db.clone(), clock: clock.clone(), random: random.clone(), tasks: tasks.clone() };
+    let settings = flags::Settings {
+        file: config.server.data_dir.join(&config.flags.file),
+        enforced: config.flags.enabled,
+    };
+    let operations = [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>()].concat();
+    Flags::open(parts, settings, operations).await
 }
 
 fn session_settings(config: &Config) -> sessions::Settings {
