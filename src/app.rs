@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi};
 use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
@@ -44,7 +45,9 @@ const LARGEST_LETTER: usize = 1024 * 1024;
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi);
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi, FlagsApi);
+/// The operations at the root.
+type RootApis = (RootApi, OfrepApi);
 /// Makes the page behind a verification link from its token.
 type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
@@ -116,6 +119,8 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// How often.
     pub rate_limits: Arc<RateLimits>,
+    /// What is switched on.
+    pub flags: Flags,
     /// Who has an account.
     pub users: Users,
     /// The second factor.
@@ -168,6 +173,9 @@ impl App {
         let gate = Arc::new(Gate { permissions, directory_open });
         let rate_limits = RateLimits::new(limit_settings(&config), clock.clone(), &secrets);
         let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
+        let tasks = Tasks::default();
+        let flags = open_flags(&config, &db, &clock, &random, &tasks).await;
+        let flags = flags.map_err(anyhow::Error::from)?;
         let users = Users::new(
             db.clone(),
             clock.clone(),
@@ -205,7 +213,6 @@ impl App {
             domains: domains.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
-        let tasks = Tasks::default();
         let parts = auth::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -219,6 +226,7 @@ impl App {
             proofs: proofs.clone(),
             domains,
             tasks: tasks.clone(),
+            flags: flags.clone(),
         };
         let auth = Auth::new(parts, auth_settings(&config, &mail));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
@@ -230,6 +238,7 @@ impl App {
             sessions,
             gate,
             rate_limits,
+            flags,
             users,
             otp,
             profiles,
@@ -280,6 +289,8 @@ impl App {
             let limits = Arc::clone(&limits);
             async move { limits.watch().await }
         });
+        let flags = self.flags.clone();
+        self.tasks.keep("flags", move || flags.clone().watch());
         let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
@@ -368,7 +379,7 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Apis, ()> {
+    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Flagged<Apis>, ()> {
         let door = self.door();
         let auth = AuthApi { auth: self.auth.clone(), door };
         let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
@@ -382,8 +393,14 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
-        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin);
-        OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
+        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin, flags);
+        OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Puts operations behind their flags.
+    fn flagged<T>(&self, api: T) -> Flagged<T> {
+        Flagged { api, flags: self.flags.clone() }
     }
 
     fn door(&self) -> Door {
@@ -399,6 +416,7 @@ impl App {
     fn door_pages(&self, pages: Pages) -> DoorPages {
         DoorPages {
             auth: self.auth.clone(),
+            flags: self.flags.clone(),
             sessions: Arc::clone(&self.sessions),
             pages,
             door: self.door(),
@@ -408,16 +426,26 @@ impl App {
         }
     }
 
-    fn root_api(&self) -> OpenApiService<RootApi, ()> {
+    fn root_api(&self) -> OpenApiService<Flagged<RootApis>, ()> {
         let root = RootApi {
             db: self.db.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
             limits: Arc::clone(&self.rate_limits),
+            flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
             stopping: self.stopping.clone(),
         };
-        OpenApiService::new(root, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let ofrep = OfrepApi {
+            flags: self.flags.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+        };
+        OpenApiService::new(
+            self.flagged((root, ofrep)),
+            &self.config.server.project_name,
+            env!("CARGO_PKG_VERSION"),
+        )
     }
 
     fn guarded(&self, document: &serde_json::Value, pages: Pages) -> anyhow::Result<Guarded> {
@@ -455,7 +483,10 @@ impl App {
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
-            large_bodies: vec![(format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER)],
+            large_bodies: vec![
+                (format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER),
+                (format!("{}/admin/feature", server.api_prefix), flags::LARGEST),
+            ],
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
             repeatable,
@@ -534,6 +565,24 @@ async fn prepare_schema(config: &Config, db: &Database) -> Result<(), StartFault
 fn secrets(config: &Config) -> Secrets {
     let previous: Vec<&[u8]> = config.tokens.previous_secrets.iter().map(MasterSecret::expose).collect();
     Secrets::new(config.tokens.master_secret.expose(), &previous)
+}
+
+/// The flags in force, with one for each operation.
+async fn open_flags(
+    config: &Config,
+    db: &Database,
+    clock: &Clock,
+    random: &Random,
+    tasks: &Tasks,
+) -> Result<Flags, DbErr> {
+    let parts =
+        flags::Parts { db: db.clone(), clock: clock.clone(), random: random.clone(), tasks: tasks.clone() };
+    let settings = flags::Settings {
+        file: config.server.data_dir.join(&config.flags.file),
+        enforced: config.flags.enabled,
+    };
+    let operations = [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>()].concat();
+    Flags::open(parts, settings, operations).await
 }
 
 fn session_settings(config: &Config) -> sessions::Settings {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
+use crate::flags::Flags;
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::db::Database;
 use crate::platform::web::{ClientInfo, Json, is_forwarded};
@@ -30,6 +31,8 @@ pub struct RootApi {
     pub db: Database,
     /// Whose public keys are shown.
     pub sessions: Arc<Sessions>,
+    /// What is switched on.
+    pub flags: Flags,
     /// The policies, and who may see the parts of the report.
     pub gate: Arc<Gate>,
     /// How often clients may do something; counted in Redis, where there is one.
@@ -207,8 +210,13 @@ impl RootApi {
         let redis = self.limits.redis_is_here().map(|here| {
             if here { "ok" } else { "degraded: limits are counted in memory, by each instance for itself" }
         });
+        let flags = match self.flags.mistake() {
+            None => "ok".to_owned(),
+            Some(mistake) => format!("degraded: {mistake}"),
+        };
         let mut parts = BTreeMap::from([
             ("database".to_owned(), state(self.db.ping().await.is_ok())),
+            ("flags".to_owned(), flags),
             ("policies".to_owned(), policies),
             ("server".to_owned(), state(!self.stopping.is_cancelled())),
         ]);

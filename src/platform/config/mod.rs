@@ -42,7 +42,7 @@ pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
-pub use operations::{Docs, ServiceClient, hash_of_secret};
+pub use operations::{Docs, FeatureFlags, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
 pub use reader::Effective;
@@ -97,6 +97,8 @@ pub struct Config {
     pub first_admin: Option<FirstAdmin>,
     /// Documentation pages.
     pub docs: Docs,
+    /// Feature flags.
+    pub flags: FeatureFlags,
     /// The database.
     pub database: Database,
     /// How often clients may try the door, and do what costs much.
@@ -149,6 +151,7 @@ impl Config {
         let passwords = Passwords::read(reader);
         let first_admin = FirstAdmin::read(reader);
         let docs = Docs::read(reader);
+        let flags = FeatureFlags::read(reader);
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let limiter = Limiter::read(reader);
@@ -168,6 +171,7 @@ impl Config {
             sign_up: sign_up?,
             first_admin: first_admin?,
             docs: docs?,
+            flags: flags?,
             database: database?,
             throttles: throttles?,
             limiter: limiter?,

@@ -7,6 +7,7 @@
 mod body;
 mod client;
 mod cursor;
+mod etag;
 mod json;
 mod listing;
 mod paging;
@@ -20,7 +21,8 @@ pub(crate) use body::{broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;
 pub use client::{ClientInfo, TrustedProxies, client_network, wide_network};
 pub use cursor::Cursor;
-pub use json::{Json, JsonOrForm, RawJson, Unread};
+pub use etag::{if_match, is_known};
+pub use json::{Json, JsonOrForm, RawJson, Unread, UnreadJson, read_json};
 pub use listing::{Links, Listing};
 pub use paging::{Order, Paging, Range};
 pub(crate) use query::bad_request;

@@ -6,6 +6,7 @@ use poem_openapi::registry::Registry;
 use poem_openapi::types::Type;
 use serde_json::{Map, Value, json};
 
+use crate::flags::is_gated;
 use crate::platform::problem::{MEDIA_TYPE, ProblemBody};
 use crate::rate_limit::MARK;
 use crate::server::edge::is_counted;
@@ -15,18 +16,24 @@ use crate::server::edge::is_counted;
 enum Of {
     All,
     Secured,
+    Flagged,
     WithInput,
     WithBody,
     WithPath,
 }
 
 const FORBIDDEN: &str = "Signed in, but not allowed; `second_factor_required`: not until the second factor is set up \
-                         that a role of the caller needs.";
+                         that a role of the caller needs; `feature_disabled`: switched off at the moment.";
 
-const COMMON: [(&str, Of, &str, &str); 9] = [
+/// For operations that say themselves what else 403 means.
+const SWITCHED_OFF: &str = "`feature_disabled`: This is switched off at the moment.";
+
+const COMMON: [(&str, Of, &str, &str); 11] = [
     ("400", Of::WithInput, "BadRequest", "The request can't be read."),
     ("401", Of::Secured, "Unauthorized", "Not signed in, or no longer."),
     ("403", Of::Secured, "Forbidden", FORBIDDEN),
+    ("401", Of::Flagged, "SignInNeeded", "The flag of this operation depends on who asks: please sign in."),
+    ("403", Of::Flagged, "SwitchedOff", SWITCHED_OFF),
     ("404", Of::WithPath, "NotFound", "There is nothing of that name, or not for you to know."),
     ("413", Of::WithBody, "PayloadTooLarge", "The body is larger than the server takes."),
     ("415", Of::WithBody, "UnsupportedMediaType", "The body is of a kind that is not taken here."),
@@ -241,15 +248,22 @@ fn add_refusals(operation: &mut Value) {
         operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "path");
     let input = body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
     let secured = operation["security"].as_array().is_some_and(|list| !list.is_empty());
+    let flagged = operation["operationId"].as_str().is_some_and(is_gated);
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, of, name, _) in COMMON {
         let can_happen = match of {
             Of::All => true,
             Of::Secured => secured,
+            Of::Flagged => flagged,
             Of::WithInput => input,
             Of::WithBody => body,
             Of::WithPath => path,
         };
+        let own = responses.get_mut(status).and_then(|response| response.get_mut("description"));
+        if let (Of::Flagged, "403", true, Some(Value::String(words))) = (of, status, flagged, own) {
+            words.push_str("\n\n");
+            words.push_str(SWITCHED_OFF);
+        }
         if can_happen && !responses.contains_key(status) {
             responses.insert(status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")}));
         }

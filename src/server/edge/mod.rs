@@ -39,6 +39,9 @@ use limited::Limited;
 pub use limited::is_counted;
 pub use methods::Methods;
 
+/// Where the OpenFeature Remote Evaluation Protocol is spoken.
+const OFREP: &str = "/ofrep";
+
 /// What the edge must know.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
@@ -132,7 +135,9 @@ impl<E: Endpoint> Edge<E> {
 
     fn ask(&self, request: &Request) -> Asked {
         let headers = request.headers();
-        let in_api = is_below(request.uri().path(), &self.settings.api_prefix);
+        let path = request.uri().path();
+        // OFREP has its place at the root, and its clients are programs, too.
+        let in_api = is_below(path, &self.settings.api_prefix) || is_below(path, OFREP);
         Asked {
             begun: Instant::now(),
             method: request.method().clone(),
