@@ -13,6 +13,7 @@ mod log;
 mod mail;
 mod mistake;
 mod names;
+mod oauth;
 mod operations;
 mod otp;
 mod passwords;
@@ -40,6 +41,7 @@ pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
+pub use oauth::{OAuth, RedirectRule};
 pub use operations::{Docs, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
@@ -53,7 +55,7 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 9] = [
+const GROUPS: [(&str, &[&[Setting]]); 10] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -61,6 +63,7 @@ const GROUPS: [(&str, &[&[Setting]]); 9] = [
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
     ("mail", &mail::SETTINGS),
+    ("oauth", &[OAuth::SETTINGS]),
     ("database", &database::SETTINGS),
     ("operations", &operations::SETTINGS),
 ];
@@ -102,6 +105,8 @@ pub struct Config {
     pub users: Users,
     /// Mail.
     pub mail: Mail,
+    /// Signing in through other providers.
+    pub oauth: OAuth,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -148,6 +153,7 @@ impl Config {
         let throttles = Throttles::read(reader);
         let users = Users::read(reader);
         let mail = Mail::read(reader);
+        let oauth = OAuth::read(reader);
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
@@ -166,6 +172,7 @@ impl Config {
             throttles: throttles?,
             users: users?,
             mail: mail?,
+            oauth: oauth?,
             services,
             metrics_allow,
         })

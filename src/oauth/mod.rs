@@ -1,0 +1,8 @@
+//! Signing in through other providers.
+//!
+//! What differs between providers lies behind a [`Connection`]: where it sends people, and what it makes of the code
+//! that they come back with.
+
+mod connection;
+
+pub use connection::{Begin, Begun, Connection, Connections, Finish, Grant, Identity, Parts, ProviderFault};
