@@ -69,6 +69,10 @@ pub enum Deed {
     RecoveryCodesReplaced,
     /// A recovery code took the place of the second factor.
     RecoveryCodeUsed,
+    /// An account at another provider signs in to it.
+    ExternalAccountLinked,
+    /// It no longer does.
+    ExternalAccountUnlinked,
 }
 
 impl Deed {
@@ -92,6 +96,8 @@ impl Deed {
             Self::SecondFactorChanged => "second_factor_changed",
             Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::ExternalAccountLinked => "external_account_linked",
+            Self::ExternalAccountUnlinked => "external_account_unlinked",
         }
     }
 }
