@@ -19,6 +19,7 @@ mod documentation;
 mod front;
 mod lists;
 mod mail;
+mod oauth;
 mod openapi;
 mod passwords;
 mod permissions;

@@ -1,0 +1,4 @@
+//! Signing in through other providers.
+
+pub mod idp;
+mod providers;

@@ -1,0 +1,1 @@
+//! The connections themselves, held against a provider of the tests.
