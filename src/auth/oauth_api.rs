@@ -18,7 +18,7 @@ use super::oauth::{
     Back, CodeRefusal, GoesOn, LeaveRefusal, LeaveToLinkRefusal, LeaveToProveRefusal, LeaveToSignInRefusal, Onward,
 };
 use crate::oauth::{CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
-use crate::platform::problem::{Failure, FieldError, Problem};
+use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::sessions::{Caller, Enrolling, SessionCookies};
 
@@ -180,16 +180,16 @@ impl IntoResponse for BackAnswer {
 impl ApiResponse for BackAnswer {
     fn meta() -> MetaResponses {
         let mut meta = Elsewhere::<303>::meta();
-        let mut page = Html::<String>::meta();
-        page.responses.iter_mut().for_each(|response| {
-            response.status = Some(400);
-            response.description = "A page: nobody left for the provider in this browser, or too long ago.";
-        });
-        meta.responses.append(&mut page.responses);
+        let words = "A page: nobody left for the provider in this browser, or too long ago.";
+        let mut page = meta_response(400, words.to_owned());
+        page.content.extend(Html::<String>::meta().responses.into_iter().flat_map(|html| html.content));
+        meta.responses.push(page);
         meta
     }
 
-    fn register(_: &mut Registry) {}
+    fn register(registry: &mut Registry) {
+        <ProblemBody as poem_openapi::types::Type>::register(registry);
+    }
 }
 
 /// Where to send the browser, and the cookie that it must come back with.

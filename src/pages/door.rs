@@ -7,7 +7,7 @@ use minijinja::context;
 use poem::error::MethodNotAllowedError;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response, Route};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
@@ -43,13 +43,6 @@ pub struct DoorPages {
     pub home: Option<String>,
     /// Where the operations are: the buttons of other providers lead there.
     pub api_prefix: String,
-}
-
-/// The button of another provider.
-#[derive(Serialize)]
-struct Button {
-    name: String,
-    href: String,
 }
 
 /// Each page, by what it is for.
@@ -401,16 +394,13 @@ impl DoorPages {
     }
 
     /// Links, not forms: what a form may lead to is bounded (`form-action`), and a link needs no script.
-    fn buttons(&self, next: &str) -> Vec<Button> {
+    fn buttons(&self, next: &str) -> Vec<minijinja::Value> {
         // These pages sign in by the cookie, so it is a page of ours that people come back to.
         let place = if kept(next).is_empty() { "/account" } else { next };
         let usable = self.auth.providers().filter(|(_, _, usable)| *usable);
         let button = |(name, shown_name, _): (&str, &str, bool)| {
-            let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("redirect_uri", place).finish();
-            Button {
-                name: shown_name.to_owned(),
-                href: format!("{}/oauth/{name}?{query}", self.api_prefix),
-            }
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("redirect_uri", place).finish();
+            context! { name => shown_name, href => format!("{}/oauth/{name}?{query}", self.api_prefix) }
         };
         usable.map(button).collect()
     }
