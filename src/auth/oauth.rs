@@ -562,6 +562,9 @@ impl Auth {
         if unlinked.was_last {
             let deleted = self.users.delete_in(tx, user.id, None, &origin).await;
             deleted.map_err(Failure::within::<LeaveRefusal>)?;
+            // Without a way in, nobody but staff can bring it back.
+            let letter = Letter::AccountDeleted { username: user.username.clone(), until: None };
+            self.tell_in(tx, &user, letter, client).await?;
         } else {
             self.sessions.end_all(tx, user.id, Some(session)).await?;
         }

@@ -7,6 +7,8 @@ use crate::platform::web::is_own_path;
 
 /// The longest address of a frontend that is looked at.
 const LONGEST: usize = 2048;
+/// What we add to an address: nobody else may have done so before.
+const OURS: [&str; 4] = ["code", "error", "linked", "reauthenticated"];
 
 /// Where somebody goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +88,7 @@ impl Places {
         let plain = asked.len() <= LONGEST && asked.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let url = Url::parse(asked).ok().filter(|_| plain)?;
         let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+        let is_bare = is_bare && !url.query_pairs().any(|(name, _)| OURS.contains(&&*name));
         (is_bare && self.allowed.iter().any(|rule| allows(rule, &url))).then_some(url)
     }
 }
@@ -153,6 +156,7 @@ mod tests {
             "https://user:pw@app.example.com/",
             "https://app.example.com%00.evil.test/",
             "https://app.example.com/#access_token=x",
+            "https://app.example.com/?code=x",
             "https://app.example.com:8443/",
             "http://app.example.com/",
             "https://app.example.com/\\evil",

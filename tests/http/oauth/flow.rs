@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use url::Url;
 
-use super::idp::{ISSUERS, Manner, PROVIDERS, Person, Place, parameter};
+use super::idp::{Forgery, ISSUERS, Manner, PROVIDERS, Person, Place, parameter};
 use super::scene::{APP, Scene, code_of, error_of, path_of, pkce, place_of};
 use crate::harness::{Demand, with_query};
 
@@ -398,4 +398,48 @@ async fn only_true_is_true() {
             }
         }
     }
+}
+
+//
+#[tokio::test]
+async fn a_forged_or_foreign_id_token_lets_nobody_in() {
+    let scene = Scene::with_mail().await;
+    scene.user("ann").await;
+    for forgery in [
+        Forgery::Unsigned,
+        Forgery::ClientSecret,
+        Forgery::PublicKey,
+        Forgery::ForeignKey,
+        Forgery::UnknownKey,
+        Forgery::OwnKey,
+        Forgery::Critical,
+        Forgery::Array,
+        Forgery::Twice,
+        Forgery::Huge,
+        Forgery::Flipped,
+    ] {
+        scene.idp.forge(forgery);
+        assert_eq!(scene.trouble("acme").await, "provider_error", "{forgery:?}");
+    }
+    scene.idp.honest();
+    let lies: [(&str, serde_json::Value); 10] = [
+        ("iss", json!("https://evil.test")),
+        ("iss", json!(format!("{}/other", scene.idp.base()))), // another issuer, whose signature is good
+        ("aud", json!("another")),
+        ("aud", json!(["another", "and another"])),
+        ("azp", json!("another")),
+        ("nonce", json!("another")),
+        ("nonce", json!(null)),
+        ("exp", json!(1_000_000_000)),
+        ("iat", json!(4_000_000_000_u64)),
+        ("sub", json!("")),
+    ];
+    for (claim, lie) in lies {
+        let told = lie.clone();
+        scene.idp.claims(move |claims| claims[claim] = told.clone());
+        assert_eq!(scene.trouble("acme").await, "provider_error", "{claim} {lie}");
+    }
+    scene.idp.honest();
+    assert_eq!((scene.people().await, scene.links().await), (1, 0));
+    scene.come("acme").await;
 }

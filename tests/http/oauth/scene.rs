@@ -63,9 +63,9 @@ impl Scene {
     pub async fn come(&self, provider: &str) -> Actor {
         let code = self.browser().code(provider).await;
         let tokens = self.trade(&code).await.is(200).json();
-        let actor = Actor::with_tokens(&self.app, "?", &tokens);
-        let name = actor.me().await["username"].as_str().unwrap().to_owned();
-        Actor { name, ..actor }
+        let mut actor = Actor::with_tokens(&self.app, "?", &tokens);
+        actor.name = actor.me().await["username"].as_str().unwrap().to_owned();
+        actor
     }
 
     /// What coming in by this provider ends in: `error`.
