@@ -25,5 +25,6 @@ pub use listing::{Links, Listing};
 pub use paging::{Order, Paging, Range};
 pub(crate) use query::bad_request;
 pub use query::{QueryFault, check_query};
+pub(crate) use strict::check_json;
 pub use text::TextBody;
 pub use trace::{TraceId, TraceIds, Visit, VisitSettings};
