@@ -1,15 +1,26 @@
 //! A way to sign in elsewhere, as the flow sees it: four acts, the same for every provider.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::SecretString;
 use url::Url;
 
+use super::client::{Client, Spoken, moved};
+use super::openid::Issuer;
+use super::providers::{self, Protocol, Provider, oidc};
+use super::tokens::Credentials;
 use crate::platform::clock::{Clock, Timestamp};
-use crate::platform::config::{Environment, OAuth};
+use crate::platform::config::{OAuth, OAuthClient, OidcIssuer};
+use crate::platform::fetch;
+use crate::platform::names::Names;
+use crate::platform::outgoing::Outgoing;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
+
+/// An act takes no longer, however many questions it asks. Somebody waits for it.
+const DEADLINE: Duration = Duration::from_secs(9);
 
 /// What connections are made of.
 pub struct Parts {
@@ -25,8 +36,6 @@ pub struct Parts {
     pub api_url: String,
     /// What the server is called.
     pub project_name: String,
-    /// Where the server runs.
-    pub environment: Environment,
 }
 
 /// Every way to sign in elsewhere.
@@ -39,10 +48,32 @@ struct Listed {
     connection: Option<Arc<Connection>>,
 }
 
+impl From<Connection> for Listed {
+    fn from(connection: Connection) -> Self {
+        let (name, shown_name) = (connection.name.clone(), connection.shown_name.clone());
+        Self { name, shown_name, connection: Some(Arc::new(connection)) }
+    }
+}
+
 impl Connections {
-    /// The connections of these settings.
-    pub fn open(_settings: &OAuth, _parts: &Parts) -> anyhow::Result<Self> {
-        Ok(Self(Arc::default()))
+    /// The connections of these settings. Asks nobody.
+    pub fn open(settings: &OAuth, parts: &Parts) -> anyhow::Result<Self> {
+        let mut listed = Vec::new();
+        for provider in providers::ALL {
+            let client = settings.clients.iter().find(|client| client.provider == provider.name);
+            listed.push(match client {
+                Some(client) => Connection::to_provider(provider, client, parts)?.into(),
+                None => Listed {
+                    name: provider.name.to_owned(),
+                    shown_name: provider.shown_name.to_owned(),
+                    connection: None,
+                },
+            });
+        }
+        for issuer in &settings.issuers {
+            listed.push(Connection::to_issuer(issuer, parts)?.into());
+        }
+        Ok(Self(Arc::new(listed)))
     }
 
     /// The configured connection of this name.
@@ -61,6 +92,21 @@ impl Connections {
 pub struct Connection {
     name: String,
     shown_name: String,
+    way: Way,
+    pictures: Pictures,
+}
+
+enum Way {
+    Client(Box<Client>),
+}
+
+/// Where a provider's pictures are.
+struct Pictures {
+    hosts: Vec<String>,
+    /// For the provider's own hosts, which are named in its answers and therefore strangers.
+    strangers: Outgoing,
+    /// The server that stands for all of those hosts.
+    instead: Option<(Outgoing, Url)>,
 }
 
 /// What a sign-in begins with.
@@ -155,6 +201,68 @@ pub enum ProviderFault {
 }
 
 impl Connection {
+    fn to_provider(
+        provider: &'static Provider,
+        settings: &OAuthClient,
+        parts: &Parts,
+    ) -> anyhow::Result<Self> {
+        let outgoing = Outgoing::to_known()?;
+        let base_url = settings.base_url.clone();
+        let spoken = match &provider.protocol {
+            Protocol::OAuth(endpoints) => Spoken::OAuth(endpoints),
+            Protocol::OpenId { issuer, revoke } => {
+                let name = match &base_url {
+                    Some(base) => moved(&issuer.parse()?, base).as_str().trim_end_matches('/').to_owned(),
+                    None => (*issuer).to_owned(),
+                };
+                let issuer = Issuer::new(name, outgoing.clone(), parts.clock.clone())?;
+                Spoken::OpenId { issuer, revoke: *revoke }
+            }
+        };
+        let client = Client {
+            outgoing: outgoing.clone(),
+            clock: parts.clock.clone(),
+            credentials: Credentials { id: settings.id.clone(), secret: settings.secret.clone() },
+            scopes: provider.scopes.to_owned(),
+            parameters: provider.parameters,
+            provider: spoken,
+            read: provider.read,
+            base_url: base_url.clone(),
+        };
+        let pictures = Pictures {
+            hosts: provider.pictures.iter().map(|host| (*host).to_owned()).collect(),
+            strangers: Outgoing::to_strangers(Names::of_system())?,
+            instead: base_url.map(|base| (outgoing, base)),
+        };
+        let (name, shown_name) = (provider.name.to_owned(), provider.shown_name.to_owned());
+        Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
+    }
+
+    fn to_issuer(settings: &OidcIssuer, parts: &Parts) -> anyhow::Result<Self> {
+        let outgoing = Outgoing::to_known()?;
+        let issuer = Issuer::new(settings.issuer.clone(), outgoing.clone(), parts.clock.clone())?;
+        let client = Client {
+            outgoing: outgoing.clone(),
+            clock: parts.clock.clone(),
+            credentials: Credentials { id: settings.id.clone(), secret: settings.secret.clone() },
+            scopes: settings.scopes.clone().unwrap_or_else(|| oidc::SCOPES.to_owned()),
+            parameters: &[],
+            provider: Spoken::OpenId { issuer, revoke: None },
+            read: oidc::read,
+            base_url: None,
+        };
+        let place: Url = settings.issuer.parse()?;
+        // One that is on this machine, while somebody tries it, has its pictures there, too.
+        let is_here = place.scheme() == "http";
+        let pictures = Pictures {
+            hosts: place.domain().map(str::to_owned).into_iter().collect(),
+            strangers: Outgoing::to_strangers(Names::of_system())?,
+            instead: is_here.then_some((outgoing, place)),
+        };
+        let (name, shown_name) = (settings.name.clone(), oidc::shown_name(&settings.name));
+        Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
+    }
+
     /// Its name in paths.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -168,33 +276,78 @@ impl Connection {
     }
 
     /// Begins a sign-in.
-    pub async fn begin(&self, _begin: Begin<'_>) -> Result<Begun, ProviderFault> {
-        Err(ProviderFault::Unavailable)
+    pub async fn begin(&self, begin: Begin<'_>) -> Result<Begun, ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.begin(&begin).await,
+            }
+        };
+        self.in_time("begin", act).await
     }
 
     /// Finishes a sign-in: who came back.
-    pub async fn finish(&self, _finish: Finish<'_>) -> Result<Identity, ProviderFault> {
-        Err(ProviderFault::Unavailable)
+    pub async fn finish(&self, finish: Finish<'_>) -> Result<Identity, ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.finish(&finish).await,
+            }
+        };
+        self.in_time("finish", act).await
     }
 
     /// The next tokens for those of `grant`.
-    pub async fn refresh(&self, _grant: &Grant) -> Result<Grant, ProviderFault> {
-        Err(ProviderFault::Unavailable)
+    pub async fn refresh(&self, grant: &Grant) -> Result<Grant, ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.refresh(grant).await,
+            }
+        };
+        self.in_time("refresh", act).await
     }
 
     /// Gives the tokens of `grant` back.
-    pub async fn revoke(&self, _grant: &Grant) -> Result<(), ProviderFault> {
-        Err(ProviderFault::Unavailable)
+    pub async fn revoke(&self, grant: &Grant) -> Result<(), ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.revoke(grant).await,
+            }
+        };
+        self.in_time("revoke", act).await
     }
 
-    /// Whether its callbacks name the issuer: then one without `iss` is refused.
+    /// Whether its callbacks name the issuer: then one without `iss` is refused. What an issuer announces is known once it
+    /// was asked; [`Connection::finish`] holds to it in any case.
     #[must_use]
     pub fn announces_iss(&self) -> bool {
-        false
+        match &self.way {
+            Way::Client(client) => client.announces_iss(),
+        }
     }
 
     /// Somebody's picture, as the provider serves it; none when it can't be had or is not to be had.
-    pub async fn picture(&self, _url: &Url) -> Option<Bytes> {
-        None
+    pub async fn picture(&self, url: &Url) -> Option<Bytes> {
+        let hosts: Vec<&str> = self.pictures.hosts.iter().map(String::as_str).collect();
+        let found = match &self.pictures.instead {
+            Some((outgoing, base)) if url.origin() == base.origin() => fetch::download(outgoing, url).await,
+            Some((outgoing, base)) if fetch::is_at(url, &hosts) => {
+                fetch::download(outgoing, &moved(url, base)).await
+            }
+            _ => fetch::picture(&self.pictures.strangers, url, &hosts).await,
+        };
+        let told = |error: &fetch::NoPicture| tracing::info!(provider = self.name, %error, "no picture was taken over");
+        found.inspect_err(told).ok()
+    }
+
+    /// An act that ends in time, and whose fault an operator hears of. It says no secret and nothing of the provider's
+    /// own words.
+    async fn in_time<T>(
+        &self,
+        name: &'static str,
+        act: impl Future<Output = Result<T, ProviderFault>>,
+    ) -> Result<T, ProviderFault> {
+        let done = tokio::time::timeout(DEADLINE, act).await.unwrap_or(Err(ProviderFault::Unavailable));
+        done.inspect_err(
+            |fault| tracing::warn!(provider = self.name, act = name, %fault, "a provider failed"),
+        )
     }
 }

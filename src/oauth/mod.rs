@@ -6,14 +6,22 @@
 //! one-time code to the application, and the rules by which somebody who is known there is somebody here. Nothing here
 //! opens a session: `auth` does, and calls these acts in its own transaction.
 
+mod answers;
+mod client;
 mod codes;
 mod connection;
 mod grants;
+mod id_token;
 mod joining;
+mod jwks;
 mod names;
+mod openid;
 mod places;
+mod providers;
+mod reading;
 mod rules;
 mod store;
+mod tokens;
 mod transaction;
 mod trouble;
 

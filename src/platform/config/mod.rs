@@ -41,7 +41,7 @@ pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
-pub use oauth::{OAuth, RedirectRule};
+pub use oauth::{Bluesky, OAuth, OAuthClient, OidcIssuer, RedirectRule};
 pub use operations::{Docs, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
@@ -63,7 +63,7 @@ const GROUPS: [(&str, &[&[Setting]]); 10] = [
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
     ("mail", &mail::SETTINGS),
-    ("oauth", &[OAuth::SETTINGS]),
+    ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
     ("operations", &operations::SETTINGS),
 ];

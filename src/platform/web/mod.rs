@@ -27,5 +27,6 @@ pub use own_path::is_own_path;
 pub use paging::{Order, Paging, Range};
 pub(crate) use query::bad_request;
 pub use query::{QueryFault, check_query};
+pub(crate) use strict::check_json;
 pub use text::TextBody;
 pub use trace::{TraceId, TraceIds, Visit, VisitSettings};

@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_MEMBERS: usize = 1000;
 
 /// Holds a JSON text to one reading: well formed, no key twice in an object, depth ≤ 32, ≤ 1000 members in all.
-pub(super) fn check_json(text: &[u8]) -> Result<(), Problem> {
+pub(crate) fn check_json(text: &[u8]) -> Result<(), Problem> {
     let mut tally = Tally::default();
     let mut parser = serde_json::Deserializer::from_slice(text);
     let walked = Walk { tally: &mut tally, depth: 0 }.deserialize(&mut parser).and_then(|()| parser.end());
