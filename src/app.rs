@@ -596,7 +596,6 @@ fn connections(
         base_url: base_url(config),
         api_url: api_url(config),
         project_name: config.server.project_name.clone(),
-        environment: config.server.environment.clone(),
     };
     Connections::open(&config.oauth, &parts).map_err(StartFault::Setting)
 }
