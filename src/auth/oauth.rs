@@ -13,7 +13,7 @@ use super::door::Demand;
 use super::pending;
 use crate::mail::Letter;
 use crate::oauth::{
-    BeginRefusal, Brought, CodeChallenge, Connection, Intent, Joining, Leaving, Left, LinkRefusal, Owner, Place,
+    BeginRefusal, Brought, CodeChallenge, Connection, Intent, Joining, Leaving, Left, Owner, Place,
     ProviderFault, Recognised, Shown, Transaction, Trouble, UnlinkRefusal,
 };
 use crate::otp::Method;
@@ -47,9 +47,8 @@ crate::refusals! {
     /// Why nobody is sent to a provider to sign in.
     pub enum LeaveToSignInRefusal {
         NotFound = 404 "not_found" "There is no such provider, or it is not configured." oauth "invalid_request",
-        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be." oauth "invalid_request",
-        Unavailable(RetryAfter) = 503 "unavailable" "The provider can't be reached right now. Please try again in a moment." oauth "temporarily_unavailable",
     }
+    and Begin(BeginRefusal)
 }
 
 crate::refusals! {
@@ -58,9 +57,8 @@ crate::refusals! {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate." oauth "access_denied",
         NotFound = 404 "not_found" "There is no such provider, or it is not configured." oauth "invalid_request",
         Own = 409 "conflict" "An account at this provider is linked to yours already." oauth "invalid_request",
-        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be." oauth "invalid_request",
-        Unavailable(RetryAfter) = 503 "unavailable" "The provider can't be reached right now. Please try again in a moment." oauth "temporarily_unavailable",
     }
+    and Begin(BeginRefusal)
 }
 
 crate::refusals! {
@@ -70,20 +68,18 @@ crate::refusals! {
         WrongCode = 401 "invalid_otp" "The code is wrong, has expired or was used before." oauth "access_denied",
         NotFound = 404 "not_found" "No account at such a provider is linked to yours." oauth "invalid_request",
         HasPassword = 409 "conflict" "Your account has a password: POST /auth/reauthenticate." oauth "invalid_request",
-        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be." oauth "invalid_request",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many wrong codes. Please wait before the next.",
-        Unavailable(RetryAfter) = 503 "unavailable" "The provider can't be reached right now. Please try again in a moment." oauth "temporarily_unavailable",
     }
+    and Begin(BeginRefusal)
 }
 
 crate::refusals! {
     /// Why an account at a provider stays linked.
     pub enum LeaveRefusal {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate, or POST /oauth/{provider}/reauthenticate." oauth "access_denied",
-        NotFound = 404 "not_found" "No account at this provider is linked to yours." oauth "invalid_request",
-        Last = 409 "conflict" "It is the last way to sign in to your account. Choose a password first, or let the account be deleted with it (delete_account=true)." oauth "invalid_request",
         LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin." oauth "invalid_request",
     }
+    and Unlink(UnlinkRefusal)
 }
 
 impl From<EnterRefusal> for CodeRefusal {
@@ -107,39 +103,6 @@ impl From<EnterRefusal> for Trouble {
     }
 }
 
-impl From<BeginRefusal> for LeaveToSignInRefusal {
-    fn from(refusal: BeginRefusal) -> Self {
-        match refusal {
-            BeginRefusal::Invalid(errors) => Self::Invalid(errors),
-            BeginRefusal::Unavailable(wait) => Self::Unavailable(wait),
-        }
-    }
-}
-
-impl From<BeginRefusal> for LeaveToLinkRefusal {
-    fn from(refusal: BeginRefusal) -> Self {
-        match refusal {
-            BeginRefusal::Invalid(errors) => Self::Invalid(errors),
-            BeginRefusal::Unavailable(wait) => Self::Unavailable(wait),
-        }
-    }
-}
-
-impl From<BeginRefusal> for LeaveToProveRefusal {
-    fn from(refusal: BeginRefusal) -> Self {
-        match refusal {
-            BeginRefusal::Invalid(errors) => Self::Invalid(errors),
-            BeginRefusal::Unavailable(wait) => Self::Unavailable(wait),
-        }
-    }
-}
-
-impl From<LinkRefusal> for LeaveToLinkRefusal {
-    fn from(_: LinkRefusal) -> Self {
-        Self::Own
-    }
-}
-
 impl From<super::OtpRefusal> for LeaveToProveRefusal {
     fn from(refusal: super::OtpRefusal) -> Self {
         match refusal {
@@ -149,20 +112,11 @@ impl From<super::OtpRefusal> for LeaveToProveRefusal {
     }
 }
 
-impl From<UnlinkRefusal> for LeaveRefusal {
-    fn from(refusal: UnlinkRefusal) -> Self {
-        match refusal {
-            UnlinkRefusal::NotFound => Self::NotFound,
-            UnlinkRefusal::Last => Self::Last,
-        }
-    }
-}
-
 impl From<DeleteRefusal> for LeaveRefusal {
     fn from(refusal: DeleteRefusal) -> Self {
         match refusal {
             DeleteRefusal::LastAdmin => Self::LastAdmin,
-            _ => Self::NotFound,
+            _ => Self::Unlink(UnlinkRefusal::NotFound),
         }
     }
 }
@@ -241,8 +195,9 @@ impl Auth {
         onward: Onward,
     ) -> Result<Left, Failure<LeaveToLinkRefusal>> {
         caller.require_proof(self.clock.now()).map_err(|_| LeaveToLinkRefusal::Unproved)?;
-        let may = self.oauth.may_link(self.db.reader(), caller.user_id, connection.name()).await;
-        may.map_err(Failure::within::<LeaveToLinkRefusal>)?;
+        if self.oauth.is_linked(self.db.reader(), caller.user_id, connection.name()).await? {
+            return Err(LeaveToLinkRefusal::Own.into());
+        }
         self.leave(connection, Intent::Link, Some(caller), onward).await.map_err(Failure::within)
     }
 
@@ -553,7 +508,7 @@ impl Auth {
         with_account: bool,
         client: &ClientInfo,
     ) -> Result<crate::oauth::Account, Failure<LeaveRefusal>> {
-        let user = held(tx, user).await?.ok_or(LeaveRefusal::NotFound)?;
+        let user = held(tx, user).await?.ok_or(UnlinkRefusal::NotFound).map_err(LeaveRefusal::from)?;
         let origin = Self::origin_of(user.id, Some(session), client);
         let unlinked = self.oauth.unlink_in(tx, &user, provider, with_account, &origin).await;
         let unlinked = unlinked.map_err(Failure::within::<LeaveRefusal>)?;

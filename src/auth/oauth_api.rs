@@ -17,7 +17,7 @@ use super::door::Door;
 use super::oauth::{
     Back, CodeRefusal, GoesOn, LeaveRefusal, LeaveToLinkRefusal, LeaveToProveRefusal, LeaveToSignInRefusal, Onward,
 };
-use crate::oauth::{CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
+use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::sessions::{Caller, Enrolling, SessionCookies};
@@ -283,9 +283,9 @@ impl OauthApi {
     ) -> Result<Elsewhere<302>, Failure<LeaveToSignInRefusal>> {
         let connection = self.connection(&provider).ok_or(LeaveToSignInRefusal::NotFound)?;
         let place = self.auth.oauth.places().read(redirect_uri.as_deref());
-        let mut onward = onward(place, handle.0).map_err(LeaveToSignInRefusal::Invalid)?;
+        let mut onward = onward(place, handle.0).map_err(LeaveToSignInRefusal::from)?;
         let challenge = challenge(code_challenge.as_deref(), code_challenge_method.as_deref());
-        onward.code_challenge = challenge.map_err(|error| LeaveToSignInRefusal::Invalid(vec![error]))?;
+        onward.code_challenge = challenge.map_err(LeaveToSignInRefusal::from)?;
         let place = onward.place.clone();
         match self.auth.leave_to_sign_in(&connection, onward).await {
             Ok(left) => {
@@ -293,7 +293,8 @@ impl OauthApi {
                 Ok(Elsewhere { location: left.authorization_url.into(), cookies })
             }
             // Whoever came by a button of our pages is told there.
-            Err(Failure::Refused(LeaveToSignInRefusal::Unavailable(_))) if matches!(place, Place::Own(_)) => {
+            Err(Failure::Refused(LeaveToSignInRefusal::Begin(BeginRefusal::Unavailable(_))))
+                if matches!(place, Place::Own(_)) => {
                 let location = in_trouble(&place, Intent::SignIn, Trouble::ProviderUnavailable);
                 Ok(Elsewhere { location, cookies: Vec::new() })
             }
@@ -360,7 +361,7 @@ impl OauthApi {
         let connection = self.connection(&provider).ok_or(LeaveToLinkRefusal::NotFound)?;
         let options = body.0.unwrap_or_default();
         let place = self.place(options.redirect_uri.as_deref());
-        let onward = onward(place, options.handle).map_err(LeaveToLinkRefusal::Invalid)?;
+        let onward = onward(place, options.handle).map_err(LeaveToLinkRefusal::from)?;
         let left = self.auth.leave_to_link(&caller, &connection, onward).await?;
         Ok(self.away(left))
     }
@@ -428,7 +429,7 @@ impl OauthApi {
         let connection = self.connection(&provider).ok_or(LeaveToProveRefusal::NotFound)?;
         let options = body.0.unwrap_or_default();
         let place = self.place(options.redirect_uri.as_deref());
-        let onward = onward(place, options.handle).map_err(LeaveToProveRefusal::Invalid)?;
+        let onward = onward(place, options.handle).map_err(LeaveToProveRefusal::from)?;
         let code = options.otp_code.as_deref();
         let left = self.auth.leave_to_prove(&caller, &connection, (onward, code), &client).await?;
         Ok(self.away(left))
@@ -493,19 +494,23 @@ fn in_trouble(place: &Place, intent: Intent, trouble: Trouble) -> String {
     }
 }
 
-fn onward(place: Option<Place>, handle: Option<String>) -> Result<Onward, Vec<FieldError>> {
-    let not_allowed = || vec![FieldError::new("redirect_uri", "Is not allowed: see ALLOWED_REDIRECT_URIS.")];
+fn onward(place: Option<Place>, handle: Option<String>) -> Result<Onward, BeginRefusal> {
+    let not_allowed = || invalid("redirect_uri", "Is not allowed: see ALLOWED_REDIRECT_URIS.");
     let place = place.ok_or_else(not_allowed)?;
     if handle.as_ref().is_some_and(|handle| handle.len() > LONGEST_HANDLE) {
-        return Err(vec![FieldError::new("handle", "Nobody is known by this handle.")]);
+        return Err(invalid("handle", "Nobody is known by this handle."));
     }
     Ok(Onward { place, code_challenge: None, handle })
 }
 
-fn challenge(text: Option<&str>, method: Option<&str>) -> Result<Option<CodeChallenge>, FieldError> {
+fn challenge(text: Option<&str>, method: Option<&str>) -> Result<Option<CodeChallenge>, BeginRefusal> {
     if method.is_some_and(|method| method != "S256") {
-        return Err(FieldError::new("code_challenge_method", "Must be S256."));
+        return Err(invalid("code_challenge_method", "Must be S256."));
     }
-    let invalid = || FieldError::new("code_challenge", "Must be the SHA-256 of a verifier in base64url.");
-    text.map(|text| CodeChallenge::parse(text).ok_or_else(invalid)).transpose()
+    let wrong = || invalid("code_challenge", "Must be the SHA-256 of a verifier in base64url.");
+    text.map(|text| CodeChallenge::parse(text).ok_or_else(wrong)).transpose()
+}
+
+fn invalid(field: &'static str, words: &'static str) -> BeginRefusal {
+    BeginRefusal::Invalid(vec![FieldError::new(field, words)])
 }

@@ -22,8 +22,8 @@ use crate::users::{
 crate::refusals! {
     /// Why an account elsewhere is not linked.
     pub enum LinkRefusal {
-        Own = 409 "conflict" "An account at this provider is linked to yours already." oauth "invalid_request",
-        Others = 409 "conflict" "This account at the provider is linked to somebody else." oauth "invalid_request",
+        Own = 409 "conflict" "An account at this provider is linked to yours already.",
+        Others = 409 "conflict" "This account at the provider is linked to somebody else.",
     }
 }
 
@@ -31,7 +31,7 @@ crate::refusals! {
     /// Why an account elsewhere is not unlinked.
     pub enum UnlinkRefusal {
         NotFound = 404 "not_found" "No account at this provider is linked to yours." oauth "invalid_request",
-        Last = 409 "conflict" "It is the last way to sign in to your account. Choose a password first, or let the account be deleted with it." oauth "invalid_request",
+        Last = 409 "conflict" "It is the last way to sign in to your account. Choose a password first, or let the account be deleted with it (delete_account=true)." oauth "invalid_request",
     }
 }
 
@@ -198,20 +198,12 @@ impl Oauth {
             Some(_) => return Err(LinkRefusal::Others.into()),
             None => {}
         }
-        self.may_link(tx, user.id, &joining.provider).await?;
+        if self.is_linked(tx, user.id, &joining.provider).await? {
+            return Err(LinkRefusal::Own.into());
+        }
         self.keep_in(tx, user.id, joining).await?;
         let words = joining.provider.clone();
         Ok(self.users.note_in(tx, user.id, Deed::ExternalAccountLinked, words, origin).await?)
-    }
-
-    /// Refused where somebody has an account at this provider already.
-    pub async fn may_link(
-        &self,
-        db: &impl ConnectionTrait,
-        user: Uuid,
-        provider: &str,
-    ) -> Result<(), Failure<LinkRefusal>> {
-        if self.is_linked(db, user, provider).await? { Err(LinkRefusal::Own.into()) } else { Ok(()) }
     }
 
     /// Whether somebody has an account at this provider.

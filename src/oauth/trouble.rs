@@ -32,6 +32,6 @@ impl Trouble {
     /// What is said of the trouble with this name.
     #[must_use]
     pub fn words_of(code: &str) -> Option<&'static str> {
-        Self::TABLE.iter().find(|entry| entry.code == code).map(|entry| entry.words)
+        Self::table().into_iter().find(|entry| entry.code == code).map(|entry| entry.words)
     }
 }
