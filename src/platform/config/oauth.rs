@@ -4,11 +4,11 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::catalogue::section;
-use super::kinds::{Flag, List, Optional, SECRET_TEXT, TEXT, Word};
+use super::kinds::{Flag, List, Optional, SECRET_TEXT, Shape, TEXT, Word};
 use super::mistake::Mistake;
 use super::names::PREFIX;
 use super::reader::{Noted, Reader};
-use super::server::{ENVIRONMENT, Server, WEB_ADDRESS, is_loopback};
+use super::server::{ENVIRONMENT, WEB_ADDRESS, is_loopback};
 use super::sources::Origin;
 
 section! {
@@ -50,10 +50,6 @@ section! {
         twitter_secret: Option<SecretString> = "API_CLIENT_SECRET_TWITTER", Optional(SECRET_TEXT), "";
         /// Where X (Twitter) is instead of its own hosts; for tests and proxies.
         twitter_base_url: Option<Url> = "OAUTH_TWITTER_BASE_URL", Optional(WEB_ADDRESS), "";
-        /// Whether people may sign in with Bluesky, or any other account of the AT Protocol.
-        bluesky: bool = "BLUESKY_ENABLED", Flag, "False";
-        /// Where every host of the AT Protocol is asked for, as a folder of its name; for tests and proxies.
-        bluesky_base_url: Option<Url> = "OAUTH_BLUESKY_BASE_URL", Optional(WEB_ADDRESS), "";
         /// OpenID Connect issuers, each a name of letters, digits and `_`; each NAME then has the settings
         /// OIDC_NAME_ISSUER, OIDC_NAME_CLIENT_ID, OIDC_NAME_CLIENT_SECRET and, if it shall, OIDC_NAME_SCOPES.
         issuers: Vec<String> = "OIDC_PROVIDERS", List(ISSUER_NAME), "";
@@ -85,8 +81,6 @@ pub struct OAuth {
     pub clients: Vec<OAuthClient>,
     /// The clients that it is at other issuers.
     pub issuers: Vec<OidcIssuer>,
-    /// The AT Protocol; none: switched off.
-    pub bluesky: Option<Bluesky>,
 }
 
 /// What this server is at a provider.
@@ -115,13 +109,6 @@ pub struct OidcIssuer {
     pub secret: SecretString,
     /// What is asked for; none: `openid profile email`.
     pub scopes: Option<String>,
-}
-
-/// The AT Protocol.
-#[derive(Clone, Debug)]
-pub struct Bluesky {
-    /// Where every host is asked for.
-    pub base_url: Option<Url>,
 }
 
 /// Words that stand where names of providers do, or are theirs.
@@ -168,10 +155,6 @@ impl OAuth {
         let (clients, rules) = (clients?, rules?);
         check_strays(&clients.issuers, reader);
         let names = clients.issuers.clone();
-        let bluesky = clients.bluesky.then(|| Bluesky { base_url: clients.bluesky_base_url.clone() });
-        if let Some(Bluesky { base_url: Some(url) }) = &bluesky {
-            check_place("OAUTH_BLUESKY_BASE_URL", url, reader)?;
-        }
         // Each is read before any is given up, so that all mistakes are told.
         let clients: Vec<_> = clients.complete(reader);
         let issuers: Vec<_> = names.into_iter().map(|name| OidcIssuer::read(name, reader)).collect();
@@ -180,27 +163,7 @@ impl OAuth {
             link_unverified_local: rules.link_unverified_local,
             clients: clients.into_iter().collect::<Result<_, _>>()?,
             issuers: issuers.into_iter().collect::<Result<_, _>>()?,
-            bluesky,
         })
-    }
-
-    /// The address that `text` means, if a sign-in may end there: a path on this server, or an allowed address.
-    #[must_use]
-    pub fn redirect_target(&self, text: &str, server: &Server) -> Option<Url> {
-        if text.len() > 2048 || text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
-            return None;
-        }
-        if text.starts_with('/') {
-            let here = server.base_url.join(text).ok()?;
-            return (here.origin() == server.base_url.origin() && !text.starts_with("//")).then_some(here);
-        }
-        let target = Url::parse(text).ok().filter(is_target)?;
-        let is_allowed = if self.allowed_redirect_uris.is_empty() {
-            [&server.base_url, &server.frontend_url].iter().any(|own| own.origin() == target.origin())
-        } else {
-            self.allowed_redirect_uris.iter().any(|rule| rule.allows(&target))
-        };
-        is_allowed.then_some(target)
     }
 }
 
@@ -249,15 +212,23 @@ fn missing(lacks: &str, has: &str, name: &str, reader: &mut Reader) -> Noted {
 impl OidcIssuer {
     fn read(name: String, reader: &mut Reader) -> Result<Self, Noted> {
         let setting = |end: &str| format!("OIDC_{}{end}", name.to_uppercase());
-        let issuer = reader.value(&setting("_ISSUER"), &ISSUER);
-        let id = reader.value(&setting("_CLIENT_ID"), &GIVEN);
-        let secret = reader.value(&setting("_CLIENT_SECRET"), &GIVEN);
+        let issuer = needed(&setting("_ISSUER"), &ISSUER, reader);
+        let id = needed(&setting("_CLIENT_ID"), &GIVEN, reader);
+        let secret = needed(&setting("_CLIENT_SECRET"), &GIVEN, reader);
         let scopes = reader.value(&setting("_SCOPES"), &Optional(SCOPES));
         let issuer = issuer?;
         if let Ok(url) = Url::parse(&issuer) {
             check_place(&setting("_ISSUER"), &url, reader)?;
         }
         Ok(Self { name, issuer, id: id?, secret: secret?.into(), scopes: scopes? })
+    }
+}
+
+/// The value of a setting that must be set, however much else is wrong.
+fn needed(name: &str, kind: &Word<String>, reader: &mut Reader) -> Result<String, Noted> {
+    match reader.found(name) {
+        Some(_) => reader.value(name, kind),
+        None => Err(reader.refuse(name, &kind.accepts())),
     }
 }
 
@@ -297,15 +268,6 @@ pub enum RedirectRule {
     Exactly(Url),
     /// Those of this origin whose path begins with this one's, which ends in `/`.
     Below(Url),
-}
-
-impl RedirectRule {
-    fn allows(&self, target: &Url) -> bool {
-        match self {
-            Self::Exactly(url) => url == target,
-            Self::Below(url) => url.origin() == target.origin() && target.path().starts_with(url.path()),
-        }
-    }
 }
 
 const REDIRECT_RULE: Word<RedirectRule> = Word {

@@ -315,7 +315,7 @@ fn place(method: &str, path: &str) -> Place {
         ("POST", "token" | "access_token") => Place::Token,
         ("GET", "userinfo" | "@me" | "user" | "me") => Place::Profile,
         ("GET", "emails") => Place::Emails,
-        ("GET", "picture.png") => Place::Picture,
+        ("GET", picture) if picture.ends_with(".png") => Place::Picture,
         _ => Place::Elsewhere,
     }
 }
