@@ -30,6 +30,7 @@ use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
 use crate::profiles::{self, Profiles, SignUpFields, UserApi};
 use crate::proofs::Proofs;
+use crate::rate_limit::{self, Limits as RateLimits};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
@@ -114,6 +115,8 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Who may do what.
     pub gate: Arc<Gate>,
+    /// How often.
+    pub rate_limits: Arc<RateLimits>,
     /// Who has an account.
     pub users: Users,
     /// The second factor.
@@ -166,6 +169,8 @@ impl App {
         let permissions = Arc::new(Permissions::open(Some(&policies))?);
         let directory_open = matches!(config.users.directory, Directory::Members);
         let gate = Arc::new(Gate { permissions, directory_open });
+        let rate_limits = RateLimits::new(limit_settings(&config), clock.clone(), &secrets);
+        let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
         let users = Users::new(
             db.clone(),
             clock.clone(),
@@ -238,6 +243,7 @@ impl App {
             random,
             sessions,
             gate,
+            rate_limits,
             users,
             otp,
             oauth,
@@ -284,6 +290,11 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let limits = Arc::clone(&self.rate_limits);
+        self.tasks.keep("redis", move || {
+            let limits = Arc::clone(&limits);
+            async move { limits.watch().await }
+        });
         let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
@@ -301,6 +312,7 @@ impl App {
 
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
+        self.rate_limits.sweep();
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
         self.oauth.sweep().await?;
@@ -354,9 +366,10 @@ impl App {
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
+            .with(AddData::new(Arc::clone(&self.rate_limits)))
             .with(AddData::new(Arc::new(self.profiles.clone())));
         let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
-        Ok(edge.with_constant("/ping", PONG))
+        Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
     }
 
     /// The OpenAPI document.
@@ -365,7 +378,7 @@ impl App {
         let no_page: MakePage = Arc::new(|_| poem::Response::default());
         let api = self.api(Arc::clone(&no_page), no_page);
         let mut document = document(&api.spec(), &self.root_api().spec(), &self.config);
-        documentation::complete(&mut document);
+        documentation::complete(&mut document, self.config.limiter.enabled);
         document
     }
 
@@ -422,6 +435,7 @@ impl App {
             db: self.db.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
+            limits: Arc::clone(&self.rate_limits),
             metrics_allow: self.config.metrics_allow.clone(),
             stopping: self.stopping.clone(),
         };
@@ -616,6 +630,15 @@ fn oauth_settings(config: &Config) -> oauth::Settings {
         api_url: api_url(config),
         places: Places::new(allowed, usual),
         link_unverified_local: config.oauth.link_unverified_local,
+    }
+}
+
+fn limit_settings(config: &Config) -> rate_limit::Settings {
+    rate_limit::Settings {
+        throttles: config.throttles.clone(),
+        requests: config.limiter.requests(),
+        lenient_on_loopback: config.server.environment.is_local(),
+        redis: config.limiter.redis.clone(),
     }
 }
 

@@ -20,6 +20,7 @@ use super::oauth::{
 use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
+use crate::rate_limit::{OauthStarts, RateLimited};
 use crate::sessions::{Caller, Enrolling, SessionCookies};
 
 /// Where people see the accounts that are linked to theirs.
@@ -270,6 +271,7 @@ impl OauthApi {
     #[oai(path = "/:provider", method = "get", operation_id = "oauth_login")]
     async fn login(
         &self,
+        _limit: RateLimited<OauthStarts>,
         /// The provider.
         provider: Path<String>,
         /// Where to go on: an address of `ALLOWED_REDIRECT_URIS`, or a path of this server.
@@ -354,6 +356,7 @@ impl OauthApi {
     async fn link(
         &self,
         caller: Caller,
+        _limit: RateLimited<OauthStarts>,
         /// The provider.
         provider: Path<String>,
         body: JsonOrForm<Option<LinkOptions>>,
@@ -421,6 +424,7 @@ impl OauthApi {
     async fn reauthenticate(
         &self,
         caller: Enrolling,
+        _limit: RateLimited<OauthStarts>,
         client: ClientInfo,
         /// The provider.
         provider: Path<String>,

@@ -7,14 +7,15 @@ use poem::Request;
 use sea_orm::{DbErr, Order};
 use uuid::Uuid;
 
-use super::Profiles;
 use super::answer::Profile;
 use super::fields::{NewUserBody, UserPatch};
 use super::shown::{PublicUser, Shown, User, etag_of_full, etag_of_public};
 use super::target::{
     ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadUser, Target, UpdateUser, if_match,
 };
+use super::{Own, Profiles};
 use crate::permissions::{Action, Allowed, Context, Permission};
+use crate::platform::freshness::Stamp;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
 use crate::sessions::{Caller, Role, Roles};
@@ -22,7 +23,7 @@ use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::{self, user};
 use crate::users::{
     Beside, BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, DeleteRefusal, NewUser, Origin,
-    Password, Username,
+    Password, Updated, Username,
 };
 
 crate::refusals! {
@@ -157,19 +158,41 @@ impl Profiles {
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
         let moves = changes.email.is_some() || changes.pending_email.is_some();
+        let (seen, remembered) = (allowed.on.0.user.clone(), self.own.get_stamped(id));
         let written = self.db.write(move |tx| {
             async move {
                 // Only who moves is told of it; whether there is such a user is found out below.
                 let before = if moves { store::held(tx, id).await? } else { None };
-                let now = profiles.users.update_in(tx, id, changes, revision, &origin).await?;
+                let now = profiles.users.update_seen_in(tx, &seen, changes, revision, &origin).await?;
                 if let Some(before) = before {
-                    profiles.tell_of_address_in(tx, &before, &now, session, &client).await?;
+                    profiles.tell_of_address_in(tx, &before, &now.user, session, &client).await?;
                 }
                 Ok::<_, Failure<ChangeRefusal>>(now)
             }
             .boxed()
         });
-        Ok(self.answer_with(&allowed, written.await.map_err(Failure::within)?).await?)
+        let updated = written.await.map_err(Failure::within)?;
+        Ok(self.answer_after(&allowed, updated, remembered).await?)
+    }
+
+    /// A user in the state after a change. What is remembered of them from before it is only added to, if nothing else
+    /// happened since.
+    async fn answer_after(
+        &self,
+        allowed: &Allowed<UpdateUser>,
+        updated: Updated,
+        remembered: Option<(Stamp, Own)>,
+    ) -> anyhow::Result<Profile<Shown>> {
+        let Updated { user, told } = updated;
+        let (Some((stamp, before)), Some(told)) = (remembered, told) else {
+            return self.answer_with(allowed, user).await;
+        };
+        if before.user.revision + 1 != user.revision || !allowed.may(Action::UserReadPrivate, Context::default()) {
+            return self.answer_with(allowed, user).await;
+        }
+        let own = before.after(user, told)?;
+        self.own.keep_changed(allowed.on.id(), stamp, own.clone());
+        Ok(own.profile())
     }
 
     fn may_change(allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {

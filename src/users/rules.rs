@@ -5,8 +5,8 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use uuid::Uuid;
 
-use super::changes::{Change, Deed, Origin, record};
-use super::store::{self, PasswordHash, user};
+use super::changes::{Change, Deed, Origin, change_and_record, record};
+use super::store::{self, PasswordHash, history, user};
 use super::{Changes, Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, violated_unique};
@@ -93,6 +93,15 @@ pub struct Names {
     pub last: Option<PersonName>,
 }
 
+/// An account that was changed.
+#[derive(Clone, Debug)]
+pub struct Updated {
+    /// As it is now.
+    pub user: user::Model,
+    /// What history tells of it, if that is all that happened to the account since it was seen.
+    pub told: Option<Vec<history::Model>>,
+}
+
 impl Users {
     /// Makes an account in the transaction of the act that calls for it.
     pub async fn create_in(
@@ -170,6 +179,45 @@ impl Users {
             self.record(tx, target, deed, words, origin, now).await?;
         }
         Ok(row)
+    }
+
+    /// Changes an account that was seen a moment ago, in the transaction of the act that calls for it: without reading it
+    /// again where nothing but what is shown of it changes, and nobody else changed it meanwhile.
+    pub async fn update_seen_in(
+        &self,
+        tx: &Tx,
+        seen: &user::Model,
+        changes: Changes,
+        revision: Option<i64>,
+        origin: &Origin,
+    ) -> Result<Updated, Failure<ChangeRefusal>> {
+        let as_seen = revision.is_none_or(|revision| revision == seen.revision);
+        if as_seen && let Some(updated) = self.update_at_once_in(tx, seen, &changes, origin).await? {
+            return Ok(updated);
+        }
+        let user = self.update_in(tx, seen.id, changes, revision, origin).await?;
+        Ok(Updated { user, told: None })
+    }
+
+    async fn update_at_once_in(
+        &self,
+        tx: &Tx,
+        seen: &user::Model,
+        changes: &Changes,
+        origin: &Origin,
+    ) -> Result<Option<Updated>, DbErr> {
+        let (now, user) = (self.clock.now(), seen.id);
+        let deeds = changes.deeds(seen);
+        let columns = changes.clone().columns(seen, self.settings.display_name_free, now);
+        if seen.deleted_at.is_some() || deeds.is_empty() || store::changes_standing(seen, &columns) {
+            return Ok(None);
+        }
+        let line = |(deed, words)| {
+            Change { user, deed, words, origin, at: now }.line(self.history_ids.next(&self.random, now))
+        };
+        let lines: Vec<history::Model> = deeds.into_iter().map(line).collect();
+        let row = change_and_record(tx, seen, &columns, &lines).await?;
+        Ok(row.map(|user| Updated { user, told: Some(lines) }))
     }
 
     /// Adds a role on the operator's word, from the command line.
