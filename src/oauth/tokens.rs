@@ -108,24 +108,24 @@ pub struct TokenEndpoint<'a> {
 impl TokenEndpoint<'_> {
     /// The tokens for the code that somebody came back with.
     pub async fn exchange(self, finish: &Finish<'_>) -> Result<Tokens, ProviderFault> {
-        let outgoing = self.outgoing;
+        let outgoing = self.outgoing.clone();
         let client = self.client();
         let request = client
             .exchange_code(AuthorizationCode::new(finish.code.to_owned()))
             .set_redirect_uri(Cow::Owned(redirect_uri(finish.redirect_uri)?))
             .set_pkce_verifier(PkceCodeVerifier::new(finish.verifier.expose_secret().to_owned()));
-        let answer = request.request_async(&|request| hand_over(outgoing, request)).await;
+        let answer = request.request_async(&move |request| hand_over(outgoing.clone(), request)).await;
         read(answer)
     }
 
     /// The tokens that come after these.
     pub async fn refresh(self, token: &SecretString) -> Result<Tokens, ProviderFault> {
-        let outgoing = self.outgoing;
+        let outgoing = self.outgoing.clone();
         let client = self.client();
         let token = RefreshToken::new(token.expose_secret().to_owned());
         let answer = client
             .exchange_refresh_token(&token)
-            .request_async(&|request| hand_over(outgoing, request))
+            .request_async(&move |request| hand_over(outgoing.clone(), request))
             .await;
         read(answer)
     }
@@ -178,8 +178,9 @@ fn read(answer: Result<Response, Fault>) -> Result<Tokens, ProviderFault> {
     })
 }
 
-/// Sends what the crate wrote, and gives it what can be relied on of the answer.
-async fn hand_over(outgoing: &Outgoing, request: HttpRequest) -> Result<HttpResponse, ProviderFault> {
+/// Sends what the crate wrote, and gives it what can be relied on of the answer. Borrows nothing: the crate's future could
+/// not be sent between threads then.
+async fn hand_over(outgoing: Outgoing, request: HttpRequest) -> Result<HttpResponse, ProviderFault> {
     let request = request.try_into().map_err(|_| ProviderFault::Odd("a token address"))?;
     let answer = outgoing.ask(request, Bounds::DOCUMENT).await?;
     let relied_on = Value::Object(reliable(&answer)?);
