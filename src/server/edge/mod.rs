@@ -1,9 +1,9 @@
 //! What stands before every handler and behind every answer.
 //!
-//! In this order: the request gets its id and its client's address, and is counted where requests are limited; targets, lengths and codings that two readers
-//! might take differently are refused; the handler runs under a deadline, and a panic stays its own; whatever
-//! refused, ours or the framework's, becomes a problem document (a small page where a person looks); the headers
-//! that protect the client are added; one line goes to the log.
+//! In this order: the request gets its id and its client's address, and is counted where requests are limited;
+//! targets, lengths and codings that two readers might take differently are refused; the handler runs under a
+//! deadline, and a panic stays its own; whatever refused, ours or the framework's, becomes a problem document (a small
+//! page where a person looks); the headers that protect the client are added; one line goes to the log.
 
 mod constant;
 mod cors;
@@ -259,7 +259,8 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             log(constant.path, &response, &asked);
             return Ok(response);
         }
-        let mut response = asked.trace_id.clone().scope(self.answer(request, &asked)).await;
+        // In a box: hyper moves the whole of what it waits for, and handlers make that some kilobytes.
+        let mut response = Box::pin(asked.trace_id.clone().scope(self.answer(request, &asked))).await;
         self.finish(&mut response, &asked);
         Ok(response)
     }
@@ -286,11 +287,11 @@ fn cut_body(response: &mut Response) {
 /// The one line of a request. Nothing the client wrote is in it but its id; probes stay below the usual level.
 fn log(route: &str, response: &Response, asked: &Asked) {
     let (method, status) = (asked.method.as_str(), response.status().as_u16());
-    let duration_ms = asked.begun.elapsed().as_micros() / 1000;
+    let duration_ms = || asked.begun.elapsed().as_micros() / 1000;
     let (trace_id, ip) = (&asked.trace_id, asked.ip);
     if matches!(route, "/ping" | "/healthcheck") || route.starts_with("/health/") {
-        tracing::debug!(method, route, status, duration_ms, %trace_id, %ip, "request");
+        tracing::debug!(method, route, status, duration_ms = duration_ms(), %trace_id, %ip, "request");
     } else {
-        tracing::info!(method, route, status, duration_ms, %trace_id, %ip, "request");
+        tracing::info!(method, route, status, duration_ms = duration_ms(), %trace_id, %ip, "request");
     }
 }
