@@ -187,7 +187,9 @@ impl Profiles {
         let (Some((stamp, before)), Some(told)) = (remembered, told) else {
             return self.answer_with(allowed, user).await;
         };
-        if before.user.revision + 1 != user.revision || !allowed.may(Action::UserReadPrivate, Context::default()) {
+        if before.user.revision + 1 != user.revision
+            || !allowed.may(Action::UserReadPrivate, Context::default())
+        {
             return self.answer_with(allowed, user).await;
         }
         let own = before.after(user, told)?;
