@@ -4,7 +4,7 @@
 //! for is the caller, or, for who may ask that, anybody else. Only what is listed is a flag here: an SDK has a default of
 //! its own for what is not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -64,7 +64,7 @@ pub struct Evaluation {
     /// `on` or `off`.
     pub variant: String,
     /// The version of the flags and, if a rule decided, its place.
-    pub metadata: HashMap<String, Value>,
+    pub metadata: BTreeMap<String, Value>,
 }
 
 /// Why a flag has no value.
@@ -238,7 +238,7 @@ fn evaluated(key: &str, flag: &Flag, decision: Decision, version: &Version) -> E
             error_details: "The flag depends on who asks, and context.targetingKey is not given.".to_owned(),
         });
     }
-    let mut metadata = HashMap::from([("version".to_owned(), json!(version.number))]);
+    let mut metadata = BTreeMap::from([("version".to_owned(), json!(version.number))]);
     if let Reason::Rule(place) = decision.reason {
         metadata.insert("rule".to_owned(), json!(place));
     }

@@ -230,7 +230,7 @@ mod tests {
         for (text, words) in [
             ("", "it is no JSON from line 1, column 0 on"),
             ("{", "it is no JSON from line 1, column 1 on"),
-            ("{\n\"A\": tru}", "it is no JSON from line 2, column 8 on"),
+            ("{\n\"A\": tru}", "it is no JSON from line 2, column 9 on"),
             ("\u{feff}{}", "it begins with a byte order mark; save it as UTF-8 without one"),
             ("[]", "body: must be an object"),
             ("null", "body: must be an object"),
