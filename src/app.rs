@@ -30,6 +30,7 @@ use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
 use crate::profiles::{self, Profiles, SignUpFields, UserApi};
 use crate::proofs::Proofs;
+use crate::rate_limit::{self, Limits as RateLimits};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
@@ -116,6 +117,8 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Who may do what.
     pub gate: Arc<Gate>,
+    /// How often.
+    pub rate_limits: Arc<RateLimits>,
     /// What is switched on.
     pub flags: Flags,
     /// Who has an account.
@@ -168,6 +171,8 @@ impl App {
         let permissions = Arc::new(Permissions::open(Some(&policies))?);
         let directory_open = matches!(config.users.directory, Directory::Members);
         let gate = Arc::new(Gate { permissions, directory_open });
+        let rate_limits = RateLimits::new(limit_settings(&config), clock.clone(), &secrets);
+        let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
         let tasks = Tasks::default();
         let flags = open_flags(&config, &db, &clock, &random, &tasks).await;
         let flags = flags.map_err(anyhow::Error::from)?;
@@ -232,6 +237,7 @@ impl App {
             random,
             sessions,
             gate,
+            rate_limits,
             flags,
             users,
             otp,
@@ -278,6 +284,11 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let limits = Arc::clone(&self.rate_limits);
+        self.tasks.keep("redis", move || {
+            let limits = Arc::clone(&limits);
+            async move { limits.watch().await }
+        });
         let flags = self.flags.clone();
         self.tasks.keep("flags", move || flags.clone().watch());
         let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
@@ -297,6 +308,7 @@ impl App {
 
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
+        self.rate_limits.sweep();
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
         self.auth.sweep().await?;
@@ -346,9 +358,10 @@ impl App {
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
+            .with(AddData::new(Arc::clone(&self.rate_limits)))
             .with(AddData::new(Arc::new(self.profiles.clone())));
         let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
-        Ok(edge.with_constant("/ping", PONG))
+        Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
     }
 
     /// The OpenAPI document.
@@ -356,7 +369,7 @@ impl App {
     pub fn document(&self) -> serde_json::Value {
         let no_page: VerifyPage = Arc::new(|_| poem::Response::default());
         let mut document = document(&self.api(no_page).spec(), &self.root_api().spec(), &self.config);
-        documentation::complete(&mut document);
+        documentation::complete(&mut document, self.config.limiter.enabled);
         document
     }
 
@@ -418,6 +431,7 @@ impl App {
             db: self.db.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
+            limits: Arc::clone(&self.rate_limits),
             flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
             stopping: self.stopping.clone(),
@@ -607,6 +621,15 @@ fn otp_settings(config: &Config) -> otp::Settings {
         window: settings.window,
         email_interval: settings.email_interval,
         email_allowed: settings.email_allowed,
+    }
+}
+
+fn limit_settings(config: &Config) -> rate_limit::Settings {
+    rate_limit::Settings {
+        throttles: config.throttles.clone(),
+        requests: config.limiter.requests(),
+        lenient_on_loopback: config.server.environment.is_local(),
+        redis: config.limiter.redis.clone(),
     }
 }
 

@@ -232,6 +232,21 @@ impl User {
         Self::of(user, beside.blocked).with_history(beside.history)
     }
 
+    /// The same person after a change of their row, with what history tells of it.
+    pub(super) fn after(&self, user: user::Model, told: Vec<history::Model>) -> Self {
+        let newest = told.into_iter().rev().map(HistoryLine::from);
+        let before = self.user_history.iter().flatten().cloned();
+        let most = usize::try_from(RECENT).unwrap_or(usize::MAX);
+        Self {
+            user_history: Some(newest.chain(before).take(most).collect()),
+            profile_picture: self.profile_picture.clone(),
+            picture_url: self.picture_url.clone(),
+            external_accounts: self.external_accounts.clone(),
+            files: self.files.clone(),
+            ..Self::of(user, self.blocked_uuids.clone())
+        }
+    }
+
     fn with_history(mut self, history: Vec<history::Model>) -> Self {
         self.user_history = Some(history.into_iter().map(HistoryLine::from).collect());
         self.files = Some(Vec::new());

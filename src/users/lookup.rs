@@ -19,12 +19,16 @@ pub struct Total {
     as_of: u64,
     counted: Instant,
     took: Duration,
+    /// Somebody is counting again; the others need not.
+    renewed: bool,
 }
 
 /// Counting that took longer than this (some hundred thousand accounts) may be answered from memory for a moment.
 const SLOW_COUNT: Duration = Duration::from_millis(5);
-/// That moment; other instances' changes show after it, too.
+/// That moment. Were everybody to count who finds it over, a list in steady use would be counted by all its readers at
+/// once; so the first to come in its second half counts for all.
 const REMEMBER_SLOW: Duration = Duration::from_secs(2);
+/// For so long any number may be answered from memory; other instances' changes show after it.
 const REMEMBER: Duration = Duration::from_secs(1);
 
 /// The account that wants to sign in, and whether it must be restored first.
@@ -97,14 +101,15 @@ impl Users {
     /// How many users the filter finds. Exact, unless counting is slow: then up to two seconds old.
     pub async fn total(&self, filter: &Filter) -> Result<u64, DbErr> {
         let as_of = self.db.freshness().of_everyone();
-        if let Some(total) = self.totals.get(filter)
-            && total.is_good(as_of)
-        {
-            return Ok(total.number);
+        if let Some(total) = self.totals.get(filter) {
+            if total.is_good(as_of) {
+                return Ok(total.number);
+            }
+            self.totals.insert(filter.clone(), Total { renewed: true, ..total });
         }
         let counted = Instant::now();
         let number = store::count(self.db.reader(), filter).await?;
-        let total = Total { number, as_of, counted, took: counted.elapsed() };
+        let total = Total { number, as_of, counted, took: counted.elapsed(), renewed: false };
         self.totals.insert(filter.clone(), total);
         Ok(number)
     }
@@ -173,6 +178,10 @@ impl Users {
 impl Total {
     fn is_good(&self, as_of: u64) -> bool {
         let age = self.counted.elapsed();
-        if self.took > SLOW_COUNT { age < REMEMBER_SLOW } else { self.as_of == as_of && age < REMEMBER }
+        if self.took > SLOW_COUNT {
+            age < REMEMBER || (self.renewed && age < REMEMBER_SLOW)
+        } else {
+            self.as_of == as_of && age < REMEMBER
+        }
     }
 }

@@ -18,6 +18,7 @@ mod clock;
 mod documentation;
 mod flags;
 mod front;
+mod limits;
 mod lists;
 mod mail;
 mod openapi;

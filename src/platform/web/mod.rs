@@ -19,7 +19,7 @@ mod trace;
 pub use body::read_body;
 pub(crate) use body::{broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;
-pub use client::{ClientInfo, TrustedProxies};
+pub use client::{ClientInfo, TrustedProxies, client_network, wide_network};
 pub use cursor::Cursor;
 pub use etag::{if_match, is_known};
 pub use json::{Json, JsonOrForm, RawJson, Unread, UnreadJson, read_json};
