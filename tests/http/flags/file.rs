@@ -89,7 +89,7 @@ fn clear(path: &Path) {
 }
 
 const NO_FILES: [(&str, Spoil); 6] = [
-    ("nothing", |path| clear(path)),
+    ("nothing", clear),
     ("a folder", |path| {
         clear(path);
         fs::create_dir(path).unwrap();
