@@ -128,11 +128,11 @@ impl Details for Told {
 crate::refusals! {
     /// Why no flag is evaluated.
     pub enum EvaluationRefusal {
-        Unreadable(Problem) = 400 "bad_request" "`PARSE_ERROR` or `INVALID_CONTEXT`: the body is no request of the protocol.",
-        NoUuid(Told) = 400 "invalid_context" "`INVALID_CONTEXT`: targetingKey must be the uuid of an account.",
-        KeyMissing(Told) = 400 "targeting_key_missing" "`TARGETING_KEY_MISSING`: the flag depends on who asks, and context.targetingKey is not given.",
+        Unreadable(Problem) = 400 "bad_request" "The body is no request of the protocol (`PARSE_ERROR`, `INVALID_CONTEXT`).",
+        NoUuid(Told) = 400 "invalid_context" "targetingKey must be the uuid of an account (`INVALID_CONTEXT`).",
+        KeyMissing(Told) = 400 "targeting_key_missing" "The flag depends on who asks, and context.targetingKey is not given (`TARGETING_KEY_MISSING`).",
         Foreign(Told) = 403 "forbidden" "Of others you may not ask: targetingKey must be your own uuid.",
-        Unknown(Told) = 404 "not_found" "`FLAG_NOT_FOUND`: there is no such flag.",
+        Unknown(Told) = 404 "not_found" "There is no such flag (`FLAG_NOT_FOUND`).",
     }
 }
 
