@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::http::Method;
+use poem::http::{Method, StatusCode};
 use poem::middleware::AddData;
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
@@ -13,14 +13,15 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi};
-use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
+use crate::oauth::{self, Connections, Oauth, Place, Places};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::{Clock, Timestamp};
-use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
+use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, RedirectRule, TokenAlgorithm};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
@@ -45,11 +46,11 @@ const LARGEST_LETTER: usize = 1024 * 1024;
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi, FlagsApi);
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, OauthApi, UserApi, EmailApi, AdminApi, FlagsApi);
 /// The operations at the root.
 type RootApis = (RootApi, OfrepApi);
-/// Makes the page behind a verification link from its token.
-type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
+/// Makes a page from what it is about.
+type MakePage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +126,8 @@ pub struct App {
     pub users: Users,
     /// The second factor.
     pub otp: Otp,
+    /// Accounts at other providers.
+    pub oauth: Oauth,
     /// What is shown of them.
     pub profiles: Profiles,
     /// Letters.
@@ -213,6 +216,16 @@ impl App {
             domains: domains.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
+        let foundations = oauth::Foundations {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: Arc::clone(&secrets),
+            users: users.clone(),
+            tasks: tasks.clone(),
+            connections: connections(&config, &clock, &random, &secrets)?,
+        };
+        let oauth = Oauth::new(foundations, oauth_settings(&config));
         let parts = auth::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -223,6 +236,7 @@ impl App {
             passwords: passwords.clone(),
             mail: mail.clone(),
             otp: otp.clone(),
+            oauth: oauth.clone(),
             proofs: proofs.clone(),
             domains,
             tasks: tasks.clone(),
@@ -241,6 +255,7 @@ impl App {
             flags,
             users,
             otp,
+            oauth,
             profiles,
             mail,
             proofs,
@@ -311,6 +326,7 @@ impl App {
         self.rate_limits.sweep();
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
+        self.oauth.sweep().await?;
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
@@ -332,8 +348,11 @@ impl App {
         let document = self.document();
         let pages = Pages::new(self.random.clone(), &self.config.server.project_name)?;
         let door = self.door_pages(pages.clone());
-        let verify = door.clone();
-        let api = self.api(Arc::new(move |token| verify.verify_page(token)));
+        let (verify, nowhere) = (door.clone(), pages.clone());
+        let api = self.api(
+            Arc::new(move |token| verify.verify_page(token)),
+            Arc::new(move |words| nowhere.message(StatusCode::BAD_REQUEST, "That did not work", words)),
+        );
         let root = self.root_api();
         let set_up = SetUpPage {
             auth: self.auth.clone(),
@@ -367,8 +386,9 @@ impl App {
     /// The OpenAPI document.
     #[must_use]
     pub fn document(&self) -> serde_json::Value {
-        let no_page: VerifyPage = Arc::new(|_| poem::Response::default());
-        let mut document = document(&self.api(no_page).spec(), &self.root_api().spec(), &self.config);
+        let no_page: MakePage = Arc::new(|_| poem::Response::default());
+        let api = self.api(Arc::clone(&no_page), no_page);
+        let mut document = document(&api.spec(), &self.root_api().spec(), &self.config);
         documentation::complete(&mut document, self.config.limiter.enabled);
         document
     }
@@ -379,7 +399,7 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Flagged<Apis>, ()> {
+    fn api(&self, verify_page: MakePage, nowhere_page: MakePage) -> OpenApiService<Flagged<Apis>, ()> {
         let door = self.door();
         let auth = AuthApi { auth: self.auth.clone(), door };
         let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
@@ -390,11 +410,13 @@ impl App {
             gate: Arc::clone(&self.gate),
             cookies: self.session_cookies(),
         };
+        let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
-        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin, flags);
+        let users = UserApi(self.profiles.clone());
+        let apis = (auth, otp, recovery, session, oauth, users, email, admin, flags);
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
@@ -423,6 +445,7 @@ impl App {
             cookies: self.session_cookies(),
             min_length: self.config.passwords.min_length,
             home: self.own_frontend().then(|| self.config.server.frontend_url.to_string()),
+            api_prefix: self.config.server.api_prefix.clone(),
         }
     }
 
@@ -621,6 +644,42 @@ fn otp_settings(config: &Config) -> otp::Settings {
         window: settings.window,
         email_interval: settings.email_interval,
         email_allowed: settings.email_allowed,
+    }
+}
+
+fn connections(
+    config: &Config,
+    clock: &Clock,
+    random: &Random,
+    secrets: &Arc<Secrets>,
+) -> Result<Connections, StartFault> {
+    let parts = oauth::Parts {
+        clock: clock.clone(),
+        random: random.clone(),
+        secrets: Arc::clone(secrets),
+        base_url: base_url(config),
+        api_url: api_url(config),
+        project_name: config.server.project_name.clone(),
+    };
+    Connections::open(&config.oauth, &parts).map_err(StartFault::Setting)
+}
+
+fn oauth_settings(config: &Config) -> oauth::Settings {
+    let server = &config.server;
+    let origin = |url: &url::Url| url.join("/").ok().map(RedirectRule::Below);
+    let mut allowed = config.oauth.allowed_redirect_uris.clone();
+    if allowed.is_empty() {
+        allowed = [&server.base_url, &server.frontend_url].into_iter().filter_map(origin).collect();
+    }
+    let usual = if server.frontend_url.origin() == server.base_url.origin() {
+        Place::Own("/account".to_owned())
+    } else {
+        Place::App(server.frontend_url.clone())
+    };
+    oauth::Settings {
+        api_url: api_url(config),
+        places: Places::new(allowed, usual),
+        link_unverified_local: config.oauth.link_unverified_local,
     }
 }
 

@@ -322,6 +322,7 @@ impl Profiles {
         let has_more = listed.len() > shown;
         listed.truncate(shown);
         let blocking: Vec<Uuid> = listed.iter().filter(|row| row.blocks).map(|row| row.user.id).collect();
+        let elsewhere: Vec<Uuid> = listed.iter().filter(|row| row.is_elsewhere).map(|row| row.user.id).collect();
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
         let total = self.users.total(filter).await?;
         let next = users
@@ -329,7 +330,7 @@ impl Profiles {
             .filter(|_| has_more)
             .map(|last| Cursor::seal(self.cursor_key.bytes(), &Mark::of(last, sort).to_bytes(sort)));
         let links = paging.links(total, users.len(), next.as_deref(), None);
-        Ok(Listing { rows: self.rows(allowed, users, &blocking).await?, total, links })
+        Ok(Listing { rows: self.rows(allowed, users, (&blocking, &elsewhere)).await?, total, links })
     }
 
     /// Users by their ids, in that order; whom the caller may not see is left out.
@@ -340,23 +341,26 @@ impl Profiles {
     ) -> Result<Vec<Shown>, Failure<ListRefusal>> {
         let visible_to = scope(allowed);
         let users = self.users.by_ids(ids, visible_to).await?;
-        Ok(self.rows(allowed, users, ids).await?)
+        Ok(self.rows(allowed, users, (ids, ids)).await?)
     }
 
-    /// Users as rows of a list: in full for admins, but for history and files. `blocking` are those who may block others.
+    /// Users as rows of a list: in full for admins, but for history and files. `blocking` are those who may block others,
+    /// `elsewhere` those who may have accounts at other providers.
     async fn rows(
         &self,
         allowed: &Allowed<ListUsers>,
         users: Vec<user::Model>,
-        blocking: &[Uuid],
+        (blocking, elsewhere): (&[Uuid], &[Uuid]),
     ) -> Result<Vec<Shown>, DbErr> {
         if !is_admin(allowed) {
             return Ok(users.into_iter().map(|user| Shown::Public(PublicUser::from(user))).collect());
         }
         let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(blocking).await?;
+        let mut external = self.users.external_of(elsewhere).await?;
         let row = |user: user::Model| {
             let blocked = blocks.remove(&user.id).unwrap_or_default();
-            Shown::Full(User::of(user, blocked))
+            let external = external.remove(&user.id).unwrap_or_default();
+            Shown::Full(User::of(user, blocked, external))
         };
         Ok(users.into_iter().map(row).collect())
     }

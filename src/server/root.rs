@@ -207,13 +207,13 @@ impl RootApi {
             None => "ok".to_owned(),
             Some(mistake) => format!("degraded: {mistake}"),
         };
+        let redis = self.limits.redis_is_here().map(|here| {
+            if here { "ok" } else { "degraded: limits are counted in memory, by each instance for itself" }
+        });
         let flags = match self.flags.mistake() {
             None => "ok".to_owned(),
             Some(mistake) => format!("degraded: {mistake}"),
         };
-        let redis = self.limits.redis_is_here().map(|here| {
-            if here { "ok" } else { "degraded: limits are counted in memory, by each instance for itself" }
-        });
         let mut parts = BTreeMap::from([
             ("database".to_owned(), state(self.db.ping().await.is_ok())),
             ("flags".to_owned(), flags),

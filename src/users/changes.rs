@@ -71,6 +71,10 @@ pub enum Deed {
     RecoveryCodesReplaced,
     /// A recovery code took the place of the second factor.
     RecoveryCodeUsed,
+    /// An account at another provider signs in to it.
+    ExternalAccountLinked,
+    /// It no longer does.
+    ExternalAccountUnlinked,
 }
 
 impl Deed {
@@ -94,6 +98,8 @@ impl Deed {
             Self::SecondFactorChanged => "second_factor_changed",
             Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::ExternalAccountLinked => "external_account_linked",
+            Self::ExternalAccountUnlinked => "external_account_unlinked",
         }
     }
 }

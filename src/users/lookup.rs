@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::listing::{Filter, Page};
-use super::rows::{self, Beside};
+use super::rows::{self, Beside, External};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
 
@@ -91,6 +91,18 @@ impl Users {
         let deleted = store::deleted_since(reader, name, since).await?;
         let deleted = deleted.map(|user| SigningIn { user, deleted: true });
         Ok(living.map(|user| SigningIn { user, deleted: false }).or(deleted))
+    }
+
+    /// The accounts at other providers of each of these users, the oldest first.
+    pub async fn external_of(&self, users: &[Uuid]) -> Result<HashMap<Uuid, Vec<External>>, DbErr> {
+        let mut accounts: HashMap<Uuid, Vec<External>> = HashMap::new();
+        if users.is_empty() {
+            return Ok(accounts);
+        }
+        for (user, account) in rows::external_of(self.db.reader(), users).await? {
+            accounts.entry(user).or_default().push(account);
+        }
+        Ok(accounts)
     }
 
     /// A page of users.

@@ -37,8 +37,9 @@ pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
-pub use rows::Beside;
+pub use rows::{Beside, External};
 pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal, Updated};
+pub(crate) use text::fits_name;
 pub use username::Username;
 
 pub(crate) mod listing;

@@ -76,6 +76,8 @@ pub struct NewUser {
     pub roles: Roles,
     /// Whether they may sign in.
     pub is_active: bool,
+    /// Whether they come by another provider only.
+    pub is_external_only: bool,
     /// What admins note.
     pub metadata: Metadata,
 }
@@ -328,6 +330,14 @@ impl Users {
         self.record(tx, target, deed, words, origin, now).await
     }
 
+    /// Notes that something is shown of an account otherwise that stands beside its row.
+    pub async fn looks_other_in(&self, tx: &Tx, target: Uuid) -> Result<(), DbErr> {
+        let Some(held) = store::held(tx, target).await? else { return Ok(()) };
+        let now = self.clock.now().millis();
+        let columns = user::ActiveModel { updated_at: Set(now), ..Default::default() };
+        store::update(tx, &held, columns).await.map(|_| ())
+    }
+
     /// Puts a fresh hash of the same password in the place of an old one, unless the password has changed meanwhile.
     pub async fn rehash_in(&self, tx: &Tx, held: &user::Model, hash: String) -> Result<(), DbErr> {
         let Some(present) = store::held(tx, held.id).await? else { return Ok(()) };
@@ -496,7 +506,7 @@ impl NewUser {
             last_name: text(self.names.last.as_ref(), PersonName::as_str),
             description: text(self.description.as_ref(), Description::as_str),
             locale: text(self.locale.as_ref(), Locale::as_str),
-            is_external_only: false,
+            is_external_only: self.is_external_only,
             password_changed_at: self.password_hash.as_ref().map(|_| now.millis()),
             password_hash: self.password_hash.map(PasswordHash),
             roles: self.roles.bits(),

@@ -134,6 +134,8 @@ pub struct Listed {
     pub user: user::Model,
     /// Whether this user blocks anybody.
     pub blocks: bool,
+    /// Whether this user has accounts at other providers.
+    pub is_elsewhere: bool,
 }
 
 /// How a user is named in a path.
@@ -322,12 +324,15 @@ fn has_role(role: Role) -> SimpleExpr {
 /// A page of users.
 pub async fn list(db: &impl ConnectionTrait, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
     let blocks = Expr::cust("EXISTS (SELECT 1 FROM user_blocks WHERE user_blocks.user_id = users.id)");
+    let elsewhere =
+        Expr::cust("EXISTS (SELECT 1 FROM external_accounts WHERE external_accounts.user_id = users.id)");
     let (column, order) = (page.sort.column(), page.order.clone());
     let mut query = filtered(filter).order_by(column, order.clone()).order_by(user::Column::Id, order);
     if let Some(condition) = page.after_condition() {
         query = query.filter(condition);
     }
-    query.expr_as(blocks, "blocks").offset(page.offset).limit(page.limit).into_model().all(db).await
+    let query = query.expr_as(blocks, "blocks").expr_as(elsewhere, "is_elsewhere");
+    query.offset(page.offset).limit(page.limit).into_model().all(db).await
 }
 
 /// Somebody who can be written to.

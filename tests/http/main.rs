@@ -21,6 +21,7 @@ mod front;
 mod limits;
 mod lists;
 mod mail;
+mod oauth;
 mod openapi;
 mod passwords;
 mod permissions;

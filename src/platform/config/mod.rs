@@ -14,6 +14,7 @@ mod log;
 mod mail;
 mod mistake;
 mod names;
+mod oauth;
 mod operations;
 mod otp;
 mod passwords;
@@ -42,6 +43,7 @@ pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
+pub use oauth::{OAuth, OAuthClient, OidcIssuer, RedirectRule};
 pub use operations::{Docs, FeatureFlags, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
@@ -55,7 +57,7 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 10] = [
+const GROUPS: [(&str, &[&[Setting]]); 11] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -63,6 +65,7 @@ const GROUPS: [(&str, &[&[Setting]]); 10] = [
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
     ("mail", &mail::SETTINGS),
+    ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
     ("limiter", &[Limiter::SETTINGS]),
     ("operations", &operations::SETTINGS),
@@ -109,6 +112,8 @@ pub struct Config {
     pub users: Users,
     /// Mail.
     pub mail: Mail,
+    /// Signing in through other providers.
+    pub oauth: OAuth,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -157,6 +162,7 @@ impl Config {
         let limiter = Limiter::read(reader);
         let users = Users::read(reader);
         let mail = Mail::read(reader);
+        let oauth = OAuth::read(reader);
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
@@ -177,6 +183,7 @@ impl Config {
             limiter: limiter?,
             users: users?,
             mail: mail?,
+            oauth: oauth?,
             services,
             metrics_allow,
         })

@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_MEMBERS: usize = 1000;
 
 /// Holds a JSON text to one reading: well formed, no key twice in an object, depth ≤ 32, ≤ 1000 members in all.
-pub(super) fn check_json(text: &[u8]) -> Result<(), Problem> {
+pub(crate) fn check_json(text: &[u8]) -> Result<(), Problem> {
     check_json_within(text, MAX_MEMBERS)
 }
 
