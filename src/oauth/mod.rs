@@ -4,6 +4,7 @@
 //! that they come back with.
 
 mod answers;
+mod bluesky;
 mod client;
 mod connection;
 mod id_token;

@@ -1,4 +1,5 @@
 //! Signing in through other providers.
 
+mod bluesky;
 pub mod idp;
 mod providers;
