@@ -5,6 +5,8 @@ mod admission;
 mod api;
 mod door;
 mod first_start;
+mod oauth;
+mod oauth_api;
 mod otp_api;
 mod pending;
 mod recovery;
@@ -18,6 +20,7 @@ pub mod throttle;
 use std::sync::Arc;
 
 use crate::mail::Mail;
+use crate::oauth::Oauth;
 use crate::otp::Otp;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Quota, ServiceClient};
@@ -36,6 +39,7 @@ pub use admission::{Admission, Challenged, SignedIn};
 pub use api::AuthApi;
 pub use door::Door;
 pub use first_start::{SetUpLink, SetUpRefusal};
+pub use oauth_api::OauthApi;
 pub use otp_api::OtpApi;
 pub use recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
 pub use recovery_api::RecoveryApi;
@@ -75,6 +79,7 @@ pub struct Auth {
     passwords: Passwords,
     mail: Mail,
     otp: Otp,
+    oauth: Oauth,
     proofs: Proofs,
     domains: Domains,
     tasks: Tasks,
@@ -101,6 +106,8 @@ pub struct Parts {
     pub mail: Mail,
     /// Second factors.
     pub otp: Otp,
+    /// Accounts at other providers.
+    pub oauth: Oauth,
     /// Mailed links.
     pub proofs: Proofs,
     /// Which domains take mail.
@@ -123,6 +130,7 @@ impl Auth {
             passwords,
             mail,
             otp,
+            oauth,
             proofs,
             domains,
             tasks,
@@ -138,6 +146,7 @@ impl Auth {
             passwords,
             mail,
             otp,
+            oauth,
             proofs,
             domains,
             tasks,
@@ -155,6 +164,11 @@ impl Auth {
     #[must_use]
     pub fn asks_for_proof(&self) -> bool {
         self.settings.verification
+    }
+
+    /// The other providers: name in paths, name for people, whether it can be used.
+    pub fn providers(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.oauth.connections().all()
     }
 
     /// Refuses an address whose domain is known to take no mail.

@@ -11,7 +11,7 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::Auth;
-use super::admission::{Admission, Arrival, Entered, SignedIn};
+use super::admission::{Admission, Arrival, EnterRefusal, Entered, SignedIn};
 use super::door::Demand;
 use super::pending::{self, Pending};
 use super::throttle::{self, Act, Bucket, End, Try, Window};
@@ -25,7 +25,7 @@ use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{DeviceToken, Kind, OpaqueToken, Roles, Tokens};
 use crate::users::store::user;
-use crate::users::{Deed, Identifier, Password, RestoreRefusal, SigningIn};
+use crate::users::{Deed, Identifier, Password, SigningIn};
 
 crate::refusals! {
     /// Why nobody is signed in.
@@ -43,12 +43,12 @@ crate::refusals! {
     }
 }
 
-impl From<RestoreRefusal> for SignInRefusal {
-    fn from(refusal: RestoreRefusal) -> Self {
+impl From<EnterRefusal> for SignInRefusal {
+    fn from(refusal: EnterRefusal) -> Self {
         match refusal {
-            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
-            RestoreRefusal::EmailTaken => Self::EmailTaken,
-            RestoreRefusal::NotFound | RestoreRefusal::Conflict => Self::Invalid,
+            EnterRefusal::UsernameTaken => Self::UsernameTaken,
+            EnterRefusal::EmailTaken => Self::EmailTaken,
+            EnterRefusal::Gone | EnterRefusal::Unlinkable => Self::Invalid,
         }
     }
 }
@@ -221,12 +221,12 @@ impl Auth {
         let end = if Method::of(&user) == Method::None { End::Right } else { End::Nothing };
         throttle::settle(tx, tried, end, now).await?;
         // A taken name of a deleted account undoes the transaction, and is told: the password was right.
-        let entered = self.admit_in(tx, user, "pwd", arrival).await;
+        let entered = self.admit_in(tx, user, ("pwd", None), arrival).await;
         Ok(Ok(entered.map_err(Failure::within::<SignInRefusal>)?))
     }
 
     /// Why an account is switched off, in the words of its history.
-    async fn reason(&self, user: Uuid) -> Result<String, DbErr> {
+    pub(super) async fn reason(&self, user: Uuid) -> Result<String, DbErr> {
         let history = self.users.recent_history(user, 20).await?;
         let last = history.into_iter().find(|line| line.action == Deed::Deactivated.name());
         Ok(match last {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
 use crate::sessions::Roles;
-use crate::users::Beside;
+use crate::users::{Beside, External};
 use crate::users::store::{history, user};
 
 /// Lines of history that a full profile carries.
@@ -195,9 +195,9 @@ pub struct ExternalAccount {
 }
 
 impl User {
-    /// A person with their block list, without history and files, as lists show them.
+    /// A person with their block list and accounts elsewhere, without history and files, as lists show them.
     #[must_use]
-    pub fn of(user: user::Model, blocked_uuids: Vec<Uuid>) -> Self {
+    pub fn of(user: user::Model, blocked_uuids: Vec<Uuid>, external: Vec<External>) -> Self {
         Self {
             uuid: user.id,
             username: user.username,
@@ -220,7 +220,7 @@ impl User {
             blocked_uuids,
             profile_picture: None,
             picture_url: None,
-            external_accounts: Vec::new(),
+            external_accounts: external.into_iter().map(ExternalAccount::from).collect(),
             files: None,
             metadata: serde_json::from_str(&user.metadata).unwrap_or_default(),
         }
@@ -229,7 +229,22 @@ impl User {
     /// The same with history and files.
     #[must_use]
     pub fn in_full(user: user::Model, beside: Beside) -> Self {
-        Self::of(user, beside.blocked).with_history(beside.history)
+        Self::of(user, beside.blocked, beside.external).with_history(beside.history)
+    }
+
+    /// The same person after a change of their row, with what history tells of it.
+    pub(super) fn after(&self, user: user::Model, told: Vec<history::Model>) -> Self {
+        let newest = told.into_iter().rev().map(HistoryLine::from);
+        let before = self.user_history.iter().flatten().cloned();
+        let most = usize::try_from(RECENT).unwrap_or(usize::MAX);
+        Self {
+            user_history: Some(newest.chain(before).take(most).collect()),
+            profile_picture: self.profile_picture.clone(),
+            picture_url: self.picture_url.clone(),
+            external_accounts: self.external_accounts.clone(),
+            files: self.files.clone(),
+            ..Self::of(user, self.blocked_uuids.clone(), Vec::new())
+        }
     }
 
     fn with_history(mut self, history: Vec<history::Model>) -> Self {
@@ -256,6 +271,20 @@ impl From<user::Model> for PublicUser {
             is_active: user.is_active,
             profile_picture: None,
             picture_url: None,
+        }
+    }
+}
+
+impl From<External> for ExternalAccount {
+    fn from(account: External) -> Self {
+        Self {
+            provider: account.provider,
+            external_account_id: account.subject,
+            username: account.username,
+            display_name: account.display_name,
+            email: account.email,
+            picture_url: account.picture_url,
+            created_at: seconds(account.created_at),
         }
     }
 }

@@ -34,7 +34,10 @@ impl Object for Target {
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let Some(profiles) = request.data::<Arc<Profiles>>() else { return Err(Problem::internal()) };
         let named = request.raw_path_param(FIRST).and_then(named).ok_or_else(not_found)?;
-        let seen = if likely_in_full(request, caller, &named) {
+        let seen = if changes_oneself(request, caller, &named) {
+            // Remembered for a moment; that nobody changed it meanwhile is seen when it is written.
+            profiles.own(caller.user_id).await.map(|own| own.map(|own| Seen::oneself((*own.user).clone())))
+        } else if likely_in_full(request, caller, &named) {
             profiles.users.seen_in_full_by(caller.user_id, &named, RECENT).await
         } else {
             profiles.users.seen_by(caller.user_id, &named).await
@@ -61,6 +64,10 @@ impl Object for Target {
 fn likely_in_full(request: &Request, caller: &Caller, named: &Named) -> bool {
     let own = *named == Named::Id(caller.user_id);
     request.method() == Method::GET && (own || caller.roles.has(Role::Admin))
+}
+
+fn changes_oneself(request: &Request, caller: &Caller, named: &Named) -> bool {
+    request.method() == Method::PATCH && *named == Named::Id(caller.user_id)
 }
 
 /// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.

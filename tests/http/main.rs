@@ -17,6 +17,7 @@ mod canary;
 mod clock;
 mod documentation;
 mod front;
+mod limits;
 mod lists;
 mod mail;
 mod oauth;

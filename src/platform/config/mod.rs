@@ -9,6 +9,7 @@ mod catalogue;
 mod database;
 mod dotenv;
 mod kinds;
+mod limiter;
 mod log;
 mod mail;
 mod mistake;
@@ -37,6 +38,7 @@ pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
 pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
 pub use kinds::Shape;
+pub use limiter::Limiter;
 pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
@@ -65,6 +67,7 @@ const GROUPS: [(&str, &[&[Setting]]); 10] = [
     ("mail", &mail::SETTINGS),
     ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
+    ("limiter", &[Limiter::SETTINGS]),
     ("operations", &operations::SETTINGS),
 ];
 
@@ -99,8 +102,10 @@ pub struct Config {
     pub docs: Docs,
     /// The database.
     pub database: Database,
-    /// How often the door may be tried.
+    /// How often clients may try the door, and do what costs much.
     pub throttles: Throttles,
+    /// How many requests they may make at all.
+    pub limiter: Limiter,
     /// People with an account.
     pub users: Users,
     /// Mail.
@@ -151,6 +156,7 @@ impl Config {
         let docs = Docs::read(reader);
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
+        let limiter = Limiter::read(reader);
         let users = Users::read(reader);
         let mail = Mail::read(reader);
         let oauth = OAuth::read(reader);
@@ -170,6 +176,7 @@ impl Config {
             docs: docs?,
             database: database?,
             throttles: throttles?,
+            limiter: limiter?,
             users: users?,
             mail: mail?,
             oauth: oauth?,

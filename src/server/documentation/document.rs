@@ -7,6 +7,8 @@ use poem_openapi::types::Type;
 use serde_json::{Map, Value, json};
 
 use crate::platform::problem::{MEDIA_TYPE, ProblemBody};
+use crate::rate_limit::MARK;
+use crate::server::edge::is_counted;
 
 /// Which operations have a refusal that no handler names, because the layers around it make it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,14 +35,22 @@ const COMMON: [(&str, Of, &str, &str); 9] = [
     ("503", Of::All, "ServiceUnavailable", "Not possible right now; `Retry-After` says when to try again."),
 ];
 
-/// Completes the document: one entry per query parameter of paging, the refusals that every operation can get, and
-/// what serde does with the fields of bodies. The same document gives the same result.
-pub fn complete(document: &mut Value) {
+const TOO_MANY: &str = "Too many requests. `Retry-After` says when to try again.";
+
+/// Completes the document: one entry per query parameter of paging, the refusals that every operation can get, limits,
+/// and what serde does with the fields of bodies. `all_limited`: whether requests of whatever kind are limited. The
+/// same document gives the same result.
+pub fn complete(document: &mut Value, all_limited: bool) {
     hold_bodies_to_serde(document);
-    for operation in operations(document) {
+    let mut is_limited = false;
+    for (path, operation) in operations_by_path(document) {
         expand_parameters(operation);
+        is_limited |= add_limit(operation, all_limited && is_counted(path));
         add_refusals(operation);
         describe_answers(operation);
+    }
+    if is_limited {
+        add(document, &["components", "responses", "TooManyRequests"], too_many(TOO_MANY));
     }
     let mut registry = Registry::new();
     ProblemBody::register(&mut registry);
@@ -140,6 +150,66 @@ pub fn repeatable_parameters(document: &Value) -> Vec<String> {
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     paths.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut).flat_map(Map::values_mut)
+}
+
+fn operations_by_path(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();
+    paths.flat_map(|(path, item)| {
+        let item = item.as_object_mut().into_iter().flat_map(Map::values_mut);
+        item.map(|operation| (path.as_str(), operation))
+    })
+}
+
+/// Puts the refusal in the place of the mark that a limit in a handler's signature leaves. Whoever is refused so is told
+/// when to come back. Whether the operation refers to the common answer.
+fn add_limit(operation: &mut Value, is_counted: bool) -> bool {
+    let mut is_marked = false;
+    if let Some(security) = operation.get_mut("security").and_then(Value::as_array_mut) {
+        let before = security.len();
+        security.retain(|way| way.get(MARK).is_none());
+        is_marked = security.len() < before;
+    }
+    if let Some(operation) = operation.as_object_mut() {
+        operation
+            .retain(|name, value| name != "security" || value.as_array().is_none_or(|ways| !ways.is_empty()));
+    }
+    let is_limited = is_marked || is_counted;
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return false };
+    match responses.get_mut("429") {
+        Some(refusal) if refusal.get("$ref").is_none() => refusal["headers"] = headers_of_limit(is_limited),
+        Some(_) => return true,
+        None if is_limited => {
+            responses.insert("429".to_owned(), json!({"$ref": "#/components/responses/TooManyRequests"}));
+            return true;
+        }
+        None => {}
+    }
+    false
+}
+
+fn too_many(words: &str) -> Value {
+    let mut refusal = refusal(words);
+    refusal["headers"] = headers_of_limit(true);
+    refusal
+}
+
+fn headers_of_limit(with_state: bool) -> Value {
+    let mut headers = json!({
+        "Retry-After": {
+            "description": "Seconds until it makes sense to try again.", "schema": {"type": "integer"},
+        },
+    });
+    if with_state {
+        headers["RateLimit"] = json!({
+            "description": "How many more requests would pass now (`r`), and in how many seconds all of them (`t`).",
+            "schema": {"type": "string"}, "example": "\"default\";r=0;t=900",
+        });
+        headers["RateLimit-Policy"] = json!({
+            "description": "How many requests (`q`) a client may make in how many seconds (`w`).",
+            "schema": {"type": "string"}, "example": "\"default\";q=300;w=900",
+        });
+    }
+    headers
 }
 
 /// A query parameter that is an object stands for one parameter per property.

@@ -1,14 +1,15 @@
 //! What stands before every handler and behind every answer.
 //!
-//! In this order: the request gets its id and its client's address; targets, lengths and codings that two readers
-//! might take differently are refused; the handler runs under a deadline, and a panic stays its own; whatever
-//! refused, ours or the framework's, becomes a problem document (a small page where a person looks); the headers
-//! that protect the client are added; one line goes to the log.
+//! In this order: the request gets its id and its client's address, and is counted where requests are limited;
+//! targets, lengths and codings that two readers might take differently are refused; the handler runs under a
+//! deadline, and a panic stays its own; whatever refused, ours or the framework's, becomes a problem document (a small
+//! page where a person looks); the headers that protect the client are added; one line goes to the log.
 
 mod constant;
 mod cors;
 mod guard;
 mod headers;
+mod limited;
 mod methods;
 mod page;
 mod path;
@@ -30,9 +31,12 @@ use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
 use crate::platform::problem::Problem;
 use crate::platform::web::{TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
+use crate::rate_limit::Meter;
 use constant::Constant;
 use cors::Cors;
 use headers::Protection;
+use limited::Limited;
+pub use limited::is_counted;
 pub use methods::Methods;
 
 /// What the edge must know.
@@ -73,6 +77,7 @@ pub struct Edge<E> {
     cors: Cors,
     protection: Protection,
     constant: Option<Constant>,
+    limited: Option<Limited>,
     trace_ids: Arc<TraceIds>,
     warned_of_proxy: AtomicBool,
 }
@@ -104,6 +109,7 @@ impl<E: Endpoint> Edge<E> {
             cors: Cors::new(&settings.cors_origins),
             protection: Protection::new(&settings.base_url, settings.hsts_include_subdomains),
             constant: None,
+            limited: None,
             trace_ids,
             warned_of_proxy: AtomicBool::new(false),
             settings,
@@ -114,6 +120,13 @@ impl<E: Endpoint> Edge<E> {
     #[must_use]
     pub fn with_constant(mut self, path: &'static str, text: &'static str) -> Self {
         self.constant = Some(Constant::new(path, text, &self.protection));
+        self
+    }
+
+    /// Lets each client make only so many requests.
+    #[must_use]
+    pub fn with_limit(mut self, requests: Option<Arc<Meter>>) -> Self {
+        self.limited = requests.map(Limited);
         self
     }
 
@@ -156,6 +169,20 @@ impl<E: Endpoint> Edge<E> {
     fn visits_to(&self, path: &str) -> &Arc<VisitSettings> {
         let large = self.large_visits.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
         large.map_or(&self.visits, |(_, visits)| visits)
+    }
+
+    /// The answer to a request that is counted, if requests are.
+    async fn answer(&self, request: Request, asked: &Asked) -> Response {
+        let limited = self.limited.as_ref().filter(|_| is_counted(request.uri().path()));
+        let Some(limited) = limited else { return self.shape(self.respond(request, asked).await, asked) };
+        let counted = limited.count(asked.ip).await;
+        let answer = match counted.standing().refusal() {
+            Ok(()) => self.respond(request, asked).await,
+            Err(problem) => Err(problem.into()),
+        };
+        let mut response = self.shape(answer, asked);
+        limited.settle(asked.ip, counted, &mut response).await;
+        response
     }
 
     /// The answer of the handler, or of those who would not let the request through.
@@ -232,8 +259,8 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             log(constant.path, &response, &asked);
             return Ok(response);
         }
-        let answer = asked.trace_id.clone().scope(self.respond(request, &asked)).await;
-        let mut response = self.shape(answer, &asked);
+        // In a box: hyper moves the whole of what it waits for, and handlers make that some kilobytes.
+        let mut response = Box::pin(asked.trace_id.clone().scope(self.answer(request, &asked))).await;
         self.finish(&mut response, &asked);
         Ok(response)
     }
@@ -260,11 +287,11 @@ fn cut_body(response: &mut Response) {
 /// The one line of a request. Nothing the client wrote is in it but its id; probes stay below the usual level.
 fn log(route: &str, response: &Response, asked: &Asked) {
     let (method, status) = (asked.method.as_str(), response.status().as_u16());
-    let duration_ms = asked.begun.elapsed().as_micros() / 1000;
+    let duration_ms = || asked.begun.elapsed().as_micros() / 1000;
     let (trace_id, ip) = (&asked.trace_id, asked.ip);
     if matches!(route, "/ping" | "/healthcheck") || route.starts_with("/health/") {
-        tracing::debug!(method, route, status, duration_ms, %trace_id, %ip, "request");
+        tracing::debug!(method, route, status, duration_ms = duration_ms(), %trace_id, %ip, "request");
     } else {
-        tracing::info!(method, route, status, duration_ms, %trace_id, %ip, "request");
+        tracing::info!(method, route, status, duration_ms = duration_ms(), %trace_id, %ip, "request");
     }
 }

@@ -1,5 +1,11 @@
 //! Signing in through other providers.
 
+mod accounts;
 mod bluesky;
+mod canary;
+mod flow;
 pub mod idp;
+mod people;
 mod providers;
+mod races;
+mod scene;
