@@ -20,7 +20,9 @@ use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::{Clock, Timestamp};
-use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, RedirectRule, TokenAlgorithm};
+use crate::platform::config::{
+    Config, DatabaseAddress, Directory, MasterSecret, RedirectRule, TokenAlgorithm,
+};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
@@ -437,6 +439,7 @@ impl App {
             gate: Arc::clone(&self.gate),
             limits: Arc::clone(&self.rate_limits),
             metrics_allow: self.config.metrics_allow.clone(),
+            connections: self.oauth.connections().clone(),
             stopping: self.stopping.clone(),
         };
         OpenApiService::new(root, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::SecretString;
-use serde_json::Value;
 use url::Url;
 
-use super::bluesky::{self, Bluesky};
+use super::bluesky::{self, Bluesky, ClientKey, ClientMetadata};
 use super::client::{Client, Spoken, moved};
 use super::openid::Issuer;
 use super::providers::{self, Protocol, Provider, oidc};
@@ -106,13 +105,13 @@ impl Connections {
 
     /// What this server says of itself to servers of the AT Protocol; none where that is switched off.
     #[must_use]
-    pub fn client_metadata(&self) -> Option<Value> {
+    pub fn client_metadata(&self) -> Option<ClientMetadata> {
         self.bluesky().map(Bluesky::client_metadata)
     }
 
     /// The public keys that prove it to them; none where that is switched off.
     #[must_use]
-    pub fn client_keys(&self) -> Option<Value> {
+    pub fn client_keys(&self) -> Option<Vec<ClientKey>> {
         self.bluesky().map(Bluesky::client_keys)
     }
 

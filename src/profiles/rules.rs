@@ -187,7 +187,9 @@ impl Profiles {
         let (Some((stamp, before)), Some(told)) = (remembered, told) else {
             return self.answer_with(allowed, user).await;
         };
-        if before.user.revision + 1 != user.revision || !allowed.may(Action::UserReadPrivate, Context::default()) {
+        if before.user.revision + 1 != user.revision
+            || !allowed.may(Action::UserReadPrivate, Context::default())
+        {
             return self.answer_with(allowed, user).await;
         }
         let own = before.after(user, told)?;
@@ -322,7 +324,8 @@ impl Profiles {
         let has_more = listed.len() > shown;
         listed.truncate(shown);
         let blocking: Vec<Uuid> = listed.iter().filter(|row| row.blocks).map(|row| row.user.id).collect();
-        let elsewhere: Vec<Uuid> = listed.iter().filter(|row| row.is_elsewhere).map(|row| row.user.id).collect();
+        let elsewhere: Vec<Uuid> =
+            listed.iter().filter(|row| row.is_elsewhere).map(|row| row.user.id).collect();
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
         let total = self.users.total(filter).await?;
         let next = users

@@ -25,7 +25,8 @@ pub(super) async fn change(
     let update = format!("UPDATE users SET {} WHERE id = {id} AND revision = {revision}", sets.join(", "));
     let lines: Vec<String> = lines.iter().map(|line| values.line(line)).collect();
     let lines = format!("(VALUES {}) AS line", lines.join(", "));
-    let into = "INSERT INTO user_history (id, user_id, at, action, description, by_id, trace_id) SELECT line.* FROM";
+    let into =
+        "INSERT INTO user_history (id, user_id, at, action, description, by_id, trace_id) SELECT line.* FROM";
     let backend = tx.get_database_backend();
     let sql = match backend {
         DbBackend::Sqlite => format!("{update}; {into} {lines} WHERE changes() = 1"),

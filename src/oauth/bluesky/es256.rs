@@ -5,6 +5,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::platform::secrets::{Key32, digest};
@@ -13,6 +14,17 @@ use crate::platform::secrets::{Key32, digest};
 pub struct Es256 {
     pair: EcdsaKeyPair,
     point: Vec<u8>,
+}
+
+/// A public key on P-256 with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientKey {
+    /// Its name.
+    pub kid: String,
+    /// Its first coordinate; base64url.
+    pub x: String,
+    /// Its second coordinate; base64url.
+    pub y: String,
 }
 
 impl Es256 {
@@ -40,11 +52,12 @@ impl Es256 {
         json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) })
     }
 
-    /// A name of the key: the thumbprint (RFC 7638).
-    pub fn id(&self) -> String {
+    /// The public part under its name: the thumbprint (RFC 7638).
+    pub fn public(&self) -> ClientKey {
         let (x, y) = self.point[1..].split_at(32);
-        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, encode(x), encode(y));
-        encode(&digest(canonical.as_bytes()))
+        let (x, y) = (encode(x), encode(y));
+        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        ClientKey { kid: encode(&digest(canonical.as_bytes())), x, y }
     }
 
     /// A token (RFC 7515, 3.1).
@@ -58,4 +71,34 @@ impl Es256 {
 
 fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 6979, A.2.5: the private part of the example and its public part.
+    #[test]
+    fn the_public_part_follows_from_the_private_one() {
+        let secret: Vec<u8> = (0..64)
+            .step_by(2)
+            .map(|at| {
+                u8::from_str_radix(
+                    &"C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721"[at..at + 2],
+                    16,
+                )
+            })
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let key = Es256::derived(&Key32::from(<[u8; 32]>::try_from(secret).unwrap())).unwrap();
+        let public = key.public();
+        assert_eq!(public.x, "YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y");
+        assert_eq!(public.y, "eQP-EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk");
+    }
+
+    #[test]
+    fn what_is_no_private_part_is_no_key() {
+        assert!(Es256::derived(&Key32::from([0; 32])).is_none());
+        assert!(Es256::derived(&Key32::from([0xff; 32])).is_none());
+    }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use poem_openapi::Object;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
+pub use self::es256::ClientKey;
 use self::es256::Es256;
 pub use self::identity::Way;
 use self::identity::{Account, handle};
@@ -54,6 +56,39 @@ pub struct Bluesky {
     redirect_uri: String,
     /// The key by which a server with a public address proves itself; without one, this is somebody's own machine.
     key: Option<Arc<Es256>>,
+}
+
+/// What this server says of itself as a client (RFC 7591, 2; draft-ietf-oauth-client-id-metadata-document).
+#[derive(Debug, Serialize, Object)]
+pub struct ClientMetadata {
+    /// The address of this document.
+    pub client_id: String,
+    /// What people are shown.
+    pub client_name: String,
+    /// Where the server is.
+    pub client_uri: String,
+    /// Where people are sent back to.
+    pub redirect_uris: Vec<String>,
+    /// What is exchanged for tokens.
+    pub grant_types: Vec<String>,
+    /// What people come back with.
+    pub response_types: Vec<String>,
+    /// What is asked for.
+    pub scope: String,
+    /// Always `web`.
+    pub application_type: String,
+    /// Tokens are bound to a key of their sign-in.
+    pub dpop_bound_access_tokens: bool,
+    /// How the client proves itself: `private_key_jwt`, or `none` on somebody's own machine.
+    pub token_endpoint_auth_method: String,
+    /// The algorithm of that proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub token_endpoint_auth_signing_alg: Option<String>,
+    /// Where the keys of that proof are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub jwks_uri: Option<String>,
 }
 
 /// What a sign-in needs again when it comes back, and what its tokens need to be used.
@@ -183,38 +218,30 @@ impl Bluesky {
         check_status(answer.status)
     }
 
-    /// What this server says of itself as a client (draft-ietf-oauth-client-id-metadata-document).
-    pub fn client_metadata(&self) -> Value {
-        let mut metadata = serde_json::json!({
-            "client_id": self.client_id(),
-            "client_name": self.project_name,
-            "client_uri": self.base_url,
-            "redirect_uris": [self.redirect_uri],
-            "grant_types": ["authorization_code", "refresh_token"],
-            "response_types": ["code"],
-            "scope": SCOPE,
-            "application_type": "web",
-            "dpop_bound_access_tokens": true,
-            "token_endpoint_auth_method": "none",
-        });
-        if self.key.is_some() {
-            metadata["token_endpoint_auth_method"] = serde_json::json!("private_key_jwt");
-            metadata["token_endpoint_auth_signing_alg"] = serde_json::json!("ES256");
-            metadata["jwks_uri"] = serde_json::json!(format!("{}/oauth/jwks.json", self.base_url));
+    /// What this server says of itself as a client.
+    pub fn client_metadata(&self) -> ClientMetadata {
+        let proves_itself = self.key.is_some();
+        let method = if proves_itself { "private_key_jwt" } else { "none" };
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        ClientMetadata {
+            client_id: self.client_id(),
+            client_name: self.project_name.clone(),
+            client_uri: self.base_url.clone(),
+            redirect_uris: vec![self.redirect_uri.clone()],
+            grant_types: words(&["authorization_code", "refresh_token"]),
+            response_types: words(&["code"]),
+            scope: SCOPE.to_owned(),
+            application_type: "web".to_owned(),
+            dpop_bound_access_tokens: true,
+            token_endpoint_auth_method: method.to_owned(),
+            token_endpoint_auth_signing_alg: proves_itself.then(|| "ES256".to_owned()),
+            jwks_uri: proves_itself.then(|| format!("{}/oauth/jwks.json", self.base_url)),
         }
-        metadata
     }
 
     /// The public keys that prove it.
-    pub fn client_keys(&self) -> Value {
-        let keys = self.key.iter().map(|key| {
-            let mut jwk = key.jwk();
-            jwk["kid"] = serde_json::json!(key.id());
-            jwk["use"] = serde_json::json!("sig");
-            jwk["alg"] = serde_json::json!("ES256");
-            jwk
-        });
-        serde_json::json!({ "keys": keys.collect::<Vec<_>>() })
+    pub fn client_keys(&self) -> Vec<ClientKey> {
+        self.key.iter().map(|key| key.public()).collect()
     }
 
     /// A server with a public address is known by the address of its metadata; one on somebody's own machine by what the
@@ -297,7 +324,7 @@ impl Bluesky {
     fn assertion(&self, client_id: &str, issuer: &str) -> Result<Option<String>, ProviderFault> {
         let Some(key) = &self.key else { return Ok(None) };
         let now = self.clock.now().seconds();
-        let header = serde_json::json!({ "alg": "ES256", "kid": key.id() });
+        let header = serde_json::json!({ "alg": "ES256", "kid": key.public().kid });
         let claims = serde_json::json!({
             "iss": client_id, "sub": client_id, "aud": issuer, "jti": self.number(), "iat": now, "exp": now + 60,
         });

@@ -403,7 +403,8 @@ mod tests {
     async fn alone(db: &Database, sql: &'static str, refuses: bool) -> Result<u64, DbErr> {
         db.write(move |tx| {
             async move {
-                let written = tx.execute_alone(Statement::from_string(tx.get_database_backend(), sql)).await?;
+                let written =
+                    tx.execute_alone(Statement::from_string(tx.get_database_backend(), sql)).await?;
                 if refuses { Err(DbErr::Custom("refused".into())) } else { Ok(written) }
             }
             .boxed()
@@ -467,7 +468,9 @@ mod tests {
                 async move {
                     tx.touch_profile(ann);
                     let statement = Statement::from_string(tx.get_database_backend(), TWO);
-                    if alone { tx.execute_alone(statement).await.map(drop)? }
+                    if alone {
+                        tx.execute_alone(statement).await.map(drop)?
+                    }
                     Err(DbErr::Custom("refused".into()))
                 }
                 .boxed()

@@ -120,7 +120,13 @@ impl Assets {
     pub(super) fn embedded() -> Self {
         macro_rules! file {
             ($kind:expr, $name:literal) => {
-                ($name, Asset::gzipped($kind, include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")).as_slice().into()))
+                (
+                    $name,
+                    Asset::gzipped(
+                        $kind,
+                        include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")).as_slice().into(),
+                    ),
+                )
             };
         }
         Self(vec![

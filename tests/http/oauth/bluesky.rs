@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 use super::idp::{Idp, Manner, Person, Place, checked_jwt, did, parameter};
-use crate::harness::START;
+use crate::harness::{START, TestApp};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -134,26 +134,25 @@ async fn on_ones_own_machine_the_client_is_the_one_for_development() {
         )
     );
     assert_eq!(asked.field("client_assertion"), None);
-    assert_eq!(desk.connections.client_keys(), Some(json!({"keys": []})));
+    assert_eq!(desk.connections.client_keys(), Some(Vec::new()));
 }
 
 #[tokio::test]
 async fn a_public_server_proves_itself_by_its_key() {
     let desk = Desk::at("https://id.example.com").await;
     desk.sign_in("ann.test").await.unwrap();
-    let metadata = desk.connections.client_metadata().unwrap();
+    let metadata = serde_json::to_value(desk.connections.client_metadata().unwrap()).unwrap();
     assert_eq!(metadata["client_id"], "https://id.example.com/oauth/client-metadata.json");
     assert_eq!(metadata["redirect_uris"], json!(["https://id.example.com/api/oauth/bluesky/callback"]));
     assert_eq!(metadata["jwks_uri"], "https://id.example.com/oauth/jwks.json");
     assert_eq!(metadata["token_endpoint_auth_method"], "private_key_jwt");
     assert_eq!(metadata["dpop_bound_access_tokens"], true);
     let keys = desk.connections.client_keys().unwrap();
-    assert!(keys["keys"][0]["d"].is_null() && keys["keys"].as_array().unwrap().len() == 1);
+    let key = serde_json::to_value(&keys[0]).unwrap();
     for asked in [desk.idp.asked(Place::Announce), desk.idp.asked(Place::Token)].concat() {
         assert_eq!(asked.field("client_id"), metadata["client_id"].as_str());
-        let (header, claims) =
-            checked_jwt(asked.field("client_assertion").unwrap(), Some(&keys["keys"][0])).unwrap();
-        assert_eq!(header["kid"], keys["keys"][0]["kid"]);
+        let (header, claims) = checked_jwt(asked.field("client_assertion").unwrap(), Some(&key)).unwrap();
+        assert_eq!(header["kid"], key["kid"]);
         assert_eq!((&claims["iss"], &claims["sub"]), (&metadata["client_id"], &metadata["client_id"]));
         assert_eq!(
             (claims["aud"].as_str(), claims["exp"].as_i64()),
@@ -294,4 +293,19 @@ async fn a_code_is_bound_to_its_key_and_its_verifier() {
     assert_eq!(desk.finish(&second).await.err(), Some(ProviderFault::Refused), "once");
     let nothing = Callback { private: "{}".into(), ..second };
     assert!(odd(desk.finish(&nothing).await.unwrap_err(), "kept"));
+}
+
+#[tokio::test]
+async fn what_this_server_is_to_others_is_told_where_it_is_anything() {
+    let idp = Idp::start().await;
+    let settings = [&idp.settings()[..], &[("BASE_URL", "https://id.example.com")]].concat();
+    let app = TestApp::with(&settings).await;
+    let metadata = app.get("/oauth/client-metadata.json").await.is(200).json();
+    assert_eq!(metadata["client_id"], "https://id.example.com/oauth/client-metadata.json");
+    let keys = app.get("/oauth/jwks.json").await.is(200).json();
+    assert_eq!((&keys["keys"][0]["alg"], keys["keys"][0].as_object().unwrap().len()), (&json!("ES256"), 7));
+    let without = TestApp::new().await;
+    for path in ["/oauth/client-metadata.json", "/oauth/jwks.json"] {
+        without.get(path).await.is(404);
+    }
 }
