@@ -151,7 +151,7 @@ impl Bluesky {
             ("scope", SCOPE),
             ("code_challenge", begin.challenge),
             ("code_challenge_method", "S256"),
-            ("login_hint", &handle),
+            ("login_hint", &*handle),
         ];
         let announced =
             self.post(&needed("pushed_authorization_request_endpoint")?, &mut private, &form).await?;

@@ -298,7 +298,7 @@ async fn a_code_is_bound_to_its_key_and_its_verifier() {
 #[tokio::test]
 async fn what_this_server_is_to_others_is_told_where_it_is_anything() {
     let idp = Idp::start().await;
-    let settings = [&idp.settings()[..], &[("BASE_URL", "https://id.example.com")]].concat();
+    let settings = [&idp.settings()[..], &[("BASE_URL", "https://id.example.com")][..]].concat();
     let app = TestApp::with(&settings).await;
     let metadata = app.get("/oauth/client-metadata.json").await.is(200).json();
     assert_eq!(metadata["client_id"], "https://id.example.com/oauth/client-metadata.json");

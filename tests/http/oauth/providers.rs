@@ -443,10 +443,8 @@ async fn nobody_waits_for_a_provider_longer_than_ten_seconds() {
         begun.elapsed()
     });
     let longest = join_all(waits).await.into_iter().max().unwrap();
-    assert!(
-        longest < Duration::from_secs(15),
-        "{longest:?} for two acts of nine seconds at most, of which one hangs"
-    );
+    // An act ends after nine seconds; the rest is this machine, which runs all of them at once.
+    assert!(longest < Duration::from_secs(12), "{longest:?}");
 }
 
 #[tokio::test]
