@@ -21,7 +21,9 @@ use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::{Clock, Timestamp};
-use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, RedirectRule, TokenAlgorithm};
+use crate::platform::config::{
+    Config, DatabaseAddress, Directory, MasterSecret, RedirectRule, TokenAlgorithm,
+};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
@@ -457,6 +459,7 @@ impl App {
             limits: Arc::clone(&self.rate_limits),
             flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
+            connections: self.oauth.connections().clone(),
             stopping: self.stopping.clone(),
         };
         let ofrep = OfrepApi {

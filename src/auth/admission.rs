@@ -130,7 +130,8 @@ impl Auth {
     ) -> Result<(user::Model, OpenSession), Failure<EnterRefusal>> {
         let origin = Self::origin_of(user.id, None, &arrival.client);
         if user.deleted_at.is_some() {
-            user = self.users.restore_in(tx, user.id, &origin).await.map_err(Failure::within::<EnterRefusal>)?;
+            user =
+                self.users.restore_in(tx, user.id, &origin).await.map_err(Failure::within::<EnterRefusal>)?;
         }
         if let Some(joining) = joining {
             user = self.join_in(tx, user, &joining, arrival).await?;

@@ -261,7 +261,11 @@ impl Auth {
             }
             Ok(Came::Done) => Ok(GoesOn::Done(place, intent)),
             Err(Failure::Refused(trouble)) => {
-                tracing::info!(provider = back.provider, trouble = trouble.code(), "a sign-in elsewhere came to nothing");
+                tracing::info!(
+                    provider = back.provider,
+                    trouble = trouble.code(),
+                    "a sign-in elsewhere came to nothing"
+                );
                 Ok(GoesOn::In(place, intent, trouble))
             }
             Err(Failure::Broken(breakage)) => Ok(GoesOn::In(place, intent, trouble_of(&breakage))),
@@ -321,9 +325,13 @@ impl Auth {
             .write(move |tx| {
                 async move {
                     match (transaction.intent, transaction.owner) {
-                        (Intent::SignIn, _) => auth.sign_in_elsewhere_in(tx, &transaction, &joining, &back).await,
+                        (Intent::SignIn, _) => {
+                            auth.sign_in_elsewhere_in(tx, &transaction, &joining, &back).await
+                        }
                         (Intent::Link, Some(owner)) => auth.link_in(tx, owner, &joining, &back).await,
-                        (Intent::Reauthenticate, Some(owner)) => auth.prove_in(tx, owner, &joining, &back).await,
+                        (Intent::Reauthenticate, Some(owner)) => {
+                            auth.prove_in(tx, owner, &joining, &back).await
+                        }
                         (Intent::Link | Intent::Reauthenticate, None) => Err(Trouble::SessionEnded.into()),
                     }
                 }
@@ -468,7 +476,9 @@ impl Auth {
         shown: &Shown,
         arrival: &Arrival,
     ) -> Result<Result<Entered, CodeRefusal>, Failure<CodeRefusal>> {
-        let Some(traded) = self.oauth.trade_in(tx, shown).await? else { return Ok(Err(CodeRefusal::Invalid)) };
+        let Some(traded) = self.oauth.trade_in(tx, shown).await? else {
+            return Ok(Err(CodeRefusal::Invalid));
+        };
         let Some(user) = held(tx, traded.user_id).await? else { return Ok(Err(CodeRefusal::Invalid)) };
         if !user.is_active {
             let reason = self.reason(user.id).await?;

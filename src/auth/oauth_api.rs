@@ -15,7 +15,8 @@ use super::admission::Admission;
 use super::api::TokenAnswer;
 use super::door::Door;
 use super::oauth::{
-    Back, CodeRefusal, GoesOn, LeaveRefusal, LeaveToLinkRefusal, LeaveToProveRefusal, LeaveToSignInRefusal, Onward,
+    Back, CodeRefusal, GoesOn, LeaveRefusal, LeaveToLinkRefusal, LeaveToProveRefusal, LeaveToSignInRefusal,
+    Onward,
 };
 use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
@@ -133,7 +134,8 @@ impl<const STATUS: u16> IntoResponse for Elsewhere<STATUS> {
         let Ok(location) = HeaderValue::try_from(self.location) else {
             return Problem::internal().into_response();
         };
-        let mut response = Response::builder().status(StatusCode::from_u16(STATUS).unwrap_or_default()).finish();
+        let mut response =
+            Response::builder().status(StatusCode::from_u16(STATUS).unwrap_or_default()).finish();
         let headers = response.headers_mut();
         headers.insert(header::LOCATION, location);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -296,7 +298,8 @@ impl OauthApi {
             }
             // Whoever came by a button of our pages is told there.
             Err(Failure::Refused(LeaveToSignInRefusal::Begin(BeginRefusal::Unavailable(_))))
-                if matches!(place, Place::Own(_)) => {
+                if matches!(place, Place::Own(_)) =>
+            {
                 let location = in_trouble(&place, Intent::SignIn, Trouble::ProviderUnavailable);
                 Ok(Elsewhere { location, cookies: Vec::new() })
             }

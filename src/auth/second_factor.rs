@@ -19,8 +19,8 @@ use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{Caller, OneTimeToken};
-use crate::users::store::{held, user};
 use crate::users::Password;
+use crate::users::store::{held, user};
 
 crate::refusals! {
     /// Why a second factor lets nobody in.

@@ -188,9 +188,7 @@ impl Auth {
                 let username = owner.username.clone();
                 (Letter::AddPassword { username, token: token.text(), hours }, owner.locale.clone())
             }
-            Some(owner) => {
-                (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone())
-            }
+            Some(owner) => (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone()),
             None => {
                 let username = row.username.clone();
                 (Letter::Verification { username, token: token.text(), hours }, None)

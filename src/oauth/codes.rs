@@ -106,7 +106,11 @@ impl Oauth {
             return Ok(None);
         }
         let joining = row.sealed_joining.as_deref().map(|sealed| self.open_joining(&digest, sealed));
-        Ok(Some(Traded { user_id: row.user_id, token_version: row.token_version, joining: joining.transpose()? }))
+        Ok(Some(Traded {
+            user_id: row.user_id,
+            token_version: row.token_version,
+            joining: joining.transpose()?,
+        }))
     }
 
     /// Forgets transactions and codes whose time is over, in small steps.
@@ -152,7 +156,12 @@ mod tests {
 
     #[test]
     fn only_the_text_of_a_digest_is_a_challenge() {
-        for bad in ["", "x", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM="] {
+        for bad in [
+            "",
+            "x",
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c",
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM=",
+        ] {
             assert_eq!(CodeChallenge::parse(bad), None, "{bad}");
         }
     }

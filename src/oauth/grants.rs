@@ -91,7 +91,11 @@ impl Oauth {
             match revoked {
                 Ok(Ok(())) => tracing::info!(provider, "a grant was revoked at its provider"),
                 Ok(Err(error)) => {
-                    tracing::warn!(provider, error = format!("{error:#}"), "a grant could not be revoked at its provider");
+                    tracing::warn!(
+                        provider,
+                        error = format!("{error:#}"),
+                        "a grant could not be revoked at its provider"
+                    );
                 }
                 Err(_elapsed) => tracing::warn!(provider, "a provider took too long to revoke a grant"),
             }
@@ -101,7 +105,8 @@ impl Oauth {
     async fn revoke(&self, connection: &Connection, account: &external_account::Model) -> anyhow::Result<()> {
         let Some(sealed) = &account.sealed_grant else { return Ok(()) };
         let mut grant = self.open_grant(account.id, sealed)?;
-        let is_over = grant.expires_at.is_some_and(|end| end.millis() <= self.clock.now().after(SOON).millis());
+        let is_over =
+            grant.expires_at.is_some_and(|end| end.millis() <= self.clock.now().after(SOON).millis());
         if is_over && grant.refresh_token.is_some() {
             // Nothing is kept of the new one: it is about to end.
             grant = connection.refresh(&grant).await.map_err(told)?;

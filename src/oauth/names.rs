@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn one_that_is_too_short_or_reserved_gets_a_number() {
-        for (name, start) in [("bob", "bob_"), ("admin", "admin1"), ("😀😀", "user1"), ("", "user1"), ("иван", "user1")] {
+        for (name, start) in
+            [("bob", "bob_"), ("admin", "admin1"), ("😀😀", "user1"), ("", "user1"), ("иван", "user1")]
+        {
             assert!(first(name).starts_with(start), "{name:?}: {}", first(name));
         }
     }

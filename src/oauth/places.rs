@@ -49,7 +49,8 @@ impl Place {
             }
             Self::Own(path) if parameters.is_empty() => path.clone(),
             Self::Own(path) => {
-                let more = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+                let more =
+                    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
                 format!("{path}{}{more}", if path.contains('?') { '&' } else { '?' })
             }
         }
@@ -85,7 +86,8 @@ impl Places {
     /// An address of the application, if it is allowed.
     #[must_use]
     pub fn app(&self, asked: &str) -> Option<Url> {
-        let plain = asked.len() <= LONGEST && asked.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        let plain =
+            asked.len() <= LONGEST && asked.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let url = Url::parse(asked).ok().filter(|_| plain)?;
         let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         let is_bare = is_bare && !url.query_pairs().any(|(name, _)| OURS.contains(&&*name));

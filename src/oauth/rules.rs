@@ -62,7 +62,9 @@ fn decide(owner: Option<Owner>, link_unverified_local: bool) -> Decision {
     match owner {
         None => Decision::New,
         // What is proved on one side only proves nothing about the other.
-        Some(owner) if !owner.is_verified && !link_unverified_local => Decision::Refused(Trouble::LinkRequired),
+        Some(owner) if !owner.is_verified && !link_unverified_local => {
+            Decision::Refused(Trouble::LinkRequired)
+        }
         Some(owner) if !owner.is_active => Decision::Refused(Trouble::Inactive),
         // The address has another owner there by now: it was somebody else's before.
         Some(owner) if owner.has_one_there => Decision::Refused(Trouble::LinkRequired),
@@ -130,7 +132,9 @@ impl Oauth {
             return Ok(false);
         }
         let history = crate::users::store::history_of(tx, user.id, 0, 1).await?;
-        Ok(history.first().is_some_and(|last| last.action == Deed::Deleted.name() && last.by_id == Some(user.id)))
+        Ok(history
+            .first()
+            .is_some_and(|last| last.action == Deed::Deleted.name() && last.by_id == Some(user.id)))
     }
 
     /// Makes an account for somebody who is known elsewhere only. Somebody who does so at the same moment may be first:
@@ -207,7 +211,12 @@ impl Oauth {
     }
 
     /// Whether somebody has an account at this provider.
-    pub async fn is_linked(&self, db: &impl ConnectionTrait, user: Uuid, provider: &str) -> Result<bool, DbErr> {
+    pub async fn is_linked(
+        &self,
+        db: &impl ConnectionTrait,
+        user: Uuid,
+        provider: &str,
+    ) -> Result<bool, DbErr> {
         let accounts = store::accounts_of(db, user).await?;
         Ok(accounts.iter().any(|account| account.provider == provider))
     }
@@ -259,7 +268,9 @@ impl Oauth {
 
     /// Keeps what a provider says by now of an account that is linked, and what it gave us.
     pub async fn refresh_in(&self, tx: &Tx, joining: &Joining) -> anyhow::Result<()> {
-        let Some(account) = store::account(tx, &joining.provider, &joining.subject).await? else { return Ok(()) };
+        let Some(account) = store::account(tx, &joining.provider, &joining.subject).await? else {
+            return Ok(());
+        };
         let sealed_grant = match &joining.grant {
             Some(grant) => Some(self.seal_grant(account.id, grant)?),
             None => account.sealed_grant.clone(),
@@ -274,7 +285,8 @@ impl Oauth {
         let looks_other = new != account;
         let (user, now) = (account.user_id, self.clock.now().millis());
         if looks_other || sealed_grant != account.sealed_grant {
-            store::update_account(tx, external_account::Model { sealed_grant, updated_at: now, ..new }).await?;
+            store::update_account(tx, external_account::Model { sealed_grant, updated_at: now, ..new })
+                .await?;
         }
         if looks_other {
             self.users.looks_other_in(tx, user).await?;

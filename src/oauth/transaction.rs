@@ -156,7 +156,9 @@ impl Oauth {
             provider: begun.private.as_ref().map(|private| private.expose_secret().to_owned()),
         };
         let row = self.row_of(connection.name(), leaving, (&state, &cookie), &private)?;
-        self.db.write::<_, DbErr, _>(move |tx| async move { store::insert_transaction(tx, row).await }.boxed()).await?;
+        self.db
+            .write::<_, DbErr, _>(move |tx| async move { store::insert_transaction(tx, row).await }.boxed())
+            .await?;
         Ok(Left { authorization_url: begun.authorization_url, cookie: cookie.text() })
     }
 
@@ -227,7 +229,8 @@ impl Oauth {
         if connection.announces_iss() && brought.iss.is_none() {
             return Err(ProviderFault::Odd("iss is missing"));
         }
-        let code = brought.code.filter(|code| !code.is_empty()).ok_or(ProviderFault::Odd("code is missing"))?;
+        let code =
+            brought.code.filter(|code| !code.is_empty()).ok_or(ProviderFault::Odd("code is missing"))?;
         let redirect_uri = self.callback_of(connection.name());
         let verifier = SecretString::from(transaction.private.verifier.as_str());
         let private = transaction.private.provider.as_deref().map(SecretString::from);
@@ -258,7 +261,9 @@ impl BeginRefusal {
         tracing::warn!(provider, %fault, "nobody could be sent to a provider");
         match fault {
             // Before anybody has left, all that a provider can refuse is who they say they are.
-            ProviderFault::Refused => Self::Invalid(vec![FieldError::new("handle", "Nobody is known by this handle.")]),
+            ProviderFault::Refused => {
+                Self::Invalid(vec![FieldError::new("handle", "Nobody is known by this handle.")])
+            }
             ProviderFault::Unavailable | ProviderFault::Odd(_) => Self::Unavailable(RetryAfter(5)),
         }
     }

@@ -415,7 +415,8 @@ impl DoorPages {
         let place = if kept(next).is_empty() { "/account" } else { next };
         let usable = self.auth.providers().filter(|(_, _, usable)| *usable);
         let button = |(name, shown_name, _): (&str, &str, bool)| {
-            let query = form_urlencoded::Serializer::new(String::new()).append_pair("redirect_uri", place).finish();
+            let query =
+                form_urlencoded::Serializer::new(String::new()).append_pair("redirect_uri", place).finish();
             context! { name => shown_name, href => format!("{}/oauth/{name}?{query}", self.api_prefix) }
         };
         usable.map(button).collect()

@@ -324,7 +324,8 @@ impl Profiles {
         let has_more = listed.len() > shown;
         listed.truncate(shown);
         let blocking: Vec<Uuid> = listed.iter().filter(|row| row.blocks).map(|row| row.user.id).collect();
-        let elsewhere: Vec<Uuid> = listed.iter().filter(|row| row.is_elsewhere).map(|row| row.user.id).collect();
+        let elsewhere: Vec<Uuid> =
+            listed.iter().filter(|row| row.is_elsewhere).map(|row| row.user.id).collect();
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
         let total = self.users.total(filter).await?;
         let next = users

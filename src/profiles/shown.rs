@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
 use crate::sessions::Roles;
-use crate::users::{Beside, External};
 use crate::users::store::{history, user};
+use crate::users::{Beside, External};
 
 /// Lines of history that a full profile carries.
 pub(super) const RECENT: u64 = 20;

@@ -1,8 +1,8 @@
 //! What is read in one statement that could be read in several: each statement is a trip to the database.
 
 use sea_orm::entity::prelude::*;
-use serde::Deserialize;
 use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement};
+use serde::Deserialize;
 
 use super::store::{Named, Seen, history};
 
@@ -37,7 +37,8 @@ pub struct External {
 }
 
 /// The columns of an [`External`], in its order.
-const EXTERNAL: &str = "e.created_at, e.provider, e.subject, e.username, e.display_name, e.email, e.picture_url";
+const EXTERNAL: &str =
+    "e.created_at, e.provider, e.subject, e.username, e.display_name, e.email, e.picture_url";
 
 /// The user so named, with the blocks between them and `viewer`, deleted or not; with what a full profile shows beside
 /// the row, if so many `lines` of history are wanted.
@@ -78,17 +79,15 @@ pub async fn beside(db: &impl ConnectionTrait, user: Uuid, lines: u64) -> Result
 }
 
 /// The accounts at other providers of each of these users, as pairs of who and what, the oldest first.
-pub async fn external_of(
-    db: &impl ConnectionTrait,
-    users: &[Uuid],
-) -> Result<Vec<(Uuid, External)>, DbErr> {
+pub async fn external_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<(Uuid, External)>, DbErr> {
     let marks: Vec<String> = (1..=users.len()).map(|number| format!("${number}")).collect();
     let sql = format!(
         "SELECT e.user_id, {EXTERNAL} FROM external_accounts e WHERE e.user_id IN ({}) ORDER BY e.created_at, e.id",
         marks.join(", ")
     );
     let values = users.iter().map(|user| (*user).into());
-    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
+    let rows =
+        db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
     rows.iter().map(read_external).collect()
 }
 

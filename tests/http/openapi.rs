@@ -204,6 +204,8 @@ async fn these_operations_are_public_and_no_others() {
         "GET /health/live",
         "GET /health/ready",
         "GET /healthcheck",
+        "GET /oauth/client-metadata.json",
+        "GET /oauth/jwks.json",
         "GET /ping",
         "GET /version",
         "POST /api/auth/OTP",

@@ -24,6 +24,8 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("GET /health/live",                            "",                    "",                                    [200, 200, 200, 200, 200, 200]),
     ("GET /health/ready",                           "",                    "",                                    [200, 200, 200, 200, 200, 200]),
     ("GET /.well-known/jwks.json",                  "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /oauth/client-metadata.json",             "",                    "",                                    [404, 404, 404, 404, 404, 404]),
+    ("GET /oauth/jwks.json",                        "",                    "",                                    [404, 404, 404, 404, 404, 404]),
 
     ("POST /api/auth/register",                     "",                    "$registration",                       [201, 201, 201, 201, 201, 201]),
     ("POST /api/auth/login",                        "",                    "$login",                              [200, 200, 200, 200, 200, 200]),

@@ -84,7 +84,8 @@ async fn on_our_own_pages_the_session_is_the_cookies() {
     let bare = scene.post("/api/oauth/acme/link").header("cookie", &cookies).await;
     bare.refused(403, "forbidden");
     let csrf = browser.get("/api/auth/csrf").await.is(200).json()["csrf_token"].as_str().unwrap().to_owned();
-    let reply = scene.post("/api/oauth/acme/link").header("cookie", &cookies).header("x-csrf-token", &csrf).await;
+    let reply =
+        scene.post("/api/oauth/acme/link").header("cookie", &cookies).header("x-csrf-token", &csrf).await;
     browser.take(reply.is(200));
     let url = reply.json()["authorization_url"].as_str().unwrap().to_owned();
     let callback = path_of(&scene.idp.visit(&url).await);
@@ -183,7 +184,10 @@ async fn the_last_way_in_stays_unless_the_account_goes_with_it() {
     ann.post("/api/oauth/other/unlink?delete_account=false").await.refused(409, "conflict");
     ann.post("/api/oauth/other/unlink?delete_account=true").await.is(200);
     ann.get("/api/user/me").await.is(401);
-    assert_eq!((scene.links().await, scene.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await), (0, 0));
+    assert_eq!(
+        (scene.links().await, scene.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NULL").await),
+        (0, 0)
+    );
     // Who has a password keeps the account, whatever they say.
     let bob = scene.user("bob").await;
     scene.browser().send(&bob, "acme", "link").await;

@@ -22,7 +22,12 @@ async fn no_answer_and_no_row_holds_a_token_of_a_provider() {
     let ann = scene.come("github").await;
     let tokens = tokens_of(&scene.idp);
     assert!(!tokens.is_empty());
-    for path in ["/api/user/me".to_owned(), ann.path(), format!("{}/history", ann.path()), "/api/auth/sessions".to_owned()] {
+    for path in [
+        "/api/user/me".to_owned(),
+        ann.path(),
+        format!("{}/history", ann.path()),
+        "/api/auth/sessions".to_owned(),
+    ] {
         let text = ann.get(&path).await.is(200).text().to_owned();
         assert!(tokens.iter().all(|token| !text.contains(token)), "{path}");
     }
@@ -33,7 +38,8 @@ async fn no_answer_and_no_row_holds_a_token_of_a_provider() {
     let reader = scene.inside.db.reader();
     let sql = "SELECT sealed_grant FROM external_accounts";
     let row = reader.query_one_raw(Statement::from_string(reader.get_database_backend(), sql)).await.unwrap();
-    let sealed: Vec<u8> = row.unwrap().try_get_by_index::<Option<Vec<u8>>>(0).unwrap().expect("a grant is kept");
+    let sealed: Vec<u8> =
+        row.unwrap().try_get_by_index::<Option<Vec<u8>>>(0).unwrap().expect("a grant is kept");
     for token in &tokens {
         assert!(!sealed.windows(token.len()).any(|window| window == token.as_bytes()));
     }
@@ -51,7 +57,8 @@ async fn nothing_secret_of_a_sign_in_elsewhere_is_logged_however_much_is_logged(
     let port = app.base().rsplit(':').next().unwrap();
     let place = format!("http://localhost:{port}/app/in");
     for provider in ["github", "acme"] {
-        let left = app.get(&with_query(&format!("/api/oauth/{provider}"), &[("redirect_uri", &*place)])).await;
+        let left =
+            app.get(&with_query(&format!("/api/oauth/{provider}"), &[("redirect_uri", &*place)])).await;
         let cookie = left.is(302).cookie("gatehouse-oauth").unwrap().to_owned();
         let url = left.header("location").unwrap().to_owned();
         let callback = idp.visit(&url).await;

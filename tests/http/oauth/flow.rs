@@ -34,7 +34,10 @@ async fn somebody_new_gets_an_account_by_every_provider() {
         assert_eq!(me["roles"], json!(["user"]), "{provider}");
         let elsewhere = &me["external_accounts"][0];
         assert_eq!(elsewhere["provider"], *provider);
-        assert!(elsewhere["external_account_id"].as_str().is_some_and(|id| !id.is_empty()), "{provider}: {me}");
+        assert!(
+            elsewhere["external_account_id"].as_str().is_some_and(|id| !id.is_empty()),
+            "{provider}: {me}"
+        );
         let vouches = !matches!(*provider, "reddit" | "twitter");
         assert_eq!(me["email"] == "ann@example.com", vouches, "{provider}: {me}");
         assert_eq!(me["email_verified"], vouches, "{provider}");
@@ -81,7 +84,8 @@ async fn a_code_is_bound_to_the_application_that_asked_for_it() {
     let (verifier, challenge) = pkce();
     for (given, expected) in [(Some(verifier), 200), (Some("x"), 401), (None, 401)] {
         let browser = scene.browser();
-        let query = [("redirect_uri", APP), ("code_challenge", &challenge), ("code_challenge_method", "S256")];
+        let query =
+            [("redirect_uri", APP), ("code_challenge", &challenge), ("code_challenge_method", "S256")];
         let left = browser.get(&with_query("/api/oauth/acme", &query)).await;
         let url = left.is(302).header("location").unwrap().to_owned();
         let back = browser.get(&path_of(&scene.idp.visit(&url).await)).await;
@@ -119,7 +123,9 @@ async fn nobody_is_sent_back_where_the_operator_does_not_allow_it() {
         assert_eq!(reply.json()["error"], "invalid_request", "{bad}");
         assert!(reply.headers().get("set-cookie").is_none(), "{bad}");
     }
-    let only = Scene::with(&[("ALLOWED_REDIRECT_URIS", "https://app.example.com/in,https://two.example.com/a/")]).await;
+    let only =
+        Scene::with(&[("ALLOWED_REDIRECT_URIS", "https://app.example.com/in,https://two.example.com/a/")])
+            .await;
     for (place, status) in [
         ("https://app.example.com/in", 302),
         ("https://app.example.com/in/more", 422),
@@ -169,7 +175,8 @@ async fn who_did_not_leave_does_not_come_back() {
     let base = Url::parse("http://localhost:8000").unwrap();
     let with_state = |state: Option<&str>| {
         let mut url = base.join(&callback).unwrap();
-        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().filter(|(name, _)| name != "state").collect();
+        let pairs: Vec<(String, String)> =
+            url.query_pairs().into_owned().filter(|(name, _)| name != "state").collect();
         url.query_pairs_mut().clear().extend_pairs(pairs).extend_pairs(state.map(|state| ("state", state)));
         path_of(&url)
     };
@@ -353,7 +360,10 @@ async fn a_provider_that_is_down_lies_or_is_odd_is_told_of_and_leaves_nothing_be
             let provider = if place == Place::Profile { "github" } else { "acme" };
             scene.idp.at(place, manner);
             let error = scene.trouble(provider).await;
-            assert!(matches!(&*error, "provider_error" | "temporarily_unavailable"), "{place:?} {what}: {error}");
+            assert!(
+                matches!(&*error, "provider_error" | "temporarily_unavailable"),
+                "{place:?} {what}: {error}"
+            );
             assert_eq!((scene.people().await, scene.links().await), (0, 0), "{place:?} {what}");
             scene.idp.honest();
         }
@@ -394,7 +404,11 @@ async fn only_true_is_true() {
                 let tokens = scene.trade(&code).await.is(200).json();
                 let ann = crate::harness::Actor::with_tokens(&scene, "?", &tokens);
                 let me = ann.me().await;
-                assert_eq!((&me["email"], &me["email_verified"]), (&json!(null), &json!(false)), "{provider} {word}");
+                assert_eq!(
+                    (&me["email"], &me["email_verified"]),
+                    (&json!(null), &json!(false)),
+                    "{provider} {word}"
+                );
             }
         }
     }

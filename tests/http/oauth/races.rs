@@ -22,7 +22,11 @@ async fn of_twenty_who_come_back_at_once_one_does() {
         let asked = scene.idp.asked(Place::Token).len();
         let answers = race(20, |_| scene.get(&callback).header("cookie", &cookies)).await;
         let back = answers.iter().filter(|answer| answer.status() == 303).count();
-        assert_eq!((back, answers.iter().filter(|answer| answer.status() == 400).count()), (1, 19), "{round}");
+        assert_eq!(
+            (back, answers.iter().filter(|answer| answer.status() == 400).count()),
+            (1, 19),
+            "{round}"
+        );
         assert_eq!(scene.idp.asked(Place::Token).len(), asked + 1, "{round}");
     }
     assert_eq!((scene.people().await, scene.links().await), (1, 1));
@@ -125,7 +129,8 @@ async fn of_two_who_link_one_account_one_has_it() {
         .await;
         let places: Vec<_> = answers.iter().map(place_of).collect();
         let done = places.iter().filter(|place| parameter(place, "linked").is_some()).count();
-        let told = places.iter().filter(|place| parameter(place, "error").as_deref() == Some("linked_elsewhere"));
+        let told =
+            places.iter().filter(|place| parameter(place, "error").as_deref() == Some("linked_elsewhere"));
         assert_eq!((done, told.count()), (1, 1), "{round}: {places:?}");
         assert_eq!(scene.links().await, 1);
         for person in &people {
@@ -149,9 +154,13 @@ async fn of_two_ways_in_that_go_at_once_one_stays() {
         })
         .await;
         assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1, "{round}: {answers:?}");
-        assert!(answers.iter().all(|answer| matches!(answer.status(), 200 | 404 | 409)), "{round}: {answers:?}");
+        assert!(
+            answers.iter().all(|answer| matches!(answer.status(), 200 | 404 | 409)),
+            "{round}: {answers:?}"
+        );
         assert_eq!(scene.links().await, 1, "{round}");
-        let gone = if ann.me().await["external_accounts"][0]["provider"] == "acme" { "other" } else { "acme" };
+        let gone =
+            if ann.me().await["external_accounts"][0]["provider"] == "acme" { "other" } else { "acme" };
         scene.browser().send(&ann, gone, "link").await;
     }
 }
