@@ -14,6 +14,8 @@ mod m0006_mail;
 mod m0007_second_factor;
 mod m0008_proofs;
 mod m0009_files;
+mod m0010_flags;
+mod m0011_oauth;
 
 /// One step of the schema.
 pub struct Step {
@@ -38,4 +40,6 @@ pub const STEPS: &[Step] = &[
     m0007_second_factor::STEP,
     m0008_proofs::STEP,
     m0009_files::STEP,
+    m0010_flags::STEP,
+    m0011_oauth::STEP,
 ];

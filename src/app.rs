@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::http::Method;
+use poem::http::{Method, StatusCode};
 use poem::middleware::AddData;
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
@@ -13,14 +13,18 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi};
-use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::files::{self, FileApi, Files};
+use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
+use crate::oauth::{self, Connections, Oauth, Place, Places};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::platform::clock::{Clock, Timestamp};
-use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
+use crate::platform::config::{
+    Config, DatabaseAddress, Directory, MasterSecret, RedirectRule, TokenAlgorithm,
+};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
@@ -30,6 +34,7 @@ use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
 use crate::profiles::{self, Profiles, SignUpFields, UserApi, UserFilesApi};
 use crate::proofs::Proofs;
+use crate::rate_limit::{self, Limits as RateLimits};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, LargeBodies, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
@@ -48,9 +53,23 @@ const UPLOAD: Duration = Duration::from_mins(2);
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, UserFilesApi, FileApi, EmailApi, AdminApi);
-/// Makes the page behind a verification link from its token.
-type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
+type Apis = (
+    AuthApi,
+    OtpApi,
+    RecoveryApi,
+    SessionApi,
+    OauthApi,
+    UserApi,
+    UserFilesApi,
+    FileApi,
+    EmailApi,
+    AdminApi,
+    FlagsApi,
+);
+/// The operations at the root.
+type RootApis = (RootApi, OfrepApi);
+/// Makes a page from what it is about.
+type MakePage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +137,18 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Who may do what.
     pub gate: Arc<Gate>,
+    /// How often.
+    pub rate_limits: Arc<RateLimits>,
+    /// What is switched on.
+    pub flags: Flags,
     /// Who has an account.
     pub users: Users,
     /// Their files.
     pub files: Files,
     /// The second factor.
     pub otp: Otp,
+    /// Accounts at other providers.
+    pub oauth: Oauth,
     /// What is shown of them.
     pub profiles: Profiles,
     /// Letters.
@@ -170,6 +195,11 @@ impl App {
         let permissions = Arc::new(Permissions::open(Some(&policies))?);
         let directory_open = matches!(config.users.directory, Directory::Members);
         let gate = Arc::new(Gate { permissions, directory_open });
+        let rate_limits = RateLimits::new(limit_settings(&config), clock.clone(), &secrets);
+        let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
+        let tasks = Tasks::default();
+        let flags = open_flags(&config, &db, &clock, &random, &tasks).await;
+        let flags = flags.map_err(anyhow::Error::from)?;
         let users = Users::new(
             db.clone(),
             clock.clone(),
@@ -216,7 +246,16 @@ impl App {
             domains: domains.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
-        let tasks = Tasks::default();
+        let foundations = oauth::Foundations {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: Arc::clone(&secrets),
+            users: users.clone(),
+            tasks: tasks.clone(),
+            connections: connections(&config, &clock, &random, &secrets)?,
+        };
+        let oauth = Oauth::new(foundations, oauth_settings(&config));
         let parts = auth::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -227,9 +266,11 @@ impl App {
             passwords: passwords.clone(),
             mail: mail.clone(),
             otp: otp.clone(),
+            oauth: oauth.clone(),
             proofs: proofs.clone(),
             domains,
             tasks: tasks.clone(),
+            flags: flags.clone(),
         };
         let auth = Auth::new(parts, auth_settings(&config, &mail));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
@@ -240,9 +281,12 @@ impl App {
             random,
             sessions,
             gate,
+            rate_limits,
+            flags,
             users,
             files,
             otp,
+            oauth,
             profiles,
             mail,
             proofs,
@@ -286,6 +330,13 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let limits = Arc::clone(&self.rate_limits);
+        self.tasks.keep("redis", move || {
+            let limits = Arc::clone(&limits);
+            async move { limits.watch().await }
+        });
+        let flags = self.flags.clone();
+        self.tasks.keep("flags", move || flags.clone().watch());
         let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
@@ -303,8 +354,10 @@ impl App {
 
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
+        self.rate_limits.sweep();
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
+        self.oauth.sweep().await?;
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
@@ -327,8 +380,11 @@ impl App {
         let document = self.document();
         let pages = Pages::new(self.random.clone(), &self.config.server.project_name)?;
         let door = self.door_pages(pages.clone());
-        let verify = door.clone();
-        let api = self.api(Arc::new(move |token| verify.verify_page(token)));
+        let (verify, nowhere) = (door.clone(), pages.clone());
+        let api = self.api(
+            Arc::new(move |token| verify.verify_page(token)),
+            Arc::new(move |words| nowhere.message(StatusCode::BAD_REQUEST, "That did not work", words)),
+        );
         let root = self.root_api();
         let set_up = SetUpPage {
             auth: self.auth.clone(),
@@ -354,17 +410,19 @@ impl App {
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
             .with(AddData::new(Arc::new(self.files.clone())))
+            .with(AddData::new(Arc::clone(&self.rate_limits)))
             .with(AddData::new(Arc::new(self.profiles.clone())));
         let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
-        Ok(edge.with_constant("/ping", PONG))
+        Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
     }
 
     /// The OpenAPI document.
     #[must_use]
     pub fn document(&self) -> serde_json::Value {
-        let no_page: VerifyPage = Arc::new(|_| poem::Response::default());
-        let mut document = document(&self.api(no_page).spec(), &self.root_api().spec(), &self.config);
-        documentation::complete(&mut document);
+        let no_page: MakePage = Arc::new(|_| poem::Response::default());
+        let api = self.api(Arc::clone(&no_page), no_page);
+        let mut document = document(&api.spec(), &self.root_api().spec(), &self.config);
+        documentation::complete(&mut document, self.config.limiter.enabled);
         document
     }
 
@@ -374,7 +432,7 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Apis, ()> {
+    fn api(&self, verify_page: MakePage, nowhere_page: MakePage) -> OpenApiService<Flagged<Apis>, ()> {
         let door = self.door();
         let auth = AuthApi { auth: self.auth.clone(), door };
         let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
@@ -385,13 +443,20 @@ impl App {
             gate: Arc::clone(&self.gate),
             cookies: self.session_cookies(),
         };
+        let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
-        let (user, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
+        let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
+        let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
-        let apis = (auth, otp, recovery, session, user, user_files, file, email, admin);
-        OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let apis = (auth, otp, recovery, session, oauth, users, user_files, file, email, admin, flags);
+        OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Puts operations behind their flags.
+    fn flagged<T>(&self, api: T) -> Flagged<T> {
+        Flagged { api, flags: self.flags.clone() }
     }
 
     fn door(&self) -> Door {
@@ -407,24 +472,37 @@ impl App {
     fn door_pages(&self, pages: Pages) -> DoorPages {
         DoorPages {
             auth: self.auth.clone(),
+            flags: self.flags.clone(),
             sessions: Arc::clone(&self.sessions),
             pages,
             door: self.door(),
             cookies: self.session_cookies(),
             min_length: self.config.passwords.min_length,
             home: self.own_frontend().then(|| self.config.server.frontend_url.to_string()),
+            api_prefix: self.config.server.api_prefix.clone(),
         }
     }
 
-    fn root_api(&self) -> OpenApiService<RootApi, ()> {
+    fn root_api(&self) -> OpenApiService<Flagged<RootApis>, ()> {
         let root = RootApi {
             db: self.db.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
+            limits: Arc::clone(&self.rate_limits),
+            flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
             stopping: self.stopping.clone(),
         };
-        OpenApiService::new(root, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let ofrep = OfrepApi {
+            flags: self.flags.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+        };
+        OpenApiService::new(
+            self.flagged((root, ofrep)),
+            &self.config.server.project_name,
+            env!("CARGO_PKG_VERSION"),
+        )
     }
 
     fn guarded(&self, document: &serde_json::Value, pages: Pages) -> anyhow::Result<Guarded> {
@@ -543,6 +621,24 @@ fn secrets(config: &Config) -> Secrets {
     Secrets::new(config.tokens.master_secret.expose(), &previous)
 }
 
+/// The flags in force, with one for each operation.
+async fn open_flags(
+    config: &Config,
+    db: &Database,
+    clock: &Clock,
+    random: &Random,
+    tasks: &Tasks,
+) -> Result<Flags, DbErr> {
+    let parts =
+        flags::Parts { db: db.clone(), clock: clock.clone(), random: random.clone(), tasks: tasks.clone() };
+    let settings = flags::Settings {
+        file: config.server.data_dir.join(&config.flags.file),
+        enforced: config.flags.enabled,
+    };
+    let operations = [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>()].concat();
+    Flags::open(parts, settings, operations).await
+}
+
 fn session_settings(config: &Config) -> sessions::Settings {
     let tokens = &config.tokens;
     sessions::Settings {
@@ -582,6 +678,51 @@ fn otp_settings(config: &Config) -> otp::Settings {
     }
 }
 
+fn connections(
+    config: &Config,
+    clock: &Clock,
+    random: &Random,
+    secrets: &Arc<Secrets>,
+) -> Result<Connections, StartFault> {
+    let parts = oauth::Parts {
+        clock: clock.clone(),
+        random: random.clone(),
+        secrets: Arc::clone(secrets),
+        base_url: base_url(config),
+        api_url: api_url(config),
+        project_name: config.server.project_name.clone(),
+    };
+    Connections::open(&config.oauth, &parts).map_err(StartFault::Setting)
+}
+
+fn oauth_settings(config: &Config) -> oauth::Settings {
+    let server = &config.server;
+    let origin = |url: &url::Url| url.join("/").ok().map(RedirectRule::Below);
+    let mut allowed = config.oauth.allowed_redirect_uris.clone();
+    if allowed.is_empty() {
+        allowed = [&server.base_url, &server.frontend_url].into_iter().filter_map(origin).collect();
+    }
+    let usual = if server.frontend_url.origin() == server.base_url.origin() {
+        Place::Own("/account".to_owned())
+    } else {
+        Place::App(server.frontend_url.clone())
+    };
+    oauth::Settings {
+        api_url: api_url(config),
+        places: Places::new(allowed, usual),
+        link_unverified_local: config.oauth.link_unverified_local,
+    }
+}
+
+fn limit_settings(config: &Config) -> rate_limit::Settings {
+    rate_limit::Settings {
+        throttles: config.throttles.clone(),
+        requests: config.limiter.requests(),
+        lenient_on_loopback: config.server.environment.is_local(),
+        redis: config.limiter.redis.clone(),
+    }
+}
+
 fn user_settings(config: &Config) -> users::Settings {
     users::Settings {
         username_min: config.users.username_min,
@@ -607,7 +748,7 @@ fn file_storage(config: &Config) -> Result<files::Storage, StartFault> {
     files::open_storage(&folder, &config.files).map_err(StartFault::Setting)
 }
 
-/// Letters to people, and uploads: the edge lets larger ones through, and waits longer for the latter.
+/// Letters to people, sets of flags, and uploads: the edge lets larger ones through, and waits longer for the last.
 fn large_bodies(config: &Config) -> Vec<LargeBodies> {
     let server = &config.server;
     let letters = LargeBodies {
@@ -624,7 +765,12 @@ fn large_bodies(config: &Config) -> Vec<LargeBodies> {
             most: most.saturating_add(AROUND_A_FILE),
             timeout: server.request_timeout.max(UPLOAD),
         });
-    std::iter::once(letters).chain(uploads).collect()
+    let flags = LargeBodies {
+        begins: format!("{}/admin/feature", server.api_prefix),
+        most: flags::LARGEST,
+        ..letters.clone()
+    };
+    [letters, flags].into_iter().chain(uploads).collect()
 }
 
 /// Whether the domains of addresses are looked up: where mail is sent, and everywhere but in `local`.

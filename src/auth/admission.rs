@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::Auth;
 use super::throttle;
 use crate::mail::{Languages, Letter, Occasion, Post};
+use crate::oauth::{Joining, LinkRefusal};
 use crate::otp::{EmailCode, FirstFactor, Method};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -18,6 +19,32 @@ use crate::platform::web::ClientInfo;
 use crate::sessions::{Kind, NewSession, OpaqueToken, OpenSession, Roles};
 use crate::users::store::user;
 use crate::users::{Origin, RestoreRefusal};
+
+crate::refusals! {
+    /// Why somebody whose factors are all right is not in.
+    pub(super) enum EnterRefusal {
+        Gone = 404 "not_found" "There is no such user.",
+        UsernameTaken = 409 "username_taken" "The account was deleted, and its user name was taken since. Ask an admin.",
+        EmailTaken = 409 "email_taken" "The account was deleted, and its e-mail address was taken since. Ask an admin.",
+        Unlinkable = 409 "conflict" "The account of the other provider can't be linked any more.",
+    }
+}
+
+impl From<RestoreRefusal> for EnterRefusal {
+    fn from(refusal: RestoreRefusal) -> Self {
+        match refusal {
+            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
+            RestoreRefusal::EmailTaken => Self::EmailTaken,
+            RestoreRefusal::NotFound | RestoreRefusal::Conflict => Self::Gone,
+        }
+    }
+}
+
+impl From<LinkRefusal> for EnterRefusal {
+    fn from(_: LinkRefusal) -> Self {
+        Self::Unlinkable
+    }
+}
 
 /// The first sign-in to an account that is not older is its owner's.
 const JUST_MADE: Duration = Duration::from_hours(24);
@@ -69,20 +96,24 @@ pub(super) enum Entered {
 }
 
 impl Auth {
-    /// Leads on from a right first factor: `amr` names it (RFC 8176). The account is held, and may be used.
+    /// Leads on from a right first factor: `amr` names it (RFC 8176). The account is held, and may be used. An account
+    /// of another provider that is to join it does so once everything is proved, and not before.
     pub(super) async fn admit_in(
         &self,
         tx: &Tx,
         user: user::Model,
-        amr: &str,
+        (amr, joining): (&str, Option<Joining>),
         arrival: &Arrival,
-    ) -> Result<Entered, Failure<RestoreRefusal>> {
+    ) -> Result<Entered, Failure<EnterRefusal>> {
         if Method::of(&user) == Method::None {
-            let (user, session) = self.enter_in(tx, user, amr.to_owned(), arrival).await?;
+            let (user, session) = self.enter_in(tx, user, (amr.to_owned(), joining), arrival).await?;
             return Ok(Entered::In(Box::new(user), session));
         }
         let first = FirstFactor { kind: arrival.kind, amr: amr.to_owned() };
         let challenge = self.otp.challenge_in(tx, &user, first).await?;
+        if let Some(joining) = &joining {
+            self.oauth.wait_in(tx, &challenge.token, joining).await?;
+        }
         if let Some(code) = challenge.code {
             self.mail_code_in(tx, &user, code, &arrival.client).await?;
         }
@@ -94,12 +125,16 @@ impl Auth {
         &self,
         tx: &Tx,
         mut user: user::Model,
-        amr: String,
+        (amr, joining): (String, Option<Joining>),
         arrival: &Arrival,
-    ) -> Result<(user::Model, OpenSession), Failure<RestoreRefusal>> {
+    ) -> Result<(user::Model, OpenSession), Failure<EnterRefusal>> {
+        let origin = Self::origin_of(user.id, None, &arrival.client);
         if user.deleted_at.is_some() {
-            let origin = Self::origin_of(user.id, None, &arrival.client);
-            user = self.users.restore_in(tx, user.id, &origin).await?;
+            user =
+                self.users.restore_in(tx, user.id, &origin).await.map_err(Failure::within::<EnterRefusal>)?;
+        }
+        if let Some(joining) = joining {
+            user = self.join_in(tx, user, &joining, arrival).await?;
         }
         let now = self.clock.now();
         throttle::forgive(tx, user.id, now).await?;

@@ -291,7 +291,9 @@ impl AuthApi {
             .await?;
         match admission {
             Admission::In(signed_in) => Ok(self.door.answer(&self.auth, *signed_in)?),
-            Admission::Challenged(challenged) => Err(self.door.demand(&challenged).into()),
+            Admission::Challenged(challenged) => {
+                Err(SignInRefusal::OtpRequired(self.door.demand(&challenged)).into())
+            }
         }
     }
 

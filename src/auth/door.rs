@@ -9,7 +9,8 @@ use poem::http::{HeaderValue, header};
 use super::Auth;
 use super::admission::{Challenged, SignedIn};
 use super::api::TokenAnswer;
-use super::sign_in::{DEVICE_LASTS, SignInRefusal};
+use super::sign_in::DEVICE_LASTS;
+use crate::oauth::{Left, TRANSACTION_LASTS};
 use crate::otp::CHALLENGE_LASTS;
 use crate::platform::problem::{Details, Problem};
 use crate::sessions::{cookie, set_cookie};
@@ -80,10 +81,28 @@ impl Door {
         set_cookie(self.challenge_cookie(), "", Duration::ZERO, self.secure)
     }
 
-    pub(super) fn demand(self, challenged: &Challenged) -> SignInRefusal {
+    pub(super) fn demand(self, challenged: &Challenged) -> Demand {
         let cookie = self.challenged(challenged);
         let token = challenged.token.clone();
-        SignInRefusal::OtpRequired(Demand { token, method: challenged.method.name(), cookie })
+        Demand { token, method: challenged.method.name(), cookie }
+    }
+
+    /// What shows that a browser is the one that left for another provider.
+    #[must_use]
+    pub fn left(self, request: &Request) -> Option<&str> {
+        cookie(request.headers(), self.oauth_cookie())
+    }
+
+    /// The cookie of a browser that leaves for another provider.
+    #[must_use]
+    pub fn leaving(self, left: &Left) -> Option<HeaderValue> {
+        set_cookie(self.oauth_cookie(), left.cookie.expose(), TRANSACTION_LASTS, self.secure)
+    }
+
+    /// The cookie that takes that one away.
+    #[must_use]
+    pub fn back(self) -> Option<HeaderValue> {
+        set_cookie(self.oauth_cookie(), "", Duration::ZERO, self.secure)
     }
 
     pub(super) fn answer<const STATUS: u16>(
@@ -98,6 +117,10 @@ impl Door {
 
     const fn device_cookie(self) -> &'static str {
         if self.secure { "__Host-gatehouse-device" } else { "gatehouse-device" }
+    }
+
+    const fn oauth_cookie(self) -> &'static str {
+        if self.secure { "__Host-gatehouse-oauth" } else { "gatehouse-oauth" }
     }
 
     const fn challenge_cookie(self) -> &'static str {

@@ -5,6 +5,8 @@ mod admission;
 mod api;
 mod door;
 mod first_start;
+mod oauth;
+mod oauth_api;
 mod otp_api;
 mod pending;
 mod recovery;
@@ -17,7 +19,9 @@ pub mod throttle;
 
 use std::sync::Arc;
 
+use crate::flags::Flags;
 use crate::mail::Mail;
+use crate::oauth::Oauth;
 use crate::otp::Otp;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Quota, ServiceClient};
@@ -36,6 +40,7 @@ pub use admission::{Admission, Challenged, SignedIn};
 pub use api::AuthApi;
 pub use door::Door;
 pub use first_start::{SetUpLink, SetUpRefusal};
+pub use oauth_api::OauthApi;
 pub use otp_api::OtpApi;
 pub use recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
 pub use recovery_api::RecoveryApi;
@@ -75,9 +80,11 @@ pub struct Auth {
     passwords: Passwords,
     mail: Mail,
     otp: Otp,
+    oauth: Oauth,
     proofs: Proofs,
     domains: Domains,
     tasks: Tasks,
+    flags: Flags,
     settings: Arc<Settings>,
 }
 
@@ -101,12 +108,16 @@ pub struct Parts {
     pub mail: Mail,
     /// Second factors.
     pub otp: Otp,
+    /// Accounts at other providers.
+    pub oauth: Oauth,
     /// Mailed links.
     pub proofs: Proofs,
     /// Which domains take mail.
     pub domains: Domains,
     /// Where work goes that must end although its client has left.
     pub tasks: Tasks,
+    /// Whether signing in is switched on, and for whom.
+    pub flags: Flags,
 }
 
 impl Auth {
@@ -123,9 +134,11 @@ impl Auth {
             passwords,
             mail,
             otp,
+            oauth,
             proofs,
             domains,
             tasks,
+            flags,
         } = parts;
         let settings = Arc::new(settings);
         Self {
@@ -138,9 +151,11 @@ impl Auth {
             passwords,
             mail,
             otp,
+            oauth,
             proofs,
             domains,
             tasks,
+            flags,
             settings,
         }
     }
@@ -155,6 +170,11 @@ impl Auth {
     #[must_use]
     pub fn asks_for_proof(&self) -> bool {
         self.settings.verification
+    }
+
+    /// The other providers: name in paths, name for people, whether it can be used.
+    pub fn providers(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.oauth.connections().all()
     }
 
     /// Refuses an address whose domain is known to take no mail.

@@ -26,16 +26,18 @@ pub(super) struct Pending {
     pub fields: String,
     /// The hash of its password.
     pub password_hash: PasswordHash,
+    /// The account without a password that had the address already: it is given this one, if its owner says so.
+    pub adds_to: Option<Uuid>,
 }
 
-const COLUMNS: &str = "id, username, email, fields, password_hash";
+const COLUMNS: &str = "id, username, email, fields, password_hash, adds_to";
 
 /// Keeps a sign-up, unless another one waits under this name. One whose time is over gives way.
 pub(super) async fn insert(tx: &Tx, row: &Pending, now: Timestamp) -> Result<bool, DbErr> {
     let sql = "DELETE FROM sign_ups WHERE username = $1 AND expires_at <= $2";
     run(tx, sql, [row.username.clone().into(), now.millis().into()]).await?;
-    let sql = "INSERT INTO sign_ups (id, username, email, fields, password_hash, created_at, expires_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (username) DO NOTHING";
+    let sql = "INSERT INTO sign_ups (id, username, email, fields, password_hash, created_at, expires_at, adds_to) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (username) DO NOTHING";
     let values = [
         row.id.into(),
         row.username.clone().into(),
@@ -44,6 +46,7 @@ pub(super) async fn insert(tx: &Tx, row: &Pending, now: Timestamp) -> Result<boo
         row.password_hash.0.clone().into(),
         now.millis().into(),
         now.after(LASTS).millis().into(),
+        row.adds_to.into(),
     ];
     Ok(run(tx, sql, values).await? == 1)
 }
@@ -117,6 +120,7 @@ fn read(row: &QueryResult) -> Result<Pending, DbErr> {
         email: row.try_get("", "email")?,
         fields: row.try_get("", "fields")?,
         password_hash: PasswordHash(row.try_get("", "password_hash")?),
+        adds_to: row.try_get("", "adds_to")?,
     })
 }
 

@@ -298,7 +298,7 @@ impl Auth {
         let link = self.proofs.consume_in(tx, Purpose::Verify, token).await?.ok_or(VerifyRefusal::Invalid)?;
         if let Some(sign_up) = link.sign_up_id {
             let row = pending::take(tx, sign_up, self.clock.now()).await?.ok_or(VerifyRefusal::Invalid)?;
-            return self.make_proved_in(tx, row, client).await.map_err(Failure::within);
+            return self.prove_sign_up_in(tx, row, client).await.map_err(Failure::within);
         }
         let user = self.bound_in(tx, &link).await?.ok_or(VerifyRefusal::Invalid)?;
         let origin = Self::origin_of(user.id, link.session_id, client);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use sea_orm::DbErr;
 
-use super::admission::{Arrival, Entered};
+use super::admission::{Arrival, EnterRefusal, Entered};
 use super::throttle::{self, Act, CODES_APART, Window};
 use super::{Admission, Auth};
 use crate::mail::Letter;
@@ -19,8 +19,8 @@ use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{Caller, OneTimeToken};
+use crate::users::Password;
 use crate::users::store::{held, user};
-use crate::users::{Password, RestoreRefusal};
 
 crate::refusals! {
     /// Why a second factor lets nobody in.
@@ -66,12 +66,12 @@ crate::refusals! {
 }
 
 /// The account went, or its names, while the code was on its way.
-impl From<RestoreRefusal> for OtpRefusal {
-    fn from(refusal: RestoreRefusal) -> Self {
+impl From<EnterRefusal> for OtpRefusal {
+    fn from(refusal: EnterRefusal) -> Self {
         match refusal {
-            RestoreRefusal::UsernameTaken => Self::UsernameTaken,
-            RestoreRefusal::EmailTaken => Self::EmailTaken,
-            _ => Self::Invalid,
+            EnterRefusal::UsernameTaken => Self::UsernameTaken,
+            EnterRefusal::EmailTaken => Self::EmailTaken,
+            EnterRefusal::Gone | EnterRefusal::Unlinkable => Self::Invalid,
         }
     }
 }
@@ -148,6 +148,7 @@ impl Auth {
     ) -> Result<Option<Entered>, Failure<OtpRefusal>> {
         let Some(user) = held(tx, user).await?.filter(|user| user.is_active) else { return Ok(None) };
         let waiting = self.otp.waiting(tx, token).await?;
+        let joining = self.oauth.waiting_in(tx, token).await?; // goes with the challenge
         let (Some(waiting), Answer::Right(proof)) =
             (waiting, self.otp.answer_in(tx, token, &user, code).await?)
         else {
@@ -159,7 +160,8 @@ impl Auth {
         }
         self.tell_of_recovery_in(tx, &user, proof, &arrival.client).await?;
         let amr = format!("{} {} mfa", waiting.first.amr, proof.amr());
-        let entered = self.enter_in(tx, user, amr, arrival).await.map_err(Failure::within::<OtpRefusal>)?;
+        let entered = self.enter_in(tx, user, (amr, joining), arrival).await;
+        let entered = entered.map_err(Failure::within::<OtpRefusal>)?;
         Ok(Some(Entered::In(Box::new(entered.0), entered.1)))
     }
 

@@ -16,8 +16,8 @@ use crate::platform::web::ClientInfo;
 use crate::profiles::SignUpFields;
 use crate::proofs::{Subject, VERIFY_LASTS};
 use crate::sessions::{Kind, NewSession, Purpose, Role, Roles};
-use crate::users::store::{PasswordHash, user};
-use crate::users::{CreateRefusal, NewUser, Origin, Password};
+use crate::users::store::{PasswordHash, held, user};
+use crate::users::{ChangeRefusal, CreateRefusal, NewUser, Origin, Password};
 
 crate::refusals! {
     /// Why nobody is signed up.
@@ -39,6 +39,13 @@ impl From<CreateRefusal> for SignUpRefusal {
             CreateRefusal::IdTaken | CreateRefusal::UsernameTaken => Self::UsernameTaken,
             CreateRefusal::EmailTaken => Self::EmailTaken,
         }
+    }
+}
+
+/// The account went, or its address, while the link was on its way.
+impl From<ChangeRefusal> for SignUpRefusal {
+    fn from(_: ChangeRefusal) -> Self {
+        Self::EmailTaken
     }
 }
 
@@ -126,9 +133,11 @@ impl Auth {
     async fn keep_in(
         &self,
         tx: &Tx,
-        row: Pending,
+        mut row: Pending,
         client: &ClientInfo,
     ) -> Result<(), Failure<SignUpRefusal>> {
+        let owner = crate::users::store::by_email(tx, &row.email).await?;
+        row.adds_to = owner.filter(may_be_given_a_password).map(|owner| owner.id);
         if crate::users::store::by_username(tx, &row.username).await?.is_some() {
             return Err(SignUpRefusal::UsernameTaken.into());
         }
@@ -162,7 +171,7 @@ impl Auth {
     }
 
     /// Mails the link, or, to the owner of a taken address, that somebody tried. The link of a taken address is made
-    /// too, and thrown away.
+    /// too, and thrown away; but the owner of an account without a password is sent it, in plain words.
     pub(super) async fn mail_proof_in(
         &self,
         tx: &Tx,
@@ -173,11 +182,17 @@ impl Auth {
         let subject = Subject::SignUp(row.id);
         let token = self.proofs.issue_in(tx, Purpose::Verify, subject, &row.email, None).await?;
         let now = self.clock.now();
-        let (letter, locale) = if let Some(owner) = &owner {
-            (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone())
-        } else {
-            let (username, hours) = (row.username.clone(), VERIFY_LASTS.as_secs() / 3600);
-            (Letter::Verification { username, token: token.text(), hours }, None)
+        let hours = VERIFY_LASTS.as_secs() / 3600;
+        let (letter, locale) = match &owner {
+            Some(owner) if row.adds_to == Some(owner.id) && may_be_given_a_password(owner) => {
+                let username = owner.username.clone();
+                (Letter::AddPassword { username, token: token.text(), hours }, owner.locale.clone())
+            }
+            Some(owner) => (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone()),
+            None => {
+                let username = row.username.clone();
+                (Letter::Verification { username, token: token.text(), hours }, None)
+            }
         };
         let post = Post {
             to: row.email.clone(),
@@ -204,11 +219,34 @@ impl Auth {
             email: email.to_owned(),
             fields: serde_json::to_string(&fields)?,
             password_hash: PasswordHash(hash),
+            adds_to: None,
         })
     }
 
+    /// What comes of a sign-up whose address is proved: an account, or the password of one that had none. Only the link
+    /// that said so adds a password: one from before the account was there does not.
+    pub(super) async fn prove_sign_up_in(
+        &self,
+        tx: &Tx,
+        row: Pending,
+        client: &ClientInfo,
+    ) -> Result<user::Model, Failure<SignUpRefusal>> {
+        let Some(owner) = row.adds_to else { return self.make_proved_in(tx, row, client).await };
+        let owner = held(tx, owner).await?.filter(may_be_given_a_password);
+        let owner = owner.filter(|owner| owner.email.as_ref() == Some(&row.email));
+        let owner = owner.ok_or(SignUpRefusal::EmailTaken)?;
+        let origin = Self::origin_of(owner.id, None, client);
+        let hash = row.password_hash.0;
+        let added = self.users.set_password_in(tx, owner.id, hash, None, &origin).await;
+        let added = added.map_err(Failure::within::<SignUpRefusal>)?;
+        pending::forget_of_email(tx, &row.email).await?;
+        let letter = Letter::PasswordChanged { username: added.username.clone() };
+        self.tell_in(tx, &added, letter, client).await?;
+        Ok(added)
+    }
+
     /// The account of a sign-up whose address is proved.
-    pub(super) async fn make_proved_in(
+    async fn make_proved_in(
         &self,
         tx: &Tx,
         row: Pending,
@@ -289,4 +327,10 @@ impl Auth {
         while forget().await? > 0 {}
         Ok(())
     }
+}
+
+/// Somebody who comes by another provider only, and whose address is proved.
+fn may_be_given_a_password(user: &user::Model) -> bool {
+    let lives = user.is_active && user.deleted_at.is_none();
+    lives && user.is_external_only && user.password_hash.is_none() && user.email_verified
 }

@@ -164,7 +164,8 @@ pub(super) async fn keys(command: Keys, loaded: Loaded) -> Result<ExitCode, Star
         }
         Keys::Rewrap => {
             let (keys, seeds) = (app.sessions.rewrap_keys().await?, app.otp.rewrap_seeds().await?);
-            format!("{keys} key(s) and {seeds} second factor(s) sealed anew\n")
+            let grants = app.oauth.rewrap_grants().await?;
+            format!("{keys} key(s), {seeds} second factor(s) and {grants} provider grant(s) sealed anew\n")
         }
     };
     app.close().await;

@@ -23,6 +23,7 @@ use super::target::{CreateFile, DeleteFile, FileTarget, ReadFile, UpdateFile};
 use crate::permissions::{Action, Allowed, Context, Gate, Object, Subject};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Order, Paging, Range, Upload};
+use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::{Caller, Role};
 use crate::users::{Description, Origin};
 
@@ -75,6 +76,7 @@ impl FileApi {
     async fn create(
         &self,
         allowed: Allowed<CreateFile>,
+        _within: RateLimited<Uploads>,
         client: ClientInfo,
         /// What it is; at most 256 characters.
         description: Query<Option<String>>,

@@ -234,17 +234,25 @@ impl Files {
         of: Uuid,
         origin: &Origin,
     ) -> Result<(file::Model, Vec<Uuid>), Failure<UploadRefusal>> {
-        let held = people::held(tx, of).await?.ok_or(UploadRefusal::NotFound)?;
-        if held.deleted_at.is_some() {
-            return Err(UploadRefusal::Deleted.into());
+        // In one order, as in every act.
+        let mut concerned = vec![of, row.created_by];
+        concerned.sort_unstable();
+        concerned.dedup();
+        for user in concerned {
+            let held = people::held(tx, user).await?.ok_or(UploadRefusal::NotFound)?;
+            if user != of {
+                self.users.looks_other_in(tx, user).await?;
+            } else if held.deleted_at.is_some() {
+                return Err(UploadRefusal::Deleted.into());
+            } else {
+                self.users.note_in(tx, of, Deed::PictureChanged, String::new(), origin).await?;
+            }
         }
-        self.users.note_in(tx, of, Deed::PictureChanged, String::new(), origin).await?;
         let before = store::picture_of(tx, of).await?;
         if let Some(before) = &before {
             store::delete(tx, before.id).await?;
             tx.touch_profile(before.created_by);
         }
-        tx.touch_profile(row.created_by);
         let linked = if row.created_by == of { vec![] } else { vec![of] };
         let kept = store::insert(tx, row, &linked).await?;
         Ok((kept, before.into_iter().map(|before| before.blob).collect()))

@@ -78,6 +78,8 @@ impl Occasion {
 pub enum Letter {
     /// Prove that this address is yours.
     Verification { username: String, token: OpaqueToken, hours: u64 },
+    /// Somebody signed up with the address of your account, which has no password: was it you?
+    AddPassword { username: String, token: OpaqueToken, hours: u64 },
     /// Choose a new password.
     Reset { username: String, token: OpaqueToken, minutes: u64 },
     /// The second factor's code.
@@ -137,6 +139,7 @@ impl Letter {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Verification { .. } => "verification",
+            Self::AddPassword { .. } => "add-password",
             Self::Reset { .. } => "reset",
             Self::Code { .. } => "code",
             Self::SignUpAttempt { .. } => "sign-up-attempt",
@@ -158,9 +161,10 @@ impl Letter {
     /// for with a password, so strangers must not be able to use up what codes may be sent.
     pub(super) const fn budget(&self) -> Option<&'static str> {
         match self {
-            Self::Verification { .. } | Self::Reset { .. } | Self::SignUpAttempt { .. } => {
-                Some("mail budget")
-            }
+            Self::Verification { .. }
+            | Self::AddPassword { .. }
+            | Self::Reset { .. }
+            | Self::SignUpAttempt { .. } => Some("mail budget"),
             Self::Code { .. } => Some("code budget"),
             _ => None,
         }
@@ -174,7 +178,7 @@ impl Letter {
     /// The values that its templates show.
     pub(super) fn values(&self, links: &Links) -> Map<String, Value> {
         let values = match self {
-            Self::Verification { username, token, hours } => {
+            Self::Verification { username, token, hours } | Self::AddPassword { username, token, hours } => {
                 json!({ "username": cut(username), "link": links.verification(token), "hours": hours })
             }
             Self::Reset { username, token, minutes } => {

@@ -33,6 +33,7 @@ macro_rules! for_each_letter {
             $language,
             [
                 "verification",
+                "add-password",
                 "reset",
                 "code",
                 "sign-up-attempt",
@@ -253,7 +254,7 @@ fn samples(letter: &str) -> [Value; 2] {
     });
     let scarce = json!({ "time": null, "ip": "192.0.2.1", "browser": null, "system": null, "place": null });
     let of_letter = |number: u64, until: serde_json::Value, method: &str| match letter {
-        "verification" => {
+        "verification" | "add-password" => {
             json!({ "username": "ann", "link": "https://example.com/?a=1&b=2", "hours": number })
         }
         "reset" => json!({ "username": "ann", "link": "https://example.com/?a=1&b=2", "minutes": number }),

@@ -9,15 +9,18 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response, Route};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
 use super::Pages;
 use crate::auth::{
     Admission, AskRefusal, Auth, Challenged, Credentials, Door, ResetRefusal, SecondFactor, SignUp,
     SignUpRefusal, SignedIn, SignedUp, VerifyRefusal,
 };
+use crate::flags::Flags;
+use crate::oauth::Trouble;
 use crate::otp::Method as Factor;
 use crate::platform::problem::{Failure, FieldError, Problem, Refusal};
-use crate::platform::web::{ClientInfo, read_body};
+use crate::platform::web::{ClientInfo, is_own_path, read_body};
 use crate::profiles::SignUpFields;
 use crate::sessions::{Kind, SessionCookies, Sessions};
 use crate::users::{Identifier, Password};
@@ -27,6 +30,8 @@ use crate::users::{Identifier, Password};
 pub struct DoorPages {
     /// The door.
     pub auth: Auth,
+    /// What is switched on.
+    pub flags: Flags,
     /// Who is signed in.
     pub sessions: std::sync::Arc<Sessions>,
     /// What makes the pages.
@@ -39,6 +44,8 @@ pub struct DoorPages {
     pub min_length: usize,
     /// Where people go who came from nowhere in particular; none: the application has no pages beside these.
     pub home: Option<String>,
+    /// Where the operations are: the buttons of other providers lead there.
+    pub api_prefix: String,
 }
 
 /// Each page, by what it is for.
@@ -66,11 +73,25 @@ const PATHS: [(&str, Page); 10] = [
     ("/reset-password/reset", Page::Reset),
 ];
 
+impl Page {
+    /// The flag of the operation that the page is a form of. Signing in asks its own, when the password is known.
+    const fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::SignIn | Self::Otp => None,
+            Self::SignUp => Some("REGISTER"),
+            Self::Verify => Some("VERIFY_EMAIL"),
+            Self::Forgot => Some("FORGOT_PASSWORD_REQUEST"),
+            Self::Reset => Some("FORGOT_PASSWORD_RESET"),
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Asked {
     token: String,
     next: String,
+    error: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -193,7 +214,10 @@ impl DoorPages {
     async fn show(&self, page: Page, request: &Request) -> Response {
         let asked = request.params::<Asked>().unwrap_or_default();
         match page {
-            Page::SignIn => self.sign_in_form(StatusCode::OK, &asked.next, ""),
+            Page::SignIn => {
+                let error = Trouble::words_of(&asked.error).unwrap_or_default();
+                self.sign_in_form(StatusCode::OK, &asked.next, error)
+            }
             Page::Otp if self.door.challenge(request).is_some() => {
                 self.otp_form(StatusCode::OK, &asked.next, false, "")
             }
@@ -352,6 +376,7 @@ impl DoorPages {
     fn sign_in_form(&self, status: StatusCode, next: &str, error: &str) -> Response {
         let shown = context! {
             title => "Sign in", words => "", error => error, action => "/signin", next => kept(next), links => true,
+            buttons => self.buttons(next),
         };
         self.pages.page(status, "sign-in.html", shown)
     }
@@ -379,9 +404,22 @@ impl DoorPages {
     ) -> Response {
         let shown = context! {
             title => "Sign up", username => username, email => email,
-            min_length => self.min_length, problems => sentences(errors),
+            min_length => self.min_length, problems => sentences(errors), buttons => self.buttons(""),
         };
         self.pages.page(status, "sign-up.html", shown)
+    }
+
+    /// Links, not forms: what a form may lead to is bounded (`form-action`), and a link needs no script.
+    fn buttons(&self, next: &str) -> Vec<minijinja::Value> {
+        // These pages sign in by the cookie, so it is a page of ours that people come back to.
+        let place = if kept(next).is_empty() { "/account" } else { next };
+        let usable = self.auth.providers().filter(|(_, _, usable)| *usable);
+        let button = |(name, shown_name, _): (&str, &str, bool)| {
+            let query =
+                form_urlencoded::Serializer::new(String::new()).append_pair("redirect_uri", place).finish();
+            context! { name => shown_name, href => format!("{}/oauth/{name}?{query}", self.api_prefix) }
+        };
+        usable.map(button).collect()
     }
 
     fn forgot_form(&self, status: StatusCode, error: &str) -> Response {
@@ -406,6 +444,9 @@ impl Endpoint for DoorPage {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        if let Some(flag) = self.page.flag() {
+            self.pages.flags.require(flag, &request).await?;
+        }
         match *request.method() {
             Method::GET => Ok(self.pages.show(self.page, &request).await),
             Method::POST => self.pages.take(self.page, &mut request).await,
@@ -438,46 +479,4 @@ fn sentences(errors: &[FieldError]) -> Vec<String> {
 /// What a form carries on of where somebody wants to go.
 fn kept(next: &str) -> &str {
     if is_own_path(next) { next } else { "" }
-}
-
-/// Whether this leads to a page of this very server: an absolute path, of plain characters. Browsers read a
-/// backslash as a slash, and drop tabs and line ends.
-fn is_own_path(next: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~?&=%".contains(&byte);
-    next.len() <= 512
-        && next.starts_with('/')
-        && !next.starts_with("//")
-        && !next.contains("/.")
-        && next.bytes().all(plain)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_pages_of_this_server_are_gone_back_to() {
-        for own in ["/interactive-docs", "/account?tab=sessions", "/"] {
-            assert!(is_own_path(own), "{own}");
-        }
-        for foreign in [
-            "",
-            "//evil.test",
-            "/\\evil.test",
-            "\\/\\/evil",
-            "https:evil",
-            "https://evil",
-            "/\t/evil",
-            "/%0d\n",
-            "javascript:alert(1)",
-            "///evil",
-            "/.//evil",
-            "/a/../..//evil",
-            "evil",
-            "/ä",
-        ] {
-            assert!(!is_own_path(foreign), "{foreign:?}");
-        }
-        assert!(!is_own_path(&format!("/{}", "a".repeat(8192))));
-    }
 }

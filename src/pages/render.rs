@@ -115,6 +115,7 @@ mod tests {
                 "sign-in.html",
                 context! {
                     title => "t", words => "w", error => hostile, action => "/x", next => hostile, links => true,
+                    buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
             ("otp.html", context! { title => "t", words => "w", error => hostile, next => hostile }),
@@ -122,7 +123,7 @@ mod tests {
                 "sign-up.html",
                 context! {
                     title => "t", username => hostile, email => hostile, min_length => 10,
-                    problems => vec![hostile],
+                    problems => vec![hostile], buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
             ("verify.html", context! { title => "t", token => hostile }),

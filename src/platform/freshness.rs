@@ -44,6 +44,15 @@ pub struct Stamp {
     taken: Instant,
 }
 
+impl Stamp {
+    /// What is known after one's own change of what was read, and nobody else's: whoever came between has moved the
+    /// generation further than that.
+    #[must_use]
+    const fn after_own_change(self) -> Self {
+        Self { generation: self.generation + 1, taken: self.taken }
+    }
+}
+
 impl Default for Freshness {
     fn default() -> Self {
         let generations = || (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
@@ -125,8 +134,18 @@ impl<V: Clone + Send + Sync + 'static> FreshCache<V> {
     /// The view of `user`, if one is kept and still true.
     #[must_use]
     pub fn get(&self, user: Uuid) -> Option<V> {
-        let (stamp, view) = self.views.get(&user)?;
-        self.freshness.is_current(self.view, user, &stamp).then_some(view)
+        self.get_stamped(user).map(|(_, view)| view)
+    }
+
+    /// The same with its stamp, for who is about to change it.
+    #[must_use]
+    pub fn get_stamped(&self, user: Uuid) -> Option<(Stamp, V)> {
+        self.views.get(&user).filter(|(stamp, _)| self.freshness.is_current(self.view, user, stamp))
+    }
+
+    /// Keeps what one committed change, which touched `user` once, has made of a view that was true at `before`.
+    pub fn keep_changed(&self, user: Uuid, before: Stamp, view: V) {
+        self.views.insert(user, (before.after_own_change(), view));
     }
 
     /// The view of `user`, read by `load` whether one is kept or not: for who knows that it must have changed.
@@ -175,6 +194,27 @@ mod tests {
         assert!(!freshness.is_current(View::Profile, ann, &profile));
         assert!(freshness.is_current(View::Standing, ann, &standing));
         assert_ne!(freshness.of_everyone(), everyone);
+    }
+
+    #[tokio::test]
+    async fn what_ones_own_change_made_of_a_view_is_true_unless_somebody_else_changed_it_too() {
+        let freshness = Arc::new(Freshness::default());
+        let cache = FreshCache::new(View::Profile, Arc::clone(&freshness), 8);
+        let ann = Uuid::from_u128(1);
+        for others in 0..2 {
+            cache.load(ann, async { Ok::<_, ()>("old") }).await.unwrap();
+            let (before, _) = cache.get_stamped(ann).unwrap();
+            (0..others).for_each(|_| freshness.touch(ann));
+            freshness.touch_profile(ann); // our own commit
+            cache.keep_changed(ann, before, "new");
+            assert_eq!(cache.get(ann), (others == 0).then_some("new"));
+        }
+        cache.load(ann, async { Ok::<_, ()>("old") }).await.unwrap();
+        let (before, _) = cache.get_stamped(ann).unwrap();
+        freshness.touch_profile(ann);
+        cache.keep_changed(ann, before, "new");
+        freshness.touch(ann); // and somebody else afterwards
+        assert_eq!(cache.get(ann), None);
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use super::target::{
 };
 use crate::permissions::Allowed;
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range, RawJson};
+use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range};
 use crate::sessions::{Enrolling, Role};
 use crate::users::listing::{Filter, Search, Sort};
 use crate::users::{BlockChange, DisplayName, RestoreRefusal};
@@ -147,8 +147,8 @@ impl UserApi {
     /// The caller
     #[oai(path = "/user/me", method = "get", operation_id = "read_users_me")]
     async fn me(&self, caller: Enrolling) -> Result<Profile<User>, Failure<ReadRefusal>> {
-        let ready = self.0.own(caller.user_id).await?.ok_or(ReadRefusal::NotFound)?;
-        Ok(Profile { body: RawJson::new(ready.body), etag: ready.etag })
+        let own = self.0.own(caller.user_id).await?.ok_or(ReadRefusal::NotFound)?;
+        Ok(own.profile())
     }
 
     /// A user

@@ -294,6 +294,7 @@ impl SignUpFields<'_> {
             password_hash: None,
             roles: Roles::default(),
             is_active: true,
+            is_external_only: false,
             metadata: Metadata::default(),
         })
     }
@@ -337,6 +338,7 @@ impl NewUserBody {
             password_hash: None,
             roles: fields.roles(self.roles.as_deref()).unwrap_or(Role::User.into()),
             is_active: self.is_active.unwrap_or(true),
+            is_external_only: false,
             metadata: fields.metadata(self.metadata).unwrap_or_default(),
             username: match username {
                 Some(username) => username,

@@ -10,6 +10,7 @@ use crate::files::{File, NewFile, UploadRefusal, description_of};
 use crate::permissions::Allowed;
 use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json, Upload};
+use crate::rate_limit::{RateLimited, Uploads};
 
 /// The operations of `/user/{user}/file`.
 pub struct UserFilesApi(pub Profiles);
@@ -29,6 +30,7 @@ impl UserFilesApi {
     async fn put(
         &self,
         allowed: Allowed<AttachFile>,
+        _within: RateLimited<Uploads>,
         client: ClientInfo,
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
@@ -47,6 +49,7 @@ impl UserFilesApi {
     async fn post(
         &self,
         allowed: Allowed<AttachFile>,
+        _within: RateLimited<Uploads>,
         client: ClientInfo,
         /// The id, or `@` and the user name.
         #[oai(name = "user")]

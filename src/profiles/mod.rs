@@ -23,9 +23,12 @@ use crate::platform::db::Database;
 use crate::platform::domains::Domains;
 use crate::platform::freshness::{FreshCache, View};
 use crate::platform::secrets::{Key32, Secrets};
+use crate::platform::web::RawJson;
 use crate::proofs::Proofs;
-use crate::users::store::user;
+use crate::users::store::{Named, Seen, history, user};
 use crate::users::{Beside, Passwords, Users};
+use answer::Profile;
+use shown::Picture;
 
 pub use api::UserApi;
 pub use fields::{Fields, SignUpFields};
@@ -33,9 +36,7 @@ pub use files_api::UserFilesApi;
 pub use shown::{ExternalAccount, HistoryLine, PublicUser, Shown, User};
 pub use target::Target;
 
-use shown::Picture;
-
-/// People whose full profile is remembered, ready as JSON.
+/// People whose own profile is remembered.
 const REMEMBERED: u64 = 10_000;
 
 /// The feature: what it owns.
@@ -51,12 +52,14 @@ pub struct Profiles {
     domains: Domains,
     api_url: Arc<str>,
     cursor_key: Arc<Key32>,
-    own: FreshCache<Ready>,
+    own: FreshCache<Own>,
 }
 
-/// A profile ready to be sent.
+/// One's own profile: the row, what is shown of it, and that ready to be sent.
 #[derive(Clone)]
-struct Ready {
+struct Own {
+    user: Arc<user::Model>,
+    full: Arc<User>,
     body: Bytes,
     etag: HeaderValue,
 }
@@ -112,19 +115,36 @@ impl Profiles {
         Ok(PublicUser::of(user, Picture::of(picture, &self.api_url)))
     }
 
-    /// One's own profile, ready to be sent; `None` if the account has just gone.
-    async fn own(&self, id: Uuid) -> anyhow::Result<Option<Ready>> {
+    /// One's own profile; `None` if the account has just gone.
+    async fn own(&self, id: Uuid) -> Result<Option<Own>, DbErr> {
         let load = async {
-            let user = self.users.by_id(id).await.map_err(Some)?.ok_or(None)?;
-            let etag = shown::etag_of_full(&user);
-            let full = self.full(user).await.map_err(Some)?;
-            let body = serde_json::to_vec(&full).map_err(|error| Some(DbErr::Custom(error.to_string())))?;
-            Ok::<_, Option<DbErr>>(Ready { body: body.into(), etag })
+            let seen = self.users.seen_in_full_by(id, &Named::Id(id), shown::RECENT).await.map_err(Some)?;
+            let Seen { user, beside, .. } = seen.ok_or(None)?;
+            let full = self.full_with(user.clone(), beside.unwrap_or_default()).await.map_err(Some)?;
+            Own::of(user, full).map_err(Some)
         };
         match self.own.get_or_load(id, load).await {
-            Ok(ready) => Ok(Some(ready)),
+            Ok(own) => Ok(Some(own)),
             Err(None) => Ok(None),
-            Err(Some(error)) => Err(error.into()),
+            Err(Some(error)) => Err(error),
         }
+    }
+}
+
+impl Own {
+    fn of(user: user::Model, full: User) -> Result<Self, DbErr> {
+        let body = serde_json::to_vec(&full).map_err(|error| DbErr::Json(error.to_string()))?;
+        let etag = shown::etag_of_full(&user);
+        Ok(Self { user: Arc::new(user), full: Arc::new(full), body: body.into(), etag })
+    }
+
+    /// As it is after a change that is all that happened to it.
+    fn after(&self, user: user::Model, told: Vec<history::Model>) -> Result<Self, DbErr> {
+        let full = self.full.after(user.clone(), told);
+        Self::of(user, full)
+    }
+
+    fn profile<T>(self) -> Profile<T> {
+        Profile { body: RawJson::new(self.body), etag: self.etag }
     }
 }

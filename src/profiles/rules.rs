@@ -7,15 +7,16 @@ use poem::Request;
 use sea_orm::{DbErr, Order};
 use uuid::Uuid;
 
-use super::Profiles;
 use super::answer::Profile;
 use super::fields::{NewUserBody, UserPatch};
 use super::shown::{Picture, PublicUser, Shown, User, etag_of_full, etag_of_public};
 use super::target::{
     ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadUser, Target, UpdateUser, if_match,
 };
+use super::{Own, Profiles};
 use crate::files::file;
 use crate::permissions::{Action, Allowed, Context, Permission};
+use crate::platform::freshness::Stamp;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
 use crate::sessions::{Caller, Role, Roles};
@@ -23,19 +24,17 @@ use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::{self, user};
 use crate::users::{
     Beside, BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, DeleteRefusal, NewUser, Origin,
-    Password, Username,
+    Password, Updated, Username,
 };
 
 crate::refusals! {
     /// Why an account is not made.
     pub enum NewUserRefusal {
         Forbidden = 403 "forbidden" "You may not create an account with these fields or roles.",
-        IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",
-        UsernameTaken = 409 "username_taken" "This user name is taken.",
-        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         Busy(RetryAfter) = 503 "unavailable" "The server is busy. Please try again in a moment.",
     }
+    and Create(CreateRefusal)
 }
 
 crate::refusals! {
@@ -43,26 +42,18 @@ crate::refusals! {
     pub enum PatchRefusal {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Forbidden = 403 "forbidden" "You may not change these fields.",
-        NotFound = 404 "not_found" "There is no such user.",
-        Deleted = 409 "user_deleted" "The user is deleted.",
-        UsernameTaken = 409 "username_taken" "This user name is taken.",
-        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
-        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Stale = 412 "precondition_failed" "The user has changed since you read it.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
+    and Change(ChangeRefusal)
 }
 
 crate::refusals! {
     /// Why an account is not deleted.
     pub enum RemoveRefusal {
         Forbidden = 403 "forbidden" "You may not delete this account, or not for good.",
-        NotFound = 404 "not_found" "There is no such user.",
-        Deleted = 409 "user_deleted" "The user is deleted.",
-        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Stale = 412 "precondition_failed" "The user has changed since you read it.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
+    and Delete(DeleteRefusal)
 }
 
 crate::refusals! {
@@ -72,40 +63,6 @@ crate::refusals! {
         Deleted = 409 "user_deleted" "The user is deleted.",
         TooMany = 409 "quota_exceeded" "A block list holds at most 1000 users.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
-    }
-}
-
-impl From<CreateRefusal> for NewUserRefusal {
-    fn from(refusal: CreateRefusal) -> Self {
-        match refusal {
-            CreateRefusal::IdTaken => Self::IdTaken,
-            CreateRefusal::UsernameTaken => Self::UsernameTaken,
-            CreateRefusal::EmailTaken => Self::EmailTaken,
-        }
-    }
-}
-
-impl From<ChangeRefusal> for PatchRefusal {
-    fn from(refusal: ChangeRefusal) -> Self {
-        match refusal {
-            ChangeRefusal::NotFound => Self::NotFound,
-            ChangeRefusal::Deleted => Self::Deleted,
-            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
-            ChangeRefusal::EmailTaken => Self::EmailTaken,
-            ChangeRefusal::LastAdmin => Self::LastAdmin,
-            ChangeRefusal::Stale => Self::Stale,
-        }
-    }
-}
-
-impl From<DeleteRefusal> for RemoveRefusal {
-    fn from(refusal: DeleteRefusal) -> Self {
-        match refusal {
-            DeleteRefusal::NotFound => Self::NotFound,
-            DeleteRefusal::Deleted => Self::Deleted,
-            DeleteRefusal::LastAdmin => Self::LastAdmin,
-            DeleteRefusal::Stale => Self::Stale,
-        }
     }
 }
 
@@ -202,19 +159,43 @@ impl Profiles {
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
         let moves = changes.email.is_some() || changes.pending_email.is_some();
+        let (seen, remembered) = (allowed.on.0.user.clone(), self.own.get_stamped(id));
         let written = self.db.write(move |tx| {
             async move {
                 // Only who moves is told of it; whether there is such a user is found out below.
                 let before = if moves { store::held(tx, id).await? } else { None };
-                let now = profiles.users.update_in(tx, id, changes, revision, &origin).await?;
+                let now = profiles.users.update_seen_in(tx, &seen, changes, revision, &origin).await?;
                 if let Some(before) = before {
-                    profiles.tell_of_address_in(tx, &before, &now, session, &client).await?;
+                    profiles.tell_of_address_in(tx, &before, &now.user, session, &client).await?;
                 }
                 Ok::<_, Failure<ChangeRefusal>>(now)
             }
             .boxed()
         });
-        Ok(self.answer_with(&allowed, written.await.map_err(Failure::within)?).await?)
+        let updated = written.await.map_err(Failure::within)?;
+        Ok(self.answer_after(&allowed, updated, remembered).await?)
+    }
+
+    /// A user in the state after a change. What is remembered of them from before it is only added to, if nothing else
+    /// happened since.
+    async fn answer_after(
+        &self,
+        allowed: &Allowed<UpdateUser>,
+        updated: Updated,
+        remembered: Option<(Stamp, Own)>,
+    ) -> anyhow::Result<Profile<Shown>> {
+        let Updated { user, told } = updated;
+        let (Some((stamp, before)), Some(told)) = (remembered, told) else {
+            return self.answer_with(allowed, user).await;
+        };
+        if before.user.revision + 1 != user.revision
+            || !allowed.may(Action::UserReadPrivate, Context::default())
+        {
+            return self.answer_with(allowed, user).await;
+        }
+        let own = before.after(user, told)?;
+        self.own.keep_changed(allowed.on.id(), stamp, own.clone());
+        Ok(own.profile())
     }
 
     fn may_change(allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {
@@ -349,6 +330,8 @@ impl Profiles {
         let has_more = listed.len() > shown;
         listed.truncate(shown);
         let blocking: Vec<Uuid> = listed.iter().filter(|row| row.blocks).map(|row| row.user.id).collect();
+        let elsewhere: Vec<Uuid> =
+            listed.iter().filter(|row| row.is_elsewhere).map(|row| row.user.id).collect();
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
         let total = self.users.total(filter).await?;
         let next = users
@@ -356,7 +339,7 @@ impl Profiles {
             .filter(|_| has_more)
             .map(|last| Cursor::seal(self.cursor_key.bytes(), &Mark::of(last, sort).to_bytes(sort)));
         let links = paging.links(total, users.len(), next.as_deref(), None);
-        Ok(Listing { rows: self.rows(allowed, users, &blocking).await?, total, links })
+        Ok(Listing { rows: self.rows(allowed, users, (&blocking, &elsewhere)).await?, total, links })
     }
 
     /// Users by their ids, in that order; whom the caller may not see is left out.
@@ -367,15 +350,16 @@ impl Profiles {
     ) -> Result<Vec<Shown>, Failure<ListRefusal>> {
         let visible_to = scope(allowed);
         let users = self.users.by_ids(ids, visible_to).await?;
-        Ok(self.rows(allowed, users, ids).await?)
+        Ok(self.rows(allowed, users, (ids, ids)).await?)
     }
 
-    /// Users as rows of a list: in full for admins, but for history and files. `blocking` are those who may block others.
+    /// Users as rows of a list: in full for admins, but for history and files. `blocking` are those who may block others,
+    /// `elsewhere` those who may have accounts at other providers.
     async fn rows(
         &self,
         allowed: &Allowed<ListUsers>,
         users: Vec<user::Model>,
-        blocking: &[Uuid],
+        (blocking, elsewhere): (&[Uuid], &[Uuid]),
     ) -> Result<Vec<Shown>, DbErr> {
         let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
         let pictures = self.files.pictures_of(&ids).await?;
@@ -390,9 +374,11 @@ impl Profiles {
             return Ok(users.into_iter().map(row).collect());
         }
         let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(blocking).await?;
+        let mut external = self.users.external_of(elsewhere).await?;
         let row = |user: user::Model| {
             let (blocked, picture) = (blocks.remove(&user.id).unwrap_or_default(), picture_of(&user));
-            Shown::Full(User::of(user, blocked, picture))
+            let external = external.remove(&user.id).unwrap_or_default();
+            Shown::Full(User::of(user, blocked, external, picture))
         };
         Ok(users.into_iter().map(row).collect())
     }

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::files::{File, file, picture_url};
 use crate::platform::clock::Timestamp;
 use crate::sessions::Roles;
-use crate::users::Beside;
 use crate::users::store::{history, user};
+use crate::users::{Beside, External};
 
 /// Lines of history that a full profile carries.
 pub(super) const RECENT: u64 = 20;
@@ -172,9 +172,14 @@ pub struct ExternalAccount {
 }
 
 impl User {
-    /// A person with their block list, without history and files, as lists show them.
+    /// A person with their block list and accounts elsewhere, without history and files, as lists show them.
     #[must_use]
-    pub fn of(user: user::Model, blocked_uuids: Vec<Uuid>, picture: Picture) -> Self {
+    pub fn of(
+        user: user::Model,
+        blocked_uuids: Vec<Uuid>,
+        external: Vec<External>,
+        picture: Picture,
+    ) -> Self {
         Self {
             uuid: user.id,
             username: user.username,
@@ -197,7 +202,7 @@ impl User {
             blocked_uuids,
             profile_picture: picture.file,
             picture_url: picture.url,
-            external_accounts: Vec::new(),
+            external_accounts: external.into_iter().map(ExternalAccount::from).collect(),
             files: None,
             metadata: serde_json::from_str(&user.metadata).unwrap_or_default(),
         }
@@ -210,8 +215,22 @@ impl User {
         let picture = Picture::of(picture, api_url);
         let history = beside.history.into_iter().map(HistoryLine::from).collect();
         let files = files.into_iter().map(|file| File::of(file, api_url)).collect();
-        let of_lists = Self::of(user, beside.blocked, picture);
+        let of_lists = Self::of(user, beside.blocked, beside.external, picture);
         Self { user_history: Some(history), files: Some(files), ..of_lists }
+    }
+
+    /// The same person after a change of their row, with what history tells of it.
+    pub(super) fn after(&self, user: user::Model, told: Vec<history::Model>) -> Self {
+        let newest = told.into_iter().rev().map(HistoryLine::from);
+        let before = self.user_history.iter().flatten().cloned();
+        let most = usize::try_from(RECENT).unwrap_or(usize::MAX);
+        let picture = Picture { file: self.profile_picture.clone(), url: self.picture_url.clone() };
+        Self {
+            user_history: Some(newest.chain(before).take(most).collect()),
+            external_accounts: self.external_accounts.clone(),
+            files: self.files.clone(),
+            ..Self::of(user, self.blocked_uuids.clone(), Vec::new(), picture)
+        }
     }
 }
 
@@ -250,6 +269,20 @@ impl PublicUser {
             is_active: user.is_active,
             profile_picture: picture.file,
             picture_url: picture.url,
+        }
+    }
+}
+
+impl From<External> for ExternalAccount {
+    fn from(account: External) -> Self {
+        Self {
+            provider: account.provider,
+            external_account_id: account.subject,
+            username: account.username,
+            display_name: account.display_name,
+            email: account.email,
+            picture_url: account.picture_url,
+            created_at: seconds(account.created_at),
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use poem::Request;
-use poem::http::{Method, header};
+use poem::http::Method;
 use uuid::Uuid;
 
 use super::Profiles;
 use super::shown::RECENT;
 use crate::permissions::{Account, Action, Object, Permission, Resource, System, not_found};
-use crate::platform::problem::{Breakage, FieldError, Problem};
+use crate::platform::problem::{Breakage, Problem};
+use crate::platform::web;
 use crate::sessions::{Caller, Role, Roles};
 use crate::users::store::{Named, Seen};
 
@@ -34,7 +35,10 @@ impl Object for Target {
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let Some(profiles) = request.data::<Arc<Profiles>>() else { return Err(Problem::internal()) };
         let named = request.raw_path_param(FIRST).and_then(named).ok_or_else(not_found)?;
-        let seen = if likely_in_full(request, caller, &named) {
+        let seen = if changes_oneself(request, caller, &named) {
+            // Remembered for a moment; that nobody changed it meanwhile is seen when it is written.
+            profiles.own(caller.user_id).await.map(|own| own.map(|own| Seen::oneself((*own.user).clone())))
+        } else if likely_in_full(request, caller, &named) {
             profiles.users.seen_in_full_by(caller.user_id, &named, RECENT).await
         } else {
             profiles.users.seen_by(caller.user_id, &named).await
@@ -63,6 +67,10 @@ fn likely_in_full(request: &Request, caller: &Caller, named: &Named) -> bool {
     request.method() == Method::GET && (own || caller.roles.has(Role::Admin))
 }
 
+fn changes_oneself(request: &Request, caller: &Caller, named: &Named) -> bool {
+    request.method() == Method::PATCH && *named == Named::Id(caller.user_id)
+}
+
 /// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.
 fn named(segment: &str) -> Option<Named> {
     match segment.strip_prefix('@') {
@@ -73,16 +81,8 @@ fn named(segment: &str) -> Option<Named> {
 
 /// The revision that `If-Match` asks for (RFC 9110, 13.1.1). A weak or foreign tag matches nothing.
 pub(super) fn if_match(request: &Request) -> Result<Option<i64>, Problem> {
-    let mut values = request.headers().get_all(header::IF_MATCH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Problem::invalid(vec![FieldError::new("If-Match", "is given more than once")]));
-    }
-    match value.to_str().map(str::trim) {
-        Ok("*") => Ok(None),
-        Ok(tag) => Ok(Some(revision(tag).unwrap_or(i64::MIN))),
-        Err(_) => Ok(Some(i64::MIN)),
-    }
+    let tag = web::if_match(request)?;
+    Ok(tag.map(|tag| revision(tag).unwrap_or(i64::MIN)))
 }
 
 fn revision(tag: &str) -> Option<i64> {

@@ -19,6 +19,7 @@ use poem::http::{HeaderValue, Request, Response, StatusCode, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Endpoint};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -83,20 +84,26 @@ pub(super) async fn serve<E: Endpoint + 'static>(shared: Arc<Shared<E>>, socket:
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let socket = Arc::new(socket);
+    let (incoming, outgoing) = socket.into_split();
+    let outgoing = Arc::new(outgoing);
     let cut = shared.cut.clone();
     cut.run_until_cancelled(async {
-        speak(&shared, &socket).await;
-        say_goodbye(&socket).await;
+        speak(&shared, incoming, &outgoing).await;
+        say_goodbye((*outgoing).as_ref()).await;
     })
     .await;
 }
 
 /// HTTP, until one of the two has enough.
-async fn speak<E: Endpoint + 'static>(shared: &Arc<Shared<E>>, socket: &Arc<TcpStream>) {
+async fn speak<E: Endpoint + 'static>(
+    shared: &Arc<Shared<E>>,
+    incoming: OwnedReadHalf,
+    outgoing: &Arc<OwnedWriteHalf>,
+) {
+    let socket: &TcpStream = (**outgoing).as_ref();
     let pulse = Arc::new(Pulse::new(shared.limits));
-    let line =
-        Line::new(Arc::clone(socket), Arc::clone(&pulse), Arc::clone(&shared.trace_ids), &shared.limits);
+    let (watched, trace_ids) = (Arc::clone(&pulse), Arc::clone(&shared.trace_ids));
+    let line = Line::new(incoming, Arc::clone(outgoing), watched, trace_ids, &shared.limits);
     let service = service_fn({
         let (endpoint, pulse) = (Arc::clone(&shared.endpoint), Arc::clone(&pulse));
         let (local, remote) = addresses(socket);
@@ -109,6 +116,7 @@ async fn speak<E: Endpoint + 'static>(shared: &Arc<Shared<E>>, socket: &Arc<TcpS
     let (mut look_again, mut stopping, mut leaving) = (Instant::now(), false, false);
     loop {
         tokio::select! {
+            biased;
             ended = http.as_mut() => {
                 return ended.unwrap_or_else(|error| tracing::debug!(error, "a connection ended early"));
             }

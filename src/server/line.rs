@@ -1,15 +1,15 @@
 //! The socket as hyper sees it: heads are checked on the way in, and what hyper refuses by itself goes out as a
 //! problem document.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use poem::http::StatusCode;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::head::{Framing, HeadCheck, Progress};
 use super::pulse::Pulse;
@@ -19,7 +19,8 @@ use crate::platform::web::TraceIds;
 /// One connection's bytes.
 #[derive(Debug)]
 pub(super) struct Line {
-    socket: Arc<TcpStream>,
+    incoming: OwnedReadHalf,
+    outgoing: Arc<OwnedWriteHalf>,
     pulse: Arc<Pulse>,
     trace_ids: Arc<TraceIds>,
     check: HeadCheck,
@@ -39,13 +40,18 @@ enum Reading {
 
 impl Line {
     pub(super) fn new(
-        socket: Arc<TcpStream>,
+        incoming: OwnedReadHalf,
+        outgoing: Arc<OwnedWriteHalf>,
         pulse: Arc<Pulse>,
         trace_ids: Arc<TraceIds>,
         limits: &Limits,
     ) -> Self {
         let check = HeadCheck::new(limits.max_head_bytes, limits.max_target_bytes);
-        Self { socket, pulse, trace_ids, check, reading: Reading::Head { begun: false } }
+        Self { incoming, outgoing, pulse, trace_ids, check, reading: Reading::Head { begun: false } }
+    }
+
+    fn socket(&self) -> &TcpStream {
+        (*self.outgoing).as_ref()
     }
 
     /// Looks at bytes that just came.
@@ -90,7 +96,7 @@ impl Line {
 
     /// Answers in hyper's place and ends the connection.
     fn refuse(&self, status: StatusCode) -> io::Error {
-        early::answer(&self.socket, status, &self.trace_ids);
+        early::answer(self.socket(), status, &self.trace_ids);
         io::Error::new(io::ErrorKind::InvalidData, "the head of the request was refused")
     }
 
@@ -115,11 +121,11 @@ impl Line {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            match write(&self.socket) {
+            match write(self.socket()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return self.written(result),
             }
-            if self.socket.poll_write_ready(cx)?.is_pending() {
+            if self.socket().poll_write_ready(cx)?.is_pending() {
                 self.pulse.write_waits();
                 return Poll::Pending;
             }
@@ -138,37 +144,11 @@ impl AsyncRead for Line {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        loop {
-            ready!(self.socket.poll_read_ready(cx))?;
-            match read_some(&self.socket, buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(()) => break,
-            }
-        }
+        ready!(Pin::new(&mut self.incoming).poll_read(cx, buffer))?;
         match self.inspect(&buffer.filled()[before..]) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(status) => Poll::Ready(Err(self.refuse(status))),
         }
-    }
-}
-
-/// Reads what is there. A read that leaves room has taken all of it, so the socket counts as empty at once: asking it
-/// again would cost a system call for each request.
-fn read_some(socket: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
-    let mut taken = None;
-    let tried = socket.try_io(Interest::READABLE, || {
-        let room = buffer.initialize_unfilled();
-        let length = (&*SockRef::from(socket)).read(room)?;
-        taken = Some(length);
-        if (1..room.len()).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    match taken {
-        Some(length) => {
-            buffer.advance(length);
-            Ok(())
-        }
-        None => tried,
     }
 }
 

@@ -234,6 +234,12 @@ pub enum Purpose {
     Verify,
     /// Giving the second factor after the first.
     OtpChallenge,
+    /// Coming back from another provider: what it sends back.
+    OauthState,
+    /// Coming back from another provider: what the browser shows.
+    OauthCookie,
+    /// Trading what another provider's sign-in gave for tokens.
+    OauthCode,
 }
 
 impl Purpose {
@@ -245,6 +251,9 @@ impl Purpose {
             Self::Reset => "reset",
             Self::Verify => "verify",
             Self::OtpChallenge => "otp-challenge",
+            Self::OauthState => "oauth-state",
+            Self::OauthCookie => "oauth-cookie",
+            Self::OauthCode => "oauth-code",
         }
     }
 }

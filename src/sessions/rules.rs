@@ -407,6 +407,19 @@ impl Sessions {
         Ok(lives.then(|| now.after(PROOF_LASTS)))
     }
 
+    /// The same in the transaction of the act that proves it; whether the session still lives.
+    pub async fn proved_in(&self, tx: &Tx, user: Uuid, session: Uuid) -> Result<bool, DbErr> {
+        store::proved(tx, user, session, self.clock.now()).await
+    }
+
+    /// What carries a session of this user, if it still lives.
+    pub async fn kind_of_living_in(&self, tx: &Tx, user: Uuid, session: Uuid) -> Result<Option<Kind>, DbErr> {
+        let now = self.clock.now().millis();
+        let row = store::by_id(tx, session).await?;
+        let row = row.filter(|row| row.user_id == user && row.idle_expires_at > now && row.expires_at > now);
+        Ok(row.and_then(|row| Kind::named(&row.kind)))
+    }
+
     /// The public keys, for whoever verifies tokens by themselves.
     #[must_use]
     pub fn jwks(&self) -> Jwks {

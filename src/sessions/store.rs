@@ -164,7 +164,7 @@ pub async fn rotate(tx: &Tx, rotation: &Rotation) -> Result<bool, DbErr> {
         rotation.lasts.into(),
     ];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected() == 1)
+    Ok(tx.execute_alone(statement).await? == 1)
 }
 
 /// Notes that a session was used, and how long it may rest from now on.

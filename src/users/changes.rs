@@ -3,9 +3,11 @@
 //! A change writes its line of history in its own transaction, so neither exists without the other. Whatever else
 //! must commit together with a change (its event for other systems) is written here, too.
 
+use sea_orm::DbErr;
 use uuid::Uuid;
 
-use super::store;
+use super::at_once;
+use super::store::{self, history, user};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 
@@ -79,6 +81,10 @@ pub enum Deed {
     PictureChanged,
     /// No picture any more.
     PictureRemoved,
+    /// An account at another provider signs in to it.
+    ExternalAccountLinked,
+    /// It no longer does.
+    ExternalAccountUnlinked,
 }
 
 impl Deed {
@@ -107,6 +113,8 @@ impl Deed {
             Self::FileRemoved => "file_removed",
             Self::PictureChanged => "image_changed",
             Self::PictureRemoved => "image_removed",
+            Self::ExternalAccountLinked => "external_account_linked",
+            Self::ExternalAccountUnlinked => "external_account_unlinked",
         }
     }
 }
@@ -126,16 +134,33 @@ pub struct Change<'a> {
     pub at: Timestamp,
 }
 
-/// Records a change in its transaction, under an id that sorts behind those before it. Its event for other systems will be, too.
-pub async fn record(tx: &Tx, id: Uuid, change: Change<'_>) -> Result<(), sea_orm::DbErr> {
-    let row = store::history::Model {
-        id,
-        user_id: change.user,
-        at: change.at.millis(),
-        action: change.deed.name().to_owned(),
-        description: change.words,
-        by_id: change.origin.by,
-        trace_id: change.origin.trace_id.clone(),
-    };
-    store::add_history(tx, row).await
+impl Change<'_> {
+    /// Its line of history, under an id that sorts behind those before it.
+    pub(super) fn line(self, id: Uuid) -> history::Model {
+        history::Model {
+            id,
+            user_id: self.user,
+            at: self.at.millis(),
+            action: self.deed.name().to_owned(),
+            description: self.words,
+            by_id: self.origin.by,
+            trace_id: self.origin.trace_id.clone(),
+        }
+    }
+}
+
+/// Records a change in its transaction. Its event for other systems will be, too.
+pub async fn record(tx: &Tx, id: Uuid, change: Change<'_>) -> Result<(), DbErr> {
+    store::add_history(tx, change.line(id)).await
+}
+
+/// Changes the row of a user as it was seen, and records that, in one trip. `None`: the row has changed since, and nothing
+/// was written.
+pub(super) async fn change_and_record(
+    tx: &Tx,
+    seen: &user::Model,
+    columns: &user::ActiveModel,
+    lines: &[history::Model],
+) -> Result<Option<user::Model>, DbErr> {
+    at_once::change(tx, seen, columns, lines).await
 }

@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::listing::{Filter, Page};
-use super::rows::{self, Beside};
+use super::rows::{self, Beside, External};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
 
@@ -19,12 +19,16 @@ pub struct Total {
     as_of: u64,
     counted: Instant,
     took: Duration,
+    /// Somebody is counting again; the others need not.
+    renewed: bool,
 }
 
 /// Counting that took longer than this (some hundred thousand accounts) may be answered from memory for a moment.
 const SLOW_COUNT: Duration = Duration::from_millis(5);
-/// That moment; other instances' changes show after it, too.
+/// That moment. Were everybody to count who finds it over, a list in steady use would be counted by all its readers at
+/// once; so the first to come in its second half counts for all.
 const REMEMBER_SLOW: Duration = Duration::from_secs(2);
+/// For so long any number may be answered from memory; other instances' changes show after it.
 const REMEMBER: Duration = Duration::from_secs(1);
 
 /// The account that wants to sign in, and whether it must be restored first.
@@ -89,6 +93,18 @@ impl Users {
         Ok(living.map(|user| SigningIn { user, deleted: false }).or(deleted))
     }
 
+    /// The accounts at other providers of each of these users, the oldest first.
+    pub async fn external_of(&self, users: &[Uuid]) -> Result<HashMap<Uuid, Vec<External>>, DbErr> {
+        let mut accounts: HashMap<Uuid, Vec<External>> = HashMap::new();
+        if users.is_empty() {
+            return Ok(accounts);
+        }
+        for (user, account) in rows::external_of(self.db.reader(), users).await? {
+            accounts.entry(user).or_default().push(account);
+        }
+        Ok(accounts)
+    }
+
     /// A page of users.
     pub async fn list(&self, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
         store::list(self.db.reader(), filter, page).await
@@ -97,14 +113,15 @@ impl Users {
     /// How many users the filter finds. Exact, unless counting is slow: then up to two seconds old.
     pub async fn total(&self, filter: &Filter) -> Result<u64, DbErr> {
         let as_of = self.db.freshness().of_everyone();
-        if let Some(total) = self.totals.get(filter)
-            && total.is_good(as_of)
-        {
-            return Ok(total.number);
+        if let Some(total) = self.totals.get(filter) {
+            if total.is_good(as_of) {
+                return Ok(total.number);
+            }
+            self.totals.insert(filter.clone(), Total { renewed: true, ..total });
         }
         let counted = Instant::now();
         let number = store::count(self.db.reader(), filter).await?;
-        let total = Total { number, as_of, counted, took: counted.elapsed() };
+        let total = Total { number, as_of, counted, took: counted.elapsed(), renewed: false };
         self.totals.insert(filter.clone(), total);
         Ok(number)
     }
@@ -173,6 +190,10 @@ impl Users {
 impl Total {
     fn is_good(&self, as_of: u64) -> bool {
         let age = self.counted.elapsed();
-        if self.took > SLOW_COUNT { age < REMEMBER_SLOW } else { self.as_of == as_of && age < REMEMBER }
+        if self.took > SLOW_COUNT {
+            age < REMEMBER || (self.renewed && age < REMEMBER_SLOW)
+        } else {
+            self.as_of == as_of && age < REMEMBER
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! What a person types becomes a value type once, at the door, and is valid ever after. [`Invalid`] says in words
 //! why a value was turned away; the caller knows which field it belongs to.
 
+mod at_once;
 mod blocks;
 mod change_set;
 mod changes;
@@ -36,8 +37,9 @@ pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
-pub use rows::Beside;
-pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal};
+pub use rows::{Beside, External};
+pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal, Updated};
+pub(crate) use text::fits_name;
 pub use username::Username;
 
 pub(crate) mod listing;

@@ -2,6 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement};
+use serde::Deserialize;
 
 use super::store::{Named, Seen, history};
 
@@ -12,7 +13,32 @@ pub struct Beside {
     pub history: Vec<history::Model>,
     /// Whom the user blocks, oldest block first.
     pub blocked: Vec<Uuid>,
+    /// Accounts at other providers, the oldest first.
+    pub external: Vec<External>,
 }
+
+/// An account at another provider, as far as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct External {
+    /// When it was linked.
+    pub created_at: i64,
+    /// The provider.
+    pub provider: String,
+    /// Who they are there.
+    pub subject: String,
+    /// The user name there.
+    pub username: Option<String>,
+    /// The shown name there.
+    pub display_name: Option<String>,
+    /// The address there.
+    pub email: Option<String>,
+    /// Where the picture there is.
+    pub picture_url: Option<String>,
+}
+
+/// The columns of an [`External`], in its order.
+const EXTERNAL: &str =
+    "e.created_at, e.provider, e.subject, e.username, e.display_name, e.email, e.picture_url";
 
 /// The user so named, with the blocks between them and `viewer`, deleted or not; with what a full profile shows beside
 /// the row, if so many `lines` of history are wanted.
@@ -52,7 +78,33 @@ pub async fn beside(db: &impl ConnectionTrait, user: Uuid, lines: u64) -> Result
     row.map_or_else(|| Ok(Beside::default()), |row| read_beside(&row, user))
 }
 
-/// Two columns of JSON: the newest `lines` of history, and the blocks.
+/// The accounts at other providers of each of these users, as pairs of who and what, the oldest first.
+pub async fn external_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<(Uuid, External)>, DbErr> {
+    let marks: Vec<String> = (1..=users.len()).map(|number| format!("${number}")).collect();
+    let sql = format!(
+        "SELECT e.user_id, {EXTERNAL} FROM external_accounts e WHERE e.user_id IN ({}) ORDER BY e.created_at, e.id",
+        marks.join(", ")
+    );
+    let values = users.iter().map(|user| (*user).into());
+    let rows =
+        db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
+    rows.iter().map(read_external).collect()
+}
+
+fn read_external(row: &QueryResult) -> Result<(Uuid, External), DbErr> {
+    let external = External {
+        created_at: row.try_get("", "created_at")?,
+        provider: row.try_get("", "provider")?,
+        subject: row.try_get("", "subject")?,
+        username: row.try_get("", "username")?,
+        display_name: row.try_get("", "display_name")?,
+        email: row.try_get("", "email")?,
+        picture_url: row.try_get("", "picture_url")?,
+    };
+    Ok((row.try_get("", "user_id")?, external))
+}
+
+/// Three columns of JSON: the newest `lines` of history, the blocks, and the accounts at other providers.
 fn columns_beside(backend: DbBackend, user: &str, lines: u64) -> String {
     let (array, all, id, text) = match backend {
         DbBackend::Sqlite => ("json_array", "json_group_array", "hex", ""),
@@ -63,7 +115,9 @@ fn columns_beside(backend: DbBackend, user: &str, lines: u64) -> String {
          FROM (SELECT * FROM user_history WHERE user_id = {user} ORDER BY at DESC, id DESC LIMIT {lines}) AS h){text} \
          AS history_lines, \
          (SELECT {all}({array}(b.created_at, {id}(b.blocked_id))) FROM user_blocks AS b WHERE b.user_id = {user}){text} \
-         AS blocked_ids"
+         AS blocked_ids, \
+         (SELECT {all}({array}({EXTERNAL})) FROM external_accounts AS e WHERE e.user_id = {user}){text} \
+         AS external_accounts"
     )
 }
 
@@ -82,7 +136,9 @@ fn read_beside(row: &QueryResult, user_id: Uuid) -> Result<Beside, DbErr> {
     history.sort_unstable_by_key(|line| std::cmp::Reverse((line.at, line.id)));
     let mut blocks: Vec<(i64, Uuid)> = read_json(row, "blocked_ids")?;
     blocks.sort_unstable();
-    Ok(Beside { history, blocked: blocks.into_iter().map(|(_, blocked)| blocked).collect() })
+    let mut external: Vec<External> = read_json(row, "external_accounts")?;
+    external.sort_unstable();
+    Ok(Beside { history, blocked: blocks.into_iter().map(|(_, blocked)| blocked).collect(), external })
 }
 
 /// Of no rows PostgreSQL makes nothing.

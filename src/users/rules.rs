@@ -5,8 +5,8 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use uuid::Uuid;
 
-use super::changes::{Change, Deed, Origin, record};
-use super::store::{self, PasswordHash, user};
+use super::changes::{Change, Deed, Origin, change_and_record, record};
+use super::store::{self, PasswordHash, history, user};
 use super::{Changes, Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, violated_unique};
@@ -25,13 +25,10 @@ crate::refusals! {
 crate::refusals! {
     /// Why an account is not changed.
     pub enum ChangeRefusal {
-        NotFound = 404 "not_found" "There is no such user.",
-        Deleted = 409 "user_deleted" "The user is deleted.",
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
-        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Stale = 412 "precondition_failed" "The user has changed since you read it.",
     }
+    and Target(DeleteRefusal)
 }
 
 crate::refusals! {
@@ -51,17 +48,6 @@ crate::refusals! {
         UsernameTaken = 409 "username_taken" "The user name was taken since.",
         EmailTaken = 409 "email_taken" "The e-mail address belongs to another account now.",
         Conflict = 409 "conflict" "The user is not deleted.",
-    }
-}
-
-impl From<DeleteRefusal> for ChangeRefusal {
-    fn from(refusal: DeleteRefusal) -> Self {
-        match refusal {
-            DeleteRefusal::NotFound => Self::NotFound,
-            DeleteRefusal::Deleted => Self::Deleted,
-            DeleteRefusal::LastAdmin => Self::LastAdmin,
-            DeleteRefusal::Stale => Self::Stale,
-        }
     }
 }
 
@@ -90,6 +76,8 @@ pub struct NewUser {
     pub roles: Roles,
     /// Whether they may sign in.
     pub is_active: bool,
+    /// Whether they come by another provider only.
+    pub is_external_only: bool,
     /// What admins note.
     pub metadata: Metadata,
 }
@@ -103,6 +91,15 @@ pub struct Names {
     pub middle: Option<PersonName>,
     /// Last name.
     pub last: Option<PersonName>,
+}
+
+/// An account that was changed.
+#[derive(Clone, Debug)]
+pub struct Updated {
+    /// As it is now.
+    pub user: user::Model,
+    /// What history tells of it, if that is all that happened to the account since it was seen.
+    pub told: Option<Vec<history::Model>>,
 }
 
 impl Users {
@@ -184,6 +181,45 @@ impl Users {
         Ok(row)
     }
 
+    /// Changes an account that was seen a moment ago, in the transaction of the act that calls for it: without reading it
+    /// again where nothing but what is shown of it changes, and nobody else changed it meanwhile.
+    pub async fn update_seen_in(
+        &self,
+        tx: &Tx,
+        seen: &user::Model,
+        changes: Changes,
+        revision: Option<i64>,
+        origin: &Origin,
+    ) -> Result<Updated, Failure<ChangeRefusal>> {
+        let as_seen = revision.is_none_or(|revision| revision == seen.revision);
+        if as_seen && let Some(updated) = self.update_at_once_in(tx, seen, &changes, origin).await? {
+            return Ok(updated);
+        }
+        let user = self.update_in(tx, seen.id, changes, revision, origin).await?;
+        Ok(Updated { user, told: None })
+    }
+
+    async fn update_at_once_in(
+        &self,
+        tx: &Tx,
+        seen: &user::Model,
+        changes: &Changes,
+        origin: &Origin,
+    ) -> Result<Option<Updated>, DbErr> {
+        let (now, user) = (self.clock.now(), seen.id);
+        let deeds = changes.deeds(seen);
+        let columns = changes.clone().columns(seen, self.settings.display_name_free, now);
+        if seen.deleted_at.is_some() || deeds.is_empty() || store::changes_standing(seen, &columns) {
+            return Ok(None);
+        }
+        let line = |(deed, words)| {
+            Change { user, deed, words, origin, at: now }.line(self.history_ids.next(&self.random, now))
+        };
+        let lines: Vec<history::Model> = deeds.into_iter().map(line).collect();
+        let row = change_and_record(tx, seen, &columns, &lines).await?;
+        Ok(row.map(|user| Updated { user, told: Some(lines) }))
+    }
+
     /// Adds a role on the operator's word, from the command line.
     pub async fn add_role(&self, target: Uuid, role: Role) -> anyhow::Result<user::Model> {
         let user = self.by_id(target).await?.ok_or_else(|| anyhow::anyhow!("there is no such user"))?;
@@ -234,7 +270,7 @@ impl Users {
         let now = self.clock.now();
         let is_new = held.pending_email.as_deref() == Some(email);
         if !is_new && held.email.as_deref() != Some(email) {
-            return Err(ChangeRefusal::NotFound.into());
+            return Err(ChangeRefusal::Target(DeleteRefusal::NotFound).into());
         }
         if !is_new && held.email_verified {
             return Ok(held);
@@ -292,6 +328,14 @@ impl Users {
         let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
         store::update(tx, &held, columns).await?;
         self.record(tx, target, deed, words, origin, now).await
+    }
+
+    /// Notes that something is shown of an account otherwise that stands beside its row.
+    pub async fn looks_other_in(&self, tx: &Tx, target: Uuid) -> Result<(), DbErr> {
+        let Some(held) = store::held(tx, target).await? else { return Ok(()) };
+        let now = self.clock.now().millis();
+        let columns = user::ActiveModel { updated_at: Set(now), ..Default::default() };
+        store::update(tx, &held, columns).await.map(|_| ())
     }
 
     /// Puts a fresh hash of the same password in the place of an old one, unless the password has changed meanwhile.
@@ -462,7 +506,7 @@ impl NewUser {
             last_name: text(self.names.last.as_ref(), PersonName::as_str),
             description: text(self.description.as_ref(), Description::as_str),
             locale: text(self.locale.as_ref(), Locale::as_str),
-            is_external_only: false,
+            is_external_only: self.is_external_only,
             password_changed_at: self.password_hash.as_ref().map(|_| now.millis()),
             password_hash: self.password_hash.map(PasswordHash),
             roles: self.roles.bits(),

@@ -11,7 +11,7 @@ const ZERO_WIDTH_JOINER: char = '\u{200D}';
 
 /// Whether `c` may stand in a name. Nothing that is invisible or moves other characters about (UTS #39, 3.1.1;
 /// UAX #9, 2), except the joiners, which Persian, Indic scripts and emoji are spelled with.
-pub(super) fn fits_name(c: char) -> bool {
+pub(crate) fn fits_name(c: char) -> bool {
     match c.general_category_group() {
         GeneralCategoryGroup::Other => {
             is_unassigned_character(c) || matches!(c, ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER)

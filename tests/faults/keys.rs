@@ -53,8 +53,14 @@ async fn another_master_secret_opens_nothing_until_the_earlier_one_is_named_and_
     assert_eq!(server.client().me(&tokens.text("access_token")).await.unwrap().status, 200);
     let tokens = server.client().refresh(&tokens.text("refresh_token")).await.unwrap();
     server.stop().await;
-    assert_eq!(site.must(&["keys", "rewrap"]), "1 key(s) and 0 second factor(s) sealed anew\n");
-    assert_eq!(site.must(&["keys", "rewrap"]), "0 key(s) and 0 second factor(s) sealed anew\n");
+    assert_eq!(
+        site.must(&["keys", "rewrap"]),
+        "1 key(s), 0 second factor(s) and 0 provider grant(s) sealed anew\n"
+    );
+    assert_eq!(
+        site.must(&["keys", "rewrap"]),
+        "0 key(s), 0 second factor(s) and 0 provider grant(s) sealed anew\n"
+    );
 
     let site = site.with("JWT_SECRET_KEY_PREVIOUS", "");
     let server = site.start().await;

@@ -23,7 +23,7 @@ const SERVICE: &str = "canary-service-secret-4f9a2c7e1b8d6053";
 const MASTER: &str = "canary-master-K3yB7tQ9zL5wX1cV8nM4aS6dF";
 
 /// The program, running; it is told to stop and waited for at the end.
-struct Running {
+pub struct Running {
     child: Child,
     client: Client,
     folder: TempDir,
@@ -31,7 +31,8 @@ struct Running {
 }
 
 impl Running {
-    async fn start(more: &[(String, String)]) -> Self {
+    /// With these settings beside those of every canary.
+    pub async fn start(more: &[(String, String)]) -> Self {
         let (folder, storage) = (tempfile::tempdir().unwrap(), Storage::fresh().await);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
@@ -55,8 +56,13 @@ impl Running {
         running
     }
 
+    /// A client of it.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Everything that it wrote, after it has stopped by itself.
-    fn stop(mut self) -> String {
+    pub fn stop(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
         let mut text = String::new();

@@ -206,6 +206,11 @@ async fn these_operations_are_public_and_no_others() {
         "GET /.well-known/jwks.json",
         "GET /api/auth/email/verify",
         "GET /api/auth/forgot-password/request",
+        "GET /api/flags",
+        "GET /api/oauth/providers",
+        "GET /api/oauth/{provider}",
+        "GET /api/oauth/{provider}/callback",
+        "GET /api/oauth/{provider}/link",
         "GET /health/live",
         "GET /health/ready",
         "GET /healthcheck",
@@ -223,6 +228,7 @@ async fn these_operations_are_public_and_no_others() {
         "POST /api/auth/token/introspect",
         "POST /api/auth/token/refresh",
         "POST /api/auth/token/revoke",
+        "POST /api/oauth/token",
     ];
     assert_eq!(public.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

@@ -53,6 +53,17 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /api/auth/forgot-password/reset",        "",                    "$reset",                              [401, 401, 401, 401, 401, 401]),
     ("GET /api/auth/password/reset",                "",                    "",                                    [401, 202, 202, 202, 202, 401]),
 
+    // No provider is configured here.
+    ("GET /api/oauth/providers",                    "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("POST /api/oauth/token",                       "",                    r#"{"code":"x","redirect_uri":"/"}"#,  [401, 401, 401, 401, 401, 401]),
+    ("GET /api/oauth/{provider}",                   "",                    "",                                    [404, 404, 404, 404, 404, 404]),
+    ("GET /api/oauth/{provider}/callback",          "state=x&code=x",      "",                                    [400, 400, 400, 400, 400, 400]),
+    ("GET /api/oauth/{provider}/link",              "",                    "",                                    [303, 303, 303, 303, 303, 303]),
+    ("POST /api/oauth/{provider}/link",             "",                    "",                                    [401, 404, 404, 404, 404, 401]),
+    ("POST /api/oauth/{provider}/unlink",           "",                    "",                                    [401, 404, 404, 404, 404, 401]),
+    ("POST /api/oauth/{provider}/revoke",           "",                    "",                                    [401, 404, 404, 404, 404, 401]),
+    ("POST /api/oauth/{provider}/reauthenticate",   "",                    "",                                    [401, 404, 404, 404, 404, 401]),
+
     ("POST /api/user",                              "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 201, 201, 401]),
     ("GET /api/user",                               "",                    "",                                    [401, 403, 403, 200, 200, 401]),
     ("GET /api/user/users",                         "users_ids=$target",   "",                                    [401, 403, 403, 200, 200, 401]),
@@ -92,6 +103,15 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /api/email/send-reset-password-email",   "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
     ("POST /api/email/send-validation-email",       "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
     ("GET /api/email/queue",                        "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+
+    ("GET /api/flags",                              "",                    "",                                    [200, 200, 200, 200, 200, 401]),
+    ("GET /api/admin/feature-flags",                "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("PATCH /api/admin/feature-flags",              "",                    r#"{"add":{"x":true}}"#,               [401, 403, 403, 403, 200, 401]),
+    ("GET /api/admin/feature_flags",                "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("PATCH /api/admin/feature_flags",              "",                    r#"{"add":{"x":true}}"#,               [401, 403, 403, 403, 200, 401]),
+    ("GET /api/admin/feature-flags/history",        "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /ofrep/v1/evaluate/flags",               "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
+    ("POST /ofrep/v1/evaluate/flags/{key}",         "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
 
     ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
 ];
@@ -166,6 +186,8 @@ async fn everybody_is_answered_as_the_table_says() {
                     .replace("$upload", &upload(&free))
                     .replace("{id}", &Uuid::nil().to_string())
                     .replace("{method}", "none")
+                    .replace("{key}", "REGISTER")
+                    .replace("{provider}", "github")
             };
             let path = format!("{}?{}", filled(path), filled(query));
             let client: &Client = actor.as_deref().unwrap_or(&app);

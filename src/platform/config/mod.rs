@@ -10,10 +10,12 @@ mod database;
 mod dotenv;
 mod files;
 mod kinds;
+mod limiter;
 mod log;
 mod mail;
 mod mistake;
 mod names;
+mod oauth;
 mod operations;
 mod otp;
 mod passwords;
@@ -38,11 +40,13 @@ pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
 pub use files::{BucketAddress, Files};
 pub use kinds::Shape;
+pub use limiter::Limiter;
 pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
-pub use operations::{Docs, ServiceClient, hash_of_secret};
+pub use oauth::{OAuth, OAuthClient, OidcIssuer, RedirectRule};
+pub use operations::{Docs, FeatureFlags, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
 pub use reader::Effective;
@@ -55,7 +59,7 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 10] = [
+const GROUPS: [(&str, &[&[Setting]]); 12] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -64,7 +68,9 @@ const GROUPS: [(&str, &[&[Setting]]); 10] = [
     ("accounts", &accounts::SETTINGS),
     ("files", &[Files::SETTINGS]),
     ("mail", &mail::SETTINGS),
+    ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
+    ("limiter", &[Limiter::SETTINGS]),
     ("operations", &operations::SETTINGS),
 ];
 
@@ -97,16 +103,22 @@ pub struct Config {
     pub first_admin: Option<FirstAdmin>,
     /// Documentation pages.
     pub docs: Docs,
+    /// Feature flags.
+    pub flags: FeatureFlags,
     /// The database.
     pub database: Database,
-    /// How often the door may be tried.
+    /// How often clients may try the door, and do what costs much.
     pub throttles: Throttles,
+    /// How many requests they may make at all.
+    pub limiter: Limiter,
     /// People with an account.
     pub users: Users,
     /// Files.
     pub files: Files,
     /// Mail.
     pub mail: Mail,
+    /// Signing in through other providers.
+    pub oauth: OAuth,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -149,11 +161,14 @@ impl Config {
         let passwords = Passwords::read(reader);
         let first_admin = FirstAdmin::read(reader);
         let docs = Docs::read(reader);
+        let flags = FeatureFlags::read(reader);
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
+        let limiter = Limiter::read(reader);
         let users = Users::read(reader);
         let files = Files::read(reader);
         let mail = Mail::read(reader);
+        let oauth = OAuth::read(reader);
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
@@ -168,11 +183,14 @@ impl Config {
             sign_up: sign_up?,
             first_admin: first_admin?,
             docs: docs?,
+            flags: flags?,
             database: database?,
             throttles: throttles?,
+            limiter: limiter?,
             users: users?,
             files: files?,
             mail: mail?,
+            oauth: oauth?,
             services,
             metrics_allow,
         })

@@ -1,7 +1,9 @@
 //! What a variable's name means: which setting, by which of its names, or nothing of ours.
 
+use std::borrow::Cow;
+
 use super::catalogue::{Alias, Setting};
-use super::settings;
+use super::{oauth, settings};
 
 /// What every variable may begin with.
 pub const PREFIX: &str = "GATEHOUSE_";
@@ -9,9 +11,10 @@ pub const PREFIX: &str = "GATEHOUSE_";
 pub const FILE: &str = "_FILE";
 
 /// A variable that means a setting.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Spelling {
-    pub setting: &'static Setting,
+    /// The setting's own name.
+    pub setting: Cow<'static, str>,
     pub way: Way,
     pub prefixed: bool,
 }
@@ -32,8 +35,16 @@ pub(super) fn spelling(name: &str) -> Option<Spelling> {
     let bare = name.strip_prefix(PREFIX);
     let prefixed = bare.is_some();
     let bare = bare.unwrap_or(name);
-    let (setting, way) = plain(bare).or_else(|| file(bare))?;
+    let known = plain(bare).or_else(|| file(bare));
+    let known = known.map(|(setting, way)| (Cow::Borrowed(setting.name), way));
+    let (setting, way) = known.or_else(|| of_issuer(bare))?;
     Some(Spelling { setting, way, prefixed })
+}
+
+/// A setting that is named after an OpenID Connect issuer.
+fn of_issuer(name: &str) -> Option<(Cow<'static, str>, Way)> {
+    let (name, way) = name.strip_suffix(FILE).map_or((name, Way::Plain), |name| (name, Way::File));
+    oauth::issuer_of(name).map(|_| (Cow::Owned(name.to_owned()), way))
 }
 
 fn plain(name: &str) -> Option<(&'static Setting, Way)> {

@@ -71,15 +71,18 @@ impl Reader {
         self.texts.get(name)
     }
 
+    /// Everything that somebody wrote.
+    pub fn all_found(&self) -> impl Iterator<Item = (&str, &Found)> {
+        self.texts.iter().map(|(name, found)| (&**name, found))
+    }
+
     /// Notes that the setting `name` is not what is `accepted`.
     pub fn refuse(&mut self, name: &str, accepted: &str) -> Noted {
-        let Some(setting) = setting(name) else {
-            return self.note(Mistake::new(format!("{name} must be {accepted}")));
-        };
         let mistake = match self.found(name) {
             Some(found) => {
-                let shown = setting.shape.shown(&found.text);
-                let shown = (shown == found.text).then_some(shown);
+                // What is named after an issuer may be a secret, too.
+                let shown = setting(name).map(|setting| setting.shape.shown(&found.text));
+                let shown = shown.filter(|shown| *shown == found.text);
                 Mistake::refused(&found.variable, shown.as_deref(), &found.origin, accepted)
             }
             None => Mistake::new(format!("{name} is not set: it must be {accepted}")),
@@ -100,7 +103,7 @@ impl Reader {
 
     /// Records that the setting `name` was made up and is kept at `origin`.
     pub fn keep(&mut self, name: &'static str, text: &str, origin: Origin) {
-        self.texts.insert(name, Found { variable: name.to_owned(), text: text.to_owned(), origin });
+        self.texts.insert(name.into(), Found { variable: name.to_owned(), text: text.to_owned(), origin });
     }
 
     /// Every setting as it is now.

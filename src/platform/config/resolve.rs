@@ -1,5 +1,6 @@
 //! From sources to one text per setting: which spelling counts, which source wins, what contradicts itself.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ pub(super) struct Found {
 }
 
 /// The texts, by setting.
-pub(super) type Texts = HashMap<&'static str, Found>;
+pub(super) type Texts = HashMap<Cow<'static, str>, Found>;
 
 /// The text of every setting that was given one.
 pub(super) fn resolve(sources: &Sources) -> (Texts, Vec<Mistake>) {
@@ -54,15 +55,15 @@ struct Candidate {
 }
 
 /// Sorts a layer's pairs by setting. Empty means unset.
-fn recognise(layer: &Layer, mistakes: &mut Vec<Mistake>) -> HashMap<&'static str, Vec<Candidate>> {
-    let mut given: HashMap<&'static str, Vec<Candidate>> = HashMap::new();
+fn recognise(layer: &Layer, mistakes: &mut Vec<Mistake>) -> HashMap<Cow<'static, str>, Vec<Candidate>> {
+    let mut given: HashMap<_, Vec<Candidate>> = HashMap::new();
     for pair in &layer.pairs {
         if names::is_from_kubernetes(&pair.name, &pair.text) {
             continue;
         }
         match names::spelling(&pair.name) {
             Some(_) if pair.text.is_empty() => {}
-            Some(spelling) => given.entry(spelling.setting.name).or_default().push(Candidate {
+            Some(spelling) => given.entry(spelling.setting.clone()).or_default().push(Candidate {
                 spelling,
                 variable: pair.name.clone(),
                 text: pair.text.clone(),

@@ -208,7 +208,8 @@ pub(super) fn check_proxies(reader: &mut Reader) {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether it is on this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

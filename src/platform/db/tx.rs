@@ -14,8 +14,9 @@ use crate::platform::freshness::{Freshness, View};
 
 /// A transaction in which an act changes things.
 ///
-/// Each trip to the connection costs more than most statements. So a transaction begins together with its first
-/// statement, and its last statement goes together with its end, where the database takes several at once (SQLite).
+/// Each trip to the connection costs more than most statements. So a transaction begins with its first statement and not
+/// before; its last statement goes together with its end, where the database takes several at once (SQLite); and an act
+/// that is one statement goes as it is ([`Tx::execute_alone`]).
 pub struct Tx {
     backend: DbBackend,
     open: tokio::sync::Mutex<Open>,
@@ -46,12 +47,14 @@ pub(super) struct Open {
     begun: bool,
     /// To be run with the end.
     last: Option<Statement>,
+    /// Something was run that ends its transaction by itself: it may be kept, whatever becomes of the act.
+    kept: bool,
 }
 
 impl Tx {
     pub(super) fn new(link: Borrowed, frame: Frame, patience: Option<Duration>) -> Self {
         let backend = link.backend();
-        let open = tokio::sync::Mutex::new(Open { link, frame, begun: false, last: None });
+        let open = tokio::sync::Mutex::new(Open { link, frame, begun: false, last: None, kept: false });
         Self { backend, open, effects: Mutex::default(), patience }
     }
 
@@ -89,9 +92,13 @@ impl Tx {
         .await
     }
 
-    /// Begins now, and not with the first statement: where that is a trip of its own in any case (PostgreSQL).
-    pub(super) async fn begin(&self) -> Result<(), DbErr> {
-        self.open.lock().await.prepare(&mut String::new()).await
+    /// Runs a statement that is a transaction by itself, in one trip where others take three; how many rows its last part
+    /// wrote. What it did stays, whatever the act says afterwards. So it is for the first statement of an act, which may go
+    /// on if that changed nothing.
+    pub async fn execute_alone(&self, statement: Statement) -> Result<u64, DbErr> {
+        within(self.patience, async { self.open.lock().await.execute_alone(statement).await })
+            .await
+            .map(|done| done.rows_affected())
     }
 
     /// How long each statement is waited for.
@@ -132,6 +139,11 @@ impl Open {
         Ok(())
     }
 
+    /// Whether what the act did may be kept although it has failed: then it counts as having happened.
+    pub(super) const fn may_be_kept(&self) -> bool {
+        self.kept
+    }
+
     /// Undoes everything.
     pub(super) async fn undo(&mut self) -> Result<(), DbErr> {
         if self.begun {
@@ -167,6 +179,22 @@ impl Open {
     async fn execute(&mut self, mut statement: Statement) -> Result<ExecResult, DbErr> {
         self.prepare(&mut statement.sql).await?;
         self.link.execute(statement).await
+    }
+
+    async fn execute_alone(&mut self, mut statement: Statement) -> Result<ExecResult, DbErr> {
+        if self.begun {
+            return self.execute(statement).await;
+        }
+        self.kept = true;
+        if self.link.backend() != DbBackend::Sqlite {
+            // The server makes a transaction of each statement that stands alone.
+            return self.link.execute(statement).await;
+        }
+        self.prepare(&mut statement.sql).await?;
+        statement.sql = format!("{}; {}", statement.sql, self.frame.commit());
+        let done = self.link.execute(statement).await?;
+        self.has_ended();
+        Ok(done)
     }
 
     /// Begins or ends something. PostgreSQL takes it as it is, SQLite remembers how to do it.

@@ -61,12 +61,8 @@ impl Writer {
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
                 let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
-                    // Waiting for a connection and for its first word are one wait.
-                    let tx = within(patience, async {
-                        let tx = Tx::new(connections.borrow().await?, Frame::Whole, patience);
-                        tx.begin().await.map(|()| tx)
-                    });
-                    let tx = tx.await?;
+                    let link = within(patience, connections.borrow()).await?;
+                    let tx = Tx::new(link, Frame::Whole, patience);
                     let result = act(&tx).await;
                     let settled = settle(tx, result).await;
                     settled.effects.happen(&freshness);
@@ -150,14 +146,17 @@ where
     })
 }
 
-/// Commits after `Ok`, undoes after `Err`; its effects happen only after a commit, or one that may have happened.
+/// Commits after `Ok`, undoes after `Err`; its effects happen only after a commit, or what may have been one.
 async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E> {
     let patience = tx.patience();
     let undoing = patience.map(|_| UNDOING);
-    let (mut open, effects) = tx.into_parts();
+    let (mut open, mut effects) = tx.into_parts();
+    if result.is_err() && !open.may_be_kept() {
+        effects = Effects::default();
+    }
     if result.is_err() && open.link.is_of_no_use() {
         // The server undoes by itself what it hears no more of.
-        return Settled { result, effects: Effects::default(), link: None };
+        return Settled { result, effects, link: None };
     }
     match result {
         Ok(value) => match within(patience, open.commit()).await {
@@ -172,11 +171,7 @@ async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E
             if let Err(error) = &undone {
                 tracing::error!(%error, "undoing a refused write failed");
             }
-            Settled {
-                result: Err(refusal),
-                effects: Effects::default(),
-                link: undone.is_ok().then_some(open.link),
-            }
+            Settled { result: Err(refusal), effects, link: undone.is_ok().then_some(open.link) }
         }
     }
 }
@@ -402,6 +397,87 @@ mod tests {
         };
         assert_eq!(counted("DELETE FROM lines WHERE line = 'none'").await.unwrap(), 0);
         assert_eq!(counted("DELETE FROM lines WHERE line = 'a'").await.unwrap(), 1);
+    }
+
+    /// Runs one statement alone, and refuses afterwards if told to.
+    async fn alone(db: &Database, sql: &'static str, refuses: bool) -> Result<u64, DbErr> {
+        db.write(move |tx| {
+            async move {
+                let written =
+                    tx.execute_alone(Statement::from_string(tx.get_database_backend(), sql)).await?;
+                if refuses { Err(DbErr::Custom("refused".into())) } else { Ok(written) }
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    const TWO: &str = "INSERT INTO lines VALUES ('x'); INSERT INTO lines VALUES ('y')";
+    const BROKEN: &str = "INSERT INTO lines VALUES ('never'); INSERT INTO lines VALUES ('y', 'too much')";
+
+    #[tokio::test]
+    async fn a_statement_alone_stays_whatever_its_act_says_afterwards() {
+        let (_folder, db) = database().await;
+        assert_eq!(alone(&db, TWO, false).await.unwrap(), 1, "the rows of its last part");
+        alone(&db, TWO, true).await.unwrap_err();
+        assert_eq!(lines(&db).await, 4);
+        assert_eq!(alone(&db, "DELETE FROM lines WHERE line = 'none'", false).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_statement_alone_that_fails_is_undone_and_its_neighbours_are_kept() {
+        let (_folder, db) = database().await;
+        alone(&db, BROKEN, false).await.unwrap_err();
+        assert_eq!(lines(&db).await, 0);
+        let acts = (0..40).map(|number| {
+            let db = &db;
+            async move { alone(db, if number % 4 == 1 { BROKEN } else { TWO }, number % 4 == 2).await }
+        });
+        let kept = join_all(acts).await.into_iter().flatten().count();
+        assert_eq!((kept, lines(&db).await), (20, 60));
+    }
+
+    #[tokio::test]
+    async fn an_act_goes_on_after_a_statement_alone_in_a_transaction_of_its_own() {
+        let (_folder, db) = database().await;
+        let act = |fails: bool| {
+            db.write::<(), DbErr, _>(move |tx| {
+                async move {
+                    let backend = tx.get_database_backend();
+                    tx.execute_alone(Statement::from_string(backend, TWO)).await?;
+                    tx.execute_unprepared("INSERT INTO lines VALUES ('z')").await?;
+                    if fails { Err(DbErr::Custom("refused".into())) } else { Ok(()) }
+                }
+                .boxed()
+            })
+        };
+        act(true).await.unwrap_err();
+        assert_eq!(lines(&db).await, 2);
+        act(false).await.unwrap();
+        assert_eq!(lines(&db).await, 5);
+    }
+
+    #[tokio::test]
+    async fn what_a_refused_act_may_have_done_counts_as_done() {
+        let (_folder, db) = database().await;
+        let ann = uuid::Uuid::from_u128(1);
+        let view = crate::platform::freshness::View::Profile;
+        for alone in [false, true] {
+            let before = db.freshness().stamp(view, ann);
+            let refused = db.write::<(), DbErr, _>(move |tx| {
+                async move {
+                    tx.touch_profile(ann);
+                    let statement = Statement::from_string(tx.get_database_backend(), TWO);
+                    if alone {
+                        tx.execute_alone(statement).await.map(drop)?
+                    }
+                    Err(DbErr::Custom("refused".into()))
+                }
+                .boxed()
+            });
+            refused.await.unwrap_err();
+            assert_eq!(db.freshness().is_current(view, ann, &before), !alone);
+        }
     }
 
     #[tokio::test]

@@ -1,71 +1,96 @@
-//! Files in the binary: found by name and content hash, compressed once, kept by clients for ever.
+//! Files in the binary: carried compressed, found by name and content hash, kept by clients for ever.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
-use poem::{Endpoint, Request, Response};
+use poem::{Endpoint, IntoResponse, Request, Response};
 use tokio::sync::OnceCell;
+
+use crate::platform::problem::Problem;
+use crate::platform::web::is_known;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// One file or document.
+/// One file or document. It is there either plain or compressed; the other is made when the first client asks for it.
 #[derive(Debug)]
 pub(super) struct Asset {
     kind: &'static str,
-    bytes: Bytes,
     hash: String,
-    /// Made when the first client asks for it: compressing 3 MB at the start would take longer than the start.
+    plain: OnceCell<Bytes>,
     gzipped: OnceCell<Bytes>,
 }
 
 impl Asset {
-    pub(super) fn new(kind: &'static str, bytes: Bytes) -> Self {
-        let digest = digest(&SHA256, &bytes);
-        let start = digest.as_ref().iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
-        let hash = format!("{start:016x}");
-        Self { kind, bytes, hash, gzipped: OnceCell::new() }
+    /// A document that was made at the start: compressing it there would take longer than the start.
+    pub(super) fn plain(kind: &'static str, bytes: Bytes) -> Self {
+        let hash = hash(&bytes);
+        Self { kind, hash, plain: OnceCell::new_with(Some(bytes)), gzipped: OnceCell::new() }
+    }
+
+    /// A file that was compressed when the program was built.
+    fn gzipped(kind: &'static str, bytes: Bytes) -> Self {
+        let hash = hash(&bytes);
+        Self { kind, hash, plain: OnceCell::new(), gzipped: OnceCell::new_with(Some(bytes)) }
     }
 
     /// The file, compressed if the client takes it so; 304 if the client has it.
     pub(super) async fn answer(&self, headers: &HeaderMap) -> Response {
-        let compressed = if takes_gzip(headers) { self.gzipped().await } else { None };
-        let etag = format!("\"{}{}\"", self.hash, if compressed.is_some() { "-gz" } else { "" });
+        let compressed = takes_gzip(headers);
+        let etag = format!("\"{}{}\"", self.hash, if compressed { "-gz" } else { "" });
         let builder = Response::builder().header(header::VARY, "Accept-Encoding").header(header::ETAG, &etag);
-        if has(headers, &etag) {
+        if is_known(headers, &etag) {
             return builder.status(StatusCode::NOT_MODIFIED).finish();
         }
         let builder = builder.content_type(self.kind);
-        match compressed {
-            Some(bytes) => builder.header(header::CONTENT_ENCODING, "gzip").body(bytes),
-            None => builder.body(self.bytes.clone()),
-        }
-    }
-
-    async fn gzipped(&self) -> Option<Bytes> {
-        let compress = async || {
-            let bytes = self.bytes.clone();
-            tokio::task::spawn_blocking(move || gzip(&bytes)).await.map_err(std::io::Error::other)?
+        let answer = if compressed {
+            let bytes = made_from(&self.gzipped, &self.plain, gzip).await;
+            bytes.map(|bytes| builder.header(header::CONTENT_ENCODING, "gzip").body(bytes))
+        } else {
+            made_from(&self.plain, &self.gzipped, gunzip).await.map(|bytes| builder.body(bytes))
         };
-        match self.gzipped.get_or_try_init(compress).await {
-            Ok(bytes) => Some(bytes.clone()),
-            Err(error) => {
-                tracing::warn!(%error, "a file could not be compressed");
-                None
-            }
-        }
+        answer.unwrap_or_else(|error| {
+            tracing::error!(%error, "a file could not be compressed or unpacked");
+            Problem::internal().into_response()
+        })
     }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    let digest = digest(&SHA256, bytes);
+    let start = digest.as_ref().iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
+    format!("{start:016x}")
+}
+
+/// What the cell holds, or will hold from now on: made from what the other one holds.
+async fn made_from(
+    wanted: &OnceCell<Bytes>,
+    other: &OnceCell<Bytes>,
+    make: fn(&[u8]) -> std::io::Result<Bytes>,
+) -> std::io::Result<Bytes> {
+    let made = wanted.get_or_try_init(async || {
+        let bytes = other.get().cloned().unwrap_or_default();
+        tokio::task::spawn_blocking(move || make(&bytes)).await.map_err(std::io::Error::other)?
+    });
+    made.await.cloned()
 }
 
 fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 3), Compression::default());
     encoder.write_all(bytes)?;
     encoder.finish().map(Bytes::from)
+}
+
+fn gunzip(bytes: &[u8]) -> std::io::Result<Bytes> {
+    let mut plain = Vec::with_capacity(bytes.len() * 4);
+    GzDecoder::new(bytes).read_to_end(&mut plain)?;
+    Ok(plain.into())
 }
 
 /// Whether `gzip` is listed and not switched off (RFC 9110, 12.5.3).
@@ -79,15 +104,6 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the client has this version (RFC 9110, 13.1.2).
-fn has(headers: &HeaderMap, etag: &str) -> bool {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    known
-        .split(',')
-        .map(|known| known.trim().trim_start_matches("W/"))
-        .any(|known| known == etag || known == "*")
-}
-
 /// The files of the documentation.
 #[derive(Debug)]
 pub(super) struct Assets(Vec<(&'static str, Asset)>);
@@ -95,22 +111,22 @@ pub(super) struct Assets(Vec<(&'static str, Asset)>);
 impl Assets {
     pub(super) fn embedded() -> Self {
         macro_rules! file {
-            ($kind:expr, $folder:literal, $name:literal) => {
+            ($kind:expr, $name:literal) => {
                 (
                     $name,
-                    Asset::new(
+                    Asset::gzipped(
                         $kind,
-                        Bytes::from_static(include_bytes!(concat!("../../../static/", $folder, "/", $name))),
+                        include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")).as_slice().into(),
                     ),
                 )
             };
         }
         Self(vec![
-            file!(SCRIPT, "redoc", "redoc.standalone.js"),
-            file!(SCRIPT, "swagger-ui", "swagger-ui-bundle.js"),
-            file!(STYLE, "swagger-ui", "swagger-ui.css"),
-            file!(SCRIPT, "docs", "redoc.js"),
-            file!(SCRIPT, "docs", "swagger.js"),
+            file!(SCRIPT, "redoc.standalone.js"),
+            file!(SCRIPT, "swagger-ui-bundle.js"),
+            file!(STYLE, "swagger-ui.css"),
+            file!(SCRIPT, "redoc.js"),
+            file!(SCRIPT, "swagger.js"),
         ])
     }
 

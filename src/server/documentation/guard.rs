@@ -128,7 +128,7 @@ impl Guarded {
         let words = "Trying out the API needs an account that may do so.";
         let shown = context! {
             title => "Sign in", words => words, error => error, action => INTERACTIVE,
-            next => "", links => false,
+            next => "", links => false, buttons => Vec::<minijinja::Value>::new(),
         };
         self.pages.page(status, "sign-in.html", shown)
     }

@@ -56,7 +56,7 @@ impl Documentation {
         pages.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
         pages
             .add_template("documentation.html", include_str!("../../../templates/page/documentation.html"))?;
-        let document = Asset::new("application/json", document.to_string().into_bytes().into());
+        let document = Asset::plain("application/json", document.to_string().into_bytes().into());
         Ok(Self { settings, random, document, assets: Arc::new(Assets::embedded()), pages })
     }
 

@@ -9,8 +9,15 @@ use crate::sessions::keys::{KeyRing, SigningKey};
 
 const SESSION: Uuid = Uuid::from_u128(7);
 /// Every purpose, and the seed of its token.
-const PURPOSES: [(u64, Purpose); 4] =
-    [(1, Purpose::Setup), (2, Purpose::Reset), (3, Purpose::Verify), (4, Purpose::OtpChallenge)];
+const PURPOSES: [(u64, Purpose); 7] = [
+    (1, Purpose::Setup),
+    (2, Purpose::Reset),
+    (3, Purpose::Verify),
+    (4, Purpose::OtpChallenge),
+    (5, Purpose::OauthState),
+    (6, Purpose::OauthCookie),
+    (7, Purpose::OauthCode),
+];
 
 fn secrets() -> Secrets {
     Secrets::new(b"the secret of this year, 32 bytes", &[])

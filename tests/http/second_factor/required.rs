@@ -11,7 +11,7 @@ use crate::attacks::operations;
 use crate::harness::{Actor, TestApp};
 
 /// What somebody can do who lacks the second factor that their role needs.
-const OPEN: [&str; 9] = [
+const OPEN: [&str; 10] = [
     "GET /api/auth/token/validate",
     "GET /api/auth/sessions",
     "DELETE /api/auth/sessions",
@@ -21,6 +21,7 @@ const OPEN: [&str; 9] = [
     "POST /api/auth/reauthenticate",
     "GET /api/user/me",
     "POST /api/auth/logout",
+    "POST /api/oauth/{provider}/reauthenticate",
 ];
 
 /// The operations that are refused to them for want of it.

@@ -3,6 +3,7 @@
 mod checks;
 mod databases;
 mod mail;
+mod oauth;
 mod sources;
 mod values;
 

@@ -41,7 +41,7 @@ fn every_name_works_bare_and_prefixed() {
         for name in setting.names() {
             let bare = names::spelling(name).expect(name);
             let prefixed = names::spelling(&format!("{PREFIX}{name}")).expect(name);
-            assert_eq!((bare.setting.name, prefixed.setting.name), (setting.name, setting.name));
+            assert_eq!((&*bare.setting, &*prefixed.setting), (setting.name, setting.name));
         }
     }
 }

@@ -1,0 +1,33 @@
+//! Compresses the files of the documentation pages. They are most of what the program carries besides itself, nearly every
+//! browser wants them compressed, and so they need not be compressed while it waits.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// The folders of `static/` whose scripts and styles are compressed.
+const FOLDERS: [&str; 3] = ["docs", "redoc", "swagger-ui"];
+
+fn main() -> io::Result<()> {
+    let out = std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(io::ErrorKind::NotFound)?;
+    for folder in FOLDERS.map(|folder| Path::new("static").join(folder)) {
+        println!("cargo::rerun-if-changed={}", folder.display());
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|kind| kind == "js" || kind == "css") {
+                compress(&path, &out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compress(path: &Path, out: &Path) -> io::Result<()> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+    let mut packed = GzEncoder::new(File::create(out.join(format!("{name}.gz")))?, Compression::best());
+    packed.write_all(&fs::read(path)?)?;
+    packed.finish().map(drop)
+}

@@ -1,0 +1,353 @@
+//! A way to sign in elsewhere, as the flow sees it: four acts, the same for every provider.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use secrecy::SecretString;
+use url::Url;
+
+use super::client::{Client, Spoken, moved};
+use super::openid::Issuer;
+use super::providers::{self, Protocol, Provider, oidc};
+use super::tokens::Credentials;
+use crate::platform::clock::{Clock, Timestamp};
+use crate::platform::config::{OAuth, OAuthClient, OidcIssuer};
+use crate::platform::fetch;
+use crate::platform::names::Names;
+use crate::platform::outgoing::Outgoing;
+use crate::platform::random::Random;
+use crate::platform::secrets::Secrets;
+
+/// An act takes no longer, however many questions it asks. Somebody waits for it.
+const DEADLINE: Duration = Duration::from_secs(9);
+
+/// What connections are made of.
+pub struct Parts {
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub random: Random,
+    /// Keys that are derived.
+    pub secrets: Arc<Secrets>,
+    /// Where clients reach the server, without a slash at its end.
+    pub base_url: String,
+    /// Where the operations are.
+    pub api_url: String,
+    /// What the server is called.
+    pub project_name: String,
+}
+
+/// Every way to sign in elsewhere.
+#[derive(Clone)]
+pub struct Connections(Arc<Vec<Listed>>);
+
+struct Listed {
+    name: String,
+    shown_name: String,
+    connection: Option<Arc<Connection>>,
+}
+
+impl From<Connection> for Listed {
+    fn from(connection: Connection) -> Self {
+        let (name, shown_name) = (connection.name.clone(), connection.shown_name.clone());
+        Self { name, shown_name, connection: Some(Arc::new(connection)) }
+    }
+}
+
+impl Connections {
+    /// The connections of these settings. Asks nobody.
+    pub fn open(settings: &OAuth, parts: &Parts) -> anyhow::Result<Self> {
+        let mut listed = Vec::new();
+        for provider in providers::ALL {
+            let client = settings.clients.iter().find(|client| client.provider == provider.name);
+            listed.push(match client {
+                Some(client) => Connection::to_provider(provider, client, parts)?.into(),
+                None => Listed {
+                    name: provider.name.to_owned(),
+                    shown_name: provider.shown_name.to_owned(),
+                    connection: None,
+                },
+            });
+        }
+        for issuer in &settings.issuers {
+            listed.push(Connection::to_issuer(issuer, parts)?.into());
+        }
+        Ok(Self(Arc::new(listed)))
+    }
+
+    /// The configured connection of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Connection>> {
+        self.0.iter().find(|listed| listed.name == name)?.connection.as_ref()
+    }
+
+    /// Every provider that is known: its name in paths, its name for people, and whether it is configured.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.0.iter().map(|listed| (&*listed.name, &*listed.shown_name, listed.connection.is_some()))
+    }
+}
+
+/// A configured way to sign in elsewhere. Everything that differs between providers is behind these acts.
+pub struct Connection {
+    name: String,
+    shown_name: String,
+    way: Way,
+    pictures: Pictures,
+}
+
+enum Way {
+    Client(Box<Client>),
+}
+
+/// Where a provider's pictures are.
+struct Pictures {
+    hosts: Vec<String>,
+    /// For the provider's own hosts, which are named in its answers and therefore strangers.
+    strangers: Outgoing,
+    /// The server that stands for all of those hosts.
+    instead: Option<(Outgoing, Url)>,
+}
+
+/// What a sign-in begins with.
+#[derive(Clone, Copy)]
+pub struct Begin<'a> {
+    /// Comes back with the code.
+    pub state: &'a str,
+    /// Comes back in the ID token, where there is one.
+    pub nonce: &'a str,
+    /// The PKCE challenge (S256).
+    pub challenge: &'a str,
+    /// Where the provider sends the person back to.
+    pub redirect_uri: &'a str,
+    /// Who the person says they are (Bluesky).
+    pub handle: Option<&'a str>,
+}
+
+/// A sign-in that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Where the person goes now.
+    pub authorization_url: Url,
+    /// What [`Connection::finish`] needs again: JSON, to be kept sealed.
+    pub private: Option<SecretString>,
+}
+
+/// What a sign-in is finished with.
+#[derive(Clone, Copy)]
+pub struct Finish<'a> {
+    /// What the person came back with.
+    pub code: &'a str,
+    /// The issuer that the callback names (RFC 9207).
+    pub iss: Option<&'a str>,
+    /// The nonce that it began with.
+    pub nonce: &'a str,
+    /// What the PKCE challenge was made from.
+    pub verifier: &'a SecretString,
+    /// The address that it began with.
+    pub redirect_uri: &'a str,
+    /// What [`Connection::begin`] gave.
+    pub private: Option<&'a SecretString>,
+}
+
+/// Who somebody is at a provider.
+#[derive(Debug)]
+pub struct Identity {
+    /// Their id there, which never changes and is never given to another.
+    pub subject: String,
+    /// Their name there.
+    pub username: Option<String>,
+    /// What they are shown as.
+    pub display_name: Option<String>,
+    /// Their address.
+    pub email: Option<String>,
+    /// Whether the provider says that the address is theirs.
+    pub email_verified: bool,
+    /// Their language, as the provider writes it.
+    pub locale: Option<String>,
+    /// Their picture.
+    pub picture_url: Option<Url>,
+    /// What acts in their name.
+    pub grant: Option<Grant>,
+    /// Whether they proved themselves there with a second factor.
+    pub second_factor: bool,
+}
+
+/// Tokens of a provider.
+#[derive(Debug)]
+pub struct Grant {
+    /// What opens.
+    pub access_token: SecretString,
+    /// What gets the next access token.
+    pub refresh_token: Option<SecretString>,
+    /// When the access token ends, as far as the provider tells.
+    pub expires_at: Option<Timestamp>,
+    /// What using it takes besides: JSON.
+    pub private: Option<SecretString>,
+}
+
+/// Why a provider did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderFault {
+    /// It does not accept the code or token.
+    #[error("the provider refused")]
+    Refused,
+    /// It is down or slow.
+    #[error("the provider does not answer")]
+    Unavailable,
+    /// Its answer is not what it must be; the word says in which way.
+    #[error("the provider's answer can't be trusted: {0}")]
+    Odd(&'static str),
+}
+
+impl Connection {
+    fn to_provider(
+        provider: &'static Provider,
+        settings: &OAuthClient,
+        parts: &Parts,
+    ) -> anyhow::Result<Self> {
+        let outgoing = Outgoing::to_known()?;
+        let base_url = settings.base_url.clone();
+        let spoken = match &provider.protocol {
+            Protocol::OAuth(endpoints) => Spoken::OAuth(endpoints),
+            Protocol::OpenId { issuer, revoke } => {
+                let name = match &base_url {
+                    Some(base) => moved(&issuer.parse()?, base).as_str().trim_end_matches('/').to_owned(),
+                    None => (*issuer).to_owned(),
+                };
+                let issuer = Issuer::new(name, outgoing.clone(), parts.clock.clone())?;
+                Spoken::OpenId { issuer, revoke: *revoke }
+            }
+        };
+        let client = Client {
+            outgoing: outgoing.clone(),
+            clock: parts.clock.clone(),
+            credentials: Credentials { id: settings.id.clone(), secret: settings.secret.clone() },
+            scopes: provider.scopes.to_owned(),
+            parameters: provider.parameters,
+            provider: spoken,
+            read: provider.read,
+            base_url: base_url.clone(),
+        };
+        let pictures = Pictures {
+            hosts: provider.pictures.iter().map(|host| (*host).to_owned()).collect(),
+            strangers: Outgoing::to_strangers(Names::of_system())?,
+            instead: base_url.map(|base| (outgoing, base)),
+        };
+        let (name, shown_name) = (provider.name.to_owned(), provider.shown_name.to_owned());
+        Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
+    }
+
+    fn to_issuer(settings: &OidcIssuer, parts: &Parts) -> anyhow::Result<Self> {
+        let outgoing = Outgoing::to_known()?;
+        let issuer = Issuer::new(settings.issuer.clone(), outgoing.clone(), parts.clock.clone())?;
+        let client = Client {
+            outgoing: outgoing.clone(),
+            clock: parts.clock.clone(),
+            credentials: Credentials { id: settings.id.clone(), secret: settings.secret.clone() },
+            scopes: settings.scopes.clone().unwrap_or_else(|| oidc::SCOPES.to_owned()),
+            parameters: &[],
+            provider: Spoken::OpenId { issuer, revoke: None },
+            read: oidc::read,
+            base_url: None,
+        };
+        let place: Url = settings.issuer.parse()?;
+        // One that is on this machine, while somebody tries it, has its pictures there, too.
+        let is_here = place.scheme() == "http";
+        let pictures = Pictures {
+            hosts: place.domain().map(str::to_owned).into_iter().collect(),
+            strangers: Outgoing::to_strangers(Names::of_system())?,
+            instead: is_here.then_some((outgoing, place)),
+        };
+        let (name, shown_name) = (settings.name.clone(), oidc::shown_name(&settings.name));
+        Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
+    }
+
+    /// Its name in paths.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        &self.shown_name
+    }
+
+    /// Begins a sign-in.
+    pub async fn begin(&self, begin: Begin<'_>) -> Result<Begun, ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.begin(&begin).await,
+            }
+        };
+        self.in_time("begin", act).await
+    }
+
+    /// Finishes a sign-in: who came back.
+    pub async fn finish(&self, finish: Finish<'_>) -> Result<Identity, ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.finish(&finish).await,
+            }
+        };
+        self.in_time("finish", act).await
+    }
+
+    /// The next tokens for those of `grant`.
+    pub async fn refresh(&self, grant: &Grant) -> Result<Grant, ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.refresh(grant).await,
+            }
+        };
+        self.in_time("refresh", act).await
+    }
+
+    /// Gives the tokens of `grant` back.
+    pub async fn revoke(&self, grant: &Grant) -> Result<(), ProviderFault> {
+        let act = async {
+            match &self.way {
+                Way::Client(client) => client.revoke(grant).await,
+            }
+        };
+        self.in_time("revoke", act).await
+    }
+
+    /// Whether its callbacks name the issuer: then one without `iss` is refused. What an issuer announces is known once it
+    /// was asked; [`Connection::finish`] holds to it in any case.
+    #[must_use]
+    pub fn announces_iss(&self) -> bool {
+        match &self.way {
+            Way::Client(client) => client.announces_iss(),
+        }
+    }
+
+    /// Somebody's picture, as the provider serves it; none when it can't be had or is not to be had.
+    pub async fn picture(&self, url: &Url) -> Option<Bytes> {
+        let hosts: Vec<&str> = self.pictures.hosts.iter().map(String::as_str).collect();
+        let found = match &self.pictures.instead {
+            Some((outgoing, base)) if url.origin() == base.origin() => fetch::download(outgoing, url).await,
+            Some((outgoing, base)) if fetch::is_at(url, &hosts) => {
+                fetch::download(outgoing, &moved(url, base)).await
+            }
+            _ => fetch::picture(&self.pictures.strangers, url, &hosts).await,
+        };
+        let told = |error: &fetch::NoPicture| tracing::info!(provider = self.name, %error, "no picture was taken over");
+        found.inspect_err(told).ok()
+    }
+
+    /// An act that ends in time, and whose fault an operator hears of. It says no secret and nothing of the provider's
+    /// own words.
+    async fn in_time<T>(
+        &self,
+        name: &'static str,
+        act: impl Future<Output = Result<T, ProviderFault>>,
+    ) -> Result<T, ProviderFault> {
+        let done = tokio::time::timeout(DEADLINE, act).await.unwrap_or(Err(ProviderFault::Unavailable));
+        done.inspect_err(
+            |fault| tracing::warn!(provider = self.name, act = name, %fault, "a provider failed"),
+        )
+    }
+}

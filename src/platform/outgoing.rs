@@ -1,0 +1,295 @@
+//! Asking other servers over HTTP: bounded in time and size, without redirects, without proxies of the environment.
+//!
+//! Whom the operator named may stand anywhere. Whom somebody else named, a handle or a picture's address, is a stranger:
+//! asked by https on port 443 alone, and only at addresses that are [public](super::public_address). The name is looked
+//! up once, and the connection goes to what was found then and judged good: a name that means another address a
+//! moment later gains nothing.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, ClientBuilder, Method, Request, StatusCode, redirect};
+use serde_json::Value;
+use url::{Host, Url};
+
+use super::names::{Names, NoAnswer};
+use super::public_address::is_public;
+use super::web::check_json;
+
+/// How long reaching a server may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How much one question may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// From the first byte sent to the last byte read.
+    pub time: Duration,
+    /// More of a body, after decompression, is not read.
+    pub bytes: usize,
+}
+
+impl Bounds {
+    /// A document.
+    pub const DOCUMENT: Self = Self { time: Duration::from_secs(8), bytes: 1 << 20 };
+    /// A picture.
+    pub const PICTURE: Self = Self { time: Duration::from_secs(5), bytes: 2 << 20 };
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// Not reached, not in time, or broken off.
+    #[error("no answer")]
+    Unreachable,
+    /// It goes on beyond the bound.
+    #[error("the answer is too long")]
+    TooLong,
+    /// The address is none that a stranger may name.
+    #[error("not a public address")]
+    NotPublic,
+}
+
+/// An answer, read whole.
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON with one reading: no member twice, not nested deeply, not of thousands of members.
+    #[must_use]
+    pub fn json(&self) -> Option<Value> {
+        check_json(&self.body).ok()?;
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+/// What asks. Clones share their connections.
+#[derive(Clone)]
+pub struct Outgoing {
+    client: Client,
+    whom: Whom,
+}
+
+#[derive(Clone)]
+enum Whom {
+    Known,
+    Strangers,
+    /// Every host is a folder at this address.
+    Through(Url),
+}
+
+impl Outgoing {
+    /// Asks servers that the operator or the program named.
+    pub fn to_known() -> reqwest::Result<Self> {
+        Ok(Self { client: basic().build()?, whom: Whom::Known })
+    }
+
+    /// Asks servers that somebody else named.
+    pub fn to_strangers(names: Names) -> reqwest::Result<Self> {
+        let client = basic().https_only(true).dns_resolver(Arc::new(Guard(names))).build()?;
+        Ok(Self { client, whom: Whom::Strangers })
+    }
+
+    /// Asks `gateway` for what servers that somebody else named would say: `https://host/path` is there at `/host/path`.
+    pub fn through(gateway: Url) -> reqwest::Result<Self> {
+        Ok(Self { client: basic().build()?, whom: Whom::Through(gateway) })
+    }
+
+    /// A question to be completed.
+    #[must_use]
+    pub fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Asks, and reads the answer.
+    pub async fn ask(&self, mut request: Request, bounds: Bounds) -> Result<Answer, Unanswered> {
+        *request.timeout_mut() = Some(bounds.time);
+        if !matches!(self.whom, Whom::Known) && !is_for_strangers(request.url()) {
+            return Err(Unanswered::NotPublic);
+        }
+        if let Whom::Through(gateway) = &self.whom {
+            *request.url_mut() = beyond(gateway, request.url());
+        }
+        let mut answer = self.client.execute(request).await.map_err(unanswered)?;
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(unanswered)? {
+            if body.len() + piece.len() > bounds.bytes {
+                return Err(Unanswered::TooLong);
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Answer { status: answer.status(), headers: std::mem::take(answer.headers_mut()), body })
+    }
+}
+
+fn basic() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("web:gatehouse:v", env!("CARGO_PKG_VERSION"), " (identity server)"))
+        .connect_timeout(CONNECT)
+        .timeout(Bounds::DOCUMENT.time)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+}
+
+/// Whether a stranger may name the address: a name, never a number, at the port of https. (The numbers that browsers
+/// understand, `0x7f000001` or `127.1`, are addresses to `url` as well.)
+#[must_use]
+pub fn is_for_strangers(url: &Url) -> bool {
+    url.scheme() == "https"
+        && url.port().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && matches!(url.host(), Some(Host::Domain(name)) if name.trim_end_matches('.').contains('.'))
+}
+
+fn beyond(gateway: &Url, url: &Url) -> Url {
+    let mut there = gateway.clone();
+    let base = gateway.path().trim_end_matches('/');
+    there.set_path(&format!("{base}/{}{}", url.host_str().unwrap_or_default(), url.path()));
+    there.set_query(url.query());
+    there
+}
+
+fn unanswered(error: reqwest::Error) -> Unanswered {
+    let guarded = source_of(&error).is_some();
+    // Without the address: it may hold what only the provider is told.
+    tracing::debug!(error = %error.without_url(), "no answer from another server");
+    if guarded { Unanswered::NotPublic } else { Unanswered::Unreachable }
+}
+
+fn source_of(error: &reqwest::Error) -> Option<&NotPublic> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Looks names up and lets none of their addresses through unless all are public.
+struct Guard(Names);
+
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the name leads to an address that is not public")]
+struct NotPublic;
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let names = self.0.clone();
+        Box::pin(async move {
+            let found = names.addresses(name.as_str()).await?;
+            if found.is_empty() {
+                return Err(NoAnswer.into());
+            }
+            if !found.iter().copied().all(is_public) {
+                return Err(NotPublic.into());
+            }
+            let found = found.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 1, 1));
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap_or_else(|_| panic!("{text}"))
+    }
+
+    // what is refused before anything is looked up.
+    #[test]
+    fn strangers_name_hosts_by_name_at_the_port_of_https() {
+        for good in
+            ["https://cdn.example/a.png", "https://cdn.example:443/", "https://xn--bcher-kva.example/"]
+        {
+            assert!(is_for_strangers(&url(good)), "{good}");
+        }
+        for bad in [
+            "http://cdn.example/",
+            "https://cdn.example:22/",
+            "https://cdn.example:8443/",
+            "https://localhost/",
+            "https://localhost./",
+            "https://127.0.0.1/",
+            "https://0x7f000001/",
+            "https://2130706433/",
+            "https://127.1/",
+            "https://0177.0.0.1/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://8.8.8.8/",
+            "https://cdn@127.0.0.1/",
+            "https://me@cdn.example/",
+            "https://:pw@cdn.example/",
+            "file:///etc/passwd",
+            "gopher://cdn.example/",
+            "ftp://cdn.example/",
+            "data:image/png;base64,AA",
+            "https://①②⑦.0.0.1/",
+            "http://127.0.0.1:8000/",
+        ] {
+            assert!(!is_for_strangers(&url(bad)), "{bad}");
+        }
+    }
+
+    async fn asked(names: Names, address: &str) -> Unanswered {
+        let outgoing = Outgoing::to_strangers(names).unwrap();
+        let request = outgoing.request(Method::GET, url(address)).build().unwrap();
+        outgoing.ask(request, Bounds::PICTURE).await.err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_not_followed() {
+        for inside in ["127.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "fd00::1"]
+        {
+            let inside: IpAddr = inside.parse().unwrap();
+            let names = Names::told(move |_| vec![inside]);
+            assert_eq!(asked(names, "https://cdn.example/").await, Unanswered::NotPublic, "{inside}");
+        }
+        let mixed = Names::told(|_| vec![PUBLIC, LOOPBACK]);
+        assert_eq!(asked(mixed, "https://cdn.example/").await, Unanswered::NotPublic);
+        let none = Names::told(|_| Vec::new());
+        assert_eq!(asked(none, "https://cdn.example/").await, Unanswered::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_once_so_that_it_can_not_change_its_mind() {
+        let times = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&times);
+        // Public at first, and this machine ever after: what is connected to is what was judged.
+        let rebinding = Names::told(move |_| {
+            vec![if counted.fetch_add(1, Ordering::SeqCst) == 0 { PUBLIC } else { LOOPBACK }]
+        });
+        let outgoing = Outgoing::to_strangers(rebinding).unwrap();
+        let request = outgoing.request(Method::GET, url("https://cdn.example/")).build().unwrap();
+        let bounds = Bounds { time: Duration::from_millis(300), bytes: 1 };
+        assert_eq!(outgoing.ask(request, bounds).await.err(), Some(Unanswered::Unreachable));
+        assert_eq!(times.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_gateway_has_a_folder_for_each_host() {
+        let there = beyond(&url("http://127.0.0.1:1/bluesky"), &url("https://pds.example/xrpc/x?a=b"));
+        assert_eq!(there.as_str(), "http://127.0.0.1:1/bluesky/pds.example/xrpc/x?a=b");
+    }
+}

@@ -1,0 +1,10 @@
+//! Signing in through other providers.
+
+mod accounts;
+mod canary;
+mod flow;
+pub mod idp;
+mod people;
+mod providers;
+mod races;
+mod scene;
