@@ -8,6 +8,7 @@ mod accounts;
 mod catalogue;
 mod database;
 mod dotenv;
+mod files;
 mod kinds;
 mod limiter;
 mod log;
@@ -37,6 +38,7 @@ use ipnet::IpNet;
 pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
 pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
+pub use files::{BucketAddress, Files};
 pub use kinds::Shape;
 pub use limiter::Limiter;
 pub use log::{Log, LogFormat};
@@ -57,13 +59,14 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 11] = [
+const GROUPS: [(&str, &[&[Setting]]); 12] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
     ("otp", &[Otp::SETTINGS]),
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
+    ("files", &[Files::SETTINGS]),
     ("mail", &mail::SETTINGS),
     ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
@@ -110,6 +113,8 @@ pub struct Config {
     pub limiter: Limiter,
     /// People with an account.
     pub users: Users,
+    /// Files.
+    pub files: Files,
     /// Mail.
     pub mail: Mail,
     /// Signing in through other providers.
@@ -161,6 +166,7 @@ impl Config {
         let throttles = Throttles::read(reader);
         let limiter = Limiter::read(reader);
         let users = Users::read(reader);
+        let files = Files::read(reader);
         let mail = Mail::read(reader);
         let oauth = OAuth::read(reader);
         let sign_up =
@@ -182,6 +188,7 @@ impl Config {
             throttles: throttles?,
             limiter: limiter?,
             users: users?,
+            files: files?,
             mail: mail?,
             oauth: oauth?,
             services,
