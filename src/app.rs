@@ -18,6 +18,7 @@ use crate::mail::{self, Mail};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
+use crate::pictures::Pictures;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::config::{Config, DatabaseAddress, Directory, MasterSecret, TokenAlgorithm};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
@@ -27,7 +28,7 @@ use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
-use crate::profiles::{self, Profiles, SignUpFields, UserApi};
+use crate::profiles::{self, PictureApi, Profiles, SignUpFields, UserApi};
 use crate::proofs::Proofs;
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
@@ -43,7 +44,7 @@ const LARGEST_LETTER: usize = 1024 * 1024;
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi);
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, PictureApi, EmailApi, AdminApi);
 /// Makes the page behind a verification link from its token.
 type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
@@ -115,6 +116,8 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// Who has an account.
     pub users: Users,
+    /// Profile pictures.
+    pub pictures: Pictures,
     /// The second factor.
     pub otp: Otp,
     /// What is shown of them.
@@ -170,6 +173,7 @@ impl App {
             Arc::clone(&sessions),
             user_settings(&config),
         );
+        let pictures = Pictures::open(&db, users.clone())?;
         let parts = mail::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -225,6 +229,7 @@ impl App {
             sessions,
             gate,
             users,
+            pictures,
             otp,
             profiles,
             mail,
@@ -366,10 +371,15 @@ impl App {
             gate: Arc::clone(&self.gate),
             cookies: self.session_cookies(),
         };
+        let picture = PictureApi {
+            profiles: self.profiles.clone(),
+            pictures: self.pictures.clone(),
+            gate: Arc::clone(&self.gate),
+        };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
-        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin);
+        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), picture, email, admin);
         OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 

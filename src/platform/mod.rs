@@ -6,6 +6,7 @@ pub mod db;
 pub mod domains;
 pub mod freshness;
 pub mod hashing;
+pub mod priority;
 pub mod problem;
 pub mod random;
 pub mod secrets;

@@ -4,6 +4,7 @@ mod answer;
 mod api;
 mod fields;
 mod letters;
+mod pictures_api;
 mod rules;
 mod shown;
 mod target;
@@ -27,6 +28,7 @@ use crate::users::{Passwords, Users};
 
 pub use api::UserApi;
 pub use fields::{Fields, SignUpFields};
+pub use pictures_api::PictureApi;
 pub use shown::{ExternalAccount, File, HistoryLine, PublicUser, Shown, User};
 pub use target::Target;
 

@@ -33,7 +33,7 @@ impl Object for Target {
 
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let Some(profiles) = request.data::<Arc<Profiles>>() else { return Err(Problem::internal()) };
-        let named = request.raw_path_param(FIRST).and_then(named).ok_or_else(not_found)?;
+        let named = named_in(request).ok_or_else(not_found)?;
         let seen = if likely_in_full(request, caller, &named) {
             profiles.users.seen_in_full_by(caller.user_id, &named, RECENT).await
         } else {
@@ -61,6 +61,11 @@ impl Object for Target {
 fn likely_in_full(request: &Request, caller: &Caller, named: &Named) -> bool {
     let own = *named == Named::Id(caller.user_id);
     request.method() == Method::GET && (own || caller.roles.has(Role::Admin))
+}
+
+/// Whom the path names.
+pub(super) fn named_in(request: &Request) -> Option<Named> {
+    request.raw_path_param(FIRST).and_then(named)
 }
 
 /// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.

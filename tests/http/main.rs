@@ -22,6 +22,7 @@ mod mail;
 mod openapi;
 mod passwords;
 mod permissions;
+mod pictures;
 mod recovery;
 mod route_table;
 mod second_factor;

@@ -65,6 +65,7 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("PUT /api/user/{user}/username",               "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 403, 200, 401]),
     ("PUT /api/user/{user}/full-name",              "",                    r#"{"first_name":"Ann"}"#,             [401, 403, 403, 403, 200, 401]),
     ("GET /api/user/{user}/history",                "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/user/{user}/image",                  "",                    "",                                    [200, 200, 200, 200, 200, 401]),
     ("PUT /api/user/{user}/blocked_users",          "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
     ("PATCH /api/user/{user}/blocked_users",        "add=$other",          "",                                    [401, 403, 403, 403, 200, 401]),
     ("DELETE /api/user/{user}/blocked_users",       "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),

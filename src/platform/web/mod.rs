@@ -7,6 +7,7 @@
 mod body;
 mod client;
 mod cursor;
+mod etag;
 mod json;
 mod listing;
 mod paging;
@@ -20,6 +21,7 @@ pub(crate) use body::{broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;
 pub use client::{ClientInfo, TrustedProxies};
 pub use cursor::Cursor;
+pub use etag::is_known;
 pub use json::{Json, JsonOrForm, RawJson, Unread};
 pub use listing::{Links, Listing};
 pub use paging::{Order, Paging, Range};

@@ -257,6 +257,7 @@ async fn every_operation_is_described_and_guarded_as_described() {
         "GET /health/live",
         "GET /health/ready",
         "GET /.well-known/jwks.json",
+        "GET /api/user/{user}/image",
         "GET /api/auth/email/verify",
         "GET /api/auth/forgot-password/request",
         "POST /api/auth/OTP",
