@@ -1,7 +1,7 @@
 //! The schema, step by step: one file per step, in plain SQL that both databases understand.
 //!
-//! `{uuid}`, `{bytes}` and `{key}` (text that sorts by its bytes, so that ranges find prefixes) stand for the only types
-//! that differ. Moments are milliseconds since the Unix epoch.
+//! `{uuid}`, `{bytes}`, `{key}` (text that sorts by its bytes, so that ranges find prefixes) and `{serial}` (a primary key
+//! that counts up, no number twice) stand for the only types that differ. Moments are milliseconds since the Unix epoch.
 //! A step is never edited after a release; it is followed by another one. New steps only add (expand), and what is
 //! no longer used goes a release later (contract), so that two versions can serve side by side.
 
@@ -13,6 +13,7 @@ mod m0005_one_time_tokens;
 mod m0006_mail;
 mod m0007_second_factor;
 mod m0008_proofs;
+mod m0009_files;
 
 /// One step of the schema.
 pub struct Step {
@@ -36,4 +37,5 @@ pub const STEPS: &[Step] = &[
     m0006_mail::STEP,
     m0007_second_factor::STEP,
     m0008_proofs::STEP,
+    m0009_files::STEP,
 ];

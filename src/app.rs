@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi};
 use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::files::{self, FileApi, Files};
 use crate::mail::{self, Mail};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
@@ -28,10 +29,10 @@ use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
-use crate::profiles::{self, PictureApi, Profiles, SignUpFields, UserApi};
+use crate::profiles::{self, PictureApi, Profiles, SignUpFields, UserApi, UserFilesApi};
 use crate::proofs::Proofs;
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
-use crate::server::edge::{Edge, EdgeSettings, Methods};
+use crate::server::edge::{Edge, EdgeSettings, LargeBodies, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
@@ -40,11 +41,16 @@ use crate::users::{self, PasswordPolicy, Passwords, Users};
 const SWEEP: Duration = Duration::from_mins(10);
 /// Largest letter that staff may send, in bytes.
 const LARGEST_LETTER: usize = 1024 * 1024;
+/// What the body of an upload may hold besides the file, in bytes.
+const AROUND_A_FILE: usize = 64 * 1024;
+/// How long an upload may take.
+const UPLOAD: Duration = Duration::from_mins(2);
 /// How often keys are read again, because another instance or the command line may have rotated them.
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, PictureApi, EmailApi, AdminApi);
+type Apis =
+    (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, UserFilesApi, PictureApi, FileApi, EmailApi, AdminApi);
 /// Makes the page behind a verification link from its token.
 type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
@@ -116,6 +122,8 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// Who has an account.
     pub users: Users,
+    /// Their files.
+    pub files: Files,
     /// Profile pictures.
     pub pictures: Pictures,
     /// The second factor.
@@ -173,7 +181,16 @@ impl App {
             Arc::clone(&sessions),
             user_settings(&config),
         );
-        let pictures = Pictures::open(&db, users.clone())?;
+        let api_url = api_url(&config);
+        let parts = files::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: &secrets,
+            users: users.clone(),
+        };
+        let files = Files::new(parts, file_storage(&config)?, file_settings(&config, &api_url));
+        let pictures = Pictures::open(&db, users.clone(), files.clone())?;
         let parts = mail::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -190,7 +207,6 @@ impl App {
             otp_settings(&config),
         );
         let passwords = passwords(&config, &random)?;
-        let api_url = api_url(&config);
         let proofs = Proofs::new(db.clone(), clock.clone(), random.clone());
         let domains = if checks_domains(&config, &mail) { Domains::of_system() } else { Domains::unasked() };
         let parts = profiles::Parts {
@@ -198,6 +214,7 @@ impl App {
             secrets: &secrets,
             clock: clock.clone(),
             users: users.clone(),
+            files: files.clone(),
             passwords: passwords.clone(),
             mail: mail.clone(),
             proofs: proofs.clone(),
@@ -229,6 +246,7 @@ impl App {
             sessions,
             gate,
             users,
+            files,
             pictures,
             otp,
             profiles,
@@ -296,7 +314,8 @@ impl App {
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
-        self.users.sweep().await
+        self.users.sweep().await?;
+        self.files.sweep().await
     }
 
     async fn reload_keys_for_ever(self) {
@@ -340,6 +359,7 @@ impl App {
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
+            .with(AddData::new(Arc::new(self.files.clone())))
             .with(AddData::new(Arc::new(self.profiles.clone())));
         let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
         Ok(edge.with_constant("/ping", PONG))
@@ -379,7 +399,9 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
-        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), picture, email, admin);
+        let (user, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
+        let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
+        let apis = (auth, otp, recovery, session, user, user_files, picture, file, email, admin);
         OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
@@ -451,7 +473,7 @@ impl App {
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
-            large_bodies: vec![(format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER)],
+            large_bodies: large_bodies(&self.config),
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
             repeatable,
@@ -578,6 +600,42 @@ fn user_settings(config: &Config) -> users::Settings {
         deleted_retention: config.users.deleted_retention,
         history_retention: config.users.history_retention,
     }
+}
+
+fn file_settings(config: &Config, api_url: &str) -> files::Settings {
+    files::Settings {
+        max_bytes: config.files.max_upload_bytes,
+        max_user_bytes: config.files.max_user_bytes,
+        max_user_files: config.files.max_user_files,
+        api_url: api_url.to_owned(),
+    }
+}
+
+/// The folder, or the bucket, of files. Uploads go through the folder in any case.
+fn file_storage(config: &Config) -> Result<files::Storage, StartFault> {
+    let folder = config.server.data_dir.join("files");
+    make_folder(Some(&folder))?;
+    files::open_storage(&folder, &config.files).map_err(StartFault::Setting)
+}
+
+/// Letters to people, and uploads: the edge lets larger ones through, and waits longer for the latter.
+fn large_bodies(config: &Config) -> Vec<LargeBodies> {
+    let server = &config.server;
+    let letters = LargeBodies {
+        begins: format!("{}/email/send-email", server.api_prefix),
+        ends: "",
+        most: LARGEST_LETTER,
+        timeout: server.request_timeout,
+    };
+    let most = usize::try_from(config.files.max_upload_bytes).unwrap_or(usize::MAX);
+    let uploads =
+        [("/file", "/file"), ("/user/", "/file"), ("/user/", "/image")].map(|(begins, ends)| LargeBodies {
+            begins: format!("{}{begins}", server.api_prefix),
+            ends,
+            most: most.saturating_add(AROUND_A_FILE),
+            timeout: server.request_timeout.max(UPLOAD),
+        });
+    std::iter::once(letters).chain(uploads).collect()
 }
 
 /// Whether the domains of addresses are looked up: where mail is sent, and everywhere but in `local`.

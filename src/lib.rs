@@ -7,6 +7,7 @@ pub mod platform; // configuration, clock, chance, database, secrets, problems, 
 pub mod sessions; // who is calling: sessions, access and refresh tokens, signing keys
 pub mod permissions; // who may do what: Cedar policies, decisions and their explanation
 pub mod users; // people with an account: rules and rows
+pub mod files; // files that people upload, and the bytes that belong to them
 pub mod pictures; // profile pictures: what people choose, made safe, and what is drawn for who has none
 pub mod mail; // letters to people: queue, templates, delivery
 pub mod proofs; // mailed links: whose an address is, and who may choose a new password

@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod files_api;
 mod fields;
 mod letters;
 mod pictures_api;
@@ -16,6 +17,7 @@ use poem::http::HeaderValue;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
+use crate::files::Files;
 use crate::mail::Mail;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
@@ -24,13 +26,16 @@ use crate::platform::freshness::{FreshCache, View};
 use crate::platform::secrets::{Key32, Secrets};
 use crate::proofs::Proofs;
 use crate::users::store::user;
-use crate::users::{Passwords, Users};
+use crate::users::{Beside, Passwords, Users};
 
 pub use api::UserApi;
 pub use fields::{Fields, SignUpFields};
 pub use pictures_api::PictureApi;
-pub use shown::{ExternalAccount, File, HistoryLine, PublicUser, Shown, User};
+pub use files_api::UserFilesApi;
+pub use shown::{ExternalAccount, HistoryLine, PublicUser, Shown, User};
 pub use target::Target;
+
+use shown::Picture;
 
 /// People whose full profile is remembered, ready as JSON.
 const REMEMBERED: u64 = 10_000;
@@ -41,6 +46,7 @@ pub struct Profiles {
     db: Database,
     clock: Clock,
     users: Users,
+    files: Files,
     passwords: Passwords,
     mail: Mail,
     proofs: Proofs,
@@ -67,6 +73,8 @@ pub struct Parts<'a> {
     pub clock: Clock,
     /// Who has an account.
     pub users: Users,
+    /// Their files and pictures.
+    pub files: Files,
     /// Which passwords are good enough, and the threads that hash them.
     pub passwords: Passwords,
     /// Letters.
@@ -81,17 +89,29 @@ impl Profiles {
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
     pub fn new(parts: Parts<'_>, api_url: &str) -> Self {
-        let Parts { db, secrets, clock, users, passwords, mail, proofs, domains } = parts;
+        let Parts { db, secrets, clock, users, files, passwords, mail, proofs, domains } = parts;
         let own = FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
         let (db, api_url) = (db.clone(), api_url.into());
-        Self { db, clock, users, passwords, mail, proofs, domains, api_url, cursor_key, own }
+        Self { db, clock, users, files, passwords, mail, proofs, domains, api_url, cursor_key, own }
     }
 
-    /// A person in full, with the newest history and the block list.
+    /// A person in full, with the newest history, the block list and files.
     pub(crate) async fn full(&self, user: user::Model) -> Result<User, DbErr> {
         let beside = self.users.beside(user.id, shown::RECENT).await?;
-        Ok(User::in_full(user, beside))
+        self.full_with(user, beside).await
+    }
+
+    /// The same where what stands beside the row was read before.
+    async fn full_with(&self, user: user::Model, beside: Beside) -> Result<User, DbErr> {
+        let files = self.files.of_user(user.id).await?;
+        Ok(User::in_full(user, beside, files, &self.api_url))
+    }
+
+    /// A person as others see them.
+    async fn public(&self, user: user::Model) -> Result<PublicUser, DbErr> {
+        let picture = self.files.picture_of(user.id).await?;
+        Ok(PublicUser::of(user, Picture::of(picture, &self.api_url)))
     }
 
     /// One's own profile, ready to be sent; `None` if the account has just gone.

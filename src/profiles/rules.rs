@@ -10,10 +10,11 @@ use uuid::Uuid;
 use super::Profiles;
 use super::answer::Profile;
 use super::fields::{NewUserBody, UserPatch};
-use super::shown::{PublicUser, Shown, User, etag_of_full, etag_of_public};
+use super::shown::{Picture, PublicUser, Shown, User, etag_of_full, etag_of_public};
 use super::target::{
     ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadUser, Target, UpdateUser, if_match,
 };
+use crate::files::file;
 use crate::permissions::{Action, Allowed, Context, Permission};
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
@@ -241,7 +242,12 @@ impl Profiles {
         }
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
         let gone = if for_good {
-            self.users.purge(id, revision, origin).await
+            let blobs = self.files.blobs_of(id).await?;
+            let gone = self.users.purge(id, revision, origin).await;
+            if gone.is_ok() {
+                self.files.discard(blobs).await; // what came in since is swept
+            }
+            gone
         } else {
             let (profiles, client) = (self.clone(), client.clone());
             let deleted = self.db.write(move |tx| {
@@ -297,12 +303,12 @@ impl Profiles {
         let (etag, shown) = if allowed.may(Action::UserReadPrivate, Context::default()) {
             let etag = etag_of_full(&user);
             let full = match beside {
-                Some(beside) => User::in_full(user, beside),
+                Some(beside) => self.full_with(user, beside).await?,
                 None => self.full(user).await?,
             };
             (etag, Shown::Full(full))
         } else {
-            (etag_of_public(&user), Shown::Public(PublicUser::from(user)))
+            (etag_of_public(&user), Shown::Public(self.public(user).await?))
         };
         Ok(Profile { body: RawJson::new(serde_json::to_vec(&shown)?.into()), etag })
     }
@@ -371,13 +377,22 @@ impl Profiles {
         users: Vec<user::Model>,
         blocking: &[Uuid],
     ) -> Result<Vec<Shown>, DbErr> {
+        let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
+        let pictures = self.files.pictures_of(&ids).await?;
+        let mut pictures: HashMap<Option<Uuid>, file::Model> =
+            pictures.into_iter().map(|picture| (picture.picture_of, picture)).collect();
+        let mut picture_of = |user: &user::Model| Picture::of(pictures.remove(&Some(user.id)), &self.api_url);
         if !is_admin(allowed) {
-            return Ok(users.into_iter().map(|user| Shown::Public(PublicUser::from(user))).collect());
+            let row = |user: user::Model| {
+                let picture = picture_of(&user);
+                Shown::Public(PublicUser::of(user, picture))
+            };
+            return Ok(users.into_iter().map(row).collect());
         }
         let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(blocking).await?;
         let row = |user: user::Model| {
-            let blocked = blocks.remove(&user.id).unwrap_or_default();
-            Shown::Full(User::of(user, blocked))
+            let (blocked, picture) = (blocks.remove(&user.id).unwrap_or_default(), picture_of(&user));
+            Shown::Full(User::of(user, blocked, picture))
         };
         Ok(users.into_iter().map(row).collect())
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::files::{File, file, picture_url};
 use crate::platform::clock::Timestamp;
 use crate::sessions::Roles;
 use crate::users::Beside;
@@ -147,30 +148,6 @@ pub struct HistoryLine {
     pub by: Option<Uuid>,
 }
 
-/// A file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-pub struct File {
-    /// Its number.
-    pub id: i64,
-    /// Its name.
-    pub file_name: String,
-    /// Its media type.
-    pub file_type: String,
-    /// What it is, in the uploader's words.
-    #[oai(nullable)]
-    pub description: Option<String>,
-    /// When it was uploaded, in seconds since the Unix epoch.
-    pub created_at: i64,
-    /// Who uploaded it.
-    pub created_by_uuid: Uuid,
-    /// Where its content is.
-    pub file_url: String,
-    /// Its size in bytes.
-    pub size: i64,
-    /// SHA-256 of its content, in hexadecimal.
-    pub sha256: String,
-}
-
 /// An account at another provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 pub struct ExternalAccount {
@@ -197,7 +174,7 @@ pub struct ExternalAccount {
 impl User {
     /// A person with their block list, without history and files, as lists show them.
     #[must_use]
-    pub fn of(user: user::Model, blocked_uuids: Vec<Uuid>) -> Self {
+    pub fn of(user: user::Model, blocked_uuids: Vec<Uuid>, picture: Picture) -> Self {
         Self {
             uuid: user.id,
             username: user.username,
@@ -218,29 +195,46 @@ impl User {
             is_active: user.is_active,
             user_history: None,
             blocked_uuids,
-            profile_picture: None,
-            picture_url: None,
+            profile_picture: picture.file,
+            picture_url: picture.url,
             external_accounts: Vec::new(),
             files: None,
             metadata: serde_json::from_str(&user.metadata).unwrap_or_default(),
         }
     }
 
-    /// The same with history and files.
+    /// The same with history and files, among which is the picture.
     #[must_use]
-    pub fn in_full(user: user::Model, beside: Beside) -> Self {
-        Self::of(user, beside.blocked).with_history(beside.history)
-    }
-
-    fn with_history(mut self, history: Vec<history::Model>) -> Self {
-        self.user_history = Some(history.into_iter().map(HistoryLine::from).collect());
-        self.files = Some(Vec::new());
-        self
+    pub fn in_full(user: user::Model, beside: Beside, files: Vec<file::Model>, api_url: &str) -> Self {
+        let picture = files.iter().find(|file| file.picture_of == Some(user.id)).cloned();
+        let picture = Picture::of(picture, api_url);
+        let history = beside.history.into_iter().map(HistoryLine::from).collect();
+        let files = files.into_iter().map(|file| File::of(file, api_url)).collect();
+        let of_lists = Self::of(user, beside.blocked, picture);
+        Self { user_history: Some(history), files: Some(files), ..of_lists }
     }
 }
 
-impl From<user::Model> for PublicUser {
-    fn from(user: user::Model) -> Self {
+/// A person's picture, or that there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Picture {
+    file: Option<File>,
+    url: Option<String>,
+}
+
+impl Picture {
+    /// The picture of this row.
+    #[must_use]
+    pub fn of(row: Option<file::Model>, api_url: &str) -> Self {
+        let url = row.as_ref().and_then(|row| row.picture_of).map(|user| picture_url(user, api_url));
+        Self { file: row.map(|row| File::of(row, api_url)), url }
+    }
+}
+
+impl PublicUser {
+    /// A person as others see them.
+    #[must_use]
+    pub fn of(user: user::Model, picture: Picture) -> Self {
         Self {
             uuid: user.id,
             username: user.username,
@@ -254,8 +248,8 @@ impl From<user::Model> for PublicUser {
             created_at: seconds(user.created_at),
             updated_at: seconds(user.updated_at),
             is_active: user.is_active,
-            profile_picture: None,
-            picture_url: None,
+            profile_picture: picture.file,
+            picture_url: picture.url,
         }
     }
 }

@@ -121,6 +121,8 @@ permissions! {
     RestoreUser: UserRestore on Target;
     /// Change somebody's block list.
     ChangeBlocks: UserBlocks on Target;
+    /// Attach a file to somebody.
+    AttachFile: UserFile on Target;
     /// Read somebody's history.
     ReadHistory: UserHistory on Target;
     /// Make an account; with what is decided when the body is known.

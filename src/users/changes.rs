@@ -69,6 +69,16 @@ pub enum Deed {
     RecoveryCodesReplaced,
     /// A recovery code took the place of the second factor.
     RecoveryCodeUsed,
+    /// A file more, uploaded or linked.
+    FileAdded,
+    /// Another name or description of a file.
+    FileChanged,
+    /// A file less.
+    FileRemoved,
+    /// Another picture.
+    PictureChanged,
+    /// No picture any more.
+    PictureRemoved,
 }
 
 impl Deed {
@@ -92,6 +102,11 @@ impl Deed {
             Self::SecondFactorChanged => "second_factor_changed",
             Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::FileAdded => "file_added",
+            Self::FileChanged => "file_changed",
+            Self::FileRemoved => "file_removed",
+            Self::PictureChanged => "image_changed",
+            Self::PictureRemoved => "image_removed",
         }
     }
 }

@@ -8,6 +8,7 @@ mod accounts;
 mod catalogue;
 mod database;
 mod dotenv;
+mod files;
 mod kinds;
 mod log;
 mod mail;
@@ -35,6 +36,7 @@ use ipnet::IpNet;
 pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
 pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
+pub use files::{BucketAddress, Files};
 pub use kinds::Shape;
 pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
@@ -53,13 +55,14 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 9] = [
+const GROUPS: [(&str, &[&[Setting]]); 10] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
     ("otp", &[Otp::SETTINGS]),
     ("password", &passwords::SETTINGS),
     ("accounts", &accounts::SETTINGS),
+    ("files", &[Files::SETTINGS]),
     ("mail", &mail::SETTINGS),
     ("database", &database::SETTINGS),
     ("operations", &operations::SETTINGS),
@@ -100,6 +103,8 @@ pub struct Config {
     pub throttles: Throttles,
     /// People with an account.
     pub users: Users,
+    /// Files.
+    pub files: Files,
     /// Mail.
     pub mail: Mail,
     /// Services that may introspect tokens.
@@ -147,6 +152,7 @@ impl Config {
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let users = Users::read(reader);
+        let files = Files::read(reader);
         let mail = Mail::read(reader);
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
@@ -165,6 +171,7 @@ impl Config {
             database: database?,
             throttles: throttles?,
             users: users?,
+            files: files?,
             mail: mail?,
             services,
             metrics_allow,

@@ -50,8 +50,8 @@ pub struct EdgeSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Largest body, in bytes.
     pub max_body_bytes: usize,
-    /// Paths (and all that begin with them) whose bodies may be larger, and how large.
-    pub large_bodies: Vec<(String, usize)>,
+    /// Requests whose bodies may be larger than others'.
+    pub large_bodies: Vec<LargeBodies>,
     /// From the request's head to the answer's head.
     pub request_timeout: Duration,
     /// Whether HSTS holds for subdomains too.
@@ -62,13 +62,26 @@ pub struct EdgeSettings {
     pub methods: Methods,
 }
 
+/// Requests whose bodies may be larger than others', and may take their time.
+#[derive(Clone, Debug)]
+pub struct LargeBodies {
+    /// What their paths begin with.
+    pub begins: String,
+    /// What their paths end with, but for a slash.
+    pub ends: &'static str,
+    /// Largest body, in bytes.
+    pub most: usize,
+    /// From the request's head to the answer's head.
+    pub timeout: Duration,
+}
+
 /// An endpoint with the edge around it; it never answers with an error.
 #[derive(Debug)]
 pub struct Edge<E> {
     inner: E,
     settings: EdgeSettings,
     visits: Arc<VisitSettings>,
-    large_visits: Vec<(String, Arc<VisitSettings>)>,
+    large_visits: Vec<(LargeBodies, Arc<VisitSettings>)>,
     proxies: TrustedProxies,
     cors: Cors,
     protection: Protection,
@@ -99,7 +112,7 @@ impl<E: Endpoint> Edge<E> {
         Self {
             inner,
             visits: visits(usual),
-            large_visits: large.map(|(path, most)| (path.clone(), visits(usual.max(*most)))).collect(),
+            large_visits: large.map(|large| (large.clone(), visits(usual.max(large.most)))).collect(),
             proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
             cors: Cors::new(&settings.cors_origins),
             protection: Protection::new(&settings.base_url, settings.hsts_include_subdomains),
@@ -152,10 +165,11 @@ impl<E: Endpoint> Edge<E> {
         }
     }
 
-    /// What holds for requests to this path.
-    fn visits_to(&self, path: &str) -> &Arc<VisitSettings> {
-        let large = self.large_visits.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
-        large.map_or(&self.visits, |(_, visits)| visits)
+    /// What holds for requests to this path, and how long they may take.
+    fn visits_to(&self, path: &str) -> (&Arc<VisitSettings>, Duration) {
+        let large = self.large_visits.iter().find(|(large, _)| large.is_at(path));
+        let usual = (&self.visits, self.settings.request_timeout);
+        large.map_or(usual, |(large, visits)| (visits, large.timeout))
     }
 
     /// The answer of the handler, or of those who would not let the request through.
@@ -163,7 +177,8 @@ impl<E: Endpoint> Edge<E> {
         if let Some(answer) = self.cors.preflight(&request, asked) {
             return Ok(answer);
         }
-        let visits = Arc::clone(self.visits_to(request.uri().path()));
+        let (visits, timeout) = self.visits_to(request.uri().path());
+        let visits = Arc::clone(visits);
         guard::admit(&mut request, &self.settings, visits.max_body_bytes)?;
         if asked.method == Method::HEAD {
             request.set_method(Method::GET);
@@ -174,7 +189,7 @@ impl<E: Endpoint> Edge<E> {
             settings: visits,
         });
         let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        match tokio::time::timeout(self.settings.request_timeout, handled).await {
+        match tokio::time::timeout(timeout, handled).await {
             Ok(Ok(answer)) => answer.map(IntoResponse::into_response),
             // The panic hook of the log has said where and why.
             Ok(Err(_panic)) => Err(Problem::internal().into()),
@@ -236,6 +251,12 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         let mut response = self.shape(answer, &asked);
         self.finish(&mut response, &asked);
         Ok(response)
+    }
+}
+
+impl LargeBodies {
+    fn is_at(&self, path: &str) -> bool {
+        path.starts_with(&self.begins) && path.trim_end_matches('/').ends_with(self.ends)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::edge::{Edge, EdgeSettings};
+use super::edge::{Edge, EdgeSettings, LargeBodies};
 use super::{Limits, Server};
 use crate::platform::clock::Clock;
 use crate::platform::random::Random;
@@ -67,7 +67,12 @@ pub(super) fn settings() -> EdgeSettings {
         cors_origins: vec!["https://app.test".into()],
         trusted_proxies: Vec::new(),
         max_body_bytes: 1024,
-        large_bodies: vec![("/api/large".into(), 4096)],
+        large_bodies: vec![LargeBodies {
+            begins: "/api/large".into(),
+            ends: "",
+            most: 4096,
+            timeout: Duration::from_secs(30),
+        }],
         request_timeout: Duration::from_secs(2),
         hsts_include_subdomains: false,
         repeatable: vec!["users_ids".into()],

@@ -1,0 +1,278 @@
+//! The rows of files, and whom else they belong to.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{FromQueryResult, QueryResult, Statement, Value};
+
+use crate::platform::db::Tx;
+
+/// Table `files`.
+pub mod file {
+    use sea_orm::entity::prelude::*;
+
+    /// A file. Moments are milliseconds since the Unix epoch.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "files")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        /// Who uploaded it: whose limits and whose names.
+        pub created_by: Uuid,
+        /// Whose picture it is.
+        pub picture_of: Option<Uuid>,
+        pub name: String,
+        pub media_type: String,
+        pub description: Option<String>,
+        pub size: i64,
+        pub sha256: Vec<u8>,
+        /// The name of its bytes.
+        pub blob: Uuid,
+        pub created_at: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A file as one particular viewer meets it, with what decides whether they may.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Seen {
+    /// The row.
+    #[sea_orm(nested)]
+    pub file: file::Model,
+    /// The owner's roles.
+    pub owner_roles: i32,
+    /// Whether the owner's account may be used.
+    pub owner_is_active: bool,
+    /// When the owner's account was deleted.
+    pub owner_deleted_at: Option<i64>,
+    /// Whether the file is linked to the viewer.
+    pub is_linked: bool,
+}
+
+/// Whose files are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody's.
+    All,
+    /// Those of people who are neither admin nor moderator, and the viewer's.
+    OfOrdinaryPeople,
+    /// The viewer's: uploaded by them or linked to them.
+    Own,
+}
+
+/// A part of the list of files, in the order of their numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Only those behind this number, in the order asked.
+    pub after: Option<i64>,
+    /// Files to leave out.
+    pub offset: u64,
+    /// The most files.
+    pub limit: u64,
+    /// Whether the newest come first.
+    pub newest_first: bool,
+}
+
+/// `$1` is the viewer.
+const SEEN: &str = "SELECT f.*, u.roles AS owner_roles, u.is_active AS owner_is_active, \
+    u.deleted_at AS owner_deleted_at, \
+    EXISTS (SELECT 1 FROM file_links l WHERE l.file_id = f.id AND l.user_id = $1) AS is_linked \
+    FROM files f JOIN users u ON u.id = f.created_by";
+
+impl Scope {
+    fn condition(self) -> &'static str {
+        const OWN: &str =
+            "(f.created_by = $1 OR f.id IN (SELECT file_id FROM file_links WHERE user_id = $1))";
+        const ORDINARY: &str = "((u.roles & 3) = 0 OR f.created_by = $1 \
+             OR f.id IN (SELECT file_id FROM file_links WHERE user_id = $1))";
+        match self {
+            // The viewer has to be named somewhere.
+            Self::All => "($1 = $1)",
+            Self::OfOrdinaryPeople => ORDINARY,
+            Self::Own => OWN,
+        }
+    }
+}
+
+/// The file of this number as `viewer` meets it.
+pub async fn seen_by(db: &impl ConnectionTrait, viewer: Uuid, id: i64) -> Result<Option<Seen>, DbErr> {
+    let sql = format!("{SEEN} WHERE f.id = $2");
+    let row = db.query_one_raw(statement(db, sql, [viewer.into(), id.into()])).await?;
+    row.map(|row| Seen::from_query_result(&row, "")).transpose()
+}
+
+/// The files of these numbers as `viewer` meets them, in no particular order.
+pub async fn seen_by_ids(db: &impl ConnectionTrait, viewer: Uuid, ids: &[i64]) -> Result<Vec<Seen>, DbErr> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<String> = (2..=ids.len() + 1).map(|place| format!("${place}")).collect();
+    let sql = format!("{SEEN} WHERE f.id IN ({})", places.join(", "));
+    let values = std::iter::once(viewer.into()).chain(ids.iter().map(|id| Value::from(*id)));
+    rows(&db.query_all_raw(statement(db, sql, values)).await?)
+}
+
+/// A part of the list.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    viewer: Uuid,
+    scope: Scope,
+    page: &Page,
+) -> Result<Vec<Seen>, DbErr> {
+    let (order, beyond) = if page.newest_first { ("DESC", "<") } else { ("ASC", ">") };
+    let after = page.after.unwrap_or(if page.newest_first { i64::MAX } else { i64::MIN });
+    let sql = format!(
+        "{SEEN} WHERE {} AND f.id {beyond} $2 ORDER BY f.id {order} LIMIT $3 OFFSET $4",
+        scope.condition()
+    );
+    let (limit, offset) = (signed(page.limit), signed(page.offset));
+    let values: [Value; 4] = [viewer.into(), after.into(), limit.into(), offset.into()];
+    rows(&db.query_all_raw(statement(db, sql, values)).await?)
+}
+
+/// How many files there are in all.
+pub async fn count(db: &impl ConnectionTrait, viewer: Uuid, scope: Scope) -> Result<u64, DbErr> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM files f JOIN users u ON u.id = f.created_by WHERE {}",
+        scope.condition()
+    );
+    let row = db.query_one_raw(statement(db, sql, [viewer.into()])).await?;
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// A user's files, uploaded by them or linked to them, and their picture; oldest first.
+pub async fn of_user(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<file::Model>, DbErr> {
+    let sql = "SELECT * FROM files WHERE created_by = $1 OR picture_of = $1 \
+               OR id IN (SELECT file_id FROM file_links WHERE user_id = $1) ORDER BY id";
+    models(&db.query_all_raw(statement(db, sql, [user.into()])).await?)
+}
+
+/// The pictures of these users.
+pub async fn pictures_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<file::Model>, DbErr> {
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<String> = (1..=users.len()).map(|place| format!("${place}")).collect();
+    let sql = format!("SELECT * FROM files WHERE picture_of IN ({})", places.join(", "));
+    let values = users.iter().map(|user| Value::from(*user));
+    models(&db.query_all_raw(statement(db, sql, values)).await?)
+}
+
+/// How many files a user has uploaded, and how many bytes those are; pictures are not counted.
+pub async fn kept_by(tx: &Tx, owner: Uuid) -> Result<(u64, u64), DbErr> {
+    let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM files \
+               WHERE created_by = $1 AND picture_of IS NULL";
+    let row = tx.query_one_raw(statement(tx, sql, [owner.into()])).await?;
+    let (files, bytes): (i64, i64) = match row {
+        Some(row) => (row.try_get_by_index(0)?, row.try_get_by_index(1)?),
+        None => (0, 0),
+    };
+    Ok((files.unsigned_abs(), bytes.unsigned_abs()))
+}
+
+/// Adds a file, but for its number, and links it; a taken name is the unique index's to refuse.
+pub async fn insert(tx: &Tx, mut row: file::Model, linked: &[Uuid]) -> Result<file::Model, DbErr> {
+    let sql = "INSERT INTO files (created_by, picture_of, name, media_type, description, size, sha256, blob, \
+               created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
+    let new = row.clone();
+    let values: [Value; 9] = [
+        new.created_by.into(),
+        new.picture_of.into(),
+        new.name.into(),
+        new.media_type.into(),
+        new.description.into(),
+        new.size.into(),
+        new.sha256.into(),
+        new.blob.into(),
+        new.created_at.into(),
+    ];
+    let inserted = tx.query_one_raw(statement(tx, sql, values)).await?;
+    let inserted = inserted.ok_or(DbErr::RecordNotInserted)?;
+    row.id = inserted.try_get("", "id")?;
+    for user in linked {
+        let link = "INSERT INTO file_links (user_id, file_id) VALUES ($1, $2)";
+        tx.execute_raw(statement(tx, link, [Value::from(*user), row.id.into()])).await?;
+    }
+    Ok(row)
+}
+
+/// The file of this number, inside a transaction.
+pub async fn by_id(tx: &Tx, id: i64) -> Result<Option<file::Model>, DbErr> {
+    file::Entity::find_by_id(id).one(tx).await
+}
+
+/// The file whose bytes these are.
+pub async fn with_blobs(db: &impl ConnectionTrait, blobs: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
+    if blobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<String> = (1..=blobs.len()).map(|place| format!("${place}")).collect();
+    let sql = format!("SELECT blob FROM files WHERE blob IN ({})", places.join(", "));
+    let values = blobs.iter().map(|blob| Value::from(*blob));
+    let rows = db.query_all_raw(statement(db, sql, values)).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// The names of the bytes that go when this user goes.
+pub async fn blobs_of(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
+    let sql = "SELECT blob FROM files WHERE created_by = $1 OR picture_of = $1";
+    let rows = db.query_all_raw(statement(db, sql, [user.into()])).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// Changes name and description.
+pub async fn update(tx: &Tx, id: i64, name: &str, description: Option<&str>) -> Result<(), DbErr> {
+    let sql = "UPDATE files SET name = $2, description = $3 WHERE id = $1";
+    let values: [Value; 3] = [id.into(), name.into(), description.map(str::to_owned).into()];
+    tx.execute_raw(statement(tx, sql, values)).await.map(|_| ())
+}
+
+/// Whom a file is linked to.
+pub async fn linked_to(tx: &Tx, id: i64) -> Result<Vec<Uuid>, DbErr> {
+    let sql = "SELECT user_id FROM file_links WHERE file_id = $1 ORDER BY user_id";
+    let rows = tx.query_all_raw(statement(tx, sql, [id.into()])).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// Forgets a file, whoever comes first. Its bytes are another matter.
+pub async fn delete(tx: &Tx, id: i64) -> Result<bool, DbErr> {
+    let sql = "DELETE FROM files WHERE id = $1";
+    Ok(tx.execute_raw(statement(tx, sql, [id.into()])).await?.rows_affected() > 0)
+}
+
+/// The picture of a user.
+pub async fn picture_of(db: &impl ConnectionTrait, user: Uuid) -> Result<Option<file::Model>, DbErr> {
+    file::Entity::find().filter(file::Column::PictureOf.eq(user)).one(db).await
+}
+
+/// The name of the storage that goes with this database; made now if there is none yet.
+pub async fn storage_id(tx: &Tx, fresh: Uuid) -> Result<Uuid, DbErr> {
+    let sql = "INSERT INTO file_storage (id) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM file_storage)";
+    tx.execute_raw(statement(tx, sql, [fresh.into()])).await?;
+    let row = tx.query_one_raw(statement(tx, "SELECT id FROM file_storage ORDER BY id LIMIT 1", [])).await?;
+    row.map_or(Ok(fresh), |row| row.try_get_by_index(0))
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn rows(found: &[QueryResult]) -> Result<Vec<Seen>, DbErr> {
+    found.iter().map(|row| Seen::from_query_result(row, "")).collect()
+}
+
+fn models(found: &[QueryResult]) -> Result<Vec<file::Model>, DbErr> {
+    found.iter().map(|row| file::Model::from_query_result(row, "")).collect()
+}
+
+fn statement(
+    db: &impl ConnectionTrait,
+    sql: impl Into<String>,
+    values: impl IntoIterator<Item = Value>,
+) -> Statement {
+    Statement::from_sql_and_values(db.get_database_backend(), sql, values)
+}

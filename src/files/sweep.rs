@@ -1,0 +1,112 @@
+//! Takes away what crashes and purges have left: uploads that were never finished, and bytes without a row.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::storage::StorageFault;
+use super::{Files, store};
+use crate::platform::clock::Timestamp;
+
+/// No upload, and no act behind it, takes as long as this: what is younger may still get its row.
+const AGE: Duration = Duration::from_hours(1);
+/// Looking at every blob takes its time where there are millions.
+const EVERY: Duration = Duration::from_hours(1);
+
+impl Files {
+    /// Removes unfinished uploads and bytes without a row, if they are old enough.
+    pub async fn sweep(&self) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        let before = now.before(AGE);
+        if let Err(error) = self.sweep_unfinished(before).await {
+            tracing::warn!(%error, "unfinished uploads could not be swept; it is tried again");
+        }
+        let last = Timestamp::from_millis(self.swept_at.load(Ordering::Relaxed));
+        if now.since(last) < EVERY {
+            return Ok(());
+        }
+        self.swept_at.store(now.millis(), Ordering::Relaxed);
+        match self.sweep_blobs(before).await {
+            Ok(0) => Ok(()),
+            Ok(removed) => {
+                tracing::info!(removed, "removed the bytes of files that are gone");
+                Ok(())
+            }
+            Err(Unswept::Database(error)) => Err(error),
+            Err(Unswept::Storage(error)) => {
+                tracing::warn!(%error, "the storage of files could not be swept; it is tried again");
+                Ok(())
+            }
+        }
+    }
+
+    async fn sweep_unfinished(&self, before: Timestamp) -> Result<(), StorageFault> {
+        for blob in self.storage.unfinished().await? {
+            if is_older(blob, before) {
+                self.storage.give_up(blob).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep_blobs(&self, before: Timestamp) -> Result<usize, Unswept> {
+        if !self.is_ours().await? {
+            tracing::warn!(
+                storage = self.storage.words(),
+                "the storage of files belongs to another database: nothing is swept there"
+            );
+            return Ok(0);
+        }
+        let (mut portions, mut removed) = (self.storage.blobs().await?, 0);
+        while let Some(portion) = portions.next().await {
+            let old: Vec<Uuid> = portion?.into_iter().filter(|blob| is_older(*blob, before)).collect();
+            for some in old.chunks(500) {
+                let kept = store::with_blobs(self.db.reader(), some).await?;
+                for blob in some.iter().filter(|blob| !kept.contains(blob)) {
+                    self.storage.remove(*blob).await?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whether the storage is this database's. The first to sweep it makes it its own: another database, whose rows know
+    /// nothing of these files, must not take them for rubbish.
+    async fn is_ours(&self) -> Result<bool, Unswept> {
+        let fresh = self.random.uuid_v7(self.clock.now());
+        let ours = self.db.write::<_, DbErr, _>(move |tx| store::storage_id(tx, fresh).boxed()).await?;
+        if let Some(owner) = self.storage.owner().await? {
+            return Ok(owner == ours);
+        }
+        self.storage.claim(ours).await?;
+        Ok(true)
+    }
+}
+
+/// A blob's name begins with the time of its upload (RFC 9562, 5.7).
+fn is_older(blob: Uuid, before: Timestamp) -> bool {
+    let made = blob.get_timestamp().map(|made| made.to_unix());
+    made.is_some_and(|(seconds, _)| i64::try_from(seconds).is_ok_and(|seconds| seconds < before.seconds()))
+}
+
+#[derive(Debug)]
+enum Unswept {
+    Database(DbErr),
+    Storage(StorageFault),
+}
+
+impl From<DbErr> for Unswept {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StorageFault> for Unswept {
+    fn from(fault: StorageFault) -> Self {
+        Self::Storage(fault)
+    }
+}

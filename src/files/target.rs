@@ -1,0 +1,99 @@
+//! The file that a path names, and the permissions that handlers of `/file` ask for.
+
+use std::sync::Arc;
+
+use poem::Request;
+use uuid::Uuid;
+
+use super::Files;
+use super::store::Seen;
+use crate::permissions::{self, Account, Action, Object, Permission, Resource, System, not_found};
+use crate::platform::problem::{Breakage, Problem};
+use crate::sessions::{Caller, Roles};
+
+/// What poem-openapi calls the first parameter of a path, whatever it is named in the document.
+const FIRST: &str = "param0";
+
+/// The file named in the path, as the caller meets it.
+#[derive(Clone, Debug)]
+pub struct FileTarget {
+    /// The row, and what decides.
+    pub seen: Seen,
+    linked: Vec<Uuid>,
+}
+
+impl FileTarget {
+    /// A file as `viewer` meets it.
+    pub(super) fn new(seen: Seen, viewer: Uuid) -> Self {
+        let linked = if seen.is_linked { vec![viewer] } else { Vec::new() };
+        Self { seen, linked }
+    }
+}
+
+impl Object for FileTarget {
+    /// Who may not read a file is not told that there is one.
+    const SEEN_BY: Option<Action> = Some(Action::FileRead);
+
+    async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
+        let Some(files) = request.data::<Arc<Files>>() else { return Err(Problem::internal()) };
+        let id = request.raw_path_param(FIRST).and_then(number).ok_or_else(not_found)?;
+        let seen = files.seen_by(caller.user_id, id).await;
+        let seen = seen.map_err(|error| Breakage::from(error).problem())?;
+        seen.map(|seen| Self::new(seen, caller.user_id)).ok_or_else(not_found)
+    }
+
+    fn resource(&self) -> Resource<'_> {
+        let Seen { file, owner_roles, owner_is_active, owner_deleted_at, .. } = &self.seen;
+        let owner = Account {
+            active: *owner_is_active,
+            deleted: owner_deleted_at.is_some(),
+            ..Account::active(file.created_by, Roles::from_bits(*owner_roles))
+        };
+        Resource::File(permissions::File { id: file.id, owner, linked: &self.linked })
+    }
+}
+
+/// Digits and nothing else, so that a file has one address.
+fn number(segment: &str) -> Option<i64> {
+    let plain = segment.bytes().all(|byte| byte.is_ascii_digit()) && !segment.starts_with('0');
+    segment.parse().ok().filter(|_| plain)
+}
+
+/// Declares permissions: `Name: Action on Object`.
+macro_rules! permissions {
+    ($( $(#[$meta:meta])* $name:ident: $action:ident on $object:ty; )+) => {
+        $(
+            $(#[$meta])*
+            pub struct $name;
+
+            impl Permission for $name {
+                const ACTION: Action = Action::$action;
+                type On = $object;
+            }
+        )+
+    };
+}
+
+permissions! {
+    /// Upload a file.
+    CreateFile: FileCreate on System;
+    /// See a file and its content.
+    ReadFile: FileRead on FileTarget;
+    /// Change a file's name or description.
+    UpdateFile: FileUpdate on FileTarget;
+    /// Delete a file.
+    DeleteFile: FileDelete on FileTarget;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_address() {
+        assert_eq!(number("7"), Some(7));
+        for other in ["07", "+7", "-7", "7.0", "", "0", "x", "99999999999999999999", "%37", "7 "] {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+}
