@@ -49,8 +49,18 @@ const UPLOAD: Duration = Duration::from_mins(2);
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis =
-    (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, UserFilesApi, PictureApi, FileApi, EmailApi, AdminApi);
+type Apis = (
+    AuthApi,
+    OtpApi,
+    RecoveryApi,
+    SessionApi,
+    UserApi,
+    UserFilesApi,
+    PictureApi,
+    FileApi,
+    EmailApi,
+    AdminApi,
+);
 /// Makes the page behind a verification link from its token.
 type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 

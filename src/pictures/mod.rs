@@ -13,12 +13,13 @@ mod studio;
 
 use std::sync::Arc;
 
+use crate::files::Files;
 use crate::platform::db::Database;
 use crate::platform::freshness::{FreshCache, View};
 use crate::users::Users;
 
 pub use ready::Ready;
-pub use rules::{Face, ShowRefusal, Side};
+pub use rules::{Face, PictureRefusal, RemovePictureRefusal, ShowRefusal, Side};
 
 use pen::Pen;
 use ready::Shelf;
@@ -31,6 +32,7 @@ const REMEMBERED: u64 = 10_000;
 #[derive(Clone)]
 pub struct Pictures {
     users: Users,
+    files: Files,
     studio: Arc<Studio>,
     pen: Arc<Pen>,
     shelf: Arc<Shelf>,
@@ -39,9 +41,10 @@ pub struct Pictures {
 
 impl Pictures {
     /// Opens the feature; starts its threads.
-    pub fn open(db: &Database, users: Users) -> anyhow::Result<Self> {
+    pub fn open(db: &Database, users: Users, files: Files) -> anyhow::Result<Self> {
         Ok(Self {
             users,
+            files,
             studio: Arc::new(Studio::start()?),
             pen: Arc::new(Pen::new()?),
             shelf: Arc::new(Shelf::new()),

@@ -30,8 +30,8 @@ use crate::users::{Beside, Passwords, Users};
 
 pub use api::UserApi;
 pub use fields::{Fields, SignUpFields};
-pub use pictures_api::PictureApi;
 pub use files_api::UserFilesApi;
+pub use pictures_api::PictureApi;
 pub use shown::{ExternalAccount, HistoryLine, PublicUser, Shown, User};
 pub use target::Target;
 

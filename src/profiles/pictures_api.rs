@@ -12,12 +12,17 @@ use poem_openapi::{ApiResponse, OpenApi, Tags};
 use uuid::Uuid;
 
 use super::Profiles;
-use super::target::named_in;
-use crate::permissions::{Account, Action, Context, Gate, Resource, Subject};
-use crate::pictures::{Face, Pictures, Ready, ShowRefusal, Side};
-use crate::platform::problem::Failure;
-use crate::platform::web::is_known;
+use super::answer::Profile;
+use super::rules::origin;
+use super::shown::Shown;
+use super::target::{ChangePicture, named_in};
+use crate::files::File;
+use crate::permissions::{Account, Action, Allowed, Context, Gate, Resource, Subject};
+use crate::pictures::{Face, PictureRefusal, Pictures, Ready, RemovePictureRefusal, ShowRefusal, Side};
+use crate::platform::problem::{Failure, FieldError};
+use crate::platform::web::{ClientInfo, Json, Upload, is_known};
 use crate::sessions::Caller;
+use crate::users::Description;
 use crate::users::store::Named;
 
 /// The operations of `/user/{user}/image`.
@@ -59,6 +64,56 @@ impl PictureApi {
         let is_known = is_known(request.headers(), &ready.etag);
         Ok(Picture { ready, is_known, is_public: caller.is_none() })
     }
+
+    /// Set a user's picture
+    ///
+    /// PNG, JPEG, GIF, BMP or WebP, by its content; at most 2 MiB, and at most 512 pixels wide and high unless
+    /// `resize=true` has it scaled down. It is encoded anew, without anything that was noted in it, and takes the place
+    /// of the picture before.
+    #[oai(path = "/user/:user/image", method = "put", operation_id = "new_user_image")]
+    #[expect(clippy::too_many_arguments, reason = "one for each parameter of the contract")]
+    async fn set(
+        &self,
+        allowed: Allowed<ChangePicture>,
+        client: ClientInfo,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+        /// What it is, in the uploader's words.
+        description: Query<Option<String>>,
+        /// Whether a larger picture is scaled down.
+        resize: Query<Option<bool>>,
+        upload: Upload,
+    ) -> Result<Json<File>, Failure<PictureRefusal>> {
+        let description = described(description.0)?;
+        let (of, by, origin) = (allowed.on.id(), allowed.caller.user_id, origin(&allowed.caller, &client));
+        let resize = resize.0.unwrap_or(false);
+        let kept = self.pictures.receive(of, by, upload, resize, description, origin).await?;
+        Ok(Json(File::of(kept, &self.profiles.api_url)))
+    }
+
+    /// Remove a user's picture
+    ///
+    /// Then initials are shown again. Deleting its file does the same.
+    #[oai(path = "/user/:user/image", method = "delete", operation_id = "remove_user_image")]
+    async fn remove(
+        &self,
+        allowed: Allowed<ChangePicture>,
+        client: ClientInfo,
+        /// The id, or `@` and the user name.
+        #[oai(name = "user")]
+        _user: Path<String>,
+    ) -> Result<Profile<Shown>, Failure<RemovePictureRefusal>> {
+        self.pictures.remove(allowed.on.id(), origin(&allowed.caller, &client)).await?;
+        let user = self.profiles.users.by_id(allowed.on.id()).await?.ok_or(RemovePictureRefusal::NotFound)?;
+        Ok(self.profiles.answer_with(&allowed, user).await?)
+    }
+}
+
+fn described(text: Option<String>) -> Result<Option<Description>, PictureRefusal> {
+    let description = text.filter(|text| !text.is_empty()).map(|text| Description::parse(&text)).transpose();
+    description
+        .map_err(|invalid| PictureRefusal::Invalid(vec![FieldError::new("description", invalid.to_string())]))
 }
 
 impl PictureApi {

@@ -123,6 +123,8 @@ permissions! {
     ChangeBlocks: UserBlocks on Target;
     /// Attach a file to somebody.
     AttachFile: UserFile on Target;
+    /// Set or remove somebody's picture.
+    ChangePicture: UserImage on Target;
     /// Read somebody's history.
     ReadHistory: UserHistory on Target;
     /// Make an account; with what is decided when the body is known.
