@@ -80,6 +80,19 @@ impl Client {
         Answer::of(request.send().await?).await
     }
 
+    /// POST of a body of another kind.
+    pub async fn send(
+        &self,
+        path: &str,
+        token: &str,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> reqwest::Result<Answer> {
+        let request = self.http.post(format!("{}/api{path}", self.base)).bearer_auth(token);
+        let request = request.header(reqwest::header::CONTENT_TYPE, media_type).body(body);
+        Answer::of(request.send().await?).await
+    }
+
     /// Makes an account with [`PASSWORD`]: Token.
     pub async fn sign_up(&self, username: &str) -> reqwest::Result<Answer> {
         let email = format!("{username}@example.com");

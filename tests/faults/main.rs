@@ -36,5 +36,6 @@ mod policies;
 mod starts;
 mod stops;
 mod together;
+mod uploads;
 mod waiting;
 mod wire;

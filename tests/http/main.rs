@@ -16,6 +16,7 @@ mod blocks;
 mod canary;
 mod clock;
 mod documentation;
+mod files;
 mod front;
 mod lists;
 mod mail;

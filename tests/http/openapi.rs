@@ -127,6 +127,13 @@ async fn every_reference_leads_somewhere_and_nothing_is_null() {
     walk(&document, &document);
 }
 
+/// The number of a file that somebody has uploaded.
+async fn file_of(who: &crate::harness::Actor) -> String {
+    let form = "--B\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--B--\r\n";
+    let file = who.post("/api/file").body("multipart/form-data; boundary=B", form).await.is(201).json();
+    file["id"].to_string()
+}
+
 /// What is found wrong with the field `name` when it alone is sent, as `value`.
 async fn complaint(ask: crate::harness::Ask, name: &str, value: Value) -> Option<String> {
     let reply = ask.json(&json!({name: value})).await;
@@ -140,6 +147,7 @@ async fn bodies_take_null_and_unknown_fields_where_documented_and_nowhere_else()
     let app = TestApp::new().await;
     let document = document(&app).await;
     let ann = app.user("ann").await;
+    let file = file_of(&ann).await;
     for (method, path, operation) in operations(&document) {
         let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") else {
             continue;
@@ -150,6 +158,7 @@ async fn bodies_take_null_and_unknown_fields_where_documented_and_nowhere_else()
         }
         assert_eq!(schema["additionalProperties"], false, "{method} {path}");
         let path = path.replace("{user}", &ann.id.to_string()).replace("{method}", "none");
+        let path = path.replace("{file}", &file);
         let unknown = complaint(app.admin().await.ask(&method, &path), "surely_unknown", json!(1)).await;
         assert_eq!(unknown.as_deref(), Some("is not known here"), "{method} {path}");
         for (name, property) in schema["properties"].as_object().unwrap() {
@@ -170,9 +179,10 @@ async fn every_route_answers_and_with_a_status_that_is_documented() {
     let app = TestApp::new().await;
     let document = document(&app).await;
     let ann = app.user("ann").await;
+    let file = file_of(&ann).await;
     for (method, path, operation) in operations(&document) {
         let path = path.replace("{user}", &ann.id.to_string()).replace("{id}", &ann.session().to_string());
-        let path = path.replace("{method}", "none");
+        let path = path.replace("{method}", "none").replace("{file}", &file);
         for client in [app.with_bearer(&app.admin().await.access), app.with_bearer("x"), (*app).clone()] {
             let reply = with_empty_body(&operation, client.ask(&method, &path)).await;
             let status = reply.status().to_string();

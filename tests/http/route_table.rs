@@ -14,7 +14,7 @@ use crate::openapi::{document, operations};
 const WHO: [&str; 6] = ["anonymous", "user", "tester", "moderator", "admin", "banned"];
 
 /// An operation, a body that is good (`$new`: a name that is free; `$target`: the id of an ordinary account, `$old`:
-/// its deleted twin), a query, and the status for each of [`WHO`]. `{user}` is an ordinary account of somebody else.
+/// its deleted twin; `$upload`: a form with a file), a query, and the status for each of [`WHO`]. `{user}` is an ordinary account of somebody else.
 #[rustfmt::skip]
 const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     // operation                                    query                  body                                   anon user test  mod  adm  ban
@@ -70,7 +70,22 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("PATCH /api/user/{user}/blocked_users",        "add=$other",          "",                                    [401, 403, 403, 403, 200, 401]),
     ("DELETE /api/user/{user}/blocked_users",       "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
     ("POST /api/user/{user}/restore",               "",                    "",                                    [401, 403, 403, 403, 409, 401]),
+    // The file is no picture.
+    ("PUT /api/user/{user}/image",                  "",                    "$upload",                             [401, 403, 403, 403, 422, 401]),
+    ("DELETE /api/user/{user}/image",               "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("PUT /api/user/{user}/file",                   "",                    "$upload",                             [401, 403, 403, 403, 200, 401]),
+    ("POST /api/user/{user}/file",                  "",                    "$upload",                             [401, 403, 403, 403, 200, 401]),
     ("DELETE /api/user/{user}",                     "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+
+    // `{file}` is an ordinary account's.
+    ("POST /api/file",                              "",                    "$upload",                             [401, 201, 201, 201, 201, 401]),
+    ("GET /api/file",                               "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("GET /api/file/files",                         "files_ids=1",         "",                                    [401, 200, 200, 200, 200, 401]),
+    ("GET /api/file/count",                         "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("GET /api/file/{file}",                        "",                    "",                                    [401, 404, 404, 200, 200, 401]),
+    ("GET /api/file/{file}/file",                   "",                    "",                                    [401, 404, 404, 200, 200, 401]),
+    ("PATCH /api/file/{file}",                      "",                    r#"{"description":"x"}"#,              [401, 404, 404, 403, 200, 401]),
+    ("DELETE /api/file/{file}",                     "",                    "",                                    [401, 404, 404, 403, 200, 401]),
 
     // Mail is off here: whoever may send is told so.
     ("POST /api/email/send-email",                  "$letter&recipient=$address",   r#""Hello""#,                 [401, 403, 403, 200, 200, 401]),
@@ -97,10 +112,23 @@ async fn target(admin: &Actor, name: &str) -> Uuid {
     user["uuid"].as_str().unwrap().parse().unwrap()
 }
 
+/// A form with a file of this name.
+fn upload(name: &str) -> String {
+    let head = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"");
+    format!("--B\r\n{head}\r\n\r\nx\r\n--B--\r\n")
+}
+
+/// A file of an ordinary account that nobody has touched yet.
+async fn file(owner: &Actor, name: &str) -> i64 {
+    let reply = owner.post("/api/file").body("multipart/form-data; boundary=B", upload(name)).await;
+    reply.is(201).json()["id"].as_i64().unwrap()
+}
+
 #[tokio::test]
 async fn everybody_is_answered_as_the_table_says() {
     let app = TestApp::new().await;
     app.user("ann").await;
+    app.user("carl").await;
     let banned = app.banned().await;
     let other = target(&app.admin().await, "other").await;
     let mut wrong = Vec::new();
@@ -115,6 +143,8 @@ async fn everybody_is_answered_as_the_table_says() {
         }
         for (column, actor) in actors.iter().enumerate() {
             let (target, free) = (targets[column], format!("new_{row}_{column}"));
+            let file =
+                if path.contains("{file}") { file(&app.sign_in("carl").await, &free).await } else { 0 };
             let filled = |text: &str| {
                 let refresh = actor.as_ref().map_or("x", |actor| &actor.refresh);
                 let registration = json!({
@@ -136,14 +166,18 @@ async fn everybody_is_answered_as_the_table_says() {
                     .replace("$target", &target.to_string())
                     .replace("$other", &other.to_string())
                     .replace("{user}", &target.to_string())
+                    .replace("{file}", &file.to_string())
+                    .replace("$upload", &upload(&free))
                     .replace("{id}", &Uuid::nil().to_string())
                     .replace("{method}", "none")
             };
             let path = format!("{}?{}", filled(path), filled(query));
             let client: &Client = actor.as_deref().unwrap_or(&app);
             let ask = client.ask(method, path.trim_end_matches('?'));
+            let kind =
+                if *body == "$upload" { "multipart/form-data; boundary=B" } else { "application/json" };
             let body = filled(body);
-            let reply = if body.is_empty() { ask.await } else { ask.body("application/json", body).await };
+            let reply = if body.is_empty() { ask.await } else { ask.body(kind, body).await };
             if reply.status() != expected[column] {
                 wrong.push(format!(
                     "{operation} by {}: {}, not {}",

@@ -1,0 +1,98 @@
+//! Lists of files.
+
+use serde_json::{Value, json};
+
+use super::{FORM, form, path_of, uploaded};
+use crate::harness::{Actor, TestApp};
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|file| file["file_name"].as_str().unwrap()).collect()
+}
+
+async fn list_of(who: &Actor) -> Value {
+    let reply = who.get("/api/file/").await;
+    let list = reply.is(200).json();
+    let count = who.get("/api/file/count").await.is(200).json();
+    assert_eq!(reply.header("x-total-count"), Some(count.to_string().as_str()));
+    assert_eq!(list.as_array().unwrap().len().to_string(), count.to_string());
+    list
+}
+
+#[tokio::test]
+async fn everybody_s_list_holds_what_they_may_read() {
+    let app = TestApp::new().await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    let (moderator, admin) = (app.moderator().await, app.admin().await);
+    uploaded(&ann, "ann's", b"x").await;
+    uploaded(&bob, "bob's", b"x").await;
+    uploaded(&moderator, "mod's", b"x").await;
+    let path = format!("{}/file", bob.path());
+    admin.put(&path).body(FORM, form("for bob", b"x")).await.is(200);
+    assert_eq!(names(&list_of(&ann).await), ["ann's"]);
+    assert_eq!(names(&list_of(&bob).await), ["bob's", "for bob"]);
+    assert_eq!(names(&list_of(&moderator).await), ["ann's", "bob's", "mod's"]);
+    assert_eq!(names(&list_of(&admin).await), ["ann's", "bob's", "mod's", "for bob"]);
+}
+
+#[tokio::test]
+async fn files_are_asked_for_by_numbers_in_that_order() {
+    let app = TestApp::new().await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    let (a, b) = (uploaded(&ann, "a", b"x").await, uploaded(&ann, "b", b"x").await);
+    let hidden = uploaded(&bob, "c", b"x").await;
+    let query =
+        format!("files_ids={}&files_ids=999&files_ids={}&files_ids={}", b["id"], hidden["id"], a["id"]);
+    assert_eq!(ann.get(&format!("/api/file/files?{query}")).await.is(200).json(), json!([b, a]));
+    assert_eq!(ann.get("/api/file/files").await.is(200).json(), json!([]));
+    ann.get("/api/file/files?files_ids=x").await.invalid(&["files_ids"]);
+    let many = vec!["files_ids=1"; 1001].join("&");
+    ann.get(&format!("/api/file/files?{many}")).await.is(414);
+}
+
+#[tokio::test]
+async fn a_list_is_paged_in_both_orders() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    for number in 0..7 {
+        uploaded(&ann, &number.to_string(), b"x").await;
+    }
+    let page = async |query: &str| {
+        let reply = ann.get(&format!("/api/file?{query}")).await;
+        names(&reply.is(200).json()).concat()
+    };
+    assert_eq!(page("limit=3").await, "012");
+    assert_eq!(page("limit=3&offset=3").await, "345");
+    assert_eq!(page("page=3&per_page=3").await, "6");
+    assert_eq!(page("limit=3&order=desc").await, "654");
+    for order in ["asc", "desc"] {
+        let (mut path, mut seen) = (format!("/api/file?limit=3&order={order}"), String::new());
+        loop {
+            let reply = ann.get(&path).await;
+            seen += &names(&reply.is(200).json()).concat();
+            let link = reply.header("link").unwrap_or_default().to_owned();
+            let next = link.split(", ").find(|link| link.ends_with("rel=\"next\""));
+            let Some(next) = next else { break };
+            path = next[1..].split('>').next().unwrap().replace("http://localhost:8000", "");
+        }
+        assert_eq!(seen, if order == "asc" { "0123456" } else { "6543210" });
+    }
+    ann.get("/api/file?cursor=x").await.invalid(&["cursor"]);
+}
+
+#[tokio::test]
+async fn a_deleted_file_is_gone_for_everybody() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    let attach = admin.put(&format!("{}/file", ann.path())).body(FORM, form("c", b"x"));
+    let file = attach.await.is(200).json();
+    let etag = |reply: &crate::harness::Reply| reply.header("etag").unwrap().to_owned();
+    let before = etag(&ann.get("/api/user/me").await);
+    assert_eq!(admin.delete(&path_of(&file)).await.is(200).json(), file);
+    admin.delete(&path_of(&file)).await.refused(404, "not_found");
+    assert_eq!(ann.me().await["files"], json!([]));
+    assert_ne!(etag(&ann.get("/api/user/me").await), before);
+    assert!(super::blobs(&app).is_empty());
+    // Its number is never given again.
+    let next = uploaded(&ann, "d", b"x").await;
+    assert!(next["id"].as_i64() > file["id"].as_i64());
+}
