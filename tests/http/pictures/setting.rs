@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gatehouse::users::Origin;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -290,12 +291,12 @@ async fn a_picture_from_elsewhere_is_adopted_where_there_is_none() {
     let adopt = |side| {
         let (pictures, id) = (app.inside.pictures.clone(), ann.id);
         let bytes = encoded(&one_colour(side, side), ImageFormat::Png);
-        async move { pictures.adopt(id, bytes.into(), Default::default()).await.unwrap() }
+        async move { pictures.adopt(id, bytes.into(), Origin::default()).await.unwrap() }
     };
     assert_eq!(adopt(900).await.unwrap().picture_of, Some(ann.id));
     assert_eq!(image_of(&picture(&app, &ann, "").await).width(), 512);
     assert!(adopt(30).await.is_none());
     assert_eq!(image_of(&picture(&app, &ann, "").await).width(), 512);
-    let not_one = app.inside.pictures.adopt(app.user("bob").await.id, "x".into(), Default::default()).await;
+    let not_one = app.inside.pictures.adopt(app.user("bob").await.id, "x".into(), Origin::default()).await;
     assert!(not_one.is_err());
 }
