@@ -17,7 +17,7 @@ section! {
         /// How many files each user may keep; pictures are no part of it.
         max_user_files: u64 = "MAX_USER_FILES", Whole(0_u64, 1_000_000), "100";
         /// Where files are kept: unset for `DATA_DIR/files`, or `s3://bucket/prefix` for a store that speaks S3, with
-        /// `?region=` and `?endpoint=` where the AWS_ variables don't say it. Several instances need one or the other
+        /// `?region=` and `?endpoint=` where the `AWS_` variables don't say it. Several instances need one or the other
         /// to be shared.
         storage: Option<BucketAddress> = "STORAGE_URL", Optional(BUCKET), "";
         /// Name of the key for the store; unset: as the AWS tools find it (web identity, container, instance).

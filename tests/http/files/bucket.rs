@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
+use gatehouse::files::hexadecimal;
 use poem::http::{Method, StatusCode};
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{Endpoint, Request, Response, Server};
@@ -165,10 +166,6 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Whether the request is signed with the key (AWS Signature Version 4), body and all.
 fn is_signed(request: &Request, body: &[u8]) -> bool {
     let Some(authorization) = request.header("authorization") else { return false };
@@ -181,8 +178,10 @@ fn is_signed(request: &Request, body: &[u8]) -> bool {
     let scope = credential.strip_prefix(&format!("{KEY_ID}/")).expect("our key").to_owned();
     let hash = request.header("x-amz-content-sha256").unwrap();
     assert!(hash == "UNSIGNED-PAYLOAD" || hash == sha256(body), "another body than was signed");
-    let headers: String =
-        signed.split(';').map(|name| format!("{name}:{}\n", request.header(name).unwrap().trim())).collect();
+    let mut headers = String::new();
+    for name in signed.split(';') {
+        writeln!(headers, "{name}:{}", request.header(name).unwrap().trim()).unwrap();
+    }
     let mut query: Vec<String> = request
         .uri()
         .query()
