@@ -211,6 +211,7 @@ async fn these_operations_are_public_and_no_others() {
         "GET /api/oauth/{provider}",
         "GET /api/oauth/{provider}/callback",
         "GET /api/oauth/{provider}/link",
+        "GET /api/user/{user}/image",
         "GET /health/live",
         "GET /health/ready",
         "GET /healthcheck",

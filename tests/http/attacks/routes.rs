@@ -259,6 +259,7 @@ async fn every_operation_is_described_and_guarded_as_described() {
         "GET /.well-known/jwks.json",
         "GET /oauth/client-metadata.json",
         "GET /oauth/jwks.json",
+        "GET /api/user/{user}/image",
         "GET /api/auth/email/verify",
         "GET /api/auth/forgot-password/request",
         "GET /api/flags",

@@ -47,7 +47,8 @@ async fn a_large_file_comes_back_to_the_byte_and_an_empty_one_is_a_file_too() {
 async fn the_bytes_are_for_nobody_else_on_the_machine() {
     use std::os::unix::fs::PermissionsExt;
     let app = TestApp::new().await;
-    uploaded(&app.user("ann").await, "x", b"x").await;
+    let ann = app.user("ann").await;
+    uploaded(&ann, "x", b"x").await;
     for blob in blobs(&app) {
         assert_eq!(blob.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let folder = blob.parent().unwrap().metadata().unwrap();
