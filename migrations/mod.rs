@@ -13,6 +13,7 @@ mod m0005_one_time_tokens;
 mod m0006_mail;
 mod m0007_second_factor;
 mod m0008_proofs;
+mod m0010_flags;
 
 /// One step of the schema.
 pub struct Step {
@@ -36,4 +37,5 @@ pub const STEPS: &[Step] = &[
     m0006_mail::STEP,
     m0007_second_factor::STEP,
     m0008_proofs::STEP,
+    m0010_flags::STEP,
 ];

@@ -1,5 +1,5 @@
-# What scripts/test, scripts/dev and scripts/bench share: words to the user, Debian packages, cargo tools, and a
-# PostgreSQL server of our own. Sourced, never run. Whatever is started here is stopped by `cleanup`, and nothing else.
+# What scripts/test, scripts/dev and scripts/bench share: words to the user, Debian packages, cargo tools, a PostgreSQL
+# server and a Redis of our own. Sourced, never run. Whatever is started here is stopped by `cleanup`, and nothing else.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # the scripts use what is set here
 
@@ -136,4 +136,22 @@ start_postgres() {
 stop_postgres() {
   (cd "$2" && as_postgres "$1/pg_ctl" -D "$2/db" -m immediate -w stop >/dev/null 2>&1) || true
   rm -rf "$2"
+}
+
+# --- Redis
+
+# start_redis: an empty one that keeps nothing, on a free port of loopback, stopped at the end. Sets REDIS_ADDRESS.
+start_redis() {
+  local port try
+  port=$(free_port)
+  redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "${TMPDIR:-/tmp}" >/dev/null &
+  undo_at_exit "kill $!"
+  for ((try = 0; try < 100; try++)); do
+    if redis-cli -p "$port" ping >/dev/null 2>&1; then
+      REDIS_ADDRESS=redis://127.0.0.1:$port
+      return
+    fi
+    sleep 0.05
+  done
+  die "Redis did not start"
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi};
 use crate::auth::{self, Auth, AuthApi, Door, OtpApi, RecoveryApi, SessionApi};
+use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
@@ -29,6 +30,7 @@ use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
 use crate::profiles::{self, Profiles, SignUpFields, UserApi};
 use crate::proofs::Proofs;
+use crate::rate_limit::{self, Limits as RateLimits};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
@@ -43,7 +45,9 @@ const LARGEST_LETTER: usize = 1024 * 1024;
 const KEYS: Duration = Duration::from_secs(30);
 
 /// The operations below the API's prefix.
-type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi);
+type Apis = (AuthApi, OtpApi, RecoveryApi, SessionApi, UserApi, EmailApi, AdminApi, FlagsApi);
+/// The operations at the root.
+type RootApis = (RootApi, OfrepApi);
 /// Makes the page behind a verification link from its token.
 type VerifyPage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
 
@@ -113,6 +117,10 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Who may do what.
     pub gate: Arc<Gate>,
+    /// How often.
+    pub rate_limits: Arc<RateLimits>,
+    /// What is switched on.
+    pub flags: Flags,
     /// Who has an account.
     pub users: Users,
     /// The second factor.
@@ -163,6 +171,11 @@ impl App {
         let permissions = Arc::new(Permissions::open(Some(&policies))?);
         let directory_open = matches!(config.users.directory, Directory::Members);
         let gate = Arc::new(Gate { permissions, directory_open });
+        let rate_limits = RateLimits::new(limit_settings(&config), clock.clone(), &secrets);
+        let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
+        let tasks = Tasks::default();
+        let flags = open_flags(&config, &db, &clock, &random, &tasks).await;
+        let flags = flags.map_err(anyhow::Error::from)?;
         let users = Users::new(
             db.clone(),
             clock.clone(),
@@ -200,7 +213,6 @@ impl App {
             domains: domains.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
-        let tasks = Tasks::default();
         let parts = auth::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -214,6 +226,7 @@ impl App {
             proofs: proofs.clone(),
             domains,
             tasks: tasks.clone(),
+            flags: flags.clone(),
         };
         let auth = Auth::new(parts, auth_settings(&config, &mail));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
@@ -224,6 +237,8 @@ impl App {
             random,
             sessions,
             gate,
+            rate_limits,
+            flags,
             users,
             otp,
             profiles,
@@ -269,6 +284,13 @@ impl App {
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
         self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let limits = Arc::clone(&self.rate_limits);
+        self.tasks.keep("redis", move || {
+            let limits = Arc::clone(&limits);
+            async move { limits.watch().await }
+        });
+        let flags = self.flags.clone();
+        self.tasks.keep("flags", move || flags.clone().watch());
         let (mail, tasks) = (self.mail.clone(), self.tasks.clone());
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
@@ -286,6 +308,7 @@ impl App {
 
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
+        self.rate_limits.sweep();
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
         self.auth.sweep().await?;
@@ -335,9 +358,10 @@ impl App {
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
+            .with(AddData::new(Arc::clone(&self.rate_limits)))
             .with(AddData::new(Arc::new(self.profiles.clone())));
         let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
-        Ok(edge.with_constant("/ping", PONG))
+        Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
     }
 
     /// The OpenAPI document.
@@ -345,7 +369,7 @@ impl App {
     pub fn document(&self) -> serde_json::Value {
         let no_page: VerifyPage = Arc::new(|_| poem::Response::default());
         let mut document = document(&self.api(no_page).spec(), &self.root_api().spec(), &self.config);
-        documentation::complete(&mut document);
+        documentation::complete(&mut document, self.config.limiter.enabled);
         document
     }
 
@@ -355,7 +379,7 @@ impl App {
         Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
-    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Apis, ()> {
+    fn api(&self, verify_page: VerifyPage) -> OpenApiService<Flagged<Apis>, ()> {
         let door = self.door();
         let auth = AuthApi { auth: self.auth.clone(), door };
         let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
@@ -369,8 +393,14 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
-        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin);
-        OpenApiService::new(apis, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
+        let apis = (auth, otp, recovery, session, UserApi(self.profiles.clone()), email, admin, flags);
+        OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Puts operations behind their flags.
+    fn flagged<T>(&self, api: T) -> Flagged<T> {
+        Flagged { api, flags: self.flags.clone() }
     }
 
     fn door(&self) -> Door {
@@ -386,6 +416,7 @@ impl App {
     fn door_pages(&self, pages: Pages) -> DoorPages {
         DoorPages {
             auth: self.auth.clone(),
+            flags: self.flags.clone(),
             sessions: Arc::clone(&self.sessions),
             pages,
             door: self.door(),
@@ -395,15 +426,26 @@ impl App {
         }
     }
 
-    fn root_api(&self) -> OpenApiService<RootApi, ()> {
+    fn root_api(&self) -> OpenApiService<Flagged<RootApis>, ()> {
         let root = RootApi {
             db: self.db.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
+            limits: Arc::clone(&self.rate_limits),
+            flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
             stopping: self.stopping.clone(),
         };
-        OpenApiService::new(root, &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+        let ofrep = OfrepApi {
+            flags: self.flags.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+        };
+        OpenApiService::new(
+            self.flagged((root, ofrep)),
+            &self.config.server.project_name,
+            env!("CARGO_PKG_VERSION"),
+        )
     }
 
     fn guarded(&self, document: &serde_json::Value, pages: Pages) -> anyhow::Result<Guarded> {
@@ -441,7 +483,10 @@ impl App {
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
-            large_bodies: vec![(format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER)],
+            large_bodies: vec![
+                (format!("{}/email/send-email", server.api_prefix), LARGEST_LETTER),
+                (format!("{}/admin/feature", server.api_prefix), flags::LARGEST),
+            ],
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
             repeatable,
@@ -522,6 +567,24 @@ fn secrets(config: &Config) -> Secrets {
     Secrets::new(config.tokens.master_secret.expose(), &previous)
 }
 
+/// The flags in force, with one for each operation.
+async fn open_flags(
+    config: &Config,
+    db: &Database,
+    clock: &Clock,
+    random: &Random,
+    tasks: &Tasks,
+) -> Result<Flags, DbErr> {
+    let parts =
+        flags::Parts { db: db.clone(), clock: clock.clone(), random: random.clone(), tasks: tasks.clone() };
+    let settings = flags::Settings {
+        file: config.server.data_dir.join(&config.flags.file),
+        enforced: config.flags.enabled,
+    };
+    let operations = [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>()].concat();
+    Flags::open(parts, settings, operations).await
+}
+
 fn session_settings(config: &Config) -> sessions::Settings {
     let tokens = &config.tokens;
     sessions::Settings {
@@ -558,6 +621,15 @@ fn otp_settings(config: &Config) -> otp::Settings {
         window: settings.window,
         email_interval: settings.email_interval,
         email_allowed: settings.email_allowed,
+    }
+}
+
+fn limit_settings(config: &Config) -> rate_limit::Settings {
+    rate_limit::Settings {
+        throttles: config.throttles.clone(),
+        requests: config.limiter.requests(),
+        lenient_on_loopback: config.server.environment.is_local(),
+        redis: config.limiter.redis.clone(),
     }
 }
 

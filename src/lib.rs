@@ -6,6 +6,8 @@ pub mod migrations;
 pub mod platform; // configuration, clock, chance, database, secrets, problems, telemetry: knows no feature
 pub mod sessions; // who is calling: sessions, access and refresh tokens, signing keys
 pub mod permissions; // who may do what: Cedar policies, decisions and their explanation
+pub mod rate_limit; // how often clients may do something: buckets in memory or in Redis
+pub mod flags; // what is switched on, and for whom: the file of flags, the gate before every operation, OFREP
 pub mod users; // people with an account: rules and rows
 pub mod mail; // letters to people: queue, templates, delivery
 pub mod proofs; // mailed links: whose an address is, and who may choose a new password

@@ -17,6 +17,7 @@ pub mod throttle;
 
 use std::sync::Arc;
 
+use crate::flags::Flags;
 use crate::mail::Mail;
 use crate::otp::Otp;
 use crate::platform::clock::Clock;
@@ -78,6 +79,7 @@ pub struct Auth {
     proofs: Proofs,
     domains: Domains,
     tasks: Tasks,
+    flags: Flags,
     settings: Arc<Settings>,
 }
 
@@ -107,6 +109,8 @@ pub struct Parts {
     pub domains: Domains,
     /// Where work goes that must end although its client has left.
     pub tasks: Tasks,
+    /// Whether signing in is switched on, and for whom.
+    pub flags: Flags,
 }
 
 impl Auth {
@@ -126,6 +130,7 @@ impl Auth {
             proofs,
             domains,
             tasks,
+            flags,
         } = parts;
         let settings = Arc::new(settings);
         Self {
@@ -141,6 +146,7 @@ impl Auth {
             proofs,
             domains,
             tasks,
+            flags,
             settings,
         }
     }

@@ -15,6 +15,7 @@ use super::admission::{Admission, Arrival, Entered, SignedIn};
 use super::door::Demand;
 use super::pending::{self, Pending};
 use super::throttle::{self, Act, Bucket, End, Try, Window};
+use crate::flags::{Flag, LOGIN, Person};
 use crate::mail::Letter;
 use crate::otp::Method;
 use crate::platform::clock::Timestamp;
@@ -38,6 +39,7 @@ crate::refusals! {
         UsernameTaken = 409 "username_taken" "The account was deleted, and its user name was taken since. Ask an admin.",
         EmailTaken = 409 "email_taken" "The account was deleted, and its e-mail address was taken since. Ask an admin.",
         Inactive(String) = 403 "user_inactive" "The account may not be used.",
+        Closed = 403 "feature_disabled" "Signing in is switched off at the moment.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
     }
@@ -119,20 +121,37 @@ impl Auth {
         };
         match (found, verdict) {
             (Some(found), Verdict::Right | Verdict::RightButOld) if self.may_come_in(&found).await? => {
+                if !self.is_open_to(&found.user) {
+                    self.settle(tried, End::Right).await?;
+                    return Err(SignInRefusal::Closed.into());
+                }
                 self.let_in(found, tried, &who, verdict == Verdict::RightButOld).await
             }
             (None, Verdict::Right | Verdict::RightButOld) => {
                 self.settle(tried, End::Right).await?;
-                Err(SignInRefusal::Unproved.into())
+                Err(self.or_closed(SignInRefusal::Unproved).into())
             }
             (found, _) => {
                 let user_id = found.as_ref().map(|found| found.user.id);
                 self.settle_wrong(tried, found.map(|found| found.user), &who.client).await?;
                 let user_id = user_id.map(tracing::field::display);
                 tracing::info!(user_id, client_ip = %who.client.ip, "sign-in failed");
-                Err(SignInRefusal::Invalid.into())
+                Err(self.or_closed(SignInRefusal::Invalid).into())
             }
         }
+    }
+
+    /// Whether the flag of signing in lets this account in. It can't keep admins out.
+    fn is_open_to(&self, user: &user::Model) -> bool {
+        let person = Person { id: user.id, roles: Roles::from_bits(user.roles) };
+        !self.flags.are_enforced() || self.flags.decide(LOGIN, Some(&person)).on
+    }
+
+    /// While signing in is off for everybody but admins, whoever is not let in learns only that: not whether the
+    /// password was right, nor who is an admin.
+    fn or_closed(&self, refusal: SignInRefusal) -> SignInRefusal {
+        let is_off = self.flags.are_enforced() && self.flags.in_force().set.get(LOGIN) == Some(&Flag::Off);
+        if is_off { SignInRefusal::Closed } else { refusal }
     }
 
     /// The tokens of somebody who is in.

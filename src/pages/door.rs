@@ -15,6 +15,7 @@ use crate::auth::{
     Admission, AskRefusal, Auth, Challenged, Credentials, Door, ResetRefusal, SecondFactor, SignUp,
     SignUpRefusal, SignedIn, SignedUp, VerifyRefusal,
 };
+use crate::flags::Flags;
 use crate::otp::Method as Factor;
 use crate::platform::problem::{Failure, FieldError, Problem, Refusal};
 use crate::platform::web::{ClientInfo, read_body};
@@ -27,6 +28,8 @@ use crate::users::{Identifier, Password};
 pub struct DoorPages {
     /// The door.
     pub auth: Auth,
+    /// What is switched on.
+    pub flags: Flags,
     /// Who is signed in.
     pub sessions: std::sync::Arc<Sessions>,
     /// What makes the pages.
@@ -65,6 +68,19 @@ const PATHS: [(&str, Page); 10] = [
     ("/forgot-password/reset", Page::Reset),
     ("/reset-password/reset", Page::Reset),
 ];
+
+impl Page {
+    /// The flag of the operation that the page is a form of. Signing in asks its own, when the password is known.
+    const fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::SignIn | Self::Otp => None,
+            Self::SignUp => Some("REGISTER"),
+            Self::Verify => Some("VERIFY_EMAIL"),
+            Self::Forgot => Some("FORGOT_PASSWORD_REQUEST"),
+            Self::Reset => Some("FORGOT_PASSWORD_RESET"),
+        }
+    }
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -406,6 +422,9 @@ impl Endpoint for DoorPage {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        if let Some(flag) = self.page.flag() {
+            self.pages.flags.require(flag, &request).await?;
+        }
         match *request.method() {
             Method::GET => Ok(self.pages.show(self.page, &request).await),
             Method::POST => self.pages.take(self.page, &mut request).await,

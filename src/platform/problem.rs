@@ -228,7 +228,7 @@ pub struct Entry {
 /// Expected, typed, documented reasons not to do what was asked. Made by [`refusals!`](crate::refusals).
 pub trait Refusal: fmt::Debug + Send + Sync + 'static {
     /// Every refusal of the act.
-    const TABLE: &'static [Entry];
+    fn table() -> Vec<Entry>;
 
     /// The problem that the client sees.
     fn problem(&self) -> Problem;
@@ -236,7 +236,9 @@ pub trait Refusal: fmt::Debug + Send + Sync + 'static {
 
 /// The table of an act that nobody is refused: it can only break.
 impl Refusal for Infallible {
-    const TABLE: &'static [Entry] = &[];
+    fn table() -> Vec<Entry> {
+        Vec::new()
+    }
 
     fn problem(&self) -> Problem {
         match *self {}
@@ -331,7 +333,7 @@ impl<R: Refusal> From<Failure<R>> for poem::Error {
 
 impl<R: Refusal> ApiResponse for Failure<R> {
     fn meta() -> MetaResponses {
-        document(R::TABLE)
+        document(&R::table())
     }
 
     fn register(registry: &mut Registry) {
@@ -373,7 +375,8 @@ fn problem_schema() -> MetaSchemaRef {
 }
 
 /// Makes the refusals of one act from a table of `Variant(Details) = status "code" "words"`; behind it, where OAuth
-/// clients come, `oauth "error"`.
+/// clients come, `oauth "error"`. What an act within this one may be refused for is added to the table, and to the
+/// variants, by `and Variant(ItsRefusal)`.
 #[macro_export]
 macro_rules! refusals {
     (
@@ -382,17 +385,30 @@ macro_rules! refusals {
             $( $variant:ident $( ($details:ty) )? = $status:literal $code:literal $words:literal
                 $( oauth $oauth:literal )? ),+ $(,)?
         }
+        $( and $inner:ident($refusal:ty) )*
     ) => {
         $(#[$meta])*
         #[derive(Debug)]
         $visibility enum $name {
-            $( #[doc = $words] $variant $( ($details) )? ),+
+            $( #[doc = $words] $variant $( ($details) )?, )+
+            $( #[doc = "What an act within this one is refused for."] $inner($refusal), )*
         }
 
+        $( impl From<$refusal> for $name {
+            fn from(refusal: $refusal) -> Self {
+                Self::$inner(refusal)
+            }
+        } )*
+
         impl $crate::platform::problem::Refusal for $name {
-            const TABLE: &'static [$crate::platform::problem::Entry] = &[
-                $( $crate::platform::problem::Entry { status: $status, code: $code, words: $words } ),+
-            ];
+            fn table() -> Vec<$crate::platform::problem::Entry> {
+                #[allow(unused_mut, reason = "only some tables contain others")]
+                let mut table = vec![
+                    $( $crate::platform::problem::Entry { status: $status, code: $code, words: $words } ),+
+                ];
+                $( table.extend(<$refusal as $crate::platform::problem::Refusal>::table()); )*
+                table
+            }
 
             #[allow(unused_mut, irrefutable_let_patterns, reason = "only some variants have details; some tables one line")]
             fn problem(&self) -> $crate::platform::problem::Problem {
@@ -405,7 +421,8 @@ macro_rules! refusals {
                             <$details as $crate::platform::problem::Details>::add_to(details, &mut problem);
                         } )?
                         problem
-                    } ),+
+                    } )+
+                    $( Self::$inner(refusal) => refusal.problem(), )*
                 }
             }
         }

@@ -30,12 +30,10 @@ crate::refusals! {
     /// Why an account is not made.
     pub enum NewUserRefusal {
         Forbidden = 403 "forbidden" "You may not create an account with these fields or roles.",
-        IdTaken = 409 "user_id_taken" "An account with this uuid exists, or once existed.",
-        UsernameTaken = 409 "username_taken" "This user name is taken.",
-        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         Busy(RetryAfter) = 503 "unavailable" "The server is busy. Please try again in a moment.",
     }
+    and Create(CreateRefusal)
 }
 
 crate::refusals! {
@@ -43,26 +41,18 @@ crate::refusals! {
     pub enum PatchRefusal {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Forbidden = 403 "forbidden" "You may not change these fields.",
-        NotFound = 404 "not_found" "There is no such user.",
-        Deleted = 409 "user_deleted" "The user is deleted.",
-        UsernameTaken = 409 "username_taken" "This user name is taken.",
-        EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
-        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Stale = 412 "precondition_failed" "The user has changed since you read it.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
+    and Change(ChangeRefusal)
 }
 
 crate::refusals! {
     /// Why an account is not deleted.
     pub enum RemoveRefusal {
         Forbidden = 403 "forbidden" "You may not delete this account, or not for good.",
-        NotFound = 404 "not_found" "There is no such user.",
-        Deleted = 409 "user_deleted" "The user is deleted.",
-        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Stale = 412 "precondition_failed" "The user has changed since you read it.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
+    and Delete(DeleteRefusal)
 }
 
 crate::refusals! {
@@ -72,40 +62,6 @@ crate::refusals! {
         Deleted = 409 "user_deleted" "The user is deleted.",
         TooMany = 409 "quota_exceeded" "A block list holds at most 1000 users.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
-    }
-}
-
-impl From<CreateRefusal> for NewUserRefusal {
-    fn from(refusal: CreateRefusal) -> Self {
-        match refusal {
-            CreateRefusal::IdTaken => Self::IdTaken,
-            CreateRefusal::UsernameTaken => Self::UsernameTaken,
-            CreateRefusal::EmailTaken => Self::EmailTaken,
-        }
-    }
-}
-
-impl From<ChangeRefusal> for PatchRefusal {
-    fn from(refusal: ChangeRefusal) -> Self {
-        match refusal {
-            ChangeRefusal::NotFound => Self::NotFound,
-            ChangeRefusal::Deleted => Self::Deleted,
-            ChangeRefusal::UsernameTaken => Self::UsernameTaken,
-            ChangeRefusal::EmailTaken => Self::EmailTaken,
-            ChangeRefusal::LastAdmin => Self::LastAdmin,
-            ChangeRefusal::Stale => Self::Stale,
-        }
-    }
-}
-
-impl From<DeleteRefusal> for RemoveRefusal {
-    fn from(refusal: DeleteRefusal) -> Self {
-        match refusal {
-            DeleteRefusal::NotFound => Self::NotFound,
-            DeleteRefusal::Deleted => Self::Deleted,
-            DeleteRefusal::LastAdmin => Self::LastAdmin,
-            DeleteRefusal::Stale => Self::Stale,
-        }
     }
 }
 

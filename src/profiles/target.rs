@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use poem::Request;
-use poem::http::{Method, header};
+use poem::http::Method;
 use uuid::Uuid;
 
 use super::Profiles;
 use super::shown::RECENT;
 use crate::permissions::{Account, Action, Object, Permission, Resource, System, not_found};
-use crate::platform::problem::{Breakage, FieldError, Problem};
+use crate::platform::problem::{Breakage, Problem};
+use crate::platform::web;
 use crate::sessions::{Caller, Role, Roles};
 use crate::users::store::{Named, Seen};
 
@@ -80,16 +81,8 @@ fn named(segment: &str) -> Option<Named> {
 
 /// The revision that `If-Match` asks for (RFC 9110, 13.1.1). A weak or foreign tag matches nothing.
 pub(super) fn if_match(request: &Request) -> Result<Option<i64>, Problem> {
-    let mut values = request.headers().get_all(header::IF_MATCH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Problem::invalid(vec![FieldError::new("If-Match", "is given more than once")]));
-    }
-    match value.to_str().map(str::trim) {
-        Ok("*") => Ok(None),
-        Ok(tag) => Ok(Some(revision(tag).unwrap_or(i64::MIN))),
-        Err(_) => Ok(Some(i64::MIN)),
-    }
+    let tag = web::if_match(request)?;
+    Ok(tag.map(|tag| revision(tag).unwrap_or(i64::MIN)))
 }
 
 fn revision(tag: &str) -> Option<i64> {

@@ -15,9 +15,11 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
+use crate::flags::Flags;
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::db::Database;
 use crate::platform::web::{ClientInfo, Json, is_forwarded};
+use crate::rate_limit::Limits;
 use crate::sessions::{Caller, Jwk, Sessions};
 
 /// The answer to `GET /ping`, which the edge gives by itself where nothing is special about the request.
@@ -29,8 +31,12 @@ pub struct RootApi {
     pub db: Database,
     /// Whose public keys are shown.
     pub sessions: Arc<Sessions>,
+    /// What is switched on.
+    pub flags: Flags,
     /// The policies, and who may see the parts of the report.
     pub gate: Arc<Gate>,
+    /// How often clients may do something; counted in Redis, where there is one.
+    pub limits: Arc<Limits>,
     /// Networks that may see the parts of the report without signing in.
     pub metrics_allow: Vec<IpNet>,
     /// A stop was asked for: not ready any more.
@@ -201,11 +207,21 @@ impl RootApi {
             None => "ok".to_owned(),
             Some(mistake) => format!("degraded: {mistake}"),
         };
-        BTreeMap::from([
+        let redis = self.limits.redis_is_here().map(|here| {
+            if here { "ok" } else { "degraded: limits are counted in memory, by each instance for itself" }
+        });
+        let flags = match self.flags.mistake() {
+            None => "ok".to_owned(),
+            Some(mistake) => format!("degraded: {mistake}"),
+        };
+        let mut parts = BTreeMap::from([
             ("database".to_owned(), state(self.db.ping().await.is_ok())),
+            ("flags".to_owned(), flags),
             ("policies".to_owned(), policies),
             ("server".to_owned(), state(!self.stopping.is_cancelled())),
-        ])
+        ]);
+        parts.extend(redis.map(|redis| ("redis".to_owned(), redis.to_owned())));
+        parts
     }
 
     /// A request that a proxy passed on is not from the network that the proxy stands in.

@@ -25,13 +25,10 @@ crate::refusals! {
 crate::refusals! {
     /// Why an account is not changed.
     pub enum ChangeRefusal {
-        NotFound = 404 "not_found" "There is no such user.",
-        Deleted = 409 "user_deleted" "The user is deleted.",
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
-        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
-        Stale = 412 "precondition_failed" "The user has changed since you read it.",
     }
+    and Target(DeleteRefusal)
 }
 
 crate::refusals! {
@@ -51,17 +48,6 @@ crate::refusals! {
         UsernameTaken = 409 "username_taken" "The user name was taken since.",
         EmailTaken = 409 "email_taken" "The e-mail address belongs to another account now.",
         Conflict = 409 "conflict" "The user is not deleted.",
-    }
-}
-
-impl From<DeleteRefusal> for ChangeRefusal {
-    fn from(refusal: DeleteRefusal) -> Self {
-        match refusal {
-            DeleteRefusal::NotFound => Self::NotFound,
-            DeleteRefusal::Deleted => Self::Deleted,
-            DeleteRefusal::LastAdmin => Self::LastAdmin,
-            DeleteRefusal::Stale => Self::Stale,
-        }
     }
 }
 
@@ -282,7 +268,7 @@ impl Users {
         let now = self.clock.now();
         let is_new = held.pending_email.as_deref() == Some(email);
         if !is_new && held.email.as_deref() != Some(email) {
-            return Err(ChangeRefusal::NotFound.into());
+            return Err(ChangeRefusal::Target(DeleteRefusal::NotFound).into());
         }
         if !is_new && held.email_verified {
             return Ok(held);

@@ -196,6 +196,7 @@ async fn these_operations_are_public_and_no_others() {
         "GET /.well-known/jwks.json",
         "GET /api/auth/email/verify",
         "GET /api/auth/forgot-password/request",
+        "GET /api/flags",
         "GET /health/live",
         "GET /health/ready",
         "GET /healthcheck",

@@ -81,6 +81,15 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /api/email/send-validation-email",       "recipient=$address",  "",                                    [401, 403, 403, 200, 200, 401]),
     ("GET /api/email/queue",                        "",                    "",                                    [401, 403, 403, 200, 200, 401]),
 
+    ("GET /api/flags",                              "",                    "",                                    [200, 200, 200, 200, 200, 401]),
+    ("GET /api/admin/feature-flags",                "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("PATCH /api/admin/feature-flags",              "",                    r#"{"add":{"x":true}}"#,               [401, 403, 403, 403, 200, 401]),
+    ("GET /api/admin/feature_flags",                "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("PATCH /api/admin/feature_flags",              "",                    r#"{"add":{"x":true}}"#,               [401, 403, 403, 403, 200, 401]),
+    ("GET /api/admin/feature-flags/history",        "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /ofrep/v1/evaluate/flags",               "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
+    ("POST /ofrep/v1/evaluate/flags/{key}",         "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
+
     ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
 ];
 
@@ -137,6 +146,7 @@ async fn everybody_is_answered_as_the_table_says() {
                     .replace("{user}", &target.to_string())
                     .replace("{id}", &Uuid::nil().to_string())
                     .replace("{method}", "none")
+                    .replace("{key}", "REGISTER")
             };
             let path = format!("{}?{}", filled(path), filled(query));
             let client: &Client = actor.as_deref().unwrap_or(&app);

@@ -25,7 +25,7 @@ section! {
 }
 
 section! {
-    /// How often a client may try what must not be guessed: a count, `/`, a time in s, m, h or d.
+    /// How often a client may do what must not be guessed or costs much: a count, `/`, a time in s, m, h or d.
     pub struct Throttles {
         /// Failed sign-ins per client.
         login: Quota = "THROTTLE_LOGIN", QUOTA, "20/15m";
@@ -33,6 +33,10 @@ section! {
         register: Quota = "THROTTLE_REGISTER", QUOTA, "30/1h";
         /// Links to a new password, or to prove an address, that a client asks for.
         forgot: Quota = "THROTTLE_FORGOT", QUOTA, "10/1h";
+        /// Sign-ins through another provider that a client begins.
+        oauth: Quota = "THROTTLE_OAUTH", QUOTA, "60/1h";
+        /// Files and pictures that a client sends.
+        upload: Quota = "THROTTLE_UPLOAD", QUOTA, "300/1h";
     }
 }
 

@@ -9,6 +9,7 @@ mod catalogue;
 mod database;
 mod dotenv;
 mod kinds;
+mod limiter;
 mod log;
 mod mail;
 mod mistake;
@@ -36,11 +37,12 @@ pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
 pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
 pub use kinds::Shape;
+pub use limiter::Limiter;
 pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
-pub use operations::{Docs, ServiceClient, hash_of_secret};
+pub use operations::{Docs, FeatureFlags, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
 pub use reader::Effective;
@@ -53,7 +55,7 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 9] = [
+const GROUPS: [(&str, &[&[Setting]]); 10] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -62,6 +64,7 @@ const GROUPS: [(&str, &[&[Setting]]); 9] = [
     ("accounts", &accounts::SETTINGS),
     ("mail", &mail::SETTINGS),
     ("database", &database::SETTINGS),
+    ("limiter", &[Limiter::SETTINGS]),
     ("operations", &operations::SETTINGS),
 ];
 
@@ -94,10 +97,14 @@ pub struct Config {
     pub first_admin: Option<FirstAdmin>,
     /// Documentation pages.
     pub docs: Docs,
+    /// Feature flags.
+    pub flags: FeatureFlags,
     /// The database.
     pub database: Database,
-    /// How often the door may be tried.
+    /// How often clients may try the door, and do what costs much.
     pub throttles: Throttles,
+    /// How many requests they may make at all.
+    pub limiter: Limiter,
     /// People with an account.
     pub users: Users,
     /// Mail.
@@ -144,8 +151,10 @@ impl Config {
         let passwords = Passwords::read(reader);
         let first_admin = FirstAdmin::read(reader);
         let docs = Docs::read(reader);
+        let flags = FeatureFlags::read(reader);
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
+        let limiter = Limiter::read(reader);
         let users = Users::read(reader);
         let mail = Mail::read(reader);
         let sign_up =
@@ -162,8 +171,10 @@ impl Config {
             sign_up: sign_up?,
             first_admin: first_admin?,
             docs: docs?,
+            flags: flags?,
             database: database?,
             throttles: throttles?,
+            limiter: limiter?,
             users: users?,
             mail: mail?,
             services,

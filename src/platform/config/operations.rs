@@ -1,5 +1,7 @@
 //! Operations: documentation pages, other services that may ask, who may read metrics.
 
+use std::path::PathBuf;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
@@ -20,6 +22,16 @@ section! {
 }
 
 section! {
+    /// Feature flags.
+    pub struct FeatureFlags {
+        /// Whether operations obey their feature flags.
+        enabled: bool = "FEATURE_FLAGS_ENABLED", Flag, "True";
+        /// The file that shows the feature flags, to be edited by hand; relative to `DATA_DIR`.
+        file: PathBuf = "FEATURE_FLAGS_FILE", FLAGS_FILE, "feature_flags.json";
+    }
+}
+
+section! {
     /// Who else may ask.
     pub(super) struct Trust {
         /// Services that may introspect tokens (RFC 7662), as `name:secret-hash`; `gatehouse hash-secret` makes the
@@ -31,7 +43,16 @@ section! {
 }
 
 /// The settings of operations.
-pub(super) const SETTINGS: [&[super::Setting]; 2] = [Docs::SETTINGS, Trust::SETTINGS];
+pub(super) const SETTINGS: [&[super::Setting]; 3] = [Docs::SETTINGS, FeatureFlags::SETTINGS, Trust::SETTINGS];
+
+const FLAGS_FILE: Word<PathBuf> = Word {
+    accepts: "a path that ends with the name of a file",
+    parse: |text| {
+        let path = PathBuf::from(text);
+        let named = !text.ends_with('/') && path.file_name().is_some() && !text.contains('\0');
+        named.then_some(path)
+    },
+};
 
 /// A service that may ask about tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,14 +29,26 @@ impl ClientInfo {
     /// The address that throttles count under: an IPv4 address itself, an IPv6 address with its /64.
     #[must_use]
     pub fn bucket(&self) -> IpAddr {
-        first_bits_of_v6(self.ip, 64)
+        client_network(self.ip)
     }
 
     /// The wider network that throttles watch too: the /48 of an IPv6 address.
     #[must_use]
     pub fn wide_bucket(&self) -> Option<IpAddr> {
-        self.ip.is_ipv6().then(|| first_bits_of_v6(self.ip, 48))
+        wide_network(self.ip)
     }
+}
+
+/// What a client at this address is counted by: an IPv4 address itself, an IPv6 address with its /64.
+#[must_use]
+pub fn client_network(ip: IpAddr) -> IpAddr {
+    first_bits_of_v6(ip, 64)
+}
+
+/// The network around it that is counted too: the /48 of an IPv6 address.
+#[must_use]
+pub fn wide_network(ip: IpAddr) -> Option<IpAddr> {
+    ip.is_ipv6().then(|| first_bits_of_v6(ip, 48))
 }
 
 fn first_bits_of_v6(ip: IpAddr, bits: u32) -> IpAddr {

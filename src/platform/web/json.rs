@@ -21,7 +21,7 @@ use serde::{Deserializer, forward_to_deserialize_any};
 
 use super::body::{Kind, read_body, unsupported};
 use super::query::{QueryFault, bad_request, decoded};
-use super::strict::{check_json, explain};
+use super::strict::{check_json, check_json_within, explain};
 use crate::platform::problem::{FieldError, Problem};
 
 const JSON: &str = "application/json";
@@ -41,6 +41,12 @@ pub struct JsonOrForm<T>(pub T);
 
 /// The same, but read when the handler says so: after something else was decided.
 pub struct Unread<T> {
+    body: RequestBody,
+    documented: PhantomData<fn() -> T>,
+}
+
+/// A JSON body that is read when the handler says so, to say in its own way what is wrong with it.
+pub struct UnreadJson<T> {
     body: RequestBody,
     documented: PhantomData<fn() -> T>,
 }
@@ -83,6 +89,16 @@ pub(super) fn from_json<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Pr
     if is_list && matches!(T::schema_ref(), MetaSchemaRef::Reference(_)) {
         return Err(Problem::invalid(vec![FieldError::new("body", "must be an object")]));
     }
+    parsed(text)
+}
+
+/// Reads JSON that is no body, such as a file, as strictly as one; of at most so many members.
+pub fn read_json<T: DeserializeOwned>(text: &[u8], most_members: usize) -> Result<T, Problem> {
+    check_json_within(text, most_members)?;
+    parsed(text)
+}
+
+fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     serde_path_to_error::deserialize(&mut parser).map_err(|error| explain(&error))
 }
@@ -134,7 +150,7 @@ fn check_form(text: &str) -> Result<(), QueryFault> {
 }
 
 /// A body that may be left out counts as `null`.
-async fn read_json<T>(request: &Request, body: &mut RequestBody) -> Result<T, Problem>
+async fn read_json_body<T>(request: &Request, body: &mut RequestBody) -> Result<T, Problem>
 where
     T: Type + DeserializeOwned,
 {
@@ -183,7 +199,7 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Json<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(read_json(request, body).await?))
+        Ok(Self(read_json_body(request, body).await?))
     }
 }
 
@@ -235,6 +251,35 @@ impl<T: Type + DeserializeOwned> Unread<T> {
     /// Reads it, or says what is wrong with it.
     pub async fn read(mut self, request: &Request) -> Result<T, Problem> {
         read_json_or_form(request, &mut self.body).await
+    }
+}
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for UnreadJson<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(request_of::<T>(&[JSON]))
+    }
+
+    async fn from_request(
+        _: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self { body: std::mem::take(body), documented: PhantomData })
+    }
+}
+
+impl<T: Type + DeserializeOwned> UnreadJson<T> {
+    /// Reads it, or says what is wrong with it.
+    pub async fn read(mut self, request: &Request) -> Result<T, Problem> {
+        read_json_body(request, &mut self.body).await
     }
 }
 

@@ -18,7 +18,12 @@ const MAX_MEMBERS: usize = 1000;
 
 /// Holds a JSON text to one reading: well formed, no key twice in an object, depth ≤ 32, ≤ 1000 members in all.
 pub(super) fn check_json(text: &[u8]) -> Result<(), Problem> {
-    let mut tally = Tally::default();
+    check_json_within(text, MAX_MEMBERS)
+}
+
+/// The same with another limit of members.
+pub(super) fn check_json_within(text: &[u8], most_members: usize) -> Result<(), Problem> {
+    let mut tally = Tally { members: most_members, fault: None };
     let mut parser = serde_json::Deserializer::from_slice(text);
     let walked = Walk { tally: &mut tally, depth: 0 }.deserialize(&mut parser).and_then(|()| parser.end());
     match (tally.fault, walked) {
@@ -28,8 +33,8 @@ pub(super) fn check_json(text: &[u8]) -> Result<(), Problem> {
     }
 }
 
-#[derive(Default)]
 struct Tally {
+    /// How many more there may be.
     members: usize,
     fault: Option<FieldError>,
 }
@@ -54,11 +59,12 @@ impl Walk<'_> {
     }
 
     fn count<E: serde::de::Error>(&mut self) -> Result<(), E> {
-        self.tally.members += 1;
-        if self.tally.members > MAX_MEMBERS {
-            Err(self.refuse("body", "has too many members"))
-        } else {
-            Ok(())
+        match self.tally.members.checked_sub(1) {
+            Some(left) => {
+                self.tally.members = left;
+                Ok(())
+            }
+            None => Err(self.refuse("body", "has too many members")),
         }
     }
 

@@ -13,6 +13,7 @@ use poem::{Endpoint, IntoResponse, Request, Response};
 use tokio::sync::OnceCell;
 
 use crate::platform::problem::Problem;
+use crate::platform::web::is_known;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -44,7 +45,7 @@ impl Asset {
         let compressed = takes_gzip(headers);
         let etag = format!("\"{}{}\"", self.hash, if compressed { "-gz" } else { "" });
         let builder = Response::builder().header(header::VARY, "Accept-Encoding").header(header::ETAG, &etag);
-        if has(headers, &etag) {
+        if is_known(headers, &etag) {
             return builder.status(StatusCode::NOT_MODIFIED).finish();
         }
         let builder = builder.content_type(self.kind);
@@ -101,15 +102,6 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
         let zero = weight.trim().trim_start_matches("q=").parse().is_ok_and(|weight: f32| weight <= 0.0);
         name.trim().eq_ignore_ascii_case("gzip") && !zero
     })
-}
-
-/// Whether the client has this version (RFC 9110, 13.1.2).
-fn has(headers: &HeaderMap, etag: &str) -> bool {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    known
-        .split(',')
-        .map(|known| known.trim().trim_start_matches("W/"))
-        .any(|known| known == etag || known == "*")
 }
 
 /// The files of the documentation.

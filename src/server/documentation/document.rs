@@ -6,25 +6,34 @@ use poem_openapi::registry::Registry;
 use poem_openapi::types::Type;
 use serde_json::{Map, Value, json};
 
+use crate::flags::is_gated;
 use crate::platform::problem::{MEDIA_TYPE, ProblemBody};
+use crate::rate_limit::MARK;
+use crate::server::edge::is_counted;
 
 /// Which operations have a refusal that no handler names, because the layers around it make it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
     All,
     Secured,
+    Flagged,
     WithInput,
     WithBody,
     WithPath,
 }
 
 const FORBIDDEN: &str = "Signed in, but not allowed; `second_factor_required`: not until the second factor is set up \
-                         that a role of the caller needs.";
+                         that a role of the caller needs; `feature_disabled`: switched off at the moment.";
 
-const COMMON: [(&str, Of, &str, &str); 9] = [
+/// For operations that say themselves what else 403 means.
+const SWITCHED_OFF: &str = "`feature_disabled`: This is switched off at the moment.";
+
+const COMMON: [(&str, Of, &str, &str); 11] = [
     ("400", Of::WithInput, "BadRequest", "The request can't be read."),
     ("401", Of::Secured, "Unauthorized", "Not signed in, or no longer."),
     ("403", Of::Secured, "Forbidden", FORBIDDEN),
+    ("401", Of::Flagged, "SignInNeeded", "The flag of this operation depends on who asks: please sign in."),
+    ("403", Of::Flagged, "SwitchedOff", SWITCHED_OFF),
     ("404", Of::WithPath, "NotFound", "There is nothing of that name, or not for you to know."),
     ("413", Of::WithBody, "PayloadTooLarge", "The body is larger than the server takes."),
     ("415", Of::WithBody, "UnsupportedMediaType", "The body is of a kind that is not taken here."),
@@ -33,14 +42,22 @@ const COMMON: [(&str, Of, &str, &str); 9] = [
     ("503", Of::All, "ServiceUnavailable", "Not possible right now; `Retry-After` says when to try again."),
 ];
 
-/// Completes the document: one entry per query parameter of paging, the refusals that every operation can get, and
-/// what serde does with the fields of bodies. The same document gives the same result.
-pub fn complete(document: &mut Value) {
+const TOO_MANY: &str = "Too many requests. `Retry-After` says when to try again.";
+
+/// Completes the document: one entry per query parameter of paging, the refusals that every operation can get, limits,
+/// and what serde does with the fields of bodies. `all_limited`: whether requests of whatever kind are limited. The
+/// same document gives the same result.
+pub fn complete(document: &mut Value, all_limited: bool) {
     hold_bodies_to_serde(document);
-    for operation in operations(document) {
+    let mut is_limited = false;
+    for (path, operation) in operations_by_path(document) {
         expand_parameters(operation);
+        is_limited |= add_limit(operation, all_limited && is_counted(path));
         add_refusals(operation);
         describe_answers(operation);
+    }
+    if is_limited {
+        add(document, &["components", "responses", "TooManyRequests"], too_many(TOO_MANY));
     }
     let mut registry = Registry::new();
     ProblemBody::register(&mut registry);
@@ -142,6 +159,66 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     paths.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut).flat_map(Map::values_mut)
 }
 
+fn operations_by_path(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();
+    paths.flat_map(|(path, item)| {
+        let item = item.as_object_mut().into_iter().flat_map(Map::values_mut);
+        item.map(|operation| (path.as_str(), operation))
+    })
+}
+
+/// Puts the refusal in the place of the mark that a limit in a handler's signature leaves. Whoever is refused so is told
+/// when to come back. Whether the operation refers to the common answer.
+fn add_limit(operation: &mut Value, is_counted: bool) -> bool {
+    let mut is_marked = false;
+    if let Some(security) = operation.get_mut("security").and_then(Value::as_array_mut) {
+        let before = security.len();
+        security.retain(|way| way.get(MARK).is_none());
+        is_marked = security.len() < before;
+    }
+    if let Some(operation) = operation.as_object_mut() {
+        operation
+            .retain(|name, value| name != "security" || value.as_array().is_none_or(|ways| !ways.is_empty()));
+    }
+    let is_limited = is_marked || is_counted;
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return false };
+    match responses.get_mut("429") {
+        Some(refusal) if refusal.get("$ref").is_none() => refusal["headers"] = headers_of_limit(is_limited),
+        Some(_) => return true,
+        None if is_limited => {
+            responses.insert("429".to_owned(), json!({"$ref": "#/components/responses/TooManyRequests"}));
+            return true;
+        }
+        None => {}
+    }
+    false
+}
+
+fn too_many(words: &str) -> Value {
+    let mut refusal = refusal(words);
+    refusal["headers"] = headers_of_limit(true);
+    refusal
+}
+
+fn headers_of_limit(with_state: bool) -> Value {
+    let mut headers = json!({
+        "Retry-After": {
+            "description": "Seconds until it makes sense to try again.", "schema": {"type": "integer"},
+        },
+    });
+    if with_state {
+        headers["RateLimit"] = json!({
+            "description": "How many more requests would pass now (`r`), and in how many seconds all of them (`t`).",
+            "schema": {"type": "string"}, "example": "\"default\";r=0;t=900",
+        });
+        headers["RateLimit-Policy"] = json!({
+            "description": "How many requests (`q`) a client may make in how many seconds (`w`).",
+            "schema": {"type": "string"}, "example": "\"default\";q=300;w=900",
+        });
+    }
+    headers
+}
+
 /// A query parameter that is an object stands for one parameter per property.
 fn expand_parameters(operation: &mut Value) {
     let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else { return };
@@ -171,15 +248,22 @@ fn add_refusals(operation: &mut Value) {
         operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "path");
     let input = body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
     let secured = operation["security"].as_array().is_some_and(|list| !list.is_empty());
+    let flagged = operation["operationId"].as_str().is_some_and(is_gated);
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, of, name, _) in COMMON {
         let can_happen = match of {
             Of::All => true,
             Of::Secured => secured,
+            Of::Flagged => flagged,
             Of::WithInput => input,
             Of::WithBody => body,
             Of::WithPath => path,
         };
+        let own = responses.get_mut(status).and_then(|response| response.get_mut("description"));
+        if let (Of::Flagged, "403", true, Some(Value::String(words))) = (of, status, flagged, own) {
+            words.push_str("\n\n");
+            words.push_str(SWITCHED_OFF);
+        }
         if can_happen && !responses.contains_key(status) {
             responses.insert(status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")}));
         }

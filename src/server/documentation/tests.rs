@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Documentation, DocumentationSettings, complete, repeatable_parameters};
 use crate::platform::random::Random;
 use crate::platform::web::{Json, Listing, Paging};
+use crate::rate_limit::{RateLimited, Uploads};
 
 struct Cats;
 
@@ -24,14 +25,14 @@ impl Cats {
 
     /// One more
     #[oai(path = "/cats", method = "post", operation_id = "new_cat")]
-    async fn add(&self, cat: Json<u32>) -> Json<u32> {
+    async fn add(&self, _within: RateLimited<Uploads>, cat: Json<u32>) -> Json<u32> {
         cat
     }
 }
 
 fn document() -> Value {
     let mut document = serde_json::from_str(&OpenApiService::new(Cats, "Cats", "1").spec()).unwrap();
-    complete(&mut document);
+    complete(&mut document, false);
     document
 }
 
@@ -46,6 +47,18 @@ fn documentation() -> Documentation {
 
 async fn text(response: Response) -> String {
     response.into_body().into_string().await.unwrap()
+}
+
+#[test]
+fn a_limit_in_a_signature_is_a_refusal_with_headers_and_no_way_to_sign_in() {
+    let document = document();
+    let new_cat = &document["paths"]["/cats"]["post"];
+    assert_eq!(new_cat["responses"]["429"]["$ref"], "#/components/responses/TooManyRequests");
+    assert!(new_cat.get("security").is_none(), "{new_cat}");
+    assert!(new_cat["responses"].get("401").is_none(), "{new_cat}");
+    assert!(document["paths"]["/cats"]["get"]["responses"].get("429").is_none());
+    let headers = document["components"]["responses"]["TooManyRequests"]["headers"].as_object().unwrap();
+    assert_eq!(headers.keys().collect::<Vec<_>>(), ["Retry-After", "RateLimit", "RateLimit-Policy"]);
 }
 
 #[test]
@@ -72,7 +85,7 @@ fn every_operation_names_the_refusals_of_the_layers_around_it() {
         responses.keys().cloned().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(statuses("get"), "200 400 422 500 503");
-    assert_eq!(statuses("post"), "200 400 413 415 422 500 503");
+    assert_eq!(statuses("post"), "200 400 413 415 422 429 500 503");
     assert!(document["components"]["schemas"]["Problem"]["properties"]["trace_id"].is_object());
     assert!(
         document["components"]["responses"]["ServiceUnavailable"]["content"]["application/problem+json"]
@@ -83,7 +96,7 @@ fn every_operation_names_the_refusals_of_the_layers_around_it() {
 #[test]
 fn completing_twice_changes_nothing() {
     let mut twice = document();
-    complete(&mut twice);
+    complete(&mut twice, false);
     assert_eq!(twice.to_string(), document().to_string());
 }
 

@@ -1,14 +1,15 @@
 //! What stands before every handler and behind every answer.
 //!
-//! In this order: the request gets its id and its client's address; targets, lengths and codings that two readers
-//! might take differently are refused; the handler runs under a deadline, and a panic stays its own; whatever
-//! refused, ours or the framework's, becomes a problem document (a small page where a person looks); the headers
-//! that protect the client are added; one line goes to the log.
+//! In this order: the request gets its id and its client's address, and is counted where requests are limited;
+//! targets, lengths and codings that two readers might take differently are refused; the handler runs under a
+//! deadline, and a panic stays its own; whatever refused, ours or the framework's, becomes a problem document (a small
+//! page where a person looks); the headers that protect the client are added; one line goes to the log.
 
 mod constant;
 mod cors;
 mod guard;
 mod headers;
+mod limited;
 mod methods;
 mod page;
 mod path;
@@ -30,10 +31,16 @@ use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
 use crate::platform::problem::Problem;
 use crate::platform::web::{TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
+use crate::rate_limit::Meter;
 use constant::Constant;
 use cors::Cors;
 use headers::Protection;
+use limited::Limited;
+pub use limited::is_counted;
 pub use methods::Methods;
+
+/// Where the OpenFeature Remote Evaluation Protocol is spoken.
+const OFREP: &str = "/ofrep";
 
 /// What the edge must know.
 #[derive(Clone, Debug)]
@@ -73,6 +80,7 @@ pub struct Edge<E> {
     cors: Cors,
     protection: Protection,
     constant: Option<Constant>,
+    limited: Option<Limited>,
     trace_ids: Arc<TraceIds>,
     warned_of_proxy: AtomicBool,
 }
@@ -104,6 +112,7 @@ impl<E: Endpoint> Edge<E> {
             cors: Cors::new(&settings.cors_origins),
             protection: Protection::new(&settings.base_url, settings.hsts_include_subdomains),
             constant: None,
+            limited: None,
             trace_ids,
             warned_of_proxy: AtomicBool::new(false),
             settings,
@@ -117,9 +126,18 @@ impl<E: Endpoint> Edge<E> {
         self
     }
 
+    /// Lets each client make only so many requests.
+    #[must_use]
+    pub fn with_limit(mut self, requests: Option<Arc<Meter>>) -> Self {
+        self.limited = requests.map(Limited);
+        self
+    }
+
     fn ask(&self, request: &Request) -> Asked {
         let headers = request.headers();
-        let in_api = is_below(request.uri().path(), &self.settings.api_prefix);
+        let path = request.uri().path();
+        // OFREP has its place at the root, and its clients are programs, too.
+        let in_api = is_below(path, &self.settings.api_prefix) || is_below(path, OFREP);
         Asked {
             begun: Instant::now(),
             method: request.method().clone(),
@@ -156,6 +174,20 @@ impl<E: Endpoint> Edge<E> {
     fn visits_to(&self, path: &str) -> &Arc<VisitSettings> {
         let large = self.large_visits.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()));
         large.map_or(&self.visits, |(_, visits)| visits)
+    }
+
+    /// The answer to a request that is counted, if requests are.
+    async fn answer(&self, request: Request, asked: &Asked) -> Response {
+        let limited = self.limited.as_ref().filter(|_| is_counted(request.uri().path()));
+        let Some(limited) = limited else { return self.shape(self.respond(request, asked).await, asked) };
+        let counted = limited.count(asked.ip).await;
+        let answer = match counted.standing().refusal() {
+            Ok(()) => self.respond(request, asked).await,
+            Err(problem) => Err(problem.into()),
+        };
+        let mut response = self.shape(answer, asked);
+        limited.settle(asked.ip, counted, &mut response).await;
+        response
     }
 
     /// The answer of the handler, or of those who would not let the request through.
@@ -233,8 +265,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             return Ok(response);
         }
         // In a box: hyper moves the whole of what it waits for, and handlers make that some kilobytes.
-        let answer = Box::pin(asked.trace_id.clone().scope(self.respond(request, &asked))).await;
-        let mut response = self.shape(answer, &asked);
+        let mut response = Box::pin(asked.trace_id.clone().scope(self.answer(request, &asked))).await;
         self.finish(&mut response, &asked);
         Ok(response)
     }

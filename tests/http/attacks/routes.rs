@@ -259,6 +259,7 @@ async fn every_operation_is_described_and_guarded_as_described() {
         "GET /.well-known/jwks.json",
         "GET /api/auth/email/verify",
         "GET /api/auth/forgot-password/request",
+        "GET /api/flags",
         "POST /api/auth/OTP",
         "POST /api/auth/OTP/send",
         "POST /api/auth/email/verify",

@@ -242,3 +242,32 @@ proptest! {
         prop_assert!(Config::load(&sources).map_or_else(|mistakes| !mistakes.is_empty(), |_| true));
     }
 }
+
+#[test]
+fn an_address_of_redis_is_a_secret_and_takes_no_certificate_of_anybody() {
+    assert!(config(&[]).limiter.redis.is_none());
+    for text in ["redis://localhost", "rediss://gate:p%40ss@redis.example.com:6380/2", "redis://[::1]:6379"] {
+        assert!(config(&[("REDIS_URL", text)]).limiter.redis.is_some(), "{text}");
+    }
+    for text in [
+        "localhost:6379",
+        "http://localhost",
+        "redis://",
+        "rediss://host#insecure",
+        "redis://h:s3cret@x:99999",
+    ] {
+        let mistakes = mistakes(&[("REDIS_URL", text)]);
+        assert_eq!(mistakes.len(), 1, "{text}");
+        assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn requests_are_limited_when_that_is_switched_on() {
+    assert_eq!(config(&[]).limiter.requests(), None);
+    let quota = config(&[("RATE_LIMITER_ENABLED", "True")]).limiter.requests();
+    assert_eq!(quota, Some(Quota { limit: 300, window: Duration::from_mins(15) }));
+    for (name, text) in [("RATE_LIMITER_MAX_REQUESTS", "0"), ("RATE_LIMITER_WINDOW_SECONDS", "0")] {
+        assert_eq!(mistakes(&[(name, text)]).len(), 1, "{name}");
+    }
+}

@@ -1,0 +1,25 @@
+//! Entity tags in requests (RFC 9110, 8.8.3): to change only what was seen, and to send only what is new.
+
+use poem::Request;
+use poem::http::{HeaderMap, header};
+
+use crate::platform::problem::{FieldError, Problem};
+
+/// The tag of `If-Match`; none if it is not there or `*`. What is no text matches no tag.
+pub fn if_match(request: &Request) -> Result<Option<&str>, Problem> {
+    let mut values = request.headers().get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid(vec![FieldError::new("If-Match", "is given more than once")]));
+    }
+    let tag = value.to_str().unwrap_or_default().trim();
+    Ok((tag != "*").then_some(tag))
+}
+
+/// Whether `If-None-Match` names this tag, weak or not.
+#[must_use]
+pub fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}

@@ -1,0 +1,43 @@
+//! How many requests a client may make, of whatever kind.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use poem::Response;
+
+use crate::rate_limit::{Counted, Meter};
+
+/// Signs of life, for those who ask all the time.
+const SIGNS_OF_LIFE: [&str; 4] = ["/ping", "/healthcheck", "/health/live", "/health/ready"];
+/// Files that a client keeps for ever.
+const FILES: &str = "/static/";
+
+/// Whether requests for this path count.
+#[must_use]
+pub fn is_counted(path: &str) -> bool {
+    let bare = path.strip_suffix('/').unwrap_or(path);
+    !SIGNS_OF_LIFE.contains(&bare) && !path.starts_with(FILES)
+}
+
+/// The limit of requests.
+pub(super) struct Limited(pub(super) Arc<Meter>);
+
+impl std::fmt::Debug for Limited {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Limited")
+    }
+}
+
+impl Limited {
+    pub(super) async fn count(&self, client: IpAddr) -> Counted {
+        self.0.count(client).await
+    }
+
+    /// Tells the client how it stands. Being sent on to another place is no visit: that place counts it.
+    pub(super) async fn settle(&self, client: IpAddr, mut counted: Counted, response: &mut Response) {
+        if response.status().is_redirection() {
+            self.0.give_back(client, &mut counted).await;
+        }
+        counted.standing().add_to(response.headers_mut());
+    }
+}
