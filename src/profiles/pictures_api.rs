@@ -21,6 +21,7 @@ use crate::permissions::{Account, Action, Allowed, Context, Gate, Resource, Subj
 use crate::pictures::{Face, PictureRefusal, Pictures, Ready, RemovePictureRefusal, ShowRefusal, Side};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, Upload, is_known};
+use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::Caller;
 use crate::users::Description;
 use crate::users::store::Named;
@@ -75,6 +76,7 @@ impl PictureApi {
     async fn set(
         &self,
         allowed: Allowed<ChangePicture>,
+        _within: RateLimited<Uploads>,
         client: ClientInfo,
         /// The id, or `@` and the user name.
         #[oai(name = "user")]

@@ -179,7 +179,6 @@ impl Asked {
 
 /// The server.
 pub struct Idp {
-    address: SocketAddr,
     state: Arc<State>,
     server: AbortHandle,
 }
@@ -243,17 +242,12 @@ impl Idp {
             ledger: Mutex::default(),
         });
         let server = tokio::spawn(serve::serve(listener, Arc::clone(&state))).abort_handle();
-        Self { address, state, server }
+        Self { state, server }
     }
 
     /// Where it is, without a slash at the end.
     pub fn base(&self) -> &str {
         &self.state.base
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.address.port()
     }
 
     /// Settings that configure every provider of [`PROVIDERS`] and [`ISSUERS`] and lead them here.
