@@ -23,7 +23,6 @@ mod serve;
 mod shapes;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use gatehouse::platform::clock::Clock;
