@@ -63,6 +63,9 @@ allow_service_starts() {
 # What the crates with C inside (aws-lc-sys, tikv-jemalloc-sys, libsqlite3-sys) are built with.
 readonly COMPILERS=('gcc=command -v cc' 'libc6-dev=test -e /usr/include/stdio.h' 'make=command -v make')
 
+# What tests read our pictures with.
+readonly READERS=('tesseract-ocr=command -v tesseract')
+
 # --- cargo
 
 # Where cargo builds, whatever decided it: the variable, a configuration file, or the default.

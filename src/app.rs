@@ -21,6 +21,7 @@ use crate::oauth::{self, Connections, Oauth, Place, Places};
 use crate::otp::{self, Otp};
 use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
+use crate::pictures::Pictures;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::config::{
     Config, DatabaseAddress, Directory, MasterSecret, RedirectRule, TokenAlgorithm,
@@ -32,7 +33,7 @@ use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
 use crate::platform::web::TraceIds;
-use crate::profiles::{self, Profiles, SignUpFields, UserApi, UserFilesApi};
+use crate::profiles::{self, PictureApi, Profiles, SignUpFields, UserApi, UserFilesApi};
 use crate::proofs::Proofs;
 use crate::rate_limit::{self, Limits as RateLimits};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
@@ -61,6 +62,7 @@ type Apis = (
     OauthApi,
     UserApi,
     UserFilesApi,
+    PictureApi,
     FileApi,
     EmailApi,
     AdminApi,
@@ -145,6 +147,8 @@ pub struct App {
     pub users: Users,
     /// Their files.
     pub files: Files,
+    /// Profile pictures.
+    pub pictures: Pictures,
     /// The second factor.
     pub otp: Otp,
     /// Accounts at other providers.
@@ -216,6 +220,7 @@ impl App {
             users: users.clone(),
         };
         let files = Files::new(parts, file_storage(&config)?, file_settings(&config, &api_url));
+        let pictures = Pictures::open(&db, users.clone(), files.clone())?;
         let parts = mail::Parts {
             db: db.clone(),
             clock: clock.clone(),
@@ -285,6 +290,7 @@ impl App {
             flags,
             users,
             files,
+            pictures,
             otp,
             oauth,
             profiles,
@@ -444,13 +450,19 @@ impl App {
             cookies: self.session_cookies(),
         };
         let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
+        let picture = PictureApi {
+            profiles: self.profiles.clone(),
+            pictures: self.pictures.clone(),
+            gate: Arc::clone(&self.gate),
+        };
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
-        let apis = (auth, otp, recovery, session, oauth, users, user_files, file, email, admin, flags);
+        let apis =
+            (auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, flags);
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
@@ -491,6 +503,7 @@ impl App {
             limits: Arc::clone(&self.rate_limits),
             flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
+            connections: self.oauth.connections().clone(),
             stopping: self.stopping.clone(),
         };
         let ofrep = OfrepApi {

@@ -10,6 +10,7 @@ pub mod rate_limit; // how often clients may do something: buckets in memory or 
 pub mod flags; // what is switched on, and for whom: the file of flags, the gate before every operation, OFREP
 pub mod users; // people with an account: rules and rows
 pub mod files; // files that people upload, and the bytes that belong to them
+pub mod pictures; // profile pictures: what people choose, made safe, and what is drawn for who has none
 pub mod mail; // letters to people: queue, templates, delivery
 pub mod proofs; // mailed links: whose an address is, and who may choose a new password
 pub mod otp; // the second factor: authenticators, codes by e-mail, recovery codes, challenges

@@ -1,8 +1,11 @@
--- What wrk asks and reports for scripts/bench. From the environment: TOKEN, an access token; USERS, how many made-up
--- users there are: with it the URL's path is followed by the id of a random one. Prints one line of JSON at the end.
+-- What wrk asks and reports for scripts/bench. From the environment: TOKEN, an access token; TAG, for
+-- `If-None-Match`; USERS, how many made-up users there are: with it the URL's path is followed by the id of a random
+-- one. Prints one line of JSON at the end.
 
 local token, users = os.getenv("TOKEN"), tonumber(os.getenv("USERS") or "")
 if token then wrk.headers["Authorization"] = "Bearer " .. token end
+local tag = os.getenv("TAG")
+if tag then wrk.headers["If-None-Match"] = tag end
 
 if users then
   math.randomseed(os.time())

@@ -14,9 +14,9 @@ use super::written::{self, FlagRule, FlagValue, Written};
 use super::{Author, Change, ChangeRefusal, Flags, Shelter, Source, Version, store};
 use crate::permissions::{Action, Allowed, Permission, System};
 use crate::platform::clock::Clock;
-use crate::platform::problem::{Breakage, Failure, FieldError};
+use crate::platform::problem::{Breakage, Failure, FieldError, Problem};
 use crate::platform::web::{ClientInfo, Json, if_match};
-use crate::sessions::Caller;
+use crate::sessions::{Caller, Enrolling};
 
 /// Versions that history shows.
 const SHOWN: i64 = 100;
@@ -131,6 +131,13 @@ pub struct FlagDifference {
     pub after: Option<FlagValue>,
 }
 
+crate::refusals! {
+    /// Why somebody is not told how the flags are for them.
+    pub enum ReadRefusal {
+        Invalid(Problem) = 401 "token_invalid" "The access token is not valid, or no longer.",
+    }
+}
+
 /// All flags, and what `If-Match` wants.
 #[derive(ApiResponse)]
 enum FlagsAnswer {
@@ -145,9 +152,12 @@ impl FlagsApi {
     ///
     /// Without signing in: whether each is on. Signed in: with the rule that decided.
     #[oai(path = "/flags", method = "get", operation_id = "read_flags")]
-    async fn read_own(&self, request: &Request) -> poem::Result<Json<BTreeMap<String, FlagShown>>> {
-        let caller = Caller::of_any(request).await?;
-        let person = caller.as_ref().map(Person::from);
+    async fn read_own(
+        &self,
+        request: &Request,
+    ) -> Result<Json<BTreeMap<String, FlagShown>>, Failure<ReadRefusal>> {
+        let caller = Enrolling::of_any(request).await.map_err(ReadRefusal::Invalid)?;
+        let person = caller.map(|caller| Person::from(&*caller));
         let version = self.flags.in_force();
         let shown = version.set.decisions(person.as_ref()).map(|(name, flag, decision)| {
             let shown = match person {

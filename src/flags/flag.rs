@@ -146,7 +146,7 @@ fn place_of(flag: &str, user: Uuid) -> u32 {
     text.push(b'-');
     text.extend_from_slice(user.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
     let hash = digest(&SHA256, &text);
-    hash.as_ref().iter().take(4).fold(0, |place, byte| place << 8 | u32::from(*byte))
+    hash.as_ref().iter().take(4).fold(0, |place, byte| (place << 8) | u32::from(*byte))
 }
 
 #[cfg(test)]

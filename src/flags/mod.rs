@@ -90,6 +90,8 @@ struct Known {
     reading: Reading,
     /// What the file said when it was last good.
     set: FlagSet,
+    /// The newest version then.
+    version: i64,
 }
 
 /// Who makes a version.
@@ -122,7 +124,6 @@ impl Flags {
         let found = spawn_blocking(move || rules::Found::read(&path)).await;
         let found = found.map_err(|error| DbErr::Custom(error.to_string()))?;
         let (version, known) = rules::start(&parts, found, operations).await?;
-        let set = known.set.clone();
         let flags = Self(Arc::new(Live {
             parts,
             settings,
@@ -130,7 +131,7 @@ impl Flags {
             known: tokio::sync::Mutex::new(known),
             mistake: Mutex::default(),
         }));
-        flags.settle_start(set).await;
+        flags.settle_start().await;
         Ok(flags)
     }
 

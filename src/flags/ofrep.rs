@@ -4,7 +4,7 @@
 //! for is the caller, or, for who may ask that, anybody else. Only what is listed is a flag here: an SDK has a default of
 //! its own for what is not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -64,7 +64,7 @@ pub struct Evaluation {
     /// `on` or `off`.
     pub variant: String,
     /// The version of the flags and, if a rule decided, its place.
-    pub metadata: HashMap<String, Value>,
+    pub metadata: BTreeMap<String, Value>,
 }
 
 /// Why a flag has no value.
@@ -128,11 +128,11 @@ impl Details for Told {
 crate::refusals! {
     /// Why no flag is evaluated.
     pub enum EvaluationRefusal {
-        Unreadable(Problem) = 400 "bad_request" "`PARSE_ERROR` or `INVALID_CONTEXT`: the body is no request of the protocol.",
-        NoUuid(Told) = 400 "invalid_context" "`INVALID_CONTEXT`: targetingKey must be the uuid of an account.",
-        KeyMissing(Told) = 400 "targeting_key_missing" "`TARGETING_KEY_MISSING`: the flag depends on who asks, and context.targetingKey is not given.",
+        Unreadable(Problem) = 400 "bad_request" "The body is no request of the protocol (`PARSE_ERROR`, `INVALID_CONTEXT`).",
+        NoUuid(Told) = 400 "invalid_context" "targetingKey must be the uuid of an account (`INVALID_CONTEXT`).",
+        KeyMissing(Told) = 400 "targeting_key_missing" "The flag depends on who asks, and context.targetingKey is not given (`TARGETING_KEY_MISSING`).",
         Foreign(Told) = 403 "forbidden" "Of others you may not ask: targetingKey must be your own uuid.",
-        Unknown(Told) = 404 "not_found" "`FLAG_NOT_FOUND`: there is no such flag.",
+        Unknown(Told) = 404 "not_found" "There is no such flag (`FLAG_NOT_FOUND`).",
     }
 }
 
@@ -238,7 +238,7 @@ fn evaluated(key: &str, flag: &Flag, decision: Decision, version: &Version) -> E
             error_details: "The flag depends on who asks, and context.targetingKey is not given.".to_owned(),
         });
     }
-    let mut metadata = HashMap::from([("version".to_owned(), json!(version.number))]);
+    let mut metadata = BTreeMap::from([("version".to_owned(), json!(version.number))]);
     if let Reason::Rule(place) = decision.reason {
         metadata.insert("rule".to_owned(), json!(place));
     }

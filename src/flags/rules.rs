@@ -75,13 +75,19 @@ async fn start_in(
     };
     // A set that is full already does without: what is not there is on.
     let set = set.after(&Change::of_missing(&set, operations)).unwrap_or(set);
-    let known = Known { set: said.unwrap_or_default(), reading: found.reading };
     let latest = latest.unwrap_or_default();
-    if latest.set == set && latest.number > 0 {
-        return Ok((latest, known));
-    }
-    let author = Author { source: Source::Start, by: None, trace_id: None };
-    Ok((store::add(tx, &latest, set, &author, now).await?, known))
+    let version = if latest.set == set && latest.number > 0 {
+        latest
+    } else {
+        let author = Author { source: Source::Start, by: None, trace_id: None };
+        store::add(tx, &latest, set, &author, now).await?
+    };
+    let known = Known {
+        set: said.unwrap_or_else(|| version.set.clone()),
+        reading: found.reading,
+        version: version.number,
+    };
+    Ok((version, known))
 }
 
 /// The newest flags with what was edited in the file while nobody looked. A file that is an old copy changes nothing.
@@ -97,13 +103,13 @@ async fn with_edit(tx: &Tx, found: &Found, said: &FlagSet, latest: &Version) -> 
 
 impl Flags {
     /// Shows the flags of the start in the file, unless what lies there is bad: that is the operator's to mend.
-    pub(super) async fn settle_start(&self, said: FlagSet) {
+    pub(super) async fn settle_start(&self) {
         let mut known = self.0.known.lock().await;
         let version = self.in_force().clone();
         self.warn_of_idle(&version.set);
         match parsed(&known.reading) {
             Err(what) => self.note_mistake(Some(what)),
-            Ok(Some(_)) if said == version.set => self.note_down(&known, &version).await,
+            Ok(Some(said)) if said == version.set => self.note_down(&known, &version).await,
             Ok(_) => self.show(&mut known, &version).await,
         }
     }
@@ -144,12 +150,22 @@ impl Flags {
                 return self.note_mistake(Some(refused.err().unwrap_or_else(|| "it is gone".to_owned())));
             }
         };
-        let change = known.set.change_to(&said);
-        let author = Author { source: Source::File, by: None, trace_id: None };
+        // An instance that shares the folder writes the file, too: what it wrote is in the database already.
+        let change = match store::was_since(self.0.parts.db.reader(), &said, known.version).await {
+            Ok(true) => Change::default(),
+            Ok(false) => known.set.change_to(&said),
+            Err(error) => {
+                return tracing::warn!(%error, "an edit of the flags waits for the database");
+            }
+        };
+        let (is_edit, author) =
+            (!change.is_empty(), Author { source: Source::File, by: None, trace_id: None });
         match self.commit(change, None, author).await {
             Ok(version) => {
-                tracing::info!(version = version.number, "took over the edited file of flags");
-                *known = Known { reading, set: said };
+                if is_edit {
+                    tracing::info!(version = version.number, "took over the edited file of flags");
+                }
+                *known = Known { reading, set: said, version: version.number };
                 self.note_mistake(None);
                 self.note_down(known, &version).await;
                 self.put_in_force(known, version).await;
@@ -215,7 +231,7 @@ impl Flags {
             .and_then(|done| done.map_err(|error| error.to_string()))
         {
             Ok(()) => {
-                *known = Known { reading: Ok(Some(bytes)), set: version.set.clone() };
+                *known = Known { reading: Ok(Some(bytes)), set: version.set.clone(), version: number };
                 self.note_mistake(None);
             }
             Err(error) => {

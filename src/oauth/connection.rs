@@ -7,12 +7,13 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use url::Url;
 
+use super::bluesky::{self, Bluesky, ClientKey, ClientMetadata};
 use super::client::{Client, Spoken, moved};
 use super::openid::Issuer;
 use super::providers::{self, Protocol, Provider, oidc};
 use super::tokens::Credentials;
 use crate::platform::clock::{Clock, Timestamp};
-use crate::platform::config::{OAuth, OAuthClient, OidcIssuer};
+use crate::platform::config::{self, OAuth, OAuthClient, OidcIssuer};
 use crate::platform::fetch;
 use crate::platform::names::Names;
 use crate::platform::outgoing::Outgoing;
@@ -55,25 +56,70 @@ impl From<Connection> for Listed {
     }
 }
 
+impl Listed {
+    fn unused(name: &str, shown_name: &str) -> Self {
+        Self { name: name.to_owned(), shown_name: shown_name.to_owned(), connection: None }
+    }
+}
+
+/// What every connection asks with.
+struct Paths {
+    known: Outgoing,
+    strangers: Outgoing,
+    names: Names,
+}
+
+impl Paths {
+    fn open() -> anyhow::Result<Self> {
+        let names = Names::of_system();
+        Ok(Self { known: Outgoing::to_known()?, strangers: Outgoing::to_strangers(names.clone())?, names })
+    }
+}
+
 impl Connections {
     /// The connections of these settings. Asks nobody.
     pub fn open(settings: &OAuth, parts: &Parts) -> anyhow::Result<Self> {
         let mut listed = Vec::new();
+        let is_used =
+            !settings.clients.is_empty() || !settings.issuers.is_empty() || settings.bluesky.is_some();
+        // Reading the certificate authorities takes a while: who signs in nowhere else does not wait for it.
+        let paths = if is_used { Some(Paths::open()?) } else { None };
         for provider in providers::ALL {
             let client = settings.clients.iter().find(|client| client.provider == provider.name);
-            listed.push(match client {
-                Some(client) => Connection::to_provider(provider, client, parts)?.into(),
-                None => Listed {
-                    name: provider.name.to_owned(),
-                    shown_name: provider.shown_name.to_owned(),
-                    connection: None,
-                },
+            listed.push(match (client, &paths) {
+                (Some(client), Some(paths)) => {
+                    Connection::to_provider(provider, client, parts, paths)?.into()
+                }
+                _ => Listed::unused(provider.name, provider.shown_name),
             });
         }
-        for issuer in &settings.issuers {
-            listed.push(Connection::to_issuer(issuer, parts)?.into());
+        listed.push(match (&settings.bluesky, &paths) {
+            (Some(bluesky), Some(paths)) => Connection::to_bluesky(bluesky, parts, paths)?.into(),
+            _ => Listed::unused(bluesky::NAME, bluesky::SHOWN_NAME),
+        });
+        for (issuer, paths) in settings.issuers.iter().filter_map(|issuer| Some((issuer, paths.as_ref()?))) {
+            listed.push(Connection::to_issuer(issuer, parts, paths)?.into());
         }
         Ok(Self(Arc::new(listed)))
+    }
+
+    /// What this server says of itself to servers of the AT Protocol; none where that is switched off.
+    #[must_use]
+    pub fn client_metadata(&self) -> Option<ClientMetadata> {
+        self.bluesky().map(Bluesky::client_metadata)
+    }
+
+    /// The public keys that prove it to them; none where that is switched off.
+    #[must_use]
+    pub fn client_keys(&self) -> Option<Vec<ClientKey>> {
+        self.bluesky().map(Bluesky::client_keys)
+    }
+
+    fn bluesky(&self) -> Option<&Bluesky> {
+        self.named(bluesky::NAME).and_then(|connection| match &connection.way {
+            Way::Bluesky(bluesky) => Some(&**bluesky),
+            Way::Client(_) => None,
+        })
     }
 
     /// The configured connection of this name.
@@ -98,6 +144,7 @@ pub struct Connection {
 
 enum Way {
     Client(Box<Client>),
+    Bluesky(Box<Bluesky>),
 }
 
 /// Where a provider's pictures are.
@@ -205,8 +252,9 @@ impl Connection {
         provider: &'static Provider,
         settings: &OAuthClient,
         parts: &Parts,
+        paths: &Paths,
     ) -> anyhow::Result<Self> {
-        let outgoing = Outgoing::to_known()?;
+        let outgoing = paths.known.clone();
         let base_url = settings.base_url.clone();
         let spoken = match &provider.protocol {
             Protocol::OAuth(endpoints) => Spoken::OAuth(endpoints),
@@ -231,15 +279,15 @@ impl Connection {
         };
         let pictures = Pictures {
             hosts: provider.pictures.iter().map(|host| (*host).to_owned()).collect(),
-            strangers: Outgoing::to_strangers(Names::of_system())?,
+            strangers: paths.strangers.clone(),
             instead: base_url.map(|base| (outgoing, base)),
         };
         let (name, shown_name) = (provider.name.to_owned(), provider.shown_name.to_owned());
         Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
     }
 
-    fn to_issuer(settings: &OidcIssuer, parts: &Parts) -> anyhow::Result<Self> {
-        let outgoing = Outgoing::to_known()?;
+    fn to_issuer(settings: &OidcIssuer, parts: &Parts, paths: &Paths) -> anyhow::Result<Self> {
+        let outgoing = paths.known.clone();
         let issuer = Issuer::new(settings.issuer.clone(), outgoing.clone(), parts.clock.clone())?;
         let client = Client {
             outgoing: outgoing.clone(),
@@ -256,11 +304,22 @@ impl Connection {
         let is_here = place.scheme() == "http";
         let pictures = Pictures {
             hosts: place.domain().map(str::to_owned).into_iter().collect(),
-            strangers: Outgoing::to_strangers(Names::of_system())?,
+            strangers: paths.strangers.clone(),
             instead: is_here.then_some((outgoing, place)),
         };
         let (name, shown_name) = (settings.name.clone(), oidc::shown_name(&settings.name));
         Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
+    }
+
+    fn to_bluesky(settings: &config::Bluesky, parts: &Parts, paths: &Paths) -> anyhow::Result<Self> {
+        let way = match &settings.base_url {
+            Some(gateway) => bluesky::Way { outgoing: Outgoing::through(gateway.clone())?, names: None },
+            None => bluesky::Way { outgoing: paths.strangers.clone(), names: Some(paths.names.clone()) },
+        };
+        let strangers = way.outgoing.clone();
+        let pictures = Pictures { hosts: vec![bluesky::PICTURES.to_owned()], strangers, instead: None };
+        let (name, shown_name) = (bluesky::NAME.to_owned(), bluesky::SHOWN_NAME.to_owned());
+        Ok(Self { name, shown_name, way: Way::Bluesky(Box::new(Bluesky::new(way, parts)?)), pictures })
     }
 
     /// Its name in paths.
@@ -280,6 +339,7 @@ impl Connection {
         let act = async {
             match &self.way {
                 Way::Client(client) => client.begin(&begin).await,
+                Way::Bluesky(bluesky) => bluesky.begin(&begin).await,
             }
         };
         self.in_time("begin", act).await
@@ -290,6 +350,7 @@ impl Connection {
         let act = async {
             match &self.way {
                 Way::Client(client) => client.finish(&finish).await,
+                Way::Bluesky(bluesky) => bluesky.finish(&finish).await,
             }
         };
         self.in_time("finish", act).await
@@ -300,6 +361,7 @@ impl Connection {
         let act = async {
             match &self.way {
                 Way::Client(client) => client.refresh(grant).await,
+                Way::Bluesky(bluesky) => bluesky.refresh(grant).await,
             }
         };
         self.in_time("refresh", act).await
@@ -310,6 +372,7 @@ impl Connection {
         let act = async {
             match &self.way {
                 Way::Client(client) => client.revoke(grant).await,
+                Way::Bluesky(bluesky) => bluesky.revoke(grant).await,
             }
         };
         self.in_time("revoke", act).await
@@ -321,6 +384,7 @@ impl Connection {
     pub fn announces_iss(&self) -> bool {
         match &self.way {
             Way::Client(client) => client.announces_iss(),
+            Way::Bluesky(_) => true,
         }
     }
 

@@ -7,6 +7,7 @@
 //! opens a session: `auth` does, and calls these acts in its own transaction.
 
 mod answers;
+mod bluesky;
 mod client;
 mod codes;
 mod connection;
@@ -28,6 +29,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use bluesky::{ClientKey, ClientMetadata};
 pub use codes::{CODE_LASTS, CodeChallenge, Shown, Traded};
 pub use connection::{Begin, Begun, Connection, Connections, Finish, Grant, Identity, Parts, ProviderFault};
 pub use joining::Joining;

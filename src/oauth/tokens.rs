@@ -235,6 +235,11 @@ pub fn reliable(answer: &Answer) -> Result<Map<String, Value>, ProviderFault> {
     Ok(relied_on)
 }
 
+/// The error that an answer tells of.
+pub fn told_error(answer: &Answer) -> Option<String> {
+    json(answer).ok()?["error"].as_str().map(str::to_owned)
+}
+
 /// What fits into a header (RFC 6749, A.12).
 fn is_token(text: &str) -> bool {
     (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))

@@ -9,6 +9,7 @@ pub mod freshness;
 pub mod hashing;
 pub mod names;
 pub mod outgoing;
+pub mod priority;
 pub mod problem;
 pub mod public_address;
 pub mod random;

@@ -5,6 +5,7 @@ mod api;
 mod files_api;
 mod fields;
 mod letters;
+mod pictures_api;
 mod rules;
 mod shown;
 mod target;
@@ -33,6 +34,7 @@ use shown::Picture;
 pub use api::UserApi;
 pub use fields::{Fields, SignUpFields};
 pub use files_api::UserFilesApi;
+pub use pictures_api::PictureApi;
 pub use shown::{ExternalAccount, HistoryLine, PublicUser, Shown, User};
 pub use target::Target;
 

@@ -266,7 +266,7 @@ impl Profiles {
     }
 
     /// A user in the state after an act, as the caller may see them.
-    async fn answer_with<P: Permission<On = Target>>(
+    pub(super) async fn answer_with<P: Permission<On = Target>>(
         &self,
         allowed: &Allowed<P>,
         user: user::Model,

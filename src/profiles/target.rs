@@ -34,7 +34,7 @@ impl Object for Target {
 
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let Some(profiles) = request.data::<Arc<Profiles>>() else { return Err(Problem::internal()) };
-        let named = request.raw_path_param(FIRST).and_then(named).ok_or_else(not_found)?;
+        let named = named_in(request).ok_or_else(not_found)?;
         let seen = if changes_oneself(request, caller, &named) {
             // Remembered for a moment; that nobody changed it meanwhile is seen when it is written.
             profiles.own(caller.user_id).await.map(|own| own.map(|own| Seen::oneself((*own.user).clone())))
@@ -69,6 +69,11 @@ fn likely_in_full(request: &Request, caller: &Caller, named: &Named) -> bool {
 
 fn changes_oneself(request: &Request, caller: &Caller, named: &Named) -> bool {
     request.method() == Method::PATCH && *named == Named::Id(caller.user_id)
+}
+
+/// Whom the path names.
+pub(super) fn named_in(request: &Request) -> Option<Named> {
+    request.raw_path_param(FIRST).and_then(named)
 }
 
 /// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.
@@ -118,6 +123,8 @@ permissions! {
     ChangeBlocks: UserBlocks on Target;
     /// Attach a file to somebody.
     AttachFile: UserFile on Target;
+    /// Set or remove somebody's picture.
+    ChangePicture: UserImage on Target;
     /// Read somebody's history.
     ReadHistory: UserHistory on Target;
     /// Make an account; with what is decided when the body is known.

@@ -95,8 +95,9 @@ impl Limits {
     /// Drops what is past its time.
     pub fn sweep(&self) {
         let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
-        let meters: Vec<_> = meters.values().cloned().collect();
-        meters.iter().for_each(|meter| meter.sweep());
+        for meter in meters.values() {
+            meter.sweep();
+        }
     }
 
     /// Whether Redis counts now; none where there is no Redis.

@@ -3,6 +3,7 @@
 //! Redis is never waited for. What it does not answer in [`DEADLINE`] is decided in memory, and so is everything after
 //! that, without asking, until a task in the background has found Redis quick and writable again.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, ScriptInvocation};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -73,6 +75,7 @@ pub(super) struct Shared {
     count: Script,
     give_back: Script,
     names: hmac::Key,
+    thread: Thread,
 }
 
 impl Shared {
@@ -87,6 +90,7 @@ impl Shared {
             count: script(NOW, COUNT),
             give_back: script(NOW, GIVE_BACK),
             names: hmac::Key::new(hmac::HMAC_SHA256, secrets.derive("rate limits").bytes()),
+            thread: Thread::start()?,
         })
     }
 
@@ -185,18 +189,48 @@ impl Shared {
 
     /// A connection to a Redis that takes what we write, in time.
     pub(super) async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        let mut link = timeout(PATIENCE, connecting).await.map_err(|_| Fault::Late)??;
-        // The first call may have to bring the script along; the second shows how long requests would wait.
-        let rate = Rate::of(Quota { limit: 1, window: Duration::from_micros(1) });
-        let probe = Asked { key: "gatehouse:limit:probe".to_owned(), rate, known: Duration::ZERO };
-        let probe = counting(&self.count, std::slice::from_ref(&probe));
-        let _: Vec<i64> = probe.invoke_async(&mut link).await?;
-        let _: Vec<i64> = in_time(probe.invoke_async(&mut link)).await?;
-        Ok(link)
+        let (client, count) = (self.client.clone(), self.count.clone());
+        let connected = self.thread.spawn(async move { connect(&client, &count).await }).await;
+        connected.unwrap_or(Err(Fault::Strange))
+    }
+}
+
+async fn connect(client: &Client, count: &Script) -> Result<MultiplexedConnection, Fault> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    let mut link = timeout(PATIENCE, connecting).await.map_err(|_| Fault::Late)??;
+    // The first call may have to bring the script along; the second shows how long requests would wait.
+    let rate = Rate::of(Quota { limit: 1, window: Duration::from_micros(1) });
+    let probe = Asked { key: "gatehouse:limit:probe".to_owned(), rate, known: Duration::ZERO };
+    let probe = counting(count, std::slice::from_ref(&probe));
+    let _: Vec<i64> = probe.invoke_async(&mut link).await?;
+    let _: Vec<i64> = in_time(probe.invoke_async(&mut link)).await?;
+    Ok(link)
+}
+
+/// A thread for the connection. Where requests are many, what Redis has answered would wait behind them to be read, and
+/// Redis would be taken for slow.
+struct Thread(Option<Runtime>);
+
+impl Thread {
+    fn start() -> io::Result<Self> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("redis").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    async fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        self.0.as_ref()?.spawn(work).await.ok()
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background(); // to wait for it is not allowed everywhere
+        }
     }
 }
 

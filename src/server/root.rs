@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::flags::Flags;
+use crate::oauth::{ClientKey, ClientMetadata, Connections};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::db::Database;
+use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json, is_forwarded};
 use crate::rate_limit::Limits;
 use crate::sessions::{Caller, Jwk, Sessions};
@@ -39,6 +41,8 @@ pub struct RootApi {
     pub limits: Arc<Limits>,
     /// Networks that may see the parts of the report without signing in.
     pub metrics_allow: Vec<IpNet>,
+    /// What this server is to others.
+    pub connections: Connections,
     /// A stop was asked for: not ready any more.
     pub stopping: CancellationToken,
 }
@@ -109,6 +113,20 @@ impl From<Jwk> for PublicKey {
         let Jwk { kty, kid, usage, alg, crv, x, y } = key;
         let [kty, usage, alg, crv] = [kty, usage, alg, crv].map(str::to_owned);
         Self { kty, kid, usage, alg, crv, x, y }
+    }
+}
+
+impl From<ClientKey> for PublicKey {
+    fn from(ClientKey { kid, x, y }: ClientKey) -> Self {
+        let [kty, usage, alg, crv] = ["EC", "sig", "ES256", "P-256"].map(str::to_owned);
+        Self { kty, kid, usage, alg, crv, x, y: Some(y) }
+    }
+}
+
+crate::refusals! {
+    /// Why this server says nothing of itself as a client.
+    pub enum NoClient {
+        SwitchedOff = 404 "not_found" "Nobody signs in with Bluesky here.",
     }
 }
 
@@ -197,6 +215,21 @@ impl RootApi {
     async fn jwks(&self) -> KeySetAnswer {
         let keys = self.sessions.jwks().keys.into_iter().map(PublicKey::from).collect();
         KeySetAnswer::Ok(Json(KeySet { keys }), "public, max-age=60".to_owned())
+    }
+
+    /// What this server is to servers of the AT Protocol
+    ///
+    /// The metadata of the client by which people sign in with Bluesky; the address of this document is the client's id.
+    #[oai(path = "/oauth/client-metadata.json", method = "get", operation_id = "oauth_client_metadata")]
+    async fn client_metadata(&self) -> Result<Json<ClientMetadata>, Failure<NoClient>> {
+        Ok(Json(self.connections.client_metadata().ok_or(NoClient::SwitchedOff)?))
+    }
+
+    /// The public keys that prove it to them
+    #[oai(path = "/oauth/jwks.json", method = "get", operation_id = "oauth_jwks")]
+    async fn client_keys(&self) -> Result<Json<KeySet>, Failure<NoClient>> {
+        let keys = self.connections.client_keys().ok_or(NoClient::SwitchedOff)?;
+        Ok(Json(KeySet { keys: keys.into_iter().map(PublicKey::from).collect() }))
     }
 }
 

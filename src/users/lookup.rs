@@ -1,10 +1,12 @@
 //! The questions about people.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use sea_orm::DbErr;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::listing::{Filter, Page};
@@ -12,23 +14,26 @@ use super::rows::{self, Beside, External};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
 
-/// A number of users, when it was counted, and as of which change.
-#[derive(Clone, Copy, Debug)]
+/// A number of users: as of which change, since when it is asked for, and what was found, once that is known. Whoever asks
+/// meanwhile waits for the same count.
+#[derive(Debug)]
 pub struct Total {
-    number: u64,
     as_of: u64,
-    counted: Instant,
+    asked: Instant,
+    is_slow: bool,
+    counted: OnceCell<Counted>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    number: u64,
     took: Duration,
-    /// Somebody is counting again; the others need not.
-    renewed: bool,
 }
 
 /// Counting that took longer than this (some hundred thousand accounts) may be answered from memory for a moment.
 const SLOW_COUNT: Duration = Duration::from_millis(5);
-/// That moment. Were everybody to count who finds it over, a list in steady use would be counted by all its readers at
-/// once; so the first to come in its second half counts for all.
+/// That moment; other instances' changes show after it, too.
 const REMEMBER_SLOW: Duration = Duration::from_secs(2);
-/// For so long any number may be answered from memory; other instances' changes show after it.
 const REMEMBER: Duration = Duration::from_secs(1);
 
 /// The account that wants to sign in, and whether it must be restored first.
@@ -113,17 +118,16 @@ impl Users {
     /// How many users the filter finds. Exact, unless counting is slow: then up to two seconds old.
     pub async fn total(&self, filter: &Filter) -> Result<u64, DbErr> {
         let as_of = self.db.freshness().of_everyone();
-        if let Some(total) = self.totals.get(filter) {
-            if total.is_good(as_of) {
-                return Ok(total.number);
-            }
-            self.totals.insert(filter.clone(), Total { renewed: true, ..total });
-        }
-        let counted = Instant::now();
-        let number = store::count(self.db.reader(), filter).await?;
-        let total = Total { number, as_of, counted, took: counted.elapsed(), renewed: false };
-        self.totals.insert(filter.clone(), total);
-        Ok(number)
+        let is_slow = self.totals.get(filter).is_some_and(|total| total.is_slow());
+        let anew = || Arc::new(Total { as_of, asked: Instant::now(), is_slow, counted: OnceCell::new() });
+        let total = self.totals.entry_by_ref(filter).or_insert_with_if(anew, |known| !known.is_good(as_of));
+        let total = total.into_value();
+        let counted = total.counted.get_or_try_init(async || {
+            let started = Instant::now();
+            let number = store::count(self.db.reader(), filter).await?;
+            Ok::<_, DbErr>(Counted { number, took: started.elapsed() })
+        });
+        Ok(counted.await?.number)
     }
 
     /// A user's history, newest first, and how long it is.
@@ -188,10 +192,15 @@ impl Users {
 }
 
 impl Total {
+    /// Whether counting took long, or did so the last time.
+    fn is_slow(&self) -> bool {
+        self.counted.get().map_or(self.is_slow, |counted| counted.took > SLOW_COUNT)
+    }
+
     fn is_good(&self, as_of: u64) -> bool {
-        let age = self.counted.elapsed();
-        if self.took > SLOW_COUNT {
-            age < REMEMBER || (self.renewed && age < REMEMBER_SLOW)
+        let age = self.asked.elapsed();
+        if self.is_slow() {
+            age < REMEMBER_SLOW || !self.counted.initialized()
         } else {
             self.as_of == as_of && age < REMEMBER
         }

@@ -81,7 +81,7 @@ pub struct Users {
     random: Random,
     sessions: Arc<Sessions>,
     settings: Arc<Settings>,
-    totals: Cache<Filter, Total>,
+    totals: Cache<Filter, Arc<Total>>,
     history_ids: Arc<OrderedIds>,
 }
 

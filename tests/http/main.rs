@@ -26,6 +26,7 @@ mod oauth;
 mod openapi;
 mod passwords;
 mod permissions;
+mod pictures;
 mod recovery;
 mod route_table;
 mod second_factor;

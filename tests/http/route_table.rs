@@ -24,6 +24,8 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("GET /health/live",                            "",                    "",                                    [200, 200, 200, 200, 200, 200]),
     ("GET /health/ready",                           "",                    "",                                    [200, 200, 200, 200, 200, 200]),
     ("GET /.well-known/jwks.json",                  "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /oauth/client-metadata.json",             "",                    "",                                    [404, 404, 404, 404, 404, 404]),
+    ("GET /oauth/jwks.json",                        "",                    "",                                    [404, 404, 404, 404, 404, 404]),
 
     ("POST /api/auth/register",                     "",                    "$registration",                       [201, 201, 201, 201, 201, 201]),
     ("POST /api/auth/login",                        "",                    "$login",                              [200, 200, 200, 200, 200, 200]),
@@ -76,10 +78,14 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("PUT /api/user/{user}/username",               "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 403, 200, 401]),
     ("PUT /api/user/{user}/full-name",              "",                    r#"{"first_name":"Ann"}"#,             [401, 403, 403, 403, 200, 401]),
     ("GET /api/user/{user}/history",                "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/user/{user}/image",                  "",                    "",                                    [200, 200, 200, 200, 200, 401]),
     ("PUT /api/user/{user}/blocked_users",          "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
     ("PATCH /api/user/{user}/blocked_users",        "add=$other",          "",                                    [401, 403, 403, 403, 200, 401]),
     ("DELETE /api/user/{user}/blocked_users",       "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
     ("POST /api/user/{user}/restore",               "",                    "",                                    [401, 403, 403, 403, 409, 401]),
+    // The file is no picture.
+    ("PUT /api/user/{user}/image",                  "",                    "$upload",                             [401, 403, 403, 403, 422, 401]),
+    ("DELETE /api/user/{user}/image",               "",                    "",                                    [401, 403, 403, 403, 200, 401]),
     ("PUT /api/user/{user}/file",                   "",                    "$upload",                             [401, 403, 403, 403, 200, 401]),
     ("POST /api/user/{user}/file",                  "",                    "$upload",                             [401, 403, 403, 403, 200, 401]),
     ("DELETE /api/user/{user}",                     "",                    "",                                    [401, 403, 403, 403, 200, 401]),

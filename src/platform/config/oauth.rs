@@ -50,6 +50,10 @@ section! {
         twitter_secret: Option<SecretString> = "API_CLIENT_SECRET_TWITTER", Optional(SECRET_TEXT), "";
         /// Where X (Twitter) is instead of its own hosts; for tests and proxies.
         twitter_base_url: Option<Url> = "OAUTH_TWITTER_BASE_URL", Optional(WEB_ADDRESS), "";
+        /// Whether people may sign in with Bluesky, or any other account of the AT Protocol.
+        bluesky: bool = "BLUESKY_ENABLED", Flag, "False";
+        /// Where every host of the AT Protocol is asked for, as a folder of its name; for tests and proxies.
+        bluesky_base_url: Option<Url> = "OAUTH_BLUESKY_BASE_URL", Optional(WEB_ADDRESS), "";
         /// OpenID Connect issuers, each a name of letters, digits and `_`; each NAME then has the settings
         /// OIDC_NAME_ISSUER, OIDC_NAME_CLIENT_ID, OIDC_NAME_CLIENT_SECRET and, if it shall, OIDC_NAME_SCOPES.
         issuers: Vec<String> = "OIDC_PROVIDERS", List(ISSUER_NAME), "";
@@ -81,6 +85,8 @@ pub struct OAuth {
     pub clients: Vec<OAuthClient>,
     /// The clients that it is at other issuers.
     pub issuers: Vec<OidcIssuer>,
+    /// The AT Protocol; none: switched off.
+    pub bluesky: Option<Bluesky>,
 }
 
 /// What this server is at a provider.
@@ -109,6 +115,13 @@ pub struct OidcIssuer {
     pub secret: SecretString,
     /// What is asked for; none: `openid profile email`.
     pub scopes: Option<String>,
+}
+
+/// The AT Protocol.
+#[derive(Clone, Debug)]
+pub struct Bluesky {
+    /// Where every host is asked for.
+    pub base_url: Option<Url>,
 }
 
 /// Words that stand where names of providers do, or are theirs.
@@ -155,6 +168,10 @@ impl OAuth {
         let (clients, rules) = (clients?, rules?);
         check_strays(&clients.issuers, reader);
         let names = clients.issuers.clone();
+        let bluesky = clients.bluesky.then(|| Bluesky { base_url: clients.bluesky_base_url.clone() });
+        if let Some(Bluesky { base_url: Some(url) }) = &bluesky {
+            check_place("OAUTH_BLUESKY_BASE_URL", url, reader)?;
+        }
         // Each is read before any is given up, so that all mistakes are told.
         let clients: Vec<_> = clients.complete(reader);
         let issuers: Vec<_> = names.into_iter().map(|name| OidcIssuer::read(name, reader)).collect();
@@ -163,6 +180,7 @@ impl OAuth {
             link_unverified_local: rules.link_unverified_local,
             clients: clients.into_iter().collect::<Result<_, _>>()?,
             issuers: issuers.into_iter().collect::<Result<_, _>>()?,
+            bluesky,
         })
     }
 }

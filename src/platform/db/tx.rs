@@ -1,7 +1,7 @@
 //! A transaction as an act sees it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
@@ -22,6 +22,8 @@ pub struct Tx {
     open: tokio::sync::Mutex<Open>,
     effects: Mutex<Effects>,
     patience: Option<Duration>,
+    /// Since when its first statement is waited for: waiting for a connection and for its first word are one wait.
+    awaited: Mutex<Option<Instant>>,
 }
 
 /// What an act does beyond the database, once it is committed.
@@ -52,10 +54,11 @@ pub(super) struct Open {
 }
 
 impl Tx {
-    pub(super) fn new(link: Borrowed, frame: Frame, patience: Option<Duration>) -> Self {
+    /// `awaited` is when the wait for the connection began.
+    pub(super) fn new(link: Borrowed, frame: Frame, patience: Option<Duration>, awaited: Instant) -> Self {
         let backend = link.backend();
         let open = tokio::sync::Mutex::new(Open { link, frame, begun: false, last: None, kept: false });
-        Self { backend, open, effects: Mutex::default(), patience }
+        Self { backend, open, effects: Mutex::default(), patience, awaited: Mutex::new(Some(awaited)) }
     }
 
     /// Says that this act changes what is known of `user`.
@@ -80,7 +83,7 @@ impl Tx {
     /// Runs a statement whose outcome the act doesn't need, at the latest with the end of the transaction. If it fails
     /// then, so does the act.
     pub async fn execute_at_the_end(&self, statement: Statement) -> Result<(), DbErr> {
-        within(self.patience, async {
+        self.within(async {
             let mut open = self.open.lock().await;
             if self.backend != DbBackend::Sqlite || !open.begun {
                 return open.execute(statement).await.map(|_| ());
@@ -96,9 +99,15 @@ impl Tx {
     /// wrote. What it did stays, whatever the act says afterwards. So it is for the first statement of an act, which may go
     /// on if that changed nothing.
     pub async fn execute_alone(&self, statement: Statement) -> Result<u64, DbErr> {
-        within(self.patience, async { self.open.lock().await.execute_alone(statement).await })
+        self.within(async { self.open.lock().await.execute_alone(statement).await })
             .await
             .map(|done| done.rows_affected())
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waited = awaited.map_or(Duration::ZERO, |awaited| awaited.elapsed());
+        within(self.patience.map(|patience| patience.saturating_sub(waited)), work).await
     }
 
     /// How long each statement is waited for.
@@ -246,11 +255,11 @@ impl ConnectionTrait for Tx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        within(self.patience, async { self.open.lock().await.execute(statement).await }).await
+        self.within(async { self.open.lock().await.execute(statement).await }).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        within(self.patience, async {
+        self.within(async {
             let (mut open, mut sql) = (self.open.lock().await, sql.to_owned());
             open.prepare(&mut sql).await?;
             open.link.execute_unprepared(&sql).await
@@ -259,7 +268,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_one_raw(&self, mut statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        within(self.patience, async {
+        self.within(async {
             let mut open = self.open.lock().await;
             open.prepare(&mut statement.sql).await?;
             open.link.query_one(statement).await
@@ -268,7 +277,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_all_raw(&self, mut statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        within(self.patience, async {
+        self.within(async {
             let mut open = self.open.lock().await;
             open.prepare(&mut statement.sql).await?;
             open.link.query_all(statement).await

@@ -6,7 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -54,29 +54,23 @@ impl Writer {
         T: Send + 'static,
         E: From<DbErr> + Send + 'static,
     {
+        let (answer, answered) = oneshot::channel();
+        let job = job_of(act, answer, Arc::clone(freshness));
         match self {
             Self::Pool(connections, patience) => {
-                let (connections, freshness) = (connections.clone(), Arc::clone(freshness));
-                let patience = *patience;
+                let awaited = Instant::now();
+                let link = within(*patience, connections.borrow()).await?;
+                let work = job(Tx::new(link, Frame::Whole, *patience, awaited));
                 // A task of its own: a client that leaves must not cut a commit off from its bookkeeping.
                 #[expect(clippy::disallowed_methods, reason = "its caller waits for it")]
-                let writing = tokio::spawn(in_trace_of(TraceId::current(), async move {
-                    let link = within(patience, connections.borrow()).await?;
-                    let tx = Tx::new(link, Frame::Whole, patience);
-                    let result = act(&tx).await;
-                    let settled = settle(tx, result).await;
-                    settled.effects.happen(&freshness);
-                    settled.result
-                }));
+                tokio::spawn(alone(work));
                 let longest = patience.map_or(Duration::MAX, |_| LONGEST);
-                match tokio::time::timeout(longest, writing).await {
-                    Ok(written) => written.unwrap_or_else(|_| Err(E::from(panicked()))),
+                match tokio::time::timeout(longest, answered).await {
+                    Ok(written) => written.unwrap_or_else(|_| Err(E::from(gone()))),
                     Err(_) => Err(E::from(gone())),
                 }
             }
             Self::Queue(queue, _) => {
-                let (answer, answered) = oneshot::channel();
-                let job = job_of(act, answer, Arc::clone(freshness));
                 queue.try_send(job).map_err(|_| too_busy())?;
                 answered.await.unwrap_or_else(|_| Err(E::from(gone())))
             }
@@ -191,12 +185,16 @@ async fn write_in_turn(connection: Links, mut queue: mpsc::Receiver<Job>) {
 async fn write_alone(connection: &Links, job: Option<Job>) {
     let Some(job) = job else { return };
     match connection.borrow().await {
-        Ok(link) => {
-            let outcome = job(Tx::new(link, Frame::Whole, None)).await;
-            (outcome.answer)(Ok(()));
-        }
+        Ok(link) => alone(job(Tx::new(link, Frame::Whole, None, Instant::now()))).await,
         Err(error) => tracing::error!(%error, "the database did not begin a write"),
     }
+}
+
+/// Sees an act through that has its transaction to itself: once it is settled, so is the commit.
+async fn alone(work: BoxFuture<'static, Outcome>) {
+    let Outcome { answer, link } = work.await;
+    drop(link); // so that the next act finds it
+    answer(Ok(()));
 }
 
 async fn write_together(connection: &Links, jobs: impl Iterator<Item = Job>) {
@@ -226,7 +224,7 @@ async fn write_together(connection: &Links, jobs: impl Iterator<Item = Job>) {
 async fn write_each(outer: Borrowed, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, Option<Borrowed>) {
     let (mut answers, mut outer) = (Vec::with_capacity(TOGETHER), outer);
     for job in jobs {
-        let Outcome { answer, link } = job(Tx::new(outer, Frame::Part, None)).await;
+        let Outcome { answer, link } = job(Tx::new(outer, Frame::Part, None, Instant::now())).await;
         answers.push(answer);
         let Some(link) = link else { return (answers, None) };
         outer = link;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::limits::{Busy, Limits, Load};
 use super::memory::Memory;
+use crate::platform::priority::lower_priority;
 
 /// One piece of work; it hands over its own answer.
 type Work = Box<dyn FnOnce(&mut Memory) + Send>;
@@ -211,19 +212,6 @@ impl State {
         place.is_ok_and(|place| self.queue.remove(place).is_some())
     }
 }
-
-/// On Linux each thread has a priority of its own: hashes get the processor time that requests leave.
-#[cfg(target_os = "linux")]
-fn lower_priority() {
-    use rustix::process::{getpriority_process, setpriority_process};
-    let lowered = getpriority_process(None).and_then(|nice| setpriority_process(None, (nice + 5).min(19)));
-    if let Err(error) = lowered {
-        tracing::debug!(%error, "the priority of a hash thread could not be lowered");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lower_priority() {}
 
 #[cfg(test)]
 mod tests {

@@ -16,10 +16,34 @@ pub fn if_match(request: &Request) -> Result<Option<&str>, Problem> {
     Ok((tag != "*").then_some(tag))
 }
 
-/// Whether `If-None-Match` names this tag, weak or not.
+/// Whether `If-None-Match` names this tag, or any (RFC 9110, 13.1.2: compared weakly, in as many headers as there are).
 #[must_use]
 pub fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_alone_in_a_list_weak_or_by_a_star() {
+        let known = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::IF_NONE_MATCH, HeaderValue::from_static(value));
+            }
+            is_known(&headers, "\"a\"")
+        };
+        for values in [&["\"a\""][..], &["\"b\", \"a\""], &["W/\"a\""], &["*"], &["\"b\"", "\"a\""]] {
+            assert!(known(values), "{values:?}");
+        }
+        for values in [&[][..], &["\"b\""], &["a"], &["\"a"], &["\"A\""]] {
+            assert!(!known(values), "{values:?}");
+        }
+    }
 }

@@ -123,7 +123,8 @@ impl Operation {
 pub fn with_ids(path: &str, id: &str) -> String {
     let segments = path.split('/');
     let filled = segments.map(|segment| match segment {
-        "{method}" => "none", // of the second factor
+        "{method}" => "none",  // of the second factor
+        "{key}" => "REGISTER", // of a flag
         segment if segment.starts_with('{') => id,
         segment => segment,
     });

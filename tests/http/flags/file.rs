@@ -81,13 +81,15 @@ async fn an_edit_is_in_history_and_a_change_builds_on_it() {
 type Spoil = fn(&Path);
 
 fn clear(path: &Path) {
-    if fs::remove_file(path).is_err() {
-        fs::remove_dir(path).unwrap();
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.is_dir() => fs::remove_dir(path).unwrap(),
+        Ok(_) => fs::remove_file(path).unwrap(),
+        Err(_) => {}
     }
 }
 
 const NO_FILES: [(&str, Spoil); 6] = [
-    ("nothing", |path| clear(path)),
+    ("nothing", clear),
     ("a folder", |path| {
         clear(path);
         fs::create_dir(path).unwrap();
@@ -105,7 +107,10 @@ const NO_FILES: [(&str, Spoil); 6] = [
         clear(path);
         symlink(path, path).unwrap();
     }),
-    ("ten megabytes", |path| fs::write(path, vec![b' '; 10 * 1024 * 1024]).unwrap()),
+    ("ten megabytes", |path| {
+        clear(path);
+        fs::write(path, vec![b' '; 10 * 1024 * 1024]).unwrap();
+    }),
 ];
 
 /// Texts that are no flags. Each would change what the test looks at, were it taken.
@@ -166,9 +171,7 @@ async fn while_the_file_is_bad_the_last_good_flags_stay() {
         assert!(health(&app).await.starts_with("degraded: "), "{name}");
         assert_eq!(admin.get(FLAGS).await.is(200).json(), good, "{name}");
         assert_eq!(told(&app, "a").await, json!(true), "{name}");
-        if fs::symlink_metadata(file_of(&app)).is_ok() {
-            clear(&file_of(&app));
-        }
+        clear(&file_of(&app));
         fs::write(file_of(&app), &good_text).unwrap();
         app.inside.flags.catch_up().await;
         assert_eq!(health(&app).await, "ok", "{name}");

@@ -62,6 +62,23 @@ async fn instances_agree_by_a_shared_folder() {
 }
 
 #[tokio::test]
+async fn what_the_other_instance_wrote_is_never_taken_for_an_edit() {
+    let (_folder, one, other) = together().await;
+    one.inside.start_background();
+    other.inside.start_background();
+    let admin = one.admin().await;
+    let at = [admin.at(&one), admin.at(&other)];
+    for round in 0..60 {
+        let all =
+            set(&at[round / 3 % 2], json!({"x": round % 2 == 0, "last": [{"percentageOfUsers": 1}]})).await;
+        assert_eq!(all.is(200).json()["x"], round % 2 == 0, "{round}");
+    }
+    let history = admin.get("/api/admin/feature-flags/history").await.is(200).json();
+    let sources: Vec<_> = history.as_array().unwrap().iter().map(|entry| entry["source"].clone()).collect();
+    assert!(!sources.contains(&json!("file")), "{sources:?}");
+}
+
+#[tokio::test]
 async fn an_edit_does_not_undo_what_another_instance_changed_meanwhile() {
     let (_folder, one, other) = apart().await;
     let admin = one.admin().await;

@@ -1,6 +1,7 @@
 //! Signing in through other providers.
 
 mod accounts;
+mod bluesky;
 mod canary;
 mod flow;
 pub mod idp;

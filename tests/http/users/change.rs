@@ -345,6 +345,37 @@ async fn of_many_who_read_the_same_state_one_changes_it() {
     }
 }
 
+#[tokio::test]
+async fn what_another_instance_changed_meanwhile_stays_and_is_in_the_answer() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let other = app.second_instance().await;
+    let there = ann.at(&other);
+    for round in 0..3 {
+        let words = round.to_string();
+        ann.me().await; // remembered here from now on
+        there.patch(&ann.path()).json(&json!({"description": words})).await.is(200);
+        let changed = ann.patch(&ann.path()).json(&json!({"first_name": words})).await.is(200).json();
+        assert_eq!((&changed["description"], &changed["first_name"]), (&json!(words), &json!(words)));
+        let history = changed["user_history"].as_array().unwrap().clone();
+        assert_eq!(history.len(), 3 + 2 * round, "{history:?}");
+        assert_eq!(ann.me().await, changed);
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_each_change_is_what_is_read_afterwards() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    for round in 0..25 {
+        let changed = ann.patch(&ann.path()).json(&json!({"description": round.to_string()})).await.is(200).json();
+        // An admin's view is read anew.
+        assert_eq!(admin.get(&ann.path()).await.json(), changed);
+        let lines = changed["user_history"].as_array().unwrap().len();
+        assert_eq!(lines, (round + 2).min(20));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn changes_of_different_fields_at_once_all_stay() {
     let app = TestApp::new().await;

@@ -14,7 +14,7 @@ const ACME: [(&str, &str); 4] = [
 #[test]
 fn nobody_is_configured_until_somebody_is() {
     let oauth = config(&[]).oauth;
-    assert!(oauth.clients.is_empty() && oauth.issuers.is_empty());
+    assert!(oauth.clients.is_empty() && oauth.issuers.is_empty() && oauth.bluesky.is_none());
     assert!(!oauth.link_unverified_local);
 }
 

@@ -13,9 +13,11 @@
 //! ```
 //!
 //! Each provider has a folder of its own: `OAUTH_GITHUB_BASE_URL` is `{base}/github`; the OpenID Connect issuers `acme`
-//! and `other` are `{base}/acme` and `{base}/other`. Where nothing false is asked for, it holds the client to the rules: a
+//! and `other` are `{base}/acme` and `{base}/other`. Every host of the AT Protocol is a folder below `{base}/bluesky`: handles
+//! are `NAME.test`, as `ann.test`. Where nothing false is asked for, it holds the client to the rules: a
 //! code is good once, for its provider, client, redirect address and PKCE verifier.
 
+mod atproto;
 mod keys;
 mod serve;
 mod shapes;
@@ -31,6 +33,7 @@ use tokio::task::AbortHandle;
 use url::Url;
 
 use crate::harness::START;
+pub use atproto::{checked_jwt, did};
 pub use keys::Forgery;
 use keys::Keys;
 
@@ -99,6 +102,14 @@ pub enum Place {
     Revoke,
     /// A picture: a PNG of one pixel.
     Picture,
+    /// Bluesky: whose a handle is.
+    Handle,
+    /// Bluesky: the document of a DID.
+    Did,
+    /// Bluesky: what the server that keeps an account says of itself.
+    Server,
+    /// Bluesky: where a sign-in is announced (PAR).
+    Announce,
     /// Anything else.
     Elsewhere,
 }
@@ -168,7 +179,6 @@ impl Asked {
 
 /// The server.
 pub struct Idp {
-    address: SocketAddr,
     state: Arc<State>,
     server: AbortHandle,
 }
@@ -232,7 +242,7 @@ impl Idp {
             ledger: Mutex::default(),
         });
         let server = tokio::spawn(serve::serve(listener, Arc::clone(&state))).abort_handle();
-        Self { address, state, server }
+        Self { state, server }
     }
 
     /// Where it is, without a slash at the end.
@@ -240,14 +250,11 @@ impl Idp {
         &self.state.base
     }
 
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.address.port()
-    }
-
     /// Settings that configure every provider of [`PROVIDERS`] and [`ISSUERS`] and lead them here.
     pub fn settings(&self) -> Vec<(&'static str, &'static str)> {
         let mut pairs = vec![("OIDC_PROVIDERS".to_owned(), ISSUERS.join(","))];
+        pairs.push(("BLUESKY_ENABLED".to_owned(), "True".to_owned()));
+        pairs.push(("OAUTH_BLUESKY_BASE_URL".to_owned(), format!("{}/bluesky", self.base())));
         for name in PROVIDERS {
             let upper = name.to_uppercase();
             pairs.push((format!("API_CLIENT_ID_{upper}"), CLIENT_ID.to_owned()));
@@ -318,7 +325,10 @@ impl Idp {
     pub async fn visit(&self, authorization_url: &str) -> Url {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let browser = browser.no_proxy().build().expect("a client");
-        let answer = browser.get(authorization_url).send().await.expect("an answer");
+        // The hosts of the AT Protocol are folders here.
+        let hosts = format!("{}/bluesky/auth.test/", self.base());
+        let authorization_url = authorization_url.replace("https://auth.test/", &hosts);
+        let answer = browser.get(&authorization_url).send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 302, "{:?}", answer.text().await);
         let location = answer.headers()["location"].to_str().expect("text").to_owned();
         Url::parse(&location).expect("an address")

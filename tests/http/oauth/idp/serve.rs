@@ -27,7 +27,7 @@ use super::{Asked, CLIENT_ID, CLIENT_SECRET, Code, Manner, Person, Place, State,
 pub const PIXEL: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
-type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// An answer, or the end of the connection.
 type Answer = Result<Response<Body>, io::Error>;
 
@@ -70,6 +70,9 @@ impl State {
     }
 
     fn honestly(&self, asked: &Asked) -> Response<Body> {
+        if asked.provider == "bluesky" {
+            return self.atproto(asked);
+        }
         match asked.place {
             Place::Discovery => json_answer(StatusCode::OK, &self.metadata(&asked.provider)),
             Place::Keys => json_answer(StatusCode::OK, &self.keys.jwks()),
@@ -89,7 +92,7 @@ impl State {
                 let pixel = STANDARD.decode(PIXEL).expect("base64");
                 answer(StatusCode::OK, "image/png", pixel)
             }
-            Place::Elsewhere => answer(StatusCode::NOT_FOUND, "text/html", "<h1>Not found</h1>"),
+            _ => answer(StatusCode::NOT_FOUND, "text/html", "<h1>Not found</h1>"),
         }
     }
 
@@ -308,12 +311,16 @@ fn pairs(text: &[u8]) -> Vec<(String, String)> {
 fn place(method: &str, path: &str) -> Place {
     let last = path.rsplit('/').next().unwrap_or_default();
     match (method, last) {
-        ("GET", "openid-configuration") => Place::Discovery,
+        ("GET", "openid-configuration" | "oauth-authorization-server") => Place::Discovery,
+        ("GET", "atproto-did") => Place::Handle,
+        ("GET", did) if did.starts_with("did:") => Place::Did,
+        ("GET", "oauth-protected-resource") => Place::Server,
+        ("POST", "par") => Place::Announce,
         ("GET", "keys") => Place::Keys,
         ("GET", "authorize") => Place::Authorize,
         ("DELETE", "token") | ("POST", "revoke" | "revoke_token") => Place::Revoke,
         ("POST", "token" | "access_token") => Place::Token,
-        ("GET", "userinfo" | "@me" | "user" | "me") => Place::Profile,
+        ("GET", "userinfo" | "@me" | "user" | "me" | "app.bsky.actor.getProfile") => Place::Profile,
         ("GET", "emails") => Place::Emails,
         ("GET", picture) if picture.ends_with(".png") => Place::Picture,
         _ => Place::Elsewhere,
@@ -355,16 +362,16 @@ fn streamed(start: &'static str, pause: Duration, piece: Vec<u8>) -> Response<Bo
     response.body(body).expect("an answer")
 }
 
-fn answer(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Response<Body> {
+pub fn answer(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Response<Body> {
     let body = Full::new(body.into()).map_err(|never: Infallible| match never {}).boxed_unsync();
     Response::builder().status(status).header("content-type", kind).body(body).expect("an answer")
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
+pub fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
     answer(status, "application/json; charset=utf-8", value.to_string())
 }
 
-fn redirect(to: &str) -> Response<Body> {
+pub fn redirect(to: &str) -> Response<Body> {
     let mut response = answer(StatusCode::FOUND, "text/html", "");
     response.headers_mut().insert("location", to.parse().expect("a header"));
     response

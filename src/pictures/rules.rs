@@ -1,0 +1,297 @@
+//! The acts: setting, removing and showing a picture.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::{Bytes, BytesMut};
+use poem::http::{HeaderValue, StatusCode};
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::Pictures;
+use super::develop::{Developed, SIDE, develop, reduce};
+use super::initials::Initials;
+use super::ready::Ready;
+use super::sieve::Flaw;
+use super::studio::Undone;
+use crate::files::{FileRefusal, UploadRefusal, file};
+use crate::permissions::Account;
+use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
+use crate::platform::web::Upload;
+use crate::sessions::Roles;
+use crate::users::{Description, Origin};
+
+/// Largest upload, in bytes.
+const MOST_BYTES: usize = 2 * 1024 * 1024;
+/// What a busy studio asks for.
+const LATER: RetryAfter = RetryAfter(1);
+
+crate::refusals! {
+    /// Why a picture is not taken.
+    pub enum PictureRefusal {
+        Unreadable(Problem) = 400 "bad_request" "The body is not multipart/form-data that can be read.",
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        TooLarge = 413 "payload_too_large" "A picture may have 2 MiB.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        Busy(RetryAfter) = 503 "unavailable" "The server is busy. Please try again in a moment.",
+        Full = 507 "insufficient_storage" "The server has no room for files left.",
+    }
+}
+
+crate::refusals! {
+    /// Why a picture is not removed.
+    pub enum RemovePictureRefusal {
+        NotFound = 404 "not_found" "There is no such user.",
+    }
+}
+
+crate::refusals! {
+    /// Why a picture is not shown.
+    pub enum ShowRefusal {
+        Caller(Problem) = 401 "token_invalid" "The credentials that the request came with are not valid.",
+        Unready(Problem) = 403 "second_factor_required" "Your role needs a second factor.",
+        NotFound = 404 "not_found" "There is no such user, or nothing to be seen of them.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        Busy(RetryAfter) = 503 "unavailable" "The server is busy. Please try again in a moment.",
+    }
+}
+
+impl ShowRefusal {
+    /// Why the caller of a request is none, in the words that were found for it.
+    #[must_use]
+    pub fn of_caller(problem: Problem) -> Self {
+        match problem.status {
+            StatusCode::FORBIDDEN => Self::Unready(problem),
+            _ => Self::Caller(problem),
+        }
+    }
+}
+
+impl From<Flaw> for PictureRefusal {
+    fn from(flaw: Flaw) -> Self {
+        let words = match flaw {
+            Flaw::Unknown => "Must be a PNG, JPEG, GIF, BMP or WebP picture.",
+            Flaw::Broken => "Must be a picture that is whole and undamaged.",
+            Flaw::TooLarge => "Must be at most 4096 pixels wide and high, and not too costly to decode.",
+            Flaw::TooWide => "Must be at most 512 pixels wide and high, or come with resize=true.",
+        };
+        Self::Invalid(vec![FieldError::new("file", words)])
+    }
+}
+
+/// How wide and high a picture may be at most, in pixels: 16 to 512.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Side(u16);
+
+impl Side {
+    const LEAST: u16 = 16;
+    /// Of a drawn picture that nobody asked a size for.
+    const USUAL: Self = Self(256);
+
+    /// The side, if it is one that is made.
+    pub fn new(pixels: u16) -> Result<Self, FieldError> {
+        if pixels >= Self::LEAST && u32::from(pixels) <= SIDE {
+            return Ok(Self(pixels));
+        }
+        Err(FieldError::new("size", "Must be 16 to 512."))
+    }
+}
+
+/// What is known of somebody to show their picture.
+#[derive(Debug)]
+pub struct Face {
+    /// Whose, and whether they may be seen.
+    pub account: Account,
+    initials: Initials,
+    chosen: Option<file::Model>,
+}
+
+impl Pictures {
+    /// Makes a picture of an upload and gives it to somebody, in the place of the one before.
+    pub async fn receive(
+        &self,
+        of: Uuid,
+        by: Uuid,
+        upload: Upload,
+        resize: bool,
+        description: Option<Description>,
+        origin: Origin,
+    ) -> Result<file::Model, Failure<PictureRefusal>> {
+        self.studio.room().map_err(|_| PictureRefusal::Busy(LATER))?;
+        let bytes = read(upload).await?;
+        self.set(of, by, bytes, resize, description, origin).await
+    }
+
+    /// Gives somebody a picture from elsewhere, if they have chosen none yet. It is scaled down.
+    pub async fn adopt(
+        &self,
+        of: Uuid,
+        bytes: Bytes,
+        origin: Origin,
+    ) -> Result<Option<file::Model>, Failure<PictureRefusal>> {
+        if bytes.len() > MOST_BYTES {
+            return Err(PictureRefusal::TooLarge.into());
+        }
+        if self.files.picture_of(of).await?.is_some() {
+            return Ok(None);
+        }
+        self.set(of, of, bytes, true, None, origin).await.map(Some)
+    }
+
+    async fn set(
+        &self,
+        of: Uuid,
+        by: Uuid,
+        bytes: Bytes,
+        resize: bool,
+        description: Option<Description>,
+        origin: Origin,
+    ) -> Result<file::Model, Failure<PictureRefusal>> {
+        let developed = self.studio.run(move || develop(&bytes, resize)).await;
+        let Developed { bytes, format } = match developed {
+            Ok(developed) => developed.map_err(PictureRefusal::from)?,
+            Err(Undone::Busy) => return Err(PictureRefusal::Busy(LATER).into()),
+            // What makes a decoder panic is no picture.
+            Err(Undone::Panicked) => return Err(PictureRefusal::from(Flaw::Broken).into()),
+        };
+        let received = self.files.receive_bytes(bytes.into()).await.map_err(kept)?;
+        let (ending, media_type) = (format.extension(), format.media_type());
+        self.files.keep_picture(received, of, by, ending, media_type, description, origin).await.map_err(kept)
+    }
+
+    /// Removes the picture that somebody has chosen, if they have chosen one.
+    pub async fn remove(&self, of: Uuid, origin: Origin) -> Result<(), Failure<RemovePictureRefusal>> {
+        match self.files.remove_picture(of, origin).await {
+            // Somebody else may have removed it just now.
+            Ok(_) | Err(Failure::Refused(_)) => Ok(()),
+            Err(Failure::Broken(breakage)) => Err(breakage.into()),
+        }
+    }
+
+    /// What is known of somebody, as of now; none if there is no such account.
+    pub async fn face(&self, user: Uuid) -> Result<Option<Arc<Face>>, DbErr> {
+        let load = async {
+            let user = self.users.by_id(user).await.map_err(Some)?.ok_or(None)?;
+            let account = Account {
+                active: user.is_active,
+                deleted: user.deleted_at.is_some(),
+                ..Account::active(user.id, Roles::from_bits(user.roles))
+            };
+            let chosen = self.files.picture_of(user.id).await.map_err(Some)?;
+            Ok::<_, Option<DbErr>>(Arc::new(Face {
+                account,
+                initials: self.pen.initials(&user.display_name),
+                chosen,
+            }))
+        };
+        match self.faces.get_or_load(user, load).await {
+            Ok(face) => Ok(Some(face)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    /// The picture that somebody has chosen, or the one that is drawn for them.
+    pub async fn show(&self, face: &Face, side: Option<Side>) -> Result<Arc<Ready>, Failure<ShowRefusal>> {
+        let Some(chosen) = &face.chosen else {
+            return self.generated(face.initials, side.unwrap_or(Side::USUAL)).await;
+        };
+        match self.chosen(chosen, side).await {
+            // Replaced just now: what is true in this moment is that there is none.
+            Err(Failure::Refused(ShowRefusal::NotFound)) => {
+                self.generated(face.initials, side.unwrap_or(Side::USUAL)).await
+            }
+            shown => shown,
+        }
+    }
+
+    /// A picture as it is kept, or scaled down. Made once, and kept for a while.
+    async fn chosen(
+        &self,
+        picture: &file::Model,
+        side: Option<Side>,
+    ) -> Result<Arc<Ready>, Failure<ShowRefusal>> {
+        let side = side.map(|side| side.0).filter(|side| u32::from(*side) < SIDE);
+        if let Some(ready) = self.shelf.chosen(picture.blob, side) {
+            return Ok(ready);
+        }
+        let mut bytes = self.files.read_all(picture).await.map_err(Failure::within)?;
+        if let Some(side) = side {
+            let whole = bytes.clone();
+            let reduced = self.studio.run(move || reduce(&whole, side.into())).await.map_err(not_shown)?;
+            let reduced = reduced.map_err(|flaw| anyhow::anyhow!("a picture of ours is {flaw:?}"))?;
+            bytes = reduced.map_or(bytes, |reduced| reduced.bytes.into());
+        }
+        let ready = Arc::new(ready(bytes, &picture.media_type));
+        self.shelf.keep_chosen(picture.blob, side, &ready);
+        Ok(ready)
+    }
+
+    /// White initials on a gray square. Drawn once, and kept.
+    async fn generated(&self, initials: Initials, side: Side) -> Result<Arc<Ready>, Failure<ShowRefusal>> {
+        if let Some(ready) = self.shelf.generated(initials, side.0) {
+            return Ok(ready);
+        }
+        let pen = Arc::clone(&self.pen);
+        let drawn = self.studio.run(move || pen.draw(&initials, side.0)).await.map_err(not_shown)?;
+        let ready = Arc::new(ready(drawn?.into(), "image/png"));
+        self.shelf.keep_generated(initials, side.0, &ready);
+        Ok(ready)
+    }
+}
+
+/// The file of an upload, which is small enough to be in memory.
+async fn read(upload: Upload) -> Result<Bytes, Failure<PictureRefusal>> {
+    let mut incoming = upload.open().await.map_err(PictureRefusal::Unreadable)?;
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = incoming.piece(bytes.len() as u64).await.map_err(PictureRefusal::Unreadable)? {
+        if bytes.len() + piece.len() > MOST_BYTES {
+            return Err(PictureRefusal::TooLarge.into());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Why a file is not kept, as far as that happens to pictures.
+fn kept(failure: Failure<UploadRefusal>) -> Failure<PictureRefusal> {
+    let refusal = match failure {
+        Failure::Broken(breakage) => return breakage.into(),
+        Failure::Refused(refusal) => refusal,
+    };
+    match refusal {
+        UploadRefusal::NotFound => PictureRefusal::NotFound.into(),
+        UploadRefusal::Deleted => PictureRefusal::Deleted.into(),
+        UploadRefusal::Away(later) => PictureRefusal::Busy(later).into(),
+        UploadRefusal::Full => PictureRefusal::Full.into(),
+        other => anyhow::anyhow!("a picture was refused as {other:?}").into(),
+    }
+}
+
+impl From<FileRefusal> for ShowRefusal {
+    fn from(refusal: FileRefusal) -> Self {
+        match refusal {
+            FileRefusal::NotFound => Self::NotFound,
+            FileRefusal::Away(later) => Self::Busy(later),
+        }
+    }
+}
+
+fn not_shown(undone: Undone) -> Failure<ShowRefusal> {
+    match undone {
+        Undone::Busy => ShowRefusal::Busy(LATER).into(),
+        Undone::Panicked => anyhow::anyhow!("drawing a picture panicked").into(),
+    }
+}
+
+/// A picture with the tag of its bytes.
+fn ready(bytes: Bytes, media_type: &str) -> Ready {
+    let digest = digest(&SHA256, &bytes);
+    let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
+    let header =
+        |text: &str| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+    Ready { bytes, etag: header(&tag), media_type: header(media_type) }
+}
