@@ -1,5 +1,6 @@
 //! What providers give us is told nobody: not in answers, not in logs, and not to who reads the database.
 
+use gatehouse::platform::clock::Clock;
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
 
@@ -49,6 +50,7 @@ async fn no_answer_and_no_row_holds_a_token_of_a_provider() {
 #[tokio::test]
 async fn nothing_secret_of_a_sign_in_elsewhere_is_logged_however_much_is_logged() {
     let idp = Idp::start().await;
+    idp.follow(&Clock::System);
     let settings: Vec<(String, String)> =
         idp.settings().into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
     let running = Running::start(&settings).await;

@@ -278,10 +278,12 @@ async fn what_a_provider_says_of_its_troubles_is_repeated_to_nobody() {
 
 #[tokio::test]
 async fn our_own_pages_are_come_back_to_with_a_session_of_the_browser() {
-    let scene = Scene::new().await;
-    let page = scene.get("/signin?next=/interactive-docs").await;
-    assert!(page.is(200).text().contains("/api/oauth/acme?redirect_uri=%2Finteractive-docs"), "{page:?}");
-    assert!(scene.get("/signup").await.is(200).text().contains("/api/oauth/github?redirect_uri="));
+    let scene = &Scene::new().await;
+    let page = |path| async move { scene.get(path).await.is(200).text().replace("&#x2f;", "/") };
+    let sign_in = page("/signin?next=/interactive-docs").await;
+    assert!(sign_in.contains("href=\"/api/oauth/acme?redirect_uri=%2Finteractive-docs\""), "{sign_in}");
+    let sign_up = page("/signup").await;
+    assert!(sign_up.contains("href=\"/api/oauth/github?redirect_uri=%2Faccount\""), "{sign_up}");
     let browser = scene.browser();
     let callback = browser.leave_and_sign_in("acme", "/account").await;
     let back = browser.get(&callback).await;

@@ -100,9 +100,11 @@ async fn signing_up_with_the_address_of_an_account_without_password_adds_one_onl
     let free = scene.sign_up("mallory2", "free@example.com", PASSWORD).await;
     assert_eq!(taken.is(202).bytes(), free.is(202).bytes());
     for who in [ANN, &*name] {
+        scene.clock.advance(Duration::from_secs(10)); // a wrong password is not tried again at once
         scene.try_sign_in(who, PASSWORD).await.refused(401, "invalid_credentials");
     }
     assert_eq!(ann.me().await["is_external_only"], true);
+    scene.clock.advance(Duration::from_secs(10));
     let mail = scene.mail_to(ANN, "add-password").await;
     assert!(mail.text.contains("NOT you"), "{mail:?}");
     scene.verify(&mail.token()).await.is(200);
