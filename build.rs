@@ -11,7 +11,10 @@ use flate2::write::GzEncoder;
 /// The folders of `static/` whose scripts and styles are compressed.
 const FOLDERS: [&str; 3] = ["docs", "redoc", "swagger-ui"];
 
-#[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment alone")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script where to write by the environment alone"
+)]
 fn main() -> io::Result<()> {
     let out = std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or(io::ErrorKind::NotFound)?;
     for folder in FOLDERS.map(|folder| Path::new("static").join(folder)) {

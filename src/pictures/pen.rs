@@ -12,7 +12,7 @@ use unicode_normalization::char::canonical_combining_class;
 
 use super::initials::{Initials, Letter};
 
-/// DejaVu Sans Bold, cut down to what initials need; see static/fonts/README.md.
+/// Cut down to what initials need; see static/fonts/README.md.
 static FONT: &[u8] = include_bytes!("../../static/fonts/DejaVuSans-Bold-initials.ttf");
 
 /// The gray of the square: white on it has a contrast of more than 4.5 to 1 (WCAG 2.2, 1.4.3).
@@ -312,13 +312,13 @@ mod tests {
     }
 
     /// Left, top, right and bottom of what is white, as parts of the size.
-    fn box_of(image: &GrayImage) -> [f32; 4] {
+    fn box_of(image: &GrayImage) -> [f64; 4] {
         let white = image.enumerate_pixels().filter(|(_, _, pixel)| pixel.0[0] > 200).map(|(x, y, _)| (x, y));
         let (mut left, mut top, mut right, mut bottom) = (u32::MAX, u32::MAX, 0, 0);
         for (x, y) in white {
             (left, top, right, bottom) = (left.min(x), top.min(y), right.max(x + 1), bottom.max(y + 1));
         }
-        [left, top, right, bottom].map(|edge| edge as f32 / image.width() as f32)
+        [left, top, right, bottom].map(|edge| f64::from(edge) / f64::from(image.width()))
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
             for size in [32, 64, 128, 300] {
                 let small = box_of(&drawn(name, size));
                 for (large, small) in large.into_iter().zip(small) {
-                    assert!((large - small).abs() < 1.6 / f32::from(size), "{name} at {size}");
+                    assert!((large - small).abs() < 1.6 / f64::from(size), "{name} at {size}");
                 }
             }
             let [left, top, right, bottom] = large;

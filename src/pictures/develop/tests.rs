@@ -41,7 +41,7 @@ fn valid() -> Vec<(String, Vec<u8>)> {
         files.push((format!("{colours:?}.bmp"), bmp));
     }
     for colours in [ExtendedColorType::Rgb8, ExtendedColorType::Rgba8] {
-        let pixels: Vec<u8> = (0..bytes_of(colours)).map(|n| (n * 5) as u8).collect();
+        let pixels: Vec<u8> = (0..=255).cycle().step_by(5).take(bytes_of(colours)).collect();
         let mut webp = Vec::new();
         WebPEncoder::new_lossless(&mut webp).write_image(&pixels, 12, 7, colours).unwrap();
         files.push((format!("{colours:?}.webp"), webp));
@@ -144,13 +144,17 @@ fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = Crc::new();
     crc.update(&kind);
     crc.update(data);
-    [&(data.len() as u32).to_be_bytes(), &kind[..], data, &crc.sum().to_be_bytes()].concat()
+    [&length(data).to_be_bytes(), &kind[..], data, &crc.sum().to_be_bytes()].concat()
 }
 
 fn deflated(data: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
+}
+
+fn length(data: &[u8]) -> u32 {
+    data.len().try_into().unwrap()
 }
 
 /// So many zeros, compressed without ever being in memory.
@@ -558,11 +562,11 @@ fn frames_in_frames_are_refused() {
     let mut inner = Vec::new();
     for _ in 0..2 {
         let body = [&[0; 16][..], &inner].concat();
-        inner = [b"ANMF", &(body.len() as u32).to_le_bytes()[..], &body].concat();
+        inner = [b"ANMF", &length(&body).to_le_bytes()[..], &body].concat();
     }
     let canvas = b"VP8X\x0A\0\0\0\x02\0\0\0\x07\0\0\x07\0\0";
     let body = [&b"WEBP"[..], canvas, &inner].concat();
-    let file = [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat();
+    let file = [b"RIFF", &length(&body).to_le_bytes()[..], &body].concat();
     assert_eq!(refused(&file), Flaw::Broken);
 }
 

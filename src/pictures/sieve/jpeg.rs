@@ -56,7 +56,9 @@ pub(super) fn sieve(file: &[u8]) -> Result<Sieved<'_>, Flaw> {
                     orientation = super::orientation(exif);
                 }
             }
-            0xE2..=0xEF | 0xFE => drop(body(&mut rest)?),
+            0xE2..=0xEF | 0xFE => {
+                body(&mut rest)?;
+            }
             _ => return Err(Flaw::Broken),
         }
     }

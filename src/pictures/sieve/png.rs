@@ -84,9 +84,8 @@ fn size(header: &Chunk<'_>) -> Result<Size, Flaw> {
     // A palette is decoded into red, green and blue, and transparency if it has some; so may be what names one colour
     // that is transparent.
     let samples = match colours {
-        0 => 2,
+        0 | 4 => 2,
         2 | 3 | 6 => 4,
-        4 => 2,
         _ => return Err(Flaw::Broken),
     };
     size.needs(samples * if depth == 16 { 2 } else { 1 })?;
@@ -107,7 +106,7 @@ fn length(chunk: &Chunk<'_>) -> u64 {
     length
 }
 
-/// The compressed part: behind the keyword and the method, in iTXt also behind two more texts.
+/// The compressed part: behind the keyword and the method, in `iTXt` also behind two more texts.
 fn compressed<'a>(chunk: &Chunk<'a>) -> Option<&'a [u8]> {
     let (_, rest) = split(chunk.data)?;
     if chunk.kind != *b"iTXt" {

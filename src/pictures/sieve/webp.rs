@@ -14,8 +14,13 @@ struct Found {
     is_lossy: bool,
     has_alpha: bool,
     is_animated: bool,
-    /// Whether the chunks that are read are those of a frame: it has no frames in it.
-    in_frame: bool,
+}
+
+/// Where a chunk stands: a frame has no frames in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    File,
+    Frame,
 }
 
 /// Reads all chunks. The decoder takes the first frame and, of the notes, nothing.
@@ -27,7 +32,7 @@ pub(super) fn sieve(file: &[u8]) -> Result<Sieved<'_>, Flaw> {
     rest.ends()?;
     chunks.take(4)?;
     let mut found = Found::default();
-    found.read(chunks)?;
+    found.read(chunks, Level::File)?;
     let size = found.canvas.ok_or(Flaw::Broken)?;
     size.needs(found.bytes_per_pixel())?;
     Ok(Sieved {
@@ -40,7 +45,7 @@ pub(super) fn sieve(file: &[u8]) -> Result<Sieved<'_>, Flaw> {
 }
 
 impl Found {
-    fn read(&mut self, mut chunks: Rest<'_>) -> Result<(), Flaw> {
+    fn read(&mut self, mut chunks: Rest<'_>, level: Level) -> Result<(), Flaw> {
         while !chunks.0.is_empty() {
             let kind = chunks.array()?;
             let length = chunks.length_le()?;
@@ -48,12 +53,12 @@ impl Found {
             if length % 2 == 1 {
                 chunks.byte()?;
             }
-            self.take(&kind, Rest(data))?;
+            self.take(&kind, Rest(data), level)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, kind: &[u8; 4], mut data: Rest<'_>) -> Result<(), Flaw> {
+    fn take(&mut self, kind: &[u8; 4], mut data: Rest<'_>, level: Level) -> Result<(), Flaw> {
         match kind {
             b"VP8X" => {
                 let [flags, _, _, _, w0, w1, w2, h0, h1, h2] = data.array()?;
@@ -75,14 +80,11 @@ impl Found {
                 self.has_alpha |= bits >> 28 & 1 == 1;
                 self.is_within(Size::new((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)?)
             }
-            b"ANMF" if !self.in_frame => {
+            b"ANMF" if level == Level::Frame => Err(Flaw::Broken),
+            b"ANMF" => {
                 data.take(16)?;
-                self.in_frame = true;
-                self.read(data)?;
-                self.in_frame = false;
-                Ok(())
+                self.read(data, Level::Frame)
             }
-            b"ANMF" => Err(Flaw::Broken),
             b"EXIF" => {
                 self.exif = Some(super::orientation(data.0));
                 Ok(())
@@ -102,10 +104,9 @@ impl Found {
     /// own, frames of an animation beside the canvas.
     fn bytes_per_pixel(&self) -> u64 {
         let frame = match (self.is_lossy, self.has_alpha) {
-            (true, false) => 5,
+            (true, false) | (false, true) => 5,
             (true, true) => 11,
             (false, false) => 7,
-            (false, true) => 5,
         };
         if self.is_animated { frame + 4 } else { frame }
     }

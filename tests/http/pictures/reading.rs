@@ -11,11 +11,11 @@ use crate::harness::TestApp;
 
 /// What tesseract reads: it is best with black letters of the size of print, and room around them.
 fn read(image: &GrayImage) -> String {
-    let small = imageops::resize(image, 128, 128, imageops::FilterType::CatmullRom);
-    let mut page = GrayImage::from_pixel(256, 128, image::Luma([255]));
+    let small = imageops::resize(image, 165, 165, imageops::FilterType::Triangle);
+    let mut page = GrayImage::from_pixel(330, 165, image::Luma([255]));
     for (x, y, pixel) in small.enumerate_pixels() {
         let shade = 255 - u16::from(pixel.0[0].saturating_sub(112)) * 255 / 143;
-        page.put_pixel(x + 64, y, image::Luma([u8::try_from(shade).unwrap()]));
+        page.put_pixel(x + 82, y, image::Luma([u8::try_from(shade).unwrap()]));
     }
     let mut png = Vec::new();
     page.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();

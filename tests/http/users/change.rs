@@ -368,7 +368,8 @@ async fn the_answer_to_each_change_is_what_is_read_afterwards() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann").await, app.admin().await);
     for round in 0..25 {
-        let changed = ann.patch(&ann.path()).json(&json!({"description": round.to_string()})).await.is(200).json();
+        let changed =
+            ann.patch(&ann.path()).json(&json!({"description": round.to_string()})).await.is(200).json();
         // An admin's view is read anew.
         assert_eq!(admin.get(&ann.path()).await.json(), changed);
         let lines = changed["user_history"].as_array().unwrap().len();
