@@ -249,6 +249,8 @@ impl App {
             mail: mail.clone(),
             proofs: proofs.clone(),
             domains: domains.clone(),
+            sessions: Arc::clone(&sessions),
+            tasks: tasks.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
         let foundations = oauth::Foundations {
@@ -257,6 +259,7 @@ impl App {
             random: random.clone(),
             secrets: Arc::clone(&secrets),
             users: users.clone(),
+            pictures: pictures.clone(),
             tasks: tasks.clone(),
             connections: connections(&config, &clock, &random, &secrets)?,
         };

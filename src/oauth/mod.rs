@@ -18,6 +18,7 @@ mod jwks;
 mod names;
 mod openid;
 mod places;
+mod portrait;
 mod providers;
 mod reading;
 mod rules;
@@ -39,6 +40,7 @@ pub use store::external_account::Model as Account;
 pub use transaction::{BeginRefusal, Brought, Intent, Leaving, Left, Owner, TRANSACTION_LASTS, Transaction};
 pub use trouble::Trouble;
 
+use crate::pictures::Pictures;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
@@ -72,6 +74,8 @@ pub struct Foundations {
     pub secrets: Arc<Secrets>,
     /// Who has an account.
     pub users: Users,
+    /// What they look like.
+    pub pictures: Pictures,
     /// Where work goes that nobody waits for.
     pub tasks: Tasks,
     /// The providers.
@@ -86,6 +90,7 @@ pub struct Oauth {
     random: Random,
     secrets: Arc<Secrets>,
     users: Users,
+    pictures: Pictures,
     tasks: Tasks,
     connections: Connections,
     settings: Arc<Settings>,
@@ -95,8 +100,8 @@ impl Oauth {
     /// Opens the feature.
     #[must_use]
     pub fn new(foundations: Foundations, settings: Settings) -> Self {
-        let Foundations { db, clock, random, secrets, users, tasks, connections } = foundations;
-        Self { db, clock, random, secrets, users, tasks, connections, settings: Arc::new(settings) }
+        let Foundations { db, clock, random, secrets, users, pictures, tasks, connections } = foundations;
+        Self { db, clock, random, secrets, users, pictures, tasks, connections, settings: Arc::new(settings) }
     }
 
     /// The providers.

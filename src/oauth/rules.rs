@@ -260,7 +260,10 @@ impl Oauth {
             updated_at: now.millis(),
         };
         match store::insert_account(tx, row).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.adopt_picture_after(tx, user, joining);
+                Ok(())
+            }
             Err(error) if violated_unique(&error).is_some() => Err(LinkRefusal::Others.into()),
             Err(error) => Err(error.into()),
         }

@@ -4,6 +4,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::{OpenApi, Tags};
 
 use super::Profiles;
+use super::export::{Archive, Exports};
 use super::rules::origin;
 use super::target::AttachFile;
 use crate::files::{File, NewFile, UploadRefusal, description_of};
@@ -11,6 +12,7 @@ use crate::permissions::Allowed;
 use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json, Upload};
 use crate::rate_limit::{RateLimited, Uploads};
+use crate::sessions::Caller;
 
 /// The operations of `/user/{user}/file`.
 pub struct UserFilesApi(pub Profiles);
@@ -59,6 +61,19 @@ impl UserFilesApi {
         upload: Upload,
     ) -> Result<Json<File>, Failure<UploadRefusal>> {
         self.0.attach(&allowed, &client, description.0, upload).await
+    }
+
+    /// Everything that is stored about the caller
+    ///
+    /// A zip archive with the account, its whole history, its sessions and its files. It is written while it is sent; one
+    /// that ends early is broken off, not short.
+    #[oai(path = "/user/me/export", method = "get", operation_id = "export_me")]
+    async fn export(
+        &self,
+        caller: Caller,
+        _within: RateLimited<Exports>,
+    ) -> Result<Archive, Failure<std::convert::Infallible>> {
+        Ok(self.0.export(&caller))
     }
 }
 

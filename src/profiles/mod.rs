@@ -3,6 +3,7 @@
 mod answer;
 mod api;
 mod files_api;
+mod export;
 mod fields;
 mod letters;
 mod pictures_api;
@@ -24,8 +25,10 @@ use crate::platform::db::Database;
 use crate::platform::domains::Domains;
 use crate::platform::freshness::{FreshCache, View};
 use crate::platform::secrets::{Key32, Secrets};
+use crate::platform::tasks::Tasks;
 use crate::platform::web::RawJson;
 use crate::proofs::Proofs;
+use crate::sessions::Sessions;
 use crate::users::store::{Named, Seen, history, user};
 use crate::users::{Beside, Passwords, Users};
 use answer::Profile;
@@ -52,6 +55,8 @@ pub struct Profiles {
     mail: Mail,
     proofs: Proofs,
     domains: Domains,
+    sessions: Arc<Sessions>,
+    tasks: Tasks,
     api_url: Arc<str>,
     cursor_key: Arc<Key32>,
     own: FreshCache<Own>,
@@ -86,17 +91,36 @@ pub struct Parts<'a> {
     pub proofs: Proofs,
     /// Which domains take mail.
     pub domains: Domains,
+    /// Who is signed in where.
+    pub sessions: Arc<Sessions>,
+    /// Where work goes that outlives its request.
+    pub tasks: Tasks,
 }
 
 impl Profiles {
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
     pub fn new(parts: Parts<'_>, api_url: &str) -> Self {
-        let Parts { db, secrets, clock, users, files, passwords, mail, proofs, domains } = parts;
+        let Parts { db, secrets, clock, users, files, passwords, mail, proofs, domains, sessions, tasks } =
+            parts;
         let own = FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
         let (db, api_url) = (db.clone(), api_url.into());
-        Self { db, clock, users, files, passwords, mail, proofs, domains, api_url, cursor_key, own }
+        Self {
+            db,
+            clock,
+            users,
+            files,
+            passwords,
+            mail,
+            proofs,
+            domains,
+            sessions,
+            tasks,
+            api_url,
+            cursor_key,
+            own,
+        }
     }
 
     /// A person in full, with the newest history, the block list and files.

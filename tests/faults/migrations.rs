@@ -153,7 +153,8 @@ async fn people(db: &DatabaseConnection) -> i64 {
 async fn schema(db: &DatabaseConnection) -> Vec<String> {
     let sql = match sea_orm::ConnectionTrait::get_database_backend(db) {
         DbBackend::Sqlite => {
-            "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1"
+            "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master \
+             WHERE name <> 'sqlite_sequence' ORDER BY 1"
         }
         _ => {
             "SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable FROM \

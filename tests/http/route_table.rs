@@ -71,6 +71,7 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("GET /api/user/users",                         "users_ids=$target",   "",                                    [401, 403, 403, 200, 200, 401]),
     ("GET /api/user/count",                         "",                    "",                                    [401, 403, 403, 200, 200, 401]),
     ("GET /api/user/me",                            "",                    "",                                    [401, 200, 200, 200, 200, 401]),
+    ("GET /api/user/me/export",                     "",                    "",                                    [401, 200, 200, 200, 200, 401]),
     ("GET /api/user/{user}",                        "",                    "",                                    [401, 200, 200, 200, 200, 401]),
     ("GET /api/user/{user}/details",                "",                    "",                                    [401, 200, 200, 200, 200, 401]),
     ("PATCH /api/user/{user}",                      "",                    r#"{"description":"x"}"#,              [401, 403, 403, 200, 200, 401]),

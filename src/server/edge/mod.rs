@@ -158,7 +158,7 @@ impl<E: Endpoint> Edge<E> {
             ip: self.client_of(request),
             origin: if in_api { headers.get(header::ORIGIN).cloned() } else { None },
             in_api,
-            wants_page: !in_api && !accepts_json(request),
+            wants_page: !in_api && !accepts_json(request) && !request.uri().path().ends_with(".json"),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod content;
+mod export;
 mod limits;
 mod lists;
 mod names;

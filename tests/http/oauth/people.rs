@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::idp::{Person, parameter};
+use super::idp::{Manner, Person, Place, parameter};
 use super::scene::{APP, Scene, linked, place_of};
-use crate::harness::{Actor, Demand, PASSWORD};
+use crate::harness::{Actor, Demand, PASSWORD, eventually};
 
 const ANN: &str = "ann@example.com";
 
@@ -106,7 +106,8 @@ async fn signing_up_with_the_address_of_an_account_without_password_adds_one_onl
     assert_eq!(ann.me().await["is_external_only"], true);
     scene.clock.advance(Duration::from_secs(10));
     let mail = scene.mail_to(ANN, "add-password").await;
-    assert!(mail.text.contains("NOT you"), "{mail:?}");
+    // Ann reads German, as her provider knows.
+    assert!(mail.text.contains("Wenn du es NICHT warst"), "{mail:?}");
     scene.verify(&mail.token()).await.is(200);
     scene.mail_to(ANN, "password-changed").await;
     let me = scene.try_sign_in(&name, PASSWORD).await;
@@ -302,4 +303,34 @@ async fn a_provider_that_is_switched_off_lets_nobody_in_who_is_on_the_way() {
     off.get(&callback).header("cookie", &browser.header()).await.is(400);
     assert_eq!(scene.people().await, 0);
     assert_eq!(parameter(&place_of(&browser.get(&callback).await), "error"), None);
+}
+
+// api.md 4: a picture is taken over when there is none.
+#[tokio::test]
+async fn who_has_no_picture_here_gets_the_one_from_there_once() {
+    let scene = Scene::new().await;
+    scene
+        .idp
+        .person(Person { picture: Some(format!("{}/acme/picture.png", scene.idp.base())), ..Person::ann() });
+    let ann = scene.come("acme").await;
+    let taken = eventually(|| Box::pin(ann.me()), |me: &Value| me["profile_picture"].is_object()).await;
+    assert_eq!(taken["profile_picture"]["created_by_uuid"], json!(ann.id));
+    ann.delete(&format!("{}/image", ann.path())).await.is(200);
+    // Signing in again is no reason to bring it back.
+    assert_eq!(scene.come("acme").await.me().await["profile_picture"], Value::Null);
+    assert_eq!(scene.idp.asked(Place::Picture).len(), 1);
+}
+
+// whatever is wrong with the picture, the sign-in is none the worse.
+#[tokio::test]
+async fn a_picture_that_is_none_harms_nobody() {
+    let scene = Scene::new().await;
+    scene.idp.at(Place::Picture, Manner::Text("image/png", "<html>".to_owned()));
+    scene
+        .idp
+        .person(Person { picture: Some(format!("{}/acme/picture.png", scene.idp.base())), ..Person::ann() });
+    let ann = scene.come("acme").await;
+    eventually(|| std::future::ready(scene.idp.asked(Place::Picture).len()), |times: &usize| *times > 0)
+        .await;
+    assert_eq!(ann.me().await["profile_picture"], Value::Null);
 }

@@ -1,0 +1,49 @@
+//! Taking everything along.
+
+use std::io::{Cursor, Read};
+
+use serde_json::Value;
+use zip::ZipArchive;
+
+use super::uploaded;
+use crate::harness::TestApp;
+
+fn read(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Vec<u8> {
+    let mut content = Vec::new();
+    archive.by_name(name).unwrap().read_to_end(&mut content).unwrap();
+    content
+}
+
+#[tokio::test]
+async fn everything_about_oneself_comes_in_one_archive_and_no_secret_with_it() {
+    let app = TestApp::new().await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    let content = vec![7; 300_000];
+    let file = uploaded(&ann, "notes ü.txt", &content).await["id"].clone();
+    uploaded(&bob, "bobs.txt", b"nobody else's").await;
+
+    let reply = ann.get("/api/user/me/export").await;
+    let reply = reply.is(200);
+    assert_eq!(reply.header("content-type"), Some("application/zip"));
+    assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"my-data.zip\""));
+    let mut archive = ZipArchive::new(Cursor::new(reply.bytes().to_vec())).unwrap();
+    let kept = format!("files/{file}-notes ü.txt");
+    let mut names: Vec<_> = archive.file_names().map(str::to_owned).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["account.json", "files.json", &kept, "history.json", "sessions.json"]);
+    assert_eq!(read(&mut archive, &kept), content);
+
+    let json = |bytes: Vec<u8>| serde_json::from_slice::<Value>(&bytes).unwrap();
+    assert_eq!(json(read(&mut archive, "account.json"))["email"], "ann@example.com");
+    assert_eq!(json(read(&mut archive, "sessions.json")).as_array().unwrap().len(), 1);
+    assert_eq!(json(read(&mut archive, "files.json"))[0]["id"], file);
+    let history = json(read(&mut archive, "history.json"));
+    assert_eq!(history.as_array().unwrap().last().unwrap()["action"], "created");
+    for name in ["account.json", "sessions.json"] {
+        let text = String::from_utf8(read(&mut archive, name)).unwrap();
+        assert!(
+            !text.contains("argon2") && !text.contains("digest") && !text.contains(&ann.access),
+            "{text}"
+        );
+    }
+}
