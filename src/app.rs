@@ -176,10 +176,11 @@ impl App {
     pub async fn open(config: Config, clock: Clock, random: Random) -> Result<Self, StartFault> {
         let db = connect(&config).await?;
         prepare_schema(&config, &db).await?;
-        Self::build(config, db, clock, random).await
+        Box::pin(Self::build(config, db, clock, random)).await
     }
 
     /// Builds the features on a database whose schema is as it must be.
+    #[expect(clippy::too_many_lines, reason = "one feature after the other, in their order")]
     pub async fn build(
         config: Config,
         db: Database,

@@ -311,6 +311,7 @@ impl OauthApi {
     ///
     /// Providers send browsers here. Works once, in the browser that left, within ten minutes.
     #[oai(path = "/:provider/callback", method = "get", operation_id = "oauth_callback")]
+    #[expect(clippy::too_many_arguments, reason = "one for each parameter of the protocol")]
     async fn callback(
         &self,
         request: &Request,

@@ -92,7 +92,7 @@ impl Auth {
         // In a task of its own from the count on: a client that leaves must not leave its try open, nor escape being
         // counted.
         self.tasks
-            .spawn(async move { auth.decide(found, waiting, tried, who).await })
+            .spawn(async move { Box::pin(auth.decide(found, waiting, tried, who)).await })
             .await
             .map_err(Breakage::from)?
     }

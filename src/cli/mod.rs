@@ -206,13 +206,13 @@ fn serve(command: ServerCommand, loaded: Loaded) -> ExitCode {
 
 async fn run(command: ServerCommand, loaded: Loaded) -> ExitCode {
     let done = match command {
-        ServerCommand::Serve => return serve::serve(loaded).await,
-        ServerCommand::Check { fix } => return check::check(fix, loaded).await,
+        ServerCommand::Serve => return Box::pin(serve::serve(loaded)).await,
+        ServerCommand::Check { fix } => return Box::pin(check::check(fix, loaded)).await,
         ServerCommand::Health => return check::health(&loaded),
         ServerCommand::Migrate(command) => database::migrate(command, loaded).await,
-        ServerCommand::Admin(command) => database::admin(command, loaded).await,
-        ServerCommand::Keys(command) => database::keys(command, loaded).await,
-        ServerCommand::Openapi => check::openapi(loaded).await,
+        ServerCommand::Admin(command) => Box::pin(database::admin(command, loaded)).await,
+        ServerCommand::Keys(command) => Box::pin(database::keys(command, loaded)).await,
+        ServerCommand::Openapi => Box::pin(check::openapi(loaded)).await,
     };
     done.unwrap_or_else(|fault| self::fault(&fault))
 }

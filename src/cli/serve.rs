@@ -15,7 +15,7 @@ const NOTICE: Duration = Duration::from_millis(500);
 
 /// Serves until a signal comes.
 pub(super) async fn serve(loaded: Loaded) -> ExitCode {
-    match start(loaded).await {
+    match Box::pin(start(loaded)).await {
         Ok(code) => code,
         Err(fault) => super::fault(&fault),
     }

@@ -200,8 +200,8 @@ impl FileApi {
     ) -> Result<Json<File>, Failure<ChangeRefusal>> {
         let changes = body.0.read().map_err(ChangeRefusal::Invalid)?;
         let origin = origin(&allowed.caller, &client);
-        let changed = self.files.change(allowed.on.seen.file.id, changes, origin).await?;
-        Ok(Json(File::of(changed, &self.files.settings().api_url)))
+        let file = self.files.change(allowed.on.seen.file.id, changes, origin).await?;
+        Ok(Json(File::of(file, &self.files.settings().api_url)))
     }
 
     /// Delete a file

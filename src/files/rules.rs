@@ -93,6 +93,7 @@ pub struct Changes {
     /// Another name.
     pub name: Option<FileName>,
     /// Another description, or none.
+    #[expect(clippy::option_option, reason = "a description that stays is not one that is emptied")]
     pub description: Option<Option<Description>>,
 }
 

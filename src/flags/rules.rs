@@ -106,7 +106,7 @@ impl Flags {
     pub(super) async fn settle_start(&self) {
         let mut known = self.0.known.lock().await;
         let version = self.in_force().clone();
-        self.warn_of_idle(&version.set);
+        warn_of_idle(&version.set);
         match parsed(&known.reading) {
             Err(what) => self.note_mistake(Some(what)),
             Ok(Some(said)) if said == version.set => self.note_down(&known, &version).await,
@@ -211,7 +211,7 @@ impl Flags {
     pub(super) async fn put_in_force(&self, known: &mut Known, version: Version) {
         let version = Arc::new(version);
         if version.number > self.in_force().number {
-            self.warn_of_idle(&version.set);
+            warn_of_idle(&version.set);
             self.0.in_force.store(Arc::clone(&version));
         }
         if known.set != version.set {
@@ -261,10 +261,10 @@ impl Flags {
         let path = self.0.settings.file.clone();
         spawn_blocking(move || file::read(&path)).await.unwrap_or_else(|error| Err(error.to_string()))
     }
+}
 
-    fn warn_of_idle(&self, set: &FlagSet) {
-        for flag in set.without_effect() {
-            tracing::warn!(%flag, "this operation can't be switched off: its flag has no effect");
-        }
+fn warn_of_idle(set: &FlagSet) {
+    for flag in set.without_effect() {
+        tracing::warn!(%flag, "this operation can't be switched off: its flag has no effect");
     }
 }

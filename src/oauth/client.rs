@@ -38,6 +38,7 @@ pub struct Client {
 }
 
 /// Whom a client speaks with.
+#[expect(clippy::large_enum_variant, reason = "there is one for each provider, made at the start")]
 pub enum Spoken {
     /// A provider whose addresses are written down.
     OAuth(&'static Endpoints),

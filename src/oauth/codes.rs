@@ -18,7 +18,7 @@ use crate::sessions::{OneTimeToken, OpaqueToken, Purpose};
 use crate::users::store::user;
 
 /// How long a code may be traded.
-pub const CODE_LASTS: Duration = Duration::from_secs(60);
+pub const CODE_LASTS: Duration = Duration::from_mins(1);
 
 /// What a code is bound to (RFC 7636, S256): 43 letters of base64url.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,7 +31,7 @@ crate::refusals! {
     /// Why an account elsewhere is not unlinked.
     pub enum UnlinkRefusal {
         NotFound = 404 "not_found" "No account at this provider is linked to yours." oauth "invalid_request",
-        Last = 409 "conflict" "It is the last way to sign in to your account. Choose a password first, or let the account be deleted with it (delete_account=true)." oauth "invalid_request",
+        Last = 409 "conflict" "It is the last way to sign in to your account. Choose a password first, or let the account be deleted with it (`delete_account=true`)." oauth "invalid_request",
     }
 }
 

@@ -221,7 +221,7 @@ pub fn reliable(answer: &Answer) -> Result<Map<String, Value>, ProviderFault> {
         match &told[name] {
             Value::Null => {}
             Value::String(text) if is_token(text) => {
-                drop(relied_on.insert(name.to_owned(), told[name].clone()))
+                drop(relied_on.insert(name.to_owned(), told[name].clone()));
             }
             _ => return Err(ProviderFault::Odd("a token answer")),
         }

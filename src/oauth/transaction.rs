@@ -142,14 +142,14 @@ impl Oauth {
         let [state_text, nonce, verifier] = [&state, &nonce, &verifier].map(OneTimeToken::text);
         let challenge = URL_SAFE_NO_PAD.encode(digest(verifier.expose().as_bytes()));
         let redirect_uri = self.callback_of(connection.name());
-        let begin = connection.begin(Begin {
+        let beginning = connection.begin(Begin {
             state: state_text.expose(),
             nonce: nonce.expose(),
             challenge: &challenge,
             redirect_uri: &redirect_uri,
             handle: leaving.handle.as_deref(),
         });
-        let begun = patiently(begin).await.map_err(|fault| BeginRefusal::of(fault, connection.name()))?;
+        let begun = patiently(beginning).await.map_err(|fault| BeginRefusal::of(fault, connection.name()))?;
         let private = Private {
             nonce: nonce.expose().to_owned(),
             verifier: verifier.expose().to_owned(),
@@ -203,10 +203,10 @@ impl Oauth {
         let taken = self.db.write::<_, DbErr, _>(move |tx| {
             async move { store::take_transaction(tx, &state, &cookie, &provider, now).await }.boxed()
         });
-        taken.await?.map(|row| self.read(row)).transpose()
+        taken.await?.map(|row| self.read(&row)).transpose()
     }
 
-    fn read(&self, row: transaction::Model) -> anyhow::Result<Transaction> {
+    fn read(&self, row: &transaction::Model) -> anyhow::Result<Transaction> {
         let text = self.secrets.open(PURPOSE, &row.state_digest, &row.sealed)?;
         let owner = row.user_id.zip(row.session_id);
         let unreadable = || anyhow::anyhow!("a transaction that can't be read");

@@ -74,7 +74,7 @@ impl Pen {
         let outline = self.line_of(initials)?;
         let mut rasterizer = Rasterizer::new(size.into(), size.into());
         if outline.is_empty() {
-            figure(f32::from(size)).trace(&mut rasterizer, Placing::default())
+            figure(f32::from(size)).trace(&mut rasterizer, Placing::default());
         } else {
             let placing = self.placing(&outline, f32::from(size));
             outline.trace(&mut rasterizer, placing);

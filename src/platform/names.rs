@@ -20,8 +20,12 @@ enum Source {
     System(Arc<OnceLock<Option<TokioResolver>>>),
     /// What tests say.
     #[cfg(test)]
-    Told(Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>),
+    Told(Arc<Told>),
 }
+
+/// Answers for names, as a test gives them.
+#[cfg(test)]
+type Told = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
 
 /// There is no answer for the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -105,7 +105,6 @@ impl Outgoing {
     }
 
     /// A question to be completed.
-    #[must_use]
     pub fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
         self.client.request(method, url)
     }

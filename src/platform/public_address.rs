@@ -32,8 +32,7 @@ pub fn is_public(address: IpAddr) -> bool {
             a & 0xe000 == 0x2000
                 && !matches!(
                     (a, b),
-                    (0x2001, 0..=0x01ff)       // protocol assignments, Teredo
-                        | (0x2001, 0x0db8)     // documentation
+                    (0x2001, 0..=0x01ff | 0x0db8) // protocol assignments, Teredo; documentation
                         | (0x2002, _)          // 6to4
                         | (0x3fff, 0..=0x0fff) // documentation
                 )

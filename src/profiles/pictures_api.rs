@@ -59,9 +59,9 @@ impl PictureApi {
         size: Query<Option<u16>>,
     ) -> Result<Picture, Failure<ShowRefusal>> {
         let caller = Caller::of_any(request).await.map_err(ShowRefusal::of_caller)?;
-        let side = size.0.map(Side::new).transpose().map_err(|error| ShowRefusal::Invalid(vec![error]))?;
+        let wanted = size.0.map(Side::new).transpose().map_err(|error| ShowRefusal::Invalid(vec![error]))?;
         let face = self.seen(request, caller.as_ref()).await?.ok_or(ShowRefusal::NotFound)?;
-        let ready = self.pictures.show(&face, side).await?;
+        let ready = self.pictures.show(&face, wanted).await?;
         let is_known = is_known(request.headers(), ready.etag.to_str().unwrap_or_default());
         Ok(Picture { ready, is_known, is_public: caller.is_none() })
     }

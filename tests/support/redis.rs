@@ -94,10 +94,9 @@ impl Redis {
     fn ask(&self, words: &[&str]) -> Option<String> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         socket.set_read_timeout(Some(SOON)).ok()?;
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-        }
+        let mut parts = vec![format!("*{}\r\n", words.len())];
+        parts.extend(words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())));
+        let request = parts.concat();
         socket.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         BufReader::new(socket.take(4096)).read_line(&mut answer).ok()?;

@@ -305,7 +305,7 @@ fn behind_other_pictures_there_must_be_nothing() {
     for (name, mut file) in valid() {
         file.extend_from_slice(b"<html><script>alert(1)</script>");
         let outcome = develop(&file, false);
-        if name.ends_with(".png") || name.ends_with(".gif") || name.ends_with(".webp") {
+        if ["png", "gif", "webp"].iter().any(|kind| name.rsplit('.').next() == Some(kind)) {
             assert_eq!(outcome.unwrap_err(), Flaw::Broken, "{name}");
         } else {
             assert!(memchr::memmem::find(&outcome.unwrap().bytes, b"script").is_none(), "{name}");

@@ -53,13 +53,13 @@ impl Found {
             if length % 2 == 1 {
                 chunks.byte()?;
             }
-            self.take(&kind, Rest(data), level)?;
+            self.take(kind, Rest(data), level)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, kind: &[u8; 4], mut data: Rest<'_>, level: Level) -> Result<(), Flaw> {
-        match kind {
+    fn take(&mut self, kind: [u8; 4], mut data: Rest<'_>, level: Level) -> Result<(), Flaw> {
+        match &kind {
             b"VP8X" => {
                 let [flags, _, _, _, w0, w1, w2, h0, h1, h2] = data.array()?;
                 self.has_alpha |= flags & 0x10 != 0;

@@ -55,7 +55,7 @@ section! {
         /// Where every host of the AT Protocol is asked for, as a folder of its name; for tests and proxies.
         bluesky_base_url: Option<Url> = "OAUTH_BLUESKY_BASE_URL", Optional(WEB_ADDRESS), "";
         /// OpenID Connect issuers, each a name of letters, digits and `_`; each NAME then has the settings
-        /// OIDC_NAME_ISSUER, OIDC_NAME_CLIENT_ID, OIDC_NAME_CLIENT_SECRET and, if it shall, OIDC_NAME_SCOPES.
+        /// `OIDC_NAME_ISSUER`, `OIDC_NAME_CLIENT_ID`, `OIDC_NAME_CLIENT_SECRET` and, if it shall, `OIDC_NAME_SCOPES`.
         issuers: Vec<String> = "OIDC_PROVIDERS", List(ISSUER_NAME), "";
     }
 }
@@ -64,7 +64,7 @@ section! {
     /// What the sign-in through providers keeps to, as it was written.
     struct WrittenRules {
         /// Where a sign-in through a provider may end: exact addresses, or prefixes ending in `/`; unset: the origins of
-        /// BASE_URL and FRONTEND_URL.
+        /// `BASE_URL` and `FRONTEND_URL`.
         allowed_redirect_uris: Vec<RedirectRule> = "ALLOWED_REDIRECT_URIS", List(REDIRECT_RULE), "";
         /// Whether a verified address at a provider is enough to join an account whose own address was never verified.
         link_unverified_local: bool = "OAUTH_LINK_UNVERIFIED_LOCAL", Flag, "False";

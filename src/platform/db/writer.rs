@@ -467,7 +467,7 @@ mod tests {
                     tx.touch_profile(ann);
                     let statement = Statement::from_string(tx.get_database_backend(), TWO);
                     if alone {
-                        tx.execute_alone(statement).await.map(drop)?
+                        tx.execute_alone(statement).await.map(drop)?;
                     }
                     Err(DbErr::Custom("refused".into()))
                 }

@@ -74,11 +74,11 @@ async fn made_from(
     other: &OnceCell<Bytes>,
     make: fn(&[u8]) -> std::io::Result<Bytes>,
 ) -> std::io::Result<Bytes> {
-    let made = wanted.get_or_try_init(async || {
+    let whole = wanted.get_or_try_init(async || {
         let bytes = other.get().cloned().unwrap_or_default();
         tokio::task::spawn_blocking(move || make(&bytes)).await.map_err(std::io::Error::other)?
     });
-    made.await.cloned()
+    whole.await.cloned()
 }
 
 fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {

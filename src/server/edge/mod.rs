@@ -158,7 +158,7 @@ impl<E: Endpoint> Edge<E> {
             ip: self.client_of(request),
             origin: if in_api { headers.get(header::ORIGIN).cloned() } else { None },
             in_api,
-            wants_page: !in_api && !accepts_json(request) && !request.uri().path().ends_with(".json"),
+            wants_page: !in_api && !accepts_json(request) && !is_json(request.uri().path()),
         }
     }
 
@@ -294,6 +294,11 @@ impl LargeBodies {
 
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether the name says that it is JSON, whatever a browser would like better.
+fn is_json(path: &str) -> bool {
+    std::path::Path::new(path).extension().is_some_and(|extension| extension == "json")
 }
 
 fn accepts_json(request: &Request) -> bool {

@@ -168,8 +168,8 @@ async fn what_is_packed_is_kept_as_it_is() {
 async fn one_byte_too_many_is_refused_and_the_last_that_fits_is_not() {
     let app = TestApp::with(&[("MAX_UPLOAD_BYTES", "100000")]).await;
     let ann = app.user("ann").await;
-    uploaded(&ann, "fits", &[b'x'; 100_000]).await;
-    upload(&ann, "over", &[b'x'; 100_001]).await.refused(413, "payload_too_large");
+    uploaded(&ann, "fits", &vec![b'x'; 100_000]).await;
+    upload(&ann, "over", &vec![b'x'; 100_001]).await.refused(413, "payload_too_large");
     assert_eq!((blobs(&app).len(), unfinished(&app).len()), (1, 0));
 }
 
@@ -203,7 +203,7 @@ async fn a_body_without_length_is_cut_off_where_it_is_too_large() {
     let head = &head[..head.len() - 11];
     socket.write_all(format!("{:x}\r\n", head.len()).as_bytes()).await.unwrap();
     socket.write_all(head).await.unwrap();
-    let chunk = [b"\r\n10000\r\n".as_slice(), &[b'x'; 0x10000]].concat();
+    let chunk = [b"\r\n10000\r\n".as_slice(), &vec![b'x'; 0x10000]].concat();
     let mut sent = 0;
     // A gigabyte, if anybody would take it.
     while sent < 1 << 30 && socket.write_all(&chunk).await.is_ok() {

@@ -147,6 +147,9 @@ fn bad_texts() -> Vec<(String, Vec<u8>)> {
     texts
 }
 
+/// What makes a file bad while it is in use.
+type Blow = Box<dyn Fn(&Path)>;
+
 // A-169, while it runs.
 #[tokio::test]
 async fn while_the_file_is_bad_the_last_good_flags_stay() {
@@ -156,7 +159,7 @@ async fn while_the_file_is_bad_the_last_good_flags_stay() {
         set(&admin, json!({"a": true, "READ_USERS_ME": [{"userRoles": ["admin"]}]})).await.is(200).json();
     let good_text = fs::read(file_of(&app)).unwrap();
     let spoil_by_text = |text: Vec<u8>| move |path: &Path| fs::write(path, &text).unwrap();
-    let mut spoils: Vec<(String, Box<dyn Fn(&Path)>)> = Vec::new();
+    let mut spoils: Vec<(String, Blow)> = Vec::new();
     for (name, text) in bad_texts() {
         spoils.push((name, Box::new(spoil_by_text(text))));
     }

@@ -56,15 +56,15 @@ impl Desk {
             redirect_uri: &self.back,
             handle: Some(handle),
         };
-        let begun = self.connections.named("bluesky").expect("configured").begin(begin).await?;
-        let url = begun.authorization_url;
+        let left = self.connections.named("bluesky").expect("configured").begin(begin).await?;
+        let url = left.authorization_url;
         assert_eq!(url.query_pairs().count(), 2, "the rest was announced: {url}");
         let callback = self.idp.visit(url.as_str()).await;
         assert_eq!(parameter(&callback, "state").as_deref(), Some("state"));
         Ok(Callback {
             code: parameter(&callback, "code").expect("a code"),
             iss: parameter(&callback, "iss"),
-            private: begun.private.expect("something to keep"),
+            private: left.private.expect("something to keep"),
         })
     }
 

@@ -60,7 +60,7 @@ async fn a_code_is_good_once() {
 async fn a_code_is_good_for_a_minute() {
     let scene = Scene::new().await;
     let code = scene.browser().code("acme").await;
-    scene.clock.advance(Duration::from_secs(60));
+    scene.clock.advance(Duration::from_mins(1));
     let reply = scene.trade(&code).await;
     assert_eq!(reply.refused(401, "token_invalid").json()["error"], "invalid_grant");
     for wrong in ["", "x", &"A".repeat(43)] {

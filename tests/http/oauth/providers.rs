@@ -67,8 +67,8 @@ impl Desk {
         let challenge = URL_SAFE_NO_PAD.encode(digest);
         let begin =
             Begin { state: STATE, nonce: NONCE, challenge: &challenge, redirect_uri: BACK, handle: None };
-        let begun = self.to(provider).begin(begin).await?;
-        let callback = self.idp.visit(begun.authorization_url.as_str()).await;
+        let left = self.to(provider).begin(begin).await?;
+        let callback = self.idp.visit(left.authorization_url.as_str()).await;
         assert!(callback.as_str().starts_with(BACK));
         assert_eq!(parameter(&callback, "state").as_deref(), Some(STATE));
         Ok(Callback {

@@ -14,7 +14,7 @@ use url::Url;
 use super::idp::{Idp, Person, parameter};
 use crate::harness::{Actor, Reply, TestApp, with_query};
 
-/// An address of the application, allowed by default: it is below BASE_URL.
+/// An address of the application, allowed by default: it is below `BASE_URL`.
 pub const APP: &str = "http://localhost:8000/app/in";
 
 /// The program and the provider that it is configured with.
@@ -64,7 +64,8 @@ impl Scene {
         let code = self.browser().code(provider).await;
         let tokens = self.trade(&code).await.is(200).json();
         let mut actor = Actor::with_tokens(&self.app, "?", &tokens);
-        actor.name = actor.me().await["username"].as_str().unwrap().to_owned();
+        let me = actor.me().await;
+        me["username"].as_str().unwrap().clone_into(&mut actor.name);
         actor
     }
 

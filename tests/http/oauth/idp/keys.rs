@@ -25,7 +25,7 @@ pub enum Forgery {
     Rs256,
     /// Well, with PS256.
     Ps256,
-    /// Well, with EdDSA.
+    /// Well, with `EdDSA`.
     EdDsa,
     /// Well, without a key id in the header.
     NoKeyId,

@@ -196,6 +196,7 @@ struct Script {
     manners: HashMap<(Option<String>, Place), Manner>,
     claims: Option<Change>,
     forgery: Forgery,
+    #[expect(clippy::option_option, reason = "to say nothing is not to leave it as it is")]
     response_iss: Option<Option<String>>,
 }
 

@@ -322,7 +322,7 @@ fn place(method: &str, path: &str) -> Place {
         ("POST", "token" | "access_token") => Place::Token,
         ("GET", "userinfo" | "@me" | "user" | "me" | "app.bsky.actor.getProfile") => Place::Profile,
         ("GET", "emails") => Place::Emails,
-        ("GET", picture) if picture.ends_with(".png") => Place::Picture,
+        ("GET", picture) if picture.rsplit('.').next() == Some("png") => Place::Picture,
         _ => Place::Elsewhere,
     }
 }
