@@ -99,6 +99,12 @@ impl Oauth {
             Some(owner) => Some(self.seen_in(tx, owner, &joining.provider).await?),
             None => None,
         };
+        // Between the two looks somebody else may have brought the same identity: then it is they, or oneself.
+        if known.is_some_and(|owner| owner.has_one_there)
+            && store::account(tx, &joining.provider, &joining.subject).await?.is_some()
+        {
+            return Ok(Recognised::Refused(Trouble::Late));
+        }
         Ok(match (decide(known, self.settings.link_unverified_local), owner) {
             (Decision::Joins, Some(owner)) => Recognised::Joins(Box::new(owner)),
             (Decision::Refused(trouble), _) => Recognised::Refused(trouble),
