@@ -38,7 +38,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// An answer; `pieces` are those of [`Wanted::bytes`].
+    /// An answer; `pieces` are the bytes that were asked for, or nothing where no body is answered.
     #[must_use]
     pub fn new(file: file::Model, wanted: Wanted, pieces: Option<Pieces>) -> Self {
         Self { file, wanted, pieces }
