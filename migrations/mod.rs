@@ -16,6 +16,7 @@ mod m0008_proofs;
 mod m0009_files;
 mod m0010_flags;
 mod m0011_oauth;
+mod m0012_events;
 
 /// One step of the schema.
 pub struct Step {
@@ -42,4 +43,5 @@ pub const STEPS: &[Step] = &[
     m0009_files::STEP,
     m0010_flags::STEP,
     m0011_oauth::STEP,
+    m0012_events::STEP,
 ];

@@ -5,6 +5,7 @@
 //! commit, and before the answer, every cached view of that user is out of date (see [`Freshness`]).
 
 mod errors;
+mod lease;
 mod links;
 mod patience;
 pub mod postgres;
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 pub use errors::{is_passing, violated_unique};
+pub use lease::Lease;
 pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus};
 pub use tx::Tx;
