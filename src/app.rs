@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi};
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
+use crate::events::{self, Events};
 use crate::files::{self, FileApi, Files};
 use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
@@ -135,6 +136,8 @@ pub struct App {
     pub clock: Clock,
     /// Chance.
     pub random: Random,
+    /// What other systems are told.
+    pub events: Events,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
     /// Who may do what.
@@ -188,6 +191,7 @@ impl App {
         random: Random,
     ) -> Result<Self, StartFault> {
         let secrets = Arc::new(secrets(&config));
+        let events = Events::new(db.clone(), clock.clone(), random.clone(), event_settings(&config));
         let sessions = Sessions::open(
             db.clone(),
             clock.clone(),
@@ -288,6 +292,7 @@ impl App {
             db,
             clock,
             random,
+            events,
             sessions,
             gate,
             rate_limits,
@@ -334,6 +339,8 @@ impl App {
 
     /// Starts what runs beside the requests.
     pub fn start_background(&self) {
+        let events = self.events.clone();
+        self.tasks.keep("event relay", move || events.clone().relay());
         let app = self.clone();
         self.tasks.keep("sweep", move || app.clone().sweep_for_ever());
         let app = self.clone();
@@ -372,6 +379,7 @@ impl App {
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
         self.users.sweep().await?;
+        self.events.sweep().await?;
         self.files.sweep().await
     }
 
@@ -738,6 +746,10 @@ fn limit_settings(config: &Config) -> rate_limit::Settings {
         lenient_on_loopback: config.server.environment.is_local(),
         redis: config.limiter.redis.clone(),
     }
+}
+
+fn event_settings(config: &Config) -> events::Settings {
+    events::Settings { retention: config.users.event_retention, broker: false }
 }
 
 fn user_settings(config: &Config) -> users::Settings {
