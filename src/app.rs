@@ -12,8 +12,9 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminApi, EmailApi};
+use crate::admin::{AdminApi, EmailApi, EventsApi};
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
+use crate::events::{self, Events};
 use crate::files::{self, FileApi, Files};
 use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
@@ -66,6 +67,7 @@ type Apis = (
     FileApi,
     EmailApi,
     AdminApi,
+    EventsApi,
     FlagsApi,
 );
 /// The operations at the root.
@@ -135,6 +137,8 @@ pub struct App {
     pub clock: Clock,
     /// Chance.
     pub random: Random,
+    /// What other systems are told.
+    pub events: Events,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
     /// Who may do what.
@@ -188,11 +192,13 @@ impl App {
         random: Random,
     ) -> Result<Self, StartFault> {
         let secrets = Arc::new(secrets(&config));
+        let events = Events::new(db.clone(), clock.clone(), random.clone(), event_settings(&config));
         let sessions = Sessions::open(
             db.clone(),
             clock.clone(),
             random.clone(),
             Arc::clone(&secrets),
+            events.clone(),
             session_settings(&config),
         );
         let sessions = Arc::new(sessions.await?);
@@ -210,6 +216,7 @@ impl App {
             clock.clone(),
             random.clone(),
             Arc::clone(&sessions),
+            events.clone(),
             user_settings(&config),
         );
         let api_url = api_url(&config);
@@ -288,6 +295,7 @@ impl App {
             db,
             clock,
             random,
+            events,
             sessions,
             gate,
             rate_limits,
@@ -334,6 +342,8 @@ impl App {
 
     /// Starts what runs beside the requests.
     pub fn start_background(&self) {
+        let events = self.events.clone();
+        self.tasks.keep("event relay", move || events.clone().relay());
         let app = self.clone();
         self.tasks.keep("sweep", move || app.clone().sweep_for_ever());
         let app = self.clone();
@@ -372,6 +382,7 @@ impl App {
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
         self.users.sweep().await?;
+        self.events.sweep().await?;
         self.files.sweep().await
     }
 
@@ -462,11 +473,14 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
+        let events = EventsApi { events: self.events.clone() };
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
-        let apis =
-            (auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, flags);
+        let apis = (
+            auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, events,
+            flags,
+        );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
@@ -738,6 +752,10 @@ fn limit_settings(config: &Config) -> rate_limit::Settings {
         lenient_on_loopback: config.server.environment.is_local(),
         redis: config.limiter.redis.clone(),
     }
+}
+
+fn event_settings(config: &Config) -> events::Settings {
+    events::Settings { retention: config.users.event_retention, broker: false }
 }
 
 fn user_settings(config: &Config) -> users::Settings {
