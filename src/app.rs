@@ -12,7 +12,7 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminApi, EmailApi};
+use crate::admin::{AdminApi, EmailApi, EventsApi};
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::events::{self, Broker, Events, broker};
 use crate::files::{self, FileApi, Files};
@@ -67,6 +67,7 @@ type Apis = (
     FileApi,
     EmailApi,
     AdminApi,
+    EventsApi,
     FlagsApi,
 );
 /// The operations at the root.
@@ -203,6 +204,7 @@ impl App {
             clock.clone(),
             random.clone(),
             Arc::clone(&secrets),
+            events.clone(),
             session_settings(&config),
         );
         let sessions = Arc::new(sessions.await?);
@@ -220,6 +222,7 @@ impl App {
             clock.clone(),
             random.clone(),
             Arc::clone(&sessions),
+            events.clone(),
             user_settings(&config),
         );
         let api_url = api_url(&config);
@@ -480,11 +483,14 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
+        let events = EventsApi { events: self.events.clone() };
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
-        let apis =
-            (auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, flags);
+        let apis = (
+            auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, events,
+            flags,
+        );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 

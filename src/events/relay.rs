@@ -14,7 +14,7 @@ use super::{Events, store};
 /// Events that are placed by one statement at most.
 const AT_ONCE: u64 = 1000;
 /// What is written within this time is placed together: each time is a commit.
-const GATHERING: Duration = Duration::from_millis(10);
+const GATHERING: Duration = Duration::from_millis(25);
 /// How often the table is looked at where other instances write to it.
 const EVERY: Duration = Duration::from_millis(250);
 /// How often where nobody else does.

@@ -149,11 +149,11 @@ pub(super) async fn place(tx: &Tx, limit: u64) -> Result<u64, DbErr> {
         }
     }
     let sql = format!(
-        "UPDATE events SET position = before.newest + next.nth FROM \
+        "UPDATE events SET position = known.newest + placed.nth FROM \
          (SELECT number, row_number() OVER (ORDER BY number) AS nth FROM \
-         (SELECT number FROM events WHERE position IS NULL ORDER BY number LIMIT {limit}) AS waiting) AS next, \
-         (SELECT COALESCE(MAX(position), 0) AS newest FROM events) AS before \
-         WHERE events.number = next.number"
+         (SELECT number FROM events WHERE position IS NULL ORDER BY number LIMIT {limit}) AS waiting) AS placed, \
+         (SELECT COALESCE(MAX(position), 0) AS newest FROM events) AS known \
+         WHERE events.number = placed.number"
     );
     Ok(tx.execute_raw(Statement::from_string(backend, sql)).await?.rows_affected())
 }

@@ -71,6 +71,7 @@ actions! {
     AuditRead = "audit:read" "Read the audit log.",
     StatsRead = "stats:read" "Read the numbers about use.",
     EventsRead = "events:read" "Read the events that are on their way to other systems.",
+    EventsReplay = "events:replay" "Have events sent to other systems again.",
     MetricsRead = "metrics:read" "Read the measurements for Prometheus.",
     SystemRead = "system:read" "Read about the machine, the repository and the parts of the health report.",
     KeysRotate = "keys:rotate" "Change the key that signs tokens.",

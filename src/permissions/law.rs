@@ -96,6 +96,7 @@ const ON_THE_SYSTEM: &str = "
     audit:read                 -          -          -          -          -          y
     stats:read                 -          -          -          -          -          y
     events:read                -          -          -          -          -          y
+    events:replay              -          -          -          -          -          y
     metrics:read               -          -          -          -          -          y
     system:read                -          -          -          -          -          y
     keys:rotate                -          -          -          -          -          y

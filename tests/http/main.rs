@@ -16,6 +16,7 @@ mod blocks;
 mod canary;
 mod clock;
 mod documentation;
+mod events;
 mod events_broker;
 mod files;
 mod flags;

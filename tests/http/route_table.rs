@@ -120,6 +120,9 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /ofrep/v1/evaluate/flags",               "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
     ("POST /ofrep/v1/evaluate/flags/{key}",         "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
 
+    ("GET /api/admin/events",                       "limit=1",             "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/admin/events/{id}/replay",          "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("POST /api/admin/events/replay",               "",                    r#"{"until":"$target"}"#,              [401, 403, 403, 403, 404, 401]),
     ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
 ];
 
