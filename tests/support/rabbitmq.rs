@@ -170,7 +170,7 @@ pub struct Listener {
     pub channel: Channel,
     connection: Connection,
     exchange: String,
-    queue: String,
+    pub queue: String,
     /// What was heard, in its order.
     pub heard: Vec<Heard>,
 }
@@ -255,12 +255,6 @@ impl Listener {
 
     pub async fn delete_queue(&mut self, queue: &str) {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
-    }
-
-    pub async fn unbind(&mut self) {
-        let queue = self.queue.as_str();
-        let (exchange, more) = (self.exchange.as_str(), FieldTable::default());
-        self.channel.queue_unbind(queue.into(), exchange.into(), "#".into(), more).await.unwrap();
     }
 
     /// Puts something straight into a queue.
