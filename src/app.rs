@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, EmailApi, EventsApi};
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
-use crate::events::{self, Events};
+use crate::events::{self, Broker, Events, broker};
 use crate::files::{self, FileApi, Files};
 use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
@@ -139,6 +139,8 @@ pub struct App {
     pub random: Random,
     /// What other systems are told.
     pub events: Events,
+    /// The message broker that tells them, if there is one.
+    pub broker: Option<Broker>,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
     /// Who may do what.
@@ -193,6 +195,10 @@ impl App {
     ) -> Result<Self, StartFault> {
         let secrets = Arc::new(secrets(&config));
         let events = Events::new(db.clone(), clock.clone(), random.clone(), event_settings(&config));
+        let broker = broker_settings(&config).map(|settings| {
+            let (db, clock, random) = (db.clone(), clock.clone(), random.clone());
+            Broker::new(broker::Parts { db, clock, random, placed: events.placed() }, settings)
+        });
         let sessions = Sessions::open(
             db.clone(),
             clock.clone(),
@@ -296,6 +302,7 @@ impl App {
             clock,
             random,
             events,
+            broker,
             sessions,
             gate,
             rate_limits,
@@ -344,6 +351,9 @@ impl App {
     pub fn start_background(&self) {
         let events = self.events.clone();
         self.tasks.keep("event relay", move || events.clone().relay());
+        if let Some(broker) = &self.broker {
+            broker.start(&self.tasks);
+        }
         let app = self.clone();
         self.tasks.keep("sweep", move || app.clone().sweep_for_ever());
         let app = self.clone();
@@ -516,6 +526,7 @@ impl App {
     fn root_api(&self) -> OpenApiService<Flagged<RootApis>, ()> {
         let root = RootApi {
             db: self.db.clone(),
+            broker: self.broker.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
             limits: Arc::clone(&self.rate_limits),
@@ -755,7 +766,17 @@ fn limit_settings(config: &Config) -> rate_limit::Settings {
 }
 
 fn event_settings(config: &Config) -> events::Settings {
-    events::Settings { retention: config.users.event_retention, broker: false }
+    let broker = config.rabbitmq.address.is_some();
+    events::Settings { retention: config.users.event_retention, broker }
+}
+
+fn broker_settings(config: &Config) -> Option<broker::Settings> {
+    let settings = &config.rabbitmq;
+    Some(broker::Settings {
+        address: settings.address.clone()?,
+        exchange: settings.exchange.clone(),
+        queue: settings.consumer.then(|| settings.queue.clone()),
+    })
 }
 
 fn user_settings(config: &Config) -> users::Settings {

@@ -7,6 +7,7 @@
 //! positions, hears of new ones through [`Events::placed`], and sends [`Body`].
 
 mod body;
+pub mod broker;
 mod feed;
 mod relay;
 pub mod store;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 pub use body::Body;
+pub use broker::Broker;
 pub use feed::{Feed, FeedRefusal, Replay, ReplayRefusal, TYPES, type_named};
 
 use crate::platform::clock::{Clock, Timestamp};

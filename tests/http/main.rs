@@ -17,6 +17,7 @@ mod canary;
 mod clock;
 mod documentation;
 mod events;
+mod events_broker;
 mod files;
 mod flags;
 mod front;

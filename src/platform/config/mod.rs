@@ -8,6 +8,7 @@ mod accounts;
 mod catalogue;
 mod database;
 mod dotenv;
+mod events;
 mod files;
 mod kinds;
 mod limiter;
@@ -38,6 +39,7 @@ use ipnet::IpNet;
 pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
 pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
+pub use events::{BrokerAddress, Rabbitmq};
 pub use files::{BucketAddress, Files};
 pub use kinds::Shape;
 pub use limiter::Limiter;
@@ -59,7 +61,7 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 12] = [
+const GROUPS: [(&str, &[&[Setting]]); 13] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -71,6 +73,7 @@ const GROUPS: [(&str, &[&[Setting]]); 12] = [
     ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
     ("limiter", &[Limiter::SETTINGS]),
+    ("events", &[Rabbitmq::SETTINGS]),
     ("operations", &operations::SETTINGS),
 ];
 
@@ -111,6 +114,8 @@ pub struct Config {
     pub throttles: Throttles,
     /// How many requests they may make at all.
     pub limiter: Limiter,
+    /// The message broker.
+    pub rabbitmq: Rabbitmq,
     /// People with an account.
     pub users: Users,
     /// Files.
@@ -165,6 +170,7 @@ impl Config {
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let limiter = Limiter::read(reader);
+        let rabbitmq = Rabbitmq::read(reader);
         let users = Users::read(reader);
         let files = Files::read(reader);
         let mail = Mail::read(reader);
@@ -187,6 +193,7 @@ impl Config {
             database: database?,
             throttles: throttles?,
             limiter: limiter?,
+            rabbitmq: rabbitmq?,
             users: users?,
             files: files?,
             mail: mail?,
