@@ -30,6 +30,7 @@ mod tests;
 mod tokens;
 mod toml_file;
 mod weakness;
+mod webhooks;
 
 use std::path::Path;
 
@@ -53,13 +54,14 @@ pub use reader::Effective;
 pub use server::{Environment, Server};
 pub use sources::{Origin, Presence, Sources};
 pub use tokens::{MasterSecret, TokenAlgorithm, Tokens};
+pub use webhooks::Webhooks;
 
 use operations::Trust;
 use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 12] = [
+const GROUPS: [(&str, &[&[Setting]]); 13] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -68,6 +70,7 @@ const GROUPS: [(&str, &[&[Setting]]); 12] = [
     ("accounts", &accounts::SETTINGS),
     ("files", &[Files::SETTINGS]),
     ("mail", &mail::SETTINGS),
+    ("webhooks", &[Webhooks::SETTINGS]),
     ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
     ("limiter", &[Limiter::SETTINGS]),
@@ -117,6 +120,8 @@ pub struct Config {
     pub files: Files,
     /// Mail.
     pub mail: Mail,
+    /// Webhooks.
+    pub webhooks: Webhooks,
     /// Signing in through other providers.
     pub oauth: OAuth,
     /// Services that may introspect tokens.
@@ -168,6 +173,8 @@ impl Config {
         let users = Users::read(reader);
         let files = Files::read(reader);
         let mail = Mail::read(reader);
+        webhooks::check(reader);
+        let webhooks = Webhooks::read(reader);
         let oauth = OAuth::read(reader);
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
@@ -190,6 +197,7 @@ impl Config {
             users: users?,
             files: files?,
             mail: mail?,
+            webhooks: webhooks?,
             oauth: oauth?,
             services,
             metrics_allow,
