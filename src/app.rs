@@ -30,6 +30,7 @@ use crate::platform::config::{
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
+use crate::platform::outgoing::Reach;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
@@ -42,6 +43,7 @@ use crate::server::edge::{Edge, EdgeSettings, LargeBodies, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
+use crate::webhooks::{self, Webhooks, WebhooksApi};
 
 /// How often what is past its time is swept away.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -69,6 +71,7 @@ type Apis = (
     AdminApi,
     EventsApi,
     FlagsApi,
+    WebhooksApi,
 );
 /// The operations at the root.
 type RootApis = (RootApi, OfrepApi);
@@ -163,6 +166,8 @@ pub struct App {
     pub profiles: Profiles,
     /// Letters.
     pub mail: Mail,
+    /// Events for other systems over HTTP.
+    pub webhooks: Webhooks,
     /// Mailed links.
     pub proofs: Proofs,
     /// The door.
@@ -242,6 +247,15 @@ impl App {
             secrets: Arc::clone(&secrets),
         };
         let mail = Mail::open(parts, mail_settings(&config)).map_err(StartFault::Setting)?;
+        let parts = webhooks::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: Arc::clone(&secrets),
+            events: events.clone(),
+            mail: mail.clone(),
+        };
+        let webhooks = Webhooks::open(parts, webhook_reach(&config)).map_err(anyhow::Error::from)?;
         let otp = Otp::new(
             db.clone(),
             clock.clone(),
@@ -314,6 +328,7 @@ impl App {
             oauth,
             profiles,
             mail,
+            webhooks,
             proofs,
             auth,
             passwords,
@@ -371,6 +386,8 @@ impl App {
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
         self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
+        let (webhooks, tasks) = (self.webhooks.clone(), self.tasks.clone());
+        self.tasks.keep("webhooks", move || webhooks.clone().work(tasks.clone()));
     }
 
     async fn sweep_for_ever(self) {
@@ -391,6 +408,7 @@ impl App {
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
+        self.webhooks.sweep().await?;
         self.users.sweep().await?;
         self.events.sweep().await?;
         self.files.sweep().await
@@ -487,9 +505,10 @@ impl App {
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
+        let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
         let apis = (
             auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, events,
-            flags,
+            flags, webhooks,
         );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
@@ -593,6 +612,7 @@ impl App {
     /// Ends the background work and closes the database.
     pub async fn close(self) {
         self.tasks.close(Duration::from_secs(5)).await;
+        self.webhooks.give_back().await;
         self.db.close().await;
     }
 }
@@ -843,6 +863,12 @@ fn mail_settings(config: &Config) -> mail::Settings {
         is_local: config.server.environment.is_local(),
         templates: config.server.data_dir.join("templates").join("email"),
     }
+}
+
+/// Where webhooks may lead: by http only where somebody tries things out, inside only where the operator says so.
+fn webhook_reach(config: &Config) -> Reach {
+    let private = config.webhooks.allow_private;
+    Reach { plain: private || config.server.environment.is_local(), private }
 }
 
 fn auth_settings(config: &Config, mail: &Mail) -> auth::Settings {

@@ -70,6 +70,8 @@ actions! {
     TokensIntrospect = "tokens:introspect" "Ask what an access token stands for (RFC 7662).",
     AuditRead = "audit:read" "Read the audit log.",
     StatsRead = "stats:read" "Read the numbers about use.",
+    WebhooksRead = "webhooks:read" "Read the webhooks and what came of their deliveries.",
+    WebhooksManage = "webhooks:manage" "Make, change, test and remove webhooks.",
     EventsRead = "events:read" "Read the events that are on their way to other systems.",
     EventsReplay = "events:replay" "Have events sent to other systems again.",
     MetricsRead = "metrics:read" "Read the measurements for Prometheus.",

@@ -352,6 +352,25 @@ pub async fn reachable_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Resu
     rows.iter().map(reachable).collect()
 }
 
+/// Active admins whose address is proved, at most `limit`.
+pub async fn reachable_admins(tx: &Tx, limit: u64) -> Result<Vec<Reachable>, DbErr> {
+    let admins = user::Entity::find()
+        .filter(Expr::cust("(roles & 3) <> 0")) // the condition of the index `users_staff`
+        .filter(has_role(Role::Admin))
+        .filter(user::Column::IsActive.eq(true))
+        .filter(user::Column::DeletedAt.is_null())
+        .filter(user::Column::EmailVerified.eq(true))
+        .order_by_asc(user::Column::Id)
+        .limit(limit)
+        .all(tx)
+        .await?;
+    let reachable = |admin: user::Model| {
+        let user::Model { id, email, locale, .. } = admin;
+        Some(Reachable { id, email: email?, locale })
+    };
+    Ok(admins.into_iter().filter_map(reachable).collect())
+}
+
 /// How many users the filter finds.
 pub async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, DbErr> {
     let mut query = filtered(filter);

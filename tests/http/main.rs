@@ -39,3 +39,4 @@ mod sign_up;
 mod the_harness;
 mod tokens;
 mod users;
+mod webhooks;

@@ -31,6 +31,7 @@ mod tests;
 mod tokens;
 mod toml_file;
 mod weakness;
+mod webhooks;
 
 use std::path::Path;
 
@@ -55,6 +56,7 @@ pub use reader::Effective;
 pub use server::{Environment, Server};
 pub use sources::{Origin, Presence, Sources};
 pub use tokens::{MasterSecret, TokenAlgorithm, Tokens};
+pub use webhooks::Webhooks;
 
 use operations::Trust;
 use reader::Reader;
@@ -70,6 +72,7 @@ const GROUPS: [(&str, &[&[Setting]]); 13] = [
     ("accounts", &accounts::SETTINGS),
     ("files", &[Files::SETTINGS]),
     ("mail", &mail::SETTINGS),
+    ("webhooks", &[Webhooks::SETTINGS]),
     ("oauth", &oauth::SETTINGS),
     ("database", &database::SETTINGS),
     ("limiter", &[Limiter::SETTINGS]),
@@ -122,6 +125,8 @@ pub struct Config {
     pub files: Files,
     /// Mail.
     pub mail: Mail,
+    /// Webhooks.
+    pub webhooks: Webhooks,
     /// Signing in through other providers.
     pub oauth: OAuth,
     /// Services that may introspect tokens.
@@ -174,6 +179,8 @@ impl Config {
         let users = Users::read(reader);
         let files = Files::read(reader);
         let mail = Mail::read(reader);
+        webhooks::check(reader);
+        let webhooks = Webhooks::read(reader);
         let oauth = OAuth::read(reader);
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
@@ -197,6 +204,7 @@ impl Config {
             users: users?,
             files: files?,
             mail: mail?,
+            webhooks: webhooks?,
             oauth: oauth?,
             services,
             metrics_allow,
