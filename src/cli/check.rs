@@ -29,6 +29,7 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
             let app = App::build(config, db, Clock::System, Random::System).await;
             if let Some(app) = table.keep("parts", app, "built") {
                 table.row("first admin", first_admin(&app).await);
+                table.row("files", app.files.check().await);
                 table.row("mail", app.mail.check().await);
                 table.row("limits", app.rate_limits.check().await);
                 table.row("events", events(&app).await);

@@ -94,10 +94,13 @@ impl Files {
         &self.settings
     }
 
-    /// Where the bytes are, for an operator.
-    #[must_use]
-    pub fn whereabouts(&self) -> String {
-        self.storage.words()
+    /// Whether the storage answers, and where it is, in words for an operator.
+    pub async fn check(&self) -> Result<String, String> {
+        let words = self.storage.words();
+        match self.storage.owner().await {
+            Ok(_) => Ok(format!("kept in {words}")),
+            Err(fault) => Err(format!("{words} can't be used: {fault}")),
+        }
     }
 }
 

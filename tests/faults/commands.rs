@@ -60,7 +60,16 @@ async fn a_check_tells_what_is_missing_and_mends_it_when_asked() {
     assert!(site.must(&["migrate", "status"]).starts_with("pending "), "looking has changed nothing");
     let mended = site.must(&["check", "--fix"]);
     assert!(mended.contains("ok    schema         applied "), "{mended}");
-    assert!(site.must(&["check"]).contains("ok    schema         up to date"));
+    let good = site.must(&["check"]);
+    assert!(
+        good.contains("ok    schema         up to date") && good.contains("ok    files          kept in "),
+        "{good}"
+    );
+    let mut nowhere = site.command(&["check"]);
+    nowhere.env("STORAGE_URL", "s3://files?region=here&endpoint=http://127.0.0.1:1");
+    let nowhere = Finished::of(nowhere);
+    assert_eq!(nowhere.code, Some(1), "{}", nowhere.all());
+    assert!(nowhere.out.contains("FAIL  files          s3://files/ can't be used"), "{}", nowhere.out);
 
     let server = site.start().await;
     let port = server.port().to_string();

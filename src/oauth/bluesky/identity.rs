@@ -57,6 +57,12 @@ impl Way {
         Ok(Account { server: server_of(&document, &did)?, did })
     }
 
+    /// The handle of an account, if it leads back to it. Nothing hangs on it.
+    pub async fn handle_of(&self, did: &str) -> Option<String> {
+        let handle = primary_handle(&self.document_of(did).await.ok()?)?;
+        (self.did_of(&handle).await.ok()? == did).then_some(handle)
+    }
+
     /// The server that keeps an account now.
     pub async fn server_of(&self, did: &str) -> Result<Url, ProviderFault> {
         server_of(&self.document_of(did).await?, did)
@@ -91,7 +97,7 @@ impl Way {
         {
             let mut dids = texts.iter().filter_map(|text| text.strip_prefix("did="));
             match (dids.next(), dids.next()) {
-                (Some(did), None) => return checked(did),
+                (Some(only), None) => return did(only),
                 (Some(_), Some(_)) => return Err(ProviderFault::Odd("a handle of several accounts")),
                 (None, _) => {}
             }
@@ -102,7 +108,7 @@ impl Way {
         let request = request.map_err(|_| ProviderFault::Refused)?;
         let answer = self.outgoing.ask(request, Bounds { bytes: 4096, ..Bounds::DOCUMENT }).await?;
         check_status(answer.status)?;
-        checked(String::from_utf8_lossy(&answer.body).trim())
+        did(String::from_utf8_lossy(&answer.body).trim())
     }
 
     async fn document_of(&self, did: &str) -> Result<Value, ProviderFault> {
@@ -123,12 +129,12 @@ impl Way {
 }
 
 /// `did:plc` or `did:web` of a whole host: the two that the protocol allows.
-fn checked(did: &str) -> Result<String, ProviderFault> {
-    let is_plc = did
+pub fn did(text: &str) -> Result<String, ProviderFault> {
+    let is_plc = text
         .strip_prefix("did:plc:")
         .is_some_and(|id| id.len() == 24 && id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')));
-    let is_web = did.strip_prefix("did:web:").is_some_and(|host| handle(host).as_deref() == Some(host));
-    if is_plc || is_web { Ok(did.to_owned()) } else { Err(ProviderFault::Odd("a DID that is none")) }
+    let is_web = text.strip_prefix("did:web:").is_some_and(|host| handle(host).as_deref() == Some(host));
+    if is_plc || is_web { Ok(text.to_owned()) } else { Err(ProviderFault::Odd("a DID that is none")) }
 }
 
 /// The first handle that a document names is the one that counts.
@@ -195,7 +201,7 @@ mod tests {
     #[test]
     fn two_kinds_of_dids_are_known() {
         for good in ["did:plc:z72i7hdynmk6r22z27h6tvur", "did:web:alice.example"] {
-            assert!(checked(good).is_ok(), "{good}");
+            assert!(did(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -210,7 +216,7 @@ mod tests {
             "did:plc:z72i7hdynmk6r22z27h6tvu/",
             "<html>",
         ] {
-            assert!(checked(bad).is_err(), "{bad}");
+            assert!(did(bad).is_err(), "{bad}");
         }
     }
 

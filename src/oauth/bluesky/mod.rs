@@ -1,8 +1,9 @@
 //! Bluesky, and every other account of the AT Protocol: <https://atproto.com/specs/oauth>.
 //!
-//! There is no one provider. From the handle follows the DID, from the DID the server that keeps the account, from that its
+//! There is no one provider. Who names no handle is asked by Bluesky itself, where most accounts are. From a handle follows the DID, from the DID the server that keeps the account, from that its
 //! authorization server; there the sign-in is announced in advance (PAR, RFC 9126), each request is bound to a key of this
-//! sign-in (DPoP, RFC 9449), and the token that comes back must name the DID that the handle led to.
+//! sign-in (DPoP, RFC 9449), and the token that comes back must name the DID that the handle led to, or, without a handle,
+//! one whose own server leaves it to this authorization server.
 
 mod es256;
 mod identity;
@@ -22,7 +23,7 @@ use url::Url;
 pub use self::es256::ClientKey;
 use self::es256::Es256;
 pub use self::identity::Way;
-use self::identity::{Account, handle};
+use self::identity::{Account, did, handle};
 use super::answers::{address, check_status, document, json};
 use super::connection::Parts;
 use super::reading::{picture, text};
@@ -39,6 +40,8 @@ pub const NAME: &str = "bluesky";
 pub const SHOWN_NAME: &str = "Bluesky";
 /// What is asked for: who somebody is, and nothing that could be done in their name.
 const SCOPE: &str = "atproto";
+/// The authorization server that asks people who they are, if they have named nobody.
+const ENTRYWAY: &str = "https://bsky.social";
 /// Where names and pictures of everybody are told to everybody.
 const PROFILES: &str = "https://public.api.bsky.app/xrpc/app.bsky.actor.getProfile";
 /// Where the pictures are.
@@ -94,8 +97,9 @@ pub struct ClientMetadata {
 /// What a sign-in needs again when it comes back, and what its tokens need to be used.
 #[derive(Serialize, Deserialize)]
 struct Private {
-    did: String,
-    handle: String,
+    /// Who was named; whoever it turns out to be, if nobody was.
+    did: Option<String>,
+    handle: Option<String>,
     issuer: String,
     token: Url,
     revoke: Option<Url>,
@@ -126,9 +130,17 @@ impl Bluesky {
     }
 
     pub async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, ProviderFault> {
-        let handle = begin.handle.and_then(handle).ok_or(ProviderFault::Refused)?;
-        let Account { did, server } = self.way.account_of(&handle).await?;
-        let issuer = self.way.issuer_of(&server).await?;
+        let named = match begin.handle {
+            Some(text) => Some(handle(text).ok_or(ProviderFault::Refused)?),
+            None => None,
+        };
+        let (did, issuer) = match &named {
+            Some(handle) => {
+                let Account { did, server } = self.way.account_of(handle).await?;
+                (Some(did), self.way.issuer_of(&server).await?)
+            }
+            None => (None, ENTRYWAY.to_owned()),
+        };
         let metadata = self.way.metadata_of(&issuer).await?;
         check_abilities(&metadata)?;
         let origin = Url::parse(&issuer).map_err(|_| ProviderFault::Odd("an issuer that is no address"))?;
@@ -137,22 +149,22 @@ impl Bluesky {
         let key: [u8; 32] = self.random.bytes();
         let mut private = Private {
             did,
-            handle: handle.clone(),
+            handle: named.clone(),
             issuer,
             token: needed("token_endpoint")?,
             revoke: place("revocation_endpoint"),
             key: URL_SAFE_NO_PAD.encode(key),
             nonce: None,
         };
-        let form = [
+        let mut form = vec![
             ("response_type", "code"),
             ("redirect_uri", begin.redirect_uri),
             ("state", begin.state),
             ("scope", SCOPE),
             ("code_challenge", begin.challenge),
             ("code_challenge_method", "S256"),
-            ("login_hint", &*handle),
         ];
+        form.extend(named.as_deref().map(|handle| ("login_hint", handle)));
         let announced =
             self.post(&needed("pushed_authorization_request_endpoint")?, &mut private, &form).await?;
         if !announced.status.is_success() {
@@ -173,9 +185,8 @@ impl Bluesky {
             return Err(ProviderFault::Odd("the callback names another issuer"));
         }
         // The account may have moved meanwhile: then its old server has nothing to say any more.
-        let server = self.way.server_of(&private.did).await?;
-        if self.way.issuer_of(&server).await? != private.issuer {
-            return Err(ProviderFault::Odd("the account has another server"));
+        if let Some(did) = &private.did {
+            self.answers_for(&private.issuer, did).await?;
         }
         let form = [
             ("grant_type", "authorization_code"),
@@ -183,11 +194,17 @@ impl Bluesky {
             ("redirect_uri", finish.redirect_uri),
             ("code_verifier", finish.verifier.expose_secret()),
         ];
+        let was_named = private.did.is_some();
         let grant = self.tokens(&mut private, &form).await?;
-        let profile = self.profile(&private.did).await;
+        let did = private.did.ok_or(ProviderFault::Odd("a token of nobody"))?;
+        if !was_named {
+            self.answers_for(&private.issuer, &did).await?;
+            private.handle = self.way.handle_of(&did).await;
+        }
+        let profile = self.profile(&did).await;
         Ok(Identity {
-            subject: private.did,
-            username: Some(private.handle),
+            subject: did,
+            username: private.handle,
             display_name: text(&profile, "displayName"),
             email: None,
             email_verified: false,
@@ -196,6 +213,16 @@ impl Bluesky {
             grant: Some(grant),
             second_factor: false,
         })
+    }
+
+    /// Whether an authorization server has anything to say about an account: its own server must name it.
+    async fn answers_for(&self, issuer: &str, did: &str) -> Result<(), ProviderFault> {
+        let server = self.way.server_of(did).await?;
+        if self.way.issuer_of(&server).await? == issuer {
+            Ok(())
+        } else {
+            Err(ProviderFault::Odd("the account has another server"))
+        }
     }
 
     pub async fn refresh(&self, grant: &Grant) -> Result<Grant, ProviderFault> {
@@ -257,7 +284,7 @@ impl Bluesky {
         format!("http://localhost?{query}")
     }
 
-    /// Tokens, of the person whom the sign-in began with.
+    /// Tokens, of the person whom the sign-in began with; if it began with nobody, whom it is about from now on.
     async fn tokens(&self, private: &mut Private, form: &[(&str, &str)]) -> Result<Grant, ProviderFault> {
         let address = private.token.clone();
         let answer = self.post(&address, private, form).await?;
@@ -266,8 +293,11 @@ impl Bluesky {
         if !field("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("dpop")) {
             return Err(ProviderFault::Odd("a token of another type"));
         }
-        if field("sub") != Some(&private.did) {
-            return Err(ProviderFault::Odd("a token of somebody else"));
+        let subject = field("sub").unwrap_or_default();
+        match &private.did {
+            Some(did) if did == subject => {}
+            Some(_) => return Err(ProviderFault::Odd("a token of somebody else")),
+            None => private.did = Some(did(subject)?),
         }
         let lasts = told.get("expires_in").and_then(Value::as_u64).map(std::time::Duration::from_secs);
         Ok(Grant {

@@ -14,7 +14,7 @@ use crate::harness::{START, TestApp};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-const ISSUER: &str = "https://auth.test";
+const ISSUER: &str = "https://bsky.social";
 
 struct Desk {
     idp: Idp,
@@ -48,13 +48,13 @@ impl Desk {
         Self::at("http://127.0.0.1:8000").await
     }
 
-    async fn come_back(&self, handle: &str) -> Result<Callback, ProviderFault> {
+    async fn come_back<'a>(&self, handle: impl Into<Option<&'a str>>) -> Result<Callback, ProviderFault> {
         let begin = Begin {
             state: "state",
             nonce: "nonce",
             challenge: CHALLENGE,
             redirect_uri: &self.back,
-            handle: Some(handle),
+            handle: handle.into(),
         };
         let left = self.connections.named("bluesky").expect("configured").begin(begin).await?;
         let url = left.authorization_url;
@@ -80,14 +80,14 @@ impl Desk {
         self.connections.named("bluesky").expect("configured").finish(finish).await
     }
 
-    async fn sign_in(&self, handle: &str) -> Result<Identity, ProviderFault> {
+    async fn sign_in<'a>(&self, handle: impl Into<Option<&'a str>>) -> Result<Identity, ProviderFault> {
         let callback = self.come_back(handle).await?;
         self.finish(&callback).await
     }
 
-    async fn fault(&self, handle: &str) -> ProviderFault {
+    async fn fault<'a>(&self, handle: impl Into<Option<&'a str>>) -> ProviderFault {
         match self.sign_in(handle).await {
-            Ok(identity) => panic!("{handle} made {identity:?}"),
+            Ok(identity) => panic!("this made {identity:?}"),
             Err(fault) => fault,
         }
     }
@@ -204,6 +204,44 @@ async fn a_token_of_somebody_else_is_not_believed() {
     assert!(odd(desk.fault("ann.test").await, "another type"));
 }
 
+#[tokio::test]
+async fn who_names_no_handle_is_asked_by_bluesky() {
+    let desk = Desk::new().await;
+    let ann = desk.sign_in(None).await.unwrap();
+    assert_eq!((ann.subject, ann.username.as_deref()), (did("ann"), Some("ann.test")));
+    assert_eq!(desk.idp.asked(Place::Announce)[0].field("login_hint"), None);
+    // A handle that leads elsewhere is nobody's name, but no reason to turn its owner away.
+    desk.idp.at(Place::Handle, Manner::Text("text/plain", did("victim")));
+    let ann = desk.sign_in(None).await.unwrap();
+    assert_eq!((ann.subject, ann.username), (did("ann"), None));
+    let connection = desk.connections.named("bluesky").unwrap();
+    assert!(connection.refresh(&ann.grant.unwrap()).await.is_ok());
+}
+
+//
+#[tokio::test]
+async fn bluesky_vouches_for_nobody_whose_own_server_trusts_another() {
+    let desk = Desk::new().await;
+    desk.idp.at(
+        Place::Server,
+        Manner::changed(|told| told["authorization_servers"] = json!(["https://other.test"])),
+    );
+    assert!(odd(desk.fault(None).await, "another server"));
+    desk.idp.honest();
+    for lie in [json!(null), json!(""), json!("ann.test"), json!("did:key:z6Mk"), json!("did:web:127.0.0.1")]
+    {
+        desk.idp.at(
+            Place::Token,
+            Manner::changed(move |answer| {
+                if answer.get("access_token").is_some() {
+                    answer["sub"] = lie.clone();
+                }
+            }),
+        );
+        assert!(odd(desk.fault(None).await, "a DID that is none"));
+    }
+}
+
 //
 #[tokio::test]
 async fn an_account_that_moved_meanwhile_is_not_vouched_for_by_its_old_server() {
@@ -220,7 +258,7 @@ async fn an_account_that_moved_meanwhile_is_not_vouched_for_by_its_old_server() 
 #[tokio::test]
 async fn a_callback_names_the_server_that_it_comes_from() {
     let desk = Desk::new().await;
-    for wrong in [None, Some("https://evil.example"), Some("https://auth.test/"), Some("")] {
+    for wrong in [None, Some("https://evil.example"), Some("https://bsky.social/"), Some("")] {
         desk.idp.response_iss(wrong);
         assert!(odd(desk.fault("ann.test").await, "another issuer"), "{wrong:?}");
     }
@@ -238,7 +276,7 @@ async fn a_server_must_be_able_to_what_the_protocol_demands() {
         ("code_challenge_methods_supported", json!(["plain"])),
         ("client_id_metadata_document_supported", json!("true")),
         ("scopes_supported", json!([])),
-        ("token_endpoint", json!("http://auth.test/token")),
+        ("token_endpoint", json!("http://bsky.social/token")),
         ("pushed_authorization_request_endpoint", json!(null)),
     ] {
         desk.idp.at(Place::Discovery, without(field, lie));
@@ -246,7 +284,7 @@ async fn a_server_must_be_able_to_what_the_protocol_demands() {
     }
     desk.idp.honest();
     for servers in
-        [json!([]), json!(["https://a.test", "https://b.test"]), json!(["http://auth.test"]), json!([1])]
+        [json!([]), json!(["https://a.test", "https://b.test"]), json!(["http://bsky.social"]), json!([1])]
     {
         desk.idp.at(Place::Server, without("authorization_servers", servers));
         assert!(odd(desk.fault("ann.test").await, "no authorization server"));

@@ -1,5 +1,5 @@
 //! The hosts of the AT Protocol, each a folder below `/bluesky`: handles `NAME.test`, the directory, the server
-//! `pds.test` that keeps the accounts, and its authorization server `auth.test`.
+//! `pds.test` that keeps the accounts, and its authorization server `bsky.social`.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
@@ -13,7 +13,7 @@ use super::serve::{Body, answer, json_answer, redirect};
 use super::{Asked, Code, Person, Place, State};
 
 const SERVER: &str = "https://pds.test";
-const ISSUER: &str = "https://auth.test";
+const ISSUER: &str = "https://bsky.social";
 /// What every proof must hold; who does not know it is told.
 const NONCE: &str = "nonce-of-the-server";
 
@@ -36,11 +36,11 @@ impl State {
                 StatusCode::OK,
                 &json!({"resource": SERVER, "authorization_servers": [ISSUER], "scopes_supported": []}),
             ),
-            (Place::Discovery, "auth.test") => json_answer(StatusCode::OK, &metadata()),
-            (Place::Announce, "auth.test") => self.announce(asked),
-            (Place::Authorize, "auth.test") => self.authorize_announced(asked),
-            (Place::Token, "auth.test") => self.dpop_token(asked),
-            (Place::Revoke, "auth.test") => {
+            (Place::Discovery, "bsky.social") => json_answer(StatusCode::OK, &metadata()),
+            (Place::Announce, "bsky.social") => self.announce(asked),
+            (Place::Authorize, "bsky.social") => self.authorize_announced(asked),
+            (Place::Token, "bsky.social") => self.dpop_token(asked),
+            (Place::Revoke, "bsky.social") => {
                 let token = asked.field("token").unwrap_or_default().to_owned();
                 self.ledger().revoked.push(token);
                 answer(StatusCode::OK, "text/plain", "")

@@ -326,8 +326,8 @@ impl Idp {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let browser = browser.no_proxy().build().expect("a client");
         // The hosts of the AT Protocol are folders here.
-        let hosts = format!("{}/bluesky/auth.test/", self.base());
-        let authorization_url = authorization_url.replace("https://auth.test/", &hosts);
+        let hosts = format!("{}/bluesky/bsky.social/", self.base());
+        let authorization_url = authorization_url.replace("https://bsky.social/", &hosts);
         let answer = browser.get(&authorization_url).send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 302, "{:?}", answer.text().await);
         let location = answer.headers()["location"].to_str().expect("text").to_owned();
