@@ -154,7 +154,7 @@ impl Broker {
             return Ok(Rest::None);
         }
         let mut outcome = Outcome::default();
-        let mut queues = self.by_user(due, &mut outcome);
+        let mut queues = by_user(due, &mut outcome);
         let mut sent = Ok(());
         while sent.is_ok() && !queues.is_empty() && !ending.is_cancelled() {
             sent = self.send_round(link, &next_round(&mut queues), &mut outcome).await;
@@ -169,28 +169,6 @@ impl Broker {
         let link = self.connect("publisher").await?;
         link.declare(&self.0.settings).await?;
         Ok(link)
-    }
-
-    /// The messages of each user, in their order; the users in the order of their first.
-    fn by_user(&self, due: Vec<event::Model>, outcome: &mut Outcome) -> VecDeque<VecDeque<Message>> {
-        let mut queues: VecDeque<VecDeque<Message>> = VecDeque::new();
-        let mut places = HashMap::new();
-        for event in due {
-            match Message::of(&event) {
-                Ok(message) => {
-                    let place = *places.entry(event.user_id).or_insert_with(|| {
-                        queues.push_back(VecDeque::new());
-                        queues.len() - 1
-                    });
-                    queues[place].push_back(message);
-                }
-                Err(error) => {
-                    outcome.parked.extend(event.position);
-                    tracing::error!(event = %event.id, %error, "an event can't be told; it is parked");
-                }
-            }
-        }
-        queues
     }
 
     /// Sends messages of different users. If the broker refuses one of them, the channel is gone with all, so that each
@@ -278,7 +256,7 @@ impl Broker {
                 Ok(()) => break,
                 Err(error) if attempt == BOOKINGS => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "published events could not be marked; it is tried again")
+                    tracing::warn!(%error, "published events could not be marked; it is tried again");
                 }
             }
             tokio::time::sleep(BOOKING_PAUSE).await;
@@ -302,6 +280,28 @@ impl Broker {
             );
         }
     }
+}
+
+/// The messages of each user, in their order; the users in the order of their first.
+fn by_user(due: Vec<event::Model>, outcome: &mut Outcome) -> VecDeque<VecDeque<Message>> {
+    let mut queues: VecDeque<VecDeque<Message>> = VecDeque::new();
+    let mut places = HashMap::new();
+    for event in due {
+        match Message::of(&event) {
+            Ok(message) => {
+                let place = *places.entry(event.user_id).or_insert_with(|| {
+                    queues.push_back(VecDeque::new());
+                    queues.len() - 1
+                });
+                queues[place].push_back(message);
+            }
+            Err(error) => {
+                outcome.parked.extend(event.position);
+                tracing::error!(event = %event.id, %error, "an event can't be told; it is parked");
+            }
+        }
+    }
+    queues
 }
 
 /// Returns when the lease is lost.
