@@ -90,7 +90,7 @@ impl Webhooks {
     }
 
     /// Where webhooks may lead.
-    const fn reach(&self) -> Reach {
+    fn reach(&self) -> Reach {
         self.0.reach
     }
 
