@@ -41,6 +41,7 @@ use crate::server::edge::{Edge, EdgeSettings, LargeBodies, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
+use crate::workos::{self, Workos, WorkosApi};
 
 /// How often what is past its time is swept away.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -60,6 +61,7 @@ type Apis = (
     RecoveryApi,
     SessionApi,
     OauthApi,
+    WorkosApi,
     UserApi,
     UserFilesApi,
     PictureApi,
@@ -153,6 +155,8 @@ pub struct App {
     pub otp: Otp,
     /// Accounts at other providers.
     pub oauth: Oauth,
+    /// The directory at WorkOS.
+    pub workos: Workos,
     /// What is shown of them.
     pub profiles: Profiles,
     /// Letters.
@@ -240,6 +244,14 @@ impl App {
         let passwords = passwords(&config, &random)?;
         let proofs = Proofs::new(db.clone(), clock.clone(), random.clone());
         let domains = if checks_domains(&config, &mail) { Domains::of_system() } else { Domains::unasked() };
+        let foundations = workos::Foundations {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            users: users.clone(),
+            sessions: Arc::clone(&sessions),
+        };
+        let workos = Workos::new(foundations, workos_settings(&config))?;
         let parts = profiles::Parts {
             db: &db,
             secrets: &secrets,
@@ -251,6 +263,7 @@ impl App {
             proofs: proofs.clone(),
             domains: domains.clone(),
             sessions: Arc::clone(&sessions),
+            workos: workos.clone(),
             tasks: tasks.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
@@ -297,6 +310,7 @@ impl App {
             pictures,
             otp,
             oauth,
+            workos,
             profiles,
             mail,
             proofs,
@@ -351,6 +365,10 @@ impl App {
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
         self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
+        if self.config.workos.sync_in_process {
+            let workos = self.workos.clone();
+            self.tasks.keep("workos", move || workos.clone().follow());
+        }
     }
 
     async fn sweep_for_ever(self) {
@@ -368,6 +386,7 @@ impl App {
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
         self.oauth.sweep().await?;
+        self.workos.sweep().await?;
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
@@ -454,6 +473,7 @@ impl App {
             cookies: self.session_cookies(),
         };
         let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
+        let workos = WorkosApi { workos: self.workos.clone(), clock: self.clock.clone() };
         let picture = PictureApi {
             profiles: self.profiles.clone(),
             pictures: self.pictures.clone(),
@@ -465,8 +485,9 @@ impl App {
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
-        let apis =
-            (auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, flags);
+        let apis = (
+            auth, otp, recovery, session, oauth, workos, users, user_files, picture, file, email, admin, flags,
+        );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
 
@@ -508,6 +529,7 @@ impl App {
             flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
             connections: self.oauth.connections().clone(),
+            workos: self.workos.clone(),
             stopping: self.stopping.clone(),
         };
         let ofrep = OfrepApi {
@@ -568,6 +590,9 @@ impl App {
     /// Ends the background work and closes the database.
     pub async fn close(self) {
         self.tasks.close(Duration::from_secs(5)).await;
+        if let Err(error) = self.workos.give_back().await {
+            tracing::debug!(%error, "the lease of the directory was not given back; it runs out");
+        }
         self.db.close().await;
     }
 }
@@ -728,6 +753,18 @@ fn oauth_settings(config: &Config) -> oauth::Settings {
         api_url: api_url(config),
         places: Places::new(allowed, usual),
         link_unverified_local: config.oauth.link_unverified_local,
+    }
+}
+
+fn workos_settings(config: &Config) -> workos::Settings {
+    let settings = &config.workos;
+    workos::Settings {
+        api_key: settings.api_key.clone(),
+        client_id: settings.client_id.clone(),
+        interval: settings.interval,
+        request_timeout: settings.request_timeout,
+        base_url: settings.base_url.clone(),
+        webhook_secret: settings.webhook_secret.clone(),
     }
 }
 

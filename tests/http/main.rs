@@ -37,3 +37,4 @@ mod sign_up;
 mod the_harness;
 mod tokens;
 mod users;
+mod workos;

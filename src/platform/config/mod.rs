@@ -30,6 +30,7 @@ mod tests;
 mod tokens;
 mod toml_file;
 mod weakness;
+mod workos;
 
 use std::path::Path;
 
@@ -53,13 +54,14 @@ pub use reader::Effective;
 pub use server::{Environment, Server};
 pub use sources::{Origin, Presence, Sources};
 pub use tokens::{MasterSecret, TokenAlgorithm, Tokens};
+pub use workos::Workos;
 
 use operations::Trust;
 use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 12] = [
+const GROUPS: [(&str, &[&[Setting]]); 13] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -69,6 +71,7 @@ const GROUPS: [(&str, &[&[Setting]]); 12] = [
     ("files", &[Files::SETTINGS]),
     ("mail", &mail::SETTINGS),
     ("oauth", &oauth::SETTINGS),
+    ("workos", &[Workos::SETTINGS]),
     ("database", &database::SETTINGS),
     ("limiter", &[Limiter::SETTINGS]),
     ("operations", &operations::SETTINGS),
@@ -119,6 +122,8 @@ pub struct Config {
     pub mail: Mail,
     /// Signing in through other providers.
     pub oauth: OAuth,
+    /// WorkOS, where it keeps the directory of users.
+    pub workos: Workos,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -169,6 +174,7 @@ impl Config {
         let files = Files::read(reader);
         let mail = Mail::read(reader);
         let oauth = OAuth::read(reader);
+        let workos = Workos::read(reader).inspect(|workos| workos::check_workos(workos, reader));
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
@@ -191,6 +197,7 @@ impl Config {
             files: files?,
             mail: mail?,
             oauth: oauth?,
+            workos: workos?,
             services,
             metrics_allow,
         })
