@@ -17,6 +17,7 @@ mod m0009_files;
 mod m0010_flags;
 mod m0011_oauth;
 mod m0012_events;
+mod m0013_webhooks;
 mod m0014_workos;
 
 /// One step of the schema.
@@ -45,5 +46,6 @@ pub const STEPS: &[Step] = &[
     m0010_flags::STEP,
     m0011_oauth::STEP,
     m0012_events::STEP,
+    m0013_webhooks::STEP,
     m0014_workos::STEP,
 ];

@@ -1,5 +1,5 @@
 # What scripts/test, scripts/dev and scripts/bench share: words to the user, Debian packages, cargo tools, a PostgreSQL
-# server and a Redis of our own. Sourced, never run. Whatever is started here is stopped by `cleanup`, and nothing else.
+# server, a Redis and a RabbitMQ of our own. Sourced, never run. Whatever is started here is stopped by `cleanup`, and nothing else.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # the scripts use what is set here
 
@@ -157,4 +157,43 @@ start_redis() {
     sleep 0.05
   done
   die "Redis did not start"
+}
+
+# --- RabbitMQ
+
+readonly RABBITMQ_PROGRAM=/usr/lib/rabbitmq/bin/rabbitmq-server
+
+# start_rabbitmq: an empty node in a folder of its own, with ports, a cookie and a port mapper (epmd) of its own, so that it
+# knows nothing of a RabbitMQ that the machine may run; stopped and deleted at the end. Sets RABBITMQ_ADDRESS. Its messages
+# may have 256 KiB, so that tests can send one that is too large.
+start_rabbitmq() {
+  local folder port distribution mapper try
+  folder=$(mktemp -d "${TMPDIR:-/tmp}/gatehouse-rabbitmq.XXXXXX")
+  undo_at_exit "rm -rf '$folder'"
+  port=$(free_port) distribution=$(free_port) mapper=$(free_port)
+  printf 'listeners.tcp.default = 127.0.0.1:%s\nlog.file.level = warning\nmax_message_size = 262144\n' "$port" \
+    >"$folder/rabbitmq.conf"
+  echo '[].' >"$folder/enabled_plugins"
+  ERL_EPMD_ADDRESS=127.0.0.1 epmd -port "$mapper" >/dev/null 2>&1 &
+  undo_at_exit "kill $!"
+  (
+    cd "$folder"
+    export HOME=$folder ERL_EPMD_PORT=$mapper ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_NODENAME=gatehouse$port@localhost
+    export RABBITMQ_NODE_PORT=$port RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_DIST_PORT=$distribution
+    export RABBITMQ_CONFIG_FILE=$folder/rabbitmq.conf RABBITMQ_ENABLED_PLUGINS_FILE=$folder/enabled_plugins
+    export RABBITMQ_MNESIA_BASE=$folder/mnesia RABBITMQ_LOG_BASE=$folder RABBITMQ_LOGS=$folder/log
+    export RABBITMQ_PID_FILE=$folder/pid RABBITMQ_CONF_ENV_FILE=/dev/null
+    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
+    exec "$RABBITMQ_PROGRAM" >/dev/null 2>&1
+  ) &
+  undo_at_exit "kill $! && wait $!"
+  for ((try = 0; try < 1000; try++)); do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      RABBITMQ_ADDRESS=amqp://127.0.0.1:$port
+      return
+    fi
+    sleep 0.1
+  done
+  cat "$folder/log" >&2
+  die "RabbitMQ did not start"
 }

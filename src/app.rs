@@ -12,8 +12,9 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminApi, EmailApi};
+use crate::admin::{AdminApi, EmailApi, EventsApi};
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
+use crate::events::{self, Broker, Events, broker};
 use crate::files::{self, FileApi, Files};
 use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
@@ -29,6 +30,7 @@ use crate::platform::config::{
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::domains::Domains;
 use crate::platform::hashing::{HashSettings, Hasher};
+use crate::platform::outgoing::Reach;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
@@ -41,6 +43,7 @@ use crate::server::edge::{Edge, EdgeSettings, LargeBodies, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
+use crate::webhooks::{self, Webhooks, WebhooksApi};
 use crate::workos::{self, Workos, WorkosApi};
 
 /// How often what is past its time is swept away.
@@ -68,7 +71,9 @@ type Apis = (
     FileApi,
     EmailApi,
     AdminApi,
+    EventsApi,
     FlagsApi,
+    WebhooksApi,
 );
 /// The operations at the root.
 type RootApis = (RootApi, OfrepApi);
@@ -137,6 +142,10 @@ pub struct App {
     pub clock: Clock,
     /// Chance.
     pub random: Random,
+    /// What other systems are told.
+    pub events: Events,
+    /// The message broker that tells them, if there is one.
+    pub broker: Option<Broker>,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
     /// Who may do what.
@@ -161,6 +170,8 @@ pub struct App {
     pub profiles: Profiles,
     /// Letters.
     pub mail: Mail,
+    /// Events for other systems over HTTP.
+    pub webhooks: Webhooks,
     /// Mailed links.
     pub proofs: Proofs,
     /// The door.
@@ -192,11 +203,17 @@ impl App {
         random: Random,
     ) -> Result<Self, StartFault> {
         let secrets = Arc::new(secrets(&config));
+        let events = Events::new(db.clone(), clock.clone(), random.clone(), event_settings(&config));
+        let broker = broker_settings(&config).map(|settings| {
+            let (db, clock, random) = (db.clone(), clock.clone(), random.clone());
+            Broker::new(broker::Parts { db, clock, random, placed: events.placed() }, settings)
+        });
         let sessions = Sessions::open(
             db.clone(),
             clock.clone(),
             random.clone(),
             Arc::clone(&secrets),
+            events.clone(),
             session_settings(&config),
         );
         let sessions = Arc::new(sessions.await?);
@@ -214,6 +231,7 @@ impl App {
             clock.clone(),
             random.clone(),
             Arc::clone(&sessions),
+            events.clone(),
             user_settings(&config),
         );
         let api_url = api_url(&config);
@@ -233,6 +251,15 @@ impl App {
             secrets: Arc::clone(&secrets),
         };
         let mail = Mail::open(parts, mail_settings(&config)).map_err(StartFault::Setting)?;
+        let parts = webhooks::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            secrets: Arc::clone(&secrets),
+            events: events.clone(),
+            mail: mail.clone(),
+        };
+        let webhooks = Webhooks::open(parts, webhook_reach(&config)).map_err(anyhow::Error::from)?;
         let otp = Otp::new(
             db.clone(),
             clock.clone(),
@@ -301,6 +328,8 @@ impl App {
             db,
             clock,
             random,
+            events,
+            broker,
             sessions,
             gate,
             rate_limits,
@@ -313,6 +342,7 @@ impl App {
             workos,
             profiles,
             mail,
+            webhooks,
             proofs,
             auth,
             passwords,
@@ -348,6 +378,11 @@ impl App {
 
     /// Starts what runs beside the requests.
     pub fn start_background(&self) {
+        let events = self.events.clone();
+        self.tasks.keep("event relay", move || events.clone().relay());
+        if let Some(broker) = &self.broker {
+            broker.start(&self.tasks);
+        }
         let app = self.clone();
         self.tasks.keep("sweep", move || app.clone().sweep_for_ever());
         let app = self.clone();
@@ -365,6 +400,8 @@ impl App {
         self.tasks.keep("mail", move || mail.clone().work(tasks.clone()));
         let mail = self.mail.clone();
         self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
+        let (webhooks, tasks) = (self.webhooks.clone(), self.tasks.clone());
+        self.tasks.keep("webhooks", move || webhooks.clone().work(tasks.clone()));
         if self.config.workos.sync_in_process {
             let workos = self.workos.clone();
             self.tasks.keep("workos", move || workos.clone().follow());
@@ -390,7 +427,9 @@ impl App {
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
+        self.webhooks.sweep().await?;
         self.users.sweep().await?;
+        self.events.sweep().await?;
         self.files.sweep().await
     }
 
@@ -482,11 +521,14 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
+        let events = EventsApi { events: self.events.clone() };
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
+        let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
         let apis = (
-            auth, otp, recovery, session, oauth, workos, users, user_files, picture, file, email, admin, flags,
+            auth, otp, recovery, session, oauth, workos, users, user_files, picture, file, email, admin,
+            events, flags, webhooks,
         );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
@@ -523,6 +565,7 @@ impl App {
     fn root_api(&self) -> OpenApiService<Flagged<RootApis>, ()> {
         let root = RootApi {
             db: self.db.clone(),
+            broker: self.broker.clone(),
             sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
             limits: Arc::clone(&self.rate_limits),
@@ -590,6 +633,7 @@ impl App {
     /// Ends the background work and closes the database.
     pub async fn close(self) {
         self.tasks.close(Duration::from_secs(5)).await;
+        self.webhooks.give_back().await;
         if let Err(error) = self.workos.give_back().await {
             tracing::debug!(%error, "the lease of the directory was not given back; it runs out");
         }
@@ -777,6 +821,20 @@ fn limit_settings(config: &Config) -> rate_limit::Settings {
     }
 }
 
+fn event_settings(config: &Config) -> events::Settings {
+    let broker = config.rabbitmq.address.is_some();
+    events::Settings { retention: config.users.event_retention, broker }
+}
+
+fn broker_settings(config: &Config) -> Option<broker::Settings> {
+    let settings = &config.rabbitmq;
+    Some(broker::Settings {
+        address: settings.address.clone()?,
+        exchange: settings.exchange.clone(),
+        queue: settings.consumer.then(|| settings.queue.clone()),
+    })
+}
+
 fn user_settings(config: &Config) -> users::Settings {
     users::Settings {
         username_min: config.users.username_min,
@@ -841,6 +899,12 @@ fn mail_settings(config: &Config) -> mail::Settings {
         is_local: config.server.environment.is_local(),
         templates: config.server.data_dir.join("templates").join("email"),
     }
+}
+
+/// Where webhooks may lead: by http only where somebody tries things out, inside only where the operator says so.
+fn webhook_reach(config: &Config) -> Reach {
+    let private = config.webhooks.allow_private;
+    Reach { plain: private || config.server.environment.is_local(), private }
 }
 
 fn auth_settings(config: &Config, mail: &Mail) -> auth::Settings {

@@ -13,6 +13,7 @@ pub mod users; // people with an account: rules and rows
 pub mod files; // files that people upload, and the bytes that belong to them
 pub mod pictures; // profile pictures: what people choose, made safe, and what is drawn for who has none
 pub mod mail; // letters to people: queue, templates, delivery
+pub mod webhooks; // events for other systems over HTTP: signed, in order, tried again for three days
 pub mod proofs; // mailed links: whose an address is, and who may choose a new password
 pub mod otp; // the second factor: authenticators, codes by e-mail, recovery codes, challenges
 pub mod oauth; // signing in through other providers

@@ -20,7 +20,7 @@ use crate::otp::Method;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
-use crate::sessions::{Caller, Kind, OpaqueToken};
+use crate::sessions::{Caller, Ending, Kind, OpaqueToken};
 use crate::users::DeleteRefusal;
 use crate::users::store::{held, user};
 
@@ -531,7 +531,7 @@ impl Auth {
             let letter = Letter::AccountDeleted { username: user.username.clone(), until: None };
             self.tell_in(tx, &user, letter, client).await?;
         } else {
-            self.sessions.end_all(tx, user.id, Some(session)).await?;
+            self.sessions.end_all(tx, user.id, Some(session), Ending::AccountUnlinked).await?;
         }
         Ok(unlinked.account)
     }

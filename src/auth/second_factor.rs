@@ -18,7 +18,7 @@ use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
-use crate::sessions::{Caller, OneTimeToken};
+use crate::sessions::{Caller, Ending, OneTimeToken};
 use crate::users::Password;
 use crate::users::store::{held, user};
 
@@ -249,7 +249,8 @@ impl Auth {
         for window in windows {
             throttle::leave(tx, window).await?;
         }
-        self.sessions.end_all(tx, user.id, Some(caller.session_id)).await?;
+        let kept = Some(caller.session_id);
+        self.sessions.end_all(tx, user.id, kept, Ending::SecondFactorChanged).await?;
         let letter =
             Letter::SecondFactorChanged { username: user.username.clone(), method: method.name().to_owned() };
         self.tell_in(tx, &user, letter, &client).await?;

@@ -23,7 +23,7 @@ use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread};
-use crate::sessions::{Caller, Enrolling, SessionCookies, Sessions, bearer_text};
+use crate::sessions::{Caller, Ending, Enrolling, SessionCookies, Sessions, bearer_text};
 
 /// The operations of `/auth` about sessions and tokens.
 pub struct SessionApi {
@@ -201,7 +201,7 @@ impl SessionApi {
             Err(problem) => return Err(SignOutRefusal::from(problem).into()),
         };
         let username = self.auth.users.by_id(user).await?.map(|user| user.username).unwrap_or_default();
-        self.auth.sessions.end(user, session).await?;
+        self.auth.sessions.end(user, session, Ending::Logout).await?;
         let words = format!("{username} | Logged out");
         Ok(SignedOut { words, cleared: self.cookies.clear() })
     }
@@ -237,9 +237,9 @@ impl SessionApi {
     async fn revoke(&self, body: JsonOrForm<TokenQuestion>) -> Result<(), Failure<Infallible>> {
         let sessions = &self.auth.sessions;
         if let Some((user, session)) = sessions.session_of_expired(&body.token) {
-            sessions.end(user, session).await?;
+            sessions.end(user, session, Ending::Revoked).await?;
         } else if let Some(session) = sessions.refresh_token_owner(&body.token).await? {
-            sessions.end(session.user_id, session.id).await?;
+            sessions.end(session.user_id, session.id, Ending::Revoked).await?;
         }
         Ok(())
     }
@@ -269,7 +269,7 @@ impl SessionApi {
         id: Path<String>,
     ) -> Result<Ended, Failure<SessionRefusal>> {
         let id = Uuid::try_parse(&id.0).map_err(|_| SessionRefusal::NotFound)?;
-        if !self.auth.sessions.end(caller.user_id, id).await? {
+        if !self.auth.sessions.end(caller.user_id, id, Ending::Revoked).await? {
             return Err(SessionRefusal::NotFound.into());
         }
         Ok(Ended::Done)

@@ -31,6 +31,7 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
                 table.row("first admin", first_admin(&app).await);
                 table.row("mail", app.mail.check().await);
                 table.row("limits", app.rate_limits.check().await);
+                table.row("events", events(&app).await);
                 table.row("workos", app.workos.check().await);
                 app.close().await;
             }
@@ -104,6 +105,13 @@ async fn first_admin(app: &App) -> Result<String, String> {
         Ok(true) => Ok("there is one".to_owned()),
         Ok(false) => Ok("none yet: the next start prints a set-up link".to_owned()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn events(app: &App) -> Result<String, String> {
+    match &app.broker {
+        Some(broker) => broker.check().await,
+        None => Ok("kept in the database; RABBITMQ_URL is not set".to_owned()),
     }
 }
 

@@ -164,8 +164,11 @@ pub(super) async fn keys(command: Keys, loaded: Loaded) -> Result<ExitCode, Star
         }
         Keys::Rewrap => {
             let (keys, seeds) = (app.sessions.rewrap_keys().await?, app.otp.rewrap_seeds().await?);
-            let grants = app.oauth.rewrap_grants().await?;
-            format!("{keys} key(s), {seeds} second factor(s) and {grants} provider grant(s) sealed anew\n")
+            let (grants, webhooks) = (app.oauth.rewrap_grants().await?, app.webhooks.rewrap_secrets().await?);
+            format!(
+                "{keys} key(s), {seeds} second factor(s), {grants} provider grant(s) and {webhooks} webhook secret(s) \
+                 sealed anew\n"
+            )
         }
     };
     app.close().await;

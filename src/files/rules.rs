@@ -14,7 +14,7 @@ use crate::platform::db::{Tx, violated_unique};
 use crate::platform::problem::{Failure, FieldError, Problem, Refusal, RetryAfter};
 use crate::platform::web::Upload;
 use crate::users::store as people;
-use crate::users::{Deed, Description, Origin};
+use crate::users::{Deed, Description, Origin, UserUpdated};
 
 crate::refusals! {
     /// Why a file is not kept.
@@ -247,6 +247,7 @@ impl Files {
                 return Err(UploadRefusal::Deleted.into());
             } else {
                 self.users.note_in(tx, of, Deed::PictureChanged, String::new(), origin).await?;
+                self.users.tell_in(tx, of, &UserUpdated::image(true), origin).await?;
             }
         }
         let before = store::picture_of(tx, of).await?;
@@ -318,6 +319,9 @@ impl Files {
                 let row = store::by_id(tx, id).await?.ok_or(FileRefusal::NotFound)?;
                 let deed = if row.picture_of.is_some() { Deed::PictureRemoved } else { Deed::FileRemoved };
                 files.tell_concerned(tx, &row, deed, &origin).await?;
+                if let Some(of) = row.picture_of {
+                    files.users.tell_in(tx, of, &UserUpdated::image(false), &origin).await?;
+                }
                 if !store::delete(tx, id).await? {
                     return Err(FileRefusal::NotFound.into());
                 }

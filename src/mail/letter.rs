@@ -1,6 +1,6 @@
 //! What is written, to whom, in which language, and why.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -65,6 +65,12 @@ impl Occasion {
         }
     }
 
+    /// Work of the program's own, for letters that don't tell from where they were caused.
+    #[must_use]
+    pub const fn of_the_program(at: Timestamp, trace_id: Option<String>) -> Self {
+        Self { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), user_agent: None, at, trace_id }
+    }
+
     /// As it is kept beside the letter's own values.
     pub(super) fn kept(&self) -> Value {
         json!({ "ip": self.ip, "user_agent": self.user_agent, "at": self.at.millis() })
@@ -104,6 +110,8 @@ pub enum Letter {
     AccountUnlinked { username: String, provider: String },
     /// Your account was deleted; until then it can be restored.
     AccountDeleted { username: String, until: Option<Timestamp> },
+    /// A webhook gets no more events: its receiver is `gone`, or was `failing` for too long.
+    WebhookDisabled { host: String, description: String, reason: String, since: Option<Timestamp> },
     /// Whether mails arrive at all.
     Test {},
     /// An admin's own words; never a template. The HTML is cleaned of all that could do harm.
@@ -152,6 +160,7 @@ impl Letter {
             Self::AccountLinked { .. } => "account-linked",
             Self::AccountUnlinked { .. } => "account-unlinked",
             Self::AccountDeleted { .. } => "account-deleted",
+            Self::WebhookDisabled { .. } => "webhook-disabled",
             Self::Test { .. } => "test",
             Self::Custom { .. } => "custom",
         }
@@ -170,9 +179,10 @@ impl Letter {
         }
     }
 
-    /// Whether it tells from where it was caused; an admin's letters don't tell where the admin was.
+    /// Whether it tells from where it was caused; an admin's letters don't tell where the admin was, and the program's own
+    /// were caused from nowhere.
     pub(super) const fn tells_occasion(&self) -> bool {
-        !matches!(self, Self::Test { .. } | Self::Custom { .. })
+        !matches!(self, Self::WebhookDisabled { .. } | Self::Test { .. } | Self::Custom { .. })
     }
 
     /// The values that its templates show.
@@ -204,6 +214,9 @@ impl Letter {
             Self::AccountDeleted { username, until } => {
                 json!({ "username": cut(username), "until": until.map(day) })
             }
+            Self::WebhookDisabled { host, description, reason, since } => json!({
+                "host": cut(host), "description": cut(description), "reason": reason, "since": since.and_then(minute),
+            }),
             Self::Test {} => json!({}),
             Self::Custom { subject, text, html } => custom(subject, text, html.as_deref()),
         };

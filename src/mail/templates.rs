@@ -46,6 +46,7 @@ macro_rules! for_each_letter {
                 "account-linked",
                 "account-unlinked",
                 "account-deleted",
+                "webhook-disabled",
                 "test",
                 "custom",
             ]
@@ -264,6 +265,10 @@ fn samples(letter: &str) -> [Value; 2] {
         "recovery-code-used" => json!({ "username": "ann", "left": number }),
         "account-linked" | "account-unlinked" => json!({ "username": "ann", "provider": "Example" }),
         "account-deleted" => json!({ "username": "ann", "until": until }),
+        "webhook-disabled" => json!({
+            "host": "example.com", "description": "", "reason": if number > 1 { "failing" } else { "gone" },
+            "since": if number > 1 { Some("2026-01-31 17:05 UTC") } else { None },
+        }),
         "test" => json!({}),
         "custom" => json!({ "subject": "Hello", "text": "Hello", "html": "<p>Hello</p>" }),
         _ => json!({ "username": "ann" }),
@@ -287,7 +292,7 @@ fn samples(letter: &str) -> [Value; 2] {
         joined(of_letter(2, json!("2026-01-31"), "authenticator"), common(full, Some("help@example.com"))),
         joined(
             of_letter(1, json!(null), "none"),
-            common(if letter == "test" { json!(null) } else { scarce }, None),
+            common(if matches!(letter, "webhook-disabled" | "test") { json!(null) } else { scarce }, None),
         ),
     ]
 }

@@ -23,6 +23,7 @@ mod providers;
 mod reading;
 mod rules;
 mod store;
+mod told;
 mod tokens;
 mod transaction;
 mod trouble;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::joining::Joining;
 use super::store::{self, external_account};
+use super::told::{AccountLinked, AccountUnlinked};
 use super::trouble::Trouble;
 use super::{Oauth, names};
 use crate::platform::db::{Tx, violated_unique};
@@ -16,7 +17,7 @@ use crate::platform::web::ClientInfo;
 use crate::sessions::Role;
 use crate::users::store::{by_email, held, user};
 use crate::users::{
-    CreateRefusal, Deed, DisplayName, Email, Locale, Metadata, Names, NewUser, Origin, Username,
+    CreateRefusal, Deed, DisplayName, Email, Locale, Metadata, Names, NewUser, Origin, Source, Username,
 };
 
 crate::refusals! {
@@ -190,6 +191,7 @@ impl Oauth {
             is_active: true,
             is_external_only: true,
             metadata: Metadata::default(),
+            source: Source::Oauth(joining.provider.clone()),
         }
     }
 
@@ -211,7 +213,9 @@ impl Oauth {
         }
         self.keep_in(tx, user.id, joining).await?;
         let words = joining.provider.clone();
-        Ok(self.users.note_in(tx, user.id, Deed::ExternalAccountLinked, words, origin).await?)
+        self.users.note_in(tx, user.id, Deed::ExternalAccountLinked, words, origin).await?;
+        let told = AccountLinked { provider: &joining.provider };
+        Ok(self.users.tell_in(tx, user.id, &told, origin).await?)
     }
 
     /// Whether somebody has an account at this provider.
@@ -320,6 +324,7 @@ impl Oauth {
             return Err(UnlinkRefusal::Last.into());
         }
         self.users.note_in(tx, user.id, Deed::ExternalAccountUnlinked, provider.to_owned(), origin).await?;
+        self.users.tell_in(tx, user.id, &AccountUnlinked { provider }, origin).await?;
         Ok(Unlinked { account, was_last: is_last })
     }
 }

@@ -95,7 +95,10 @@ const ON_THE_SYSTEM: &str = "
     tokens:introspect          -          -          -          -          -          y
     audit:read                 -          -          -          -          -          y
     stats:read                 -          -          -          -          -          y
+    webhooks:read              -          -          -          -          -          y
+    webhooks:manage            -          -          -          -          -          y
     events:read                -          -          -          -          -          y
+    events:replay              -          -          -          -          -          y
     metrics:read               -          -          -          -          -          y
     system:read                -          -          -          -          -          y
     keys:rotate                -          -          -          -          -          y

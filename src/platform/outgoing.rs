@@ -3,7 +3,8 @@
 //! Whom the operator named may stand anywhere. Whom somebody else named, a handle or a picture's address, is a stranger:
 //! asked by https on port 443 alone, and only at addresses that are [public](super::public_address). The name is looked
 //! up once, and the connection goes to what was found then and judged good: a name that means another address a
-//! moment later gains nothing.
+//! moment later gains nothing. Whom an admin named ([`Reach`]) stands in between: any port, and only where the operator
+//! lets it be, an address that is not public.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderMap;
-use reqwest::{Client, ClientBuilder, Method, Request, StatusCode, redirect};
+use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode, redirect};
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -53,6 +54,34 @@ pub enum Unanswered {
     NotPublic,
 }
 
+/// Which addresses an admin may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Also by http.
+    pub plain: bool,
+    /// Also this machine, and the networks around it.
+    pub private: bool,
+}
+
+impl Reach {
+    /// Whether the address is one of them, as far as it can be told before its name is looked up.
+    #[must_use]
+    pub fn takes(self, url: &Url) -> bool {
+        let scheme = url.scheme() == "https" || (self.plain && url.scheme() == "http");
+        let host = url.host().is_some_and(|host| self.private || is_outside(&host));
+        scheme && host && url.username().is_empty() && url.password().is_none()
+    }
+}
+
+/// Whether the host can be one of the public Internet: a name with a dot, or a public address.
+fn is_outside(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => name.trim_end_matches('.').contains('.'),
+        Host::Ipv4(address) => is_public((*address).into()),
+        Host::Ipv6(address) => is_public((*address).into()),
+    }
+}
+
 /// An answer, read whole.
 pub struct Answer {
     /// The status.
@@ -83,6 +112,7 @@ pub struct Outgoing {
 enum Whom {
     Known,
     Strangers,
+    Named(Reach),
     /// Every host is a folder at this address.
     Through(Url),
 }
@@ -99,6 +129,13 @@ impl Outgoing {
         Ok(Self { client, whom: Whom::Strangers })
     }
 
+    /// Asks servers that an admin named, within this reach.
+    pub fn to_named(names: Names, reach: Reach) -> reqwest::Result<Self> {
+        let client = basic().https_only(!reach.plain);
+        let client = if reach.private { client } else { client.dns_resolver(Arc::new(Guard(names))) };
+        Ok(Self { client: client.build()?, whom: Whom::Named(reach) })
+    }
+
     /// Asks `gateway` for what servers that somebody else named would say: `https://host/path` is there at `/host/path`.
     pub fn through(gateway: Url) -> reqwest::Result<Self> {
         Ok(Self { client: basic().build()?, whom: Whom::Through(gateway) })
@@ -110,15 +147,8 @@ impl Outgoing {
     }
 
     /// Asks, and reads the answer.
-    pub async fn ask(&self, mut request: Request, bounds: Bounds) -> Result<Answer, Unanswered> {
-        *request.timeout_mut() = Some(bounds.time);
-        if !matches!(self.whom, Whom::Known) && !is_for_strangers(request.url()) {
-            return Err(Unanswered::NotPublic);
-        }
-        if let Whom::Through(gateway) = &self.whom {
-            *request.url_mut() = beyond(gateway, request.url());
-        }
-        let mut answer = self.client.execute(request).await.map_err(unanswered)?;
+    pub async fn ask(&self, request: Request, bounds: Bounds) -> Result<Answer, Unanswered> {
+        let mut answer = self.begin(request, bounds).await?;
         let mut body = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(unanswered)? {
             if body.len() + piece.len() > bounds.bytes {
@@ -127,6 +157,39 @@ impl Outgoing {
             body.extend_from_slice(&piece);
         }
         Ok(Answer { status: answer.status(), headers: std::mem::take(answer.headers_mut()), body })
+    }
+
+    /// Tells something, and learns the status and the headers. What else is said is read within the bounds, so that the
+    /// connection can be used again, and thrown away.
+    pub async fn tell(
+        &self,
+        request: Request,
+        bounds: Bounds,
+    ) -> Result<(StatusCode, HeaderMap), Unanswered> {
+        let mut answer = self.begin(request, bounds).await?;
+        let mut left = bounds.bytes;
+        while let Ok(Some(piece)) = answer.chunk().await {
+            let Some(rest) = left.checked_sub(piece.len()) else { break };
+            left = rest;
+        }
+        Ok((answer.status(), std::mem::take(answer.headers_mut())))
+    }
+
+    /// Sends a question, and waits for the head of the answer.
+    async fn begin(&self, mut request: Request, bounds: Bounds) -> Result<Response, Unanswered> {
+        *request.timeout_mut() = Some(bounds.time);
+        let may_be_named = match &self.whom {
+            Whom::Known => true,
+            Whom::Named(reach) => reach.takes(request.url()),
+            Whom::Strangers | Whom::Through(_) => is_for_strangers(request.url()),
+        };
+        if !may_be_named {
+            return Err(Unanswered::NotPublic);
+        }
+        if let Whom::Through(gateway) = &self.whom {
+            *request.url_mut() = beyond(gateway, request.url());
+        }
+        self.client.execute(request).await.map_err(unanswered)
     }
 }
 
@@ -248,6 +311,67 @@ mod tests {
             "http://127.0.0.1:8000/",
         ] {
             assert!(!is_for_strangers(&url(bad)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_admin_names_any_port_but_no_address_inside() {
+        let outside = Reach { plain: false, private: false };
+        for good in [
+            "https://hooks.example/in?token=x",
+            "https://hooks.example:8443/",
+            "https://8.8.8.8/",
+            "https://[2606:4700:4700::1111]/",
+        ] {
+            assert!(outside.takes(&url(good)), "{good}");
+        }
+        for bad in [
+            "http://hooks.example/",
+            "https://localhost/",
+            "https://localhost.:8443/",
+            "https://127.0.0.1/",
+            "https://0x7f000001/",
+            "https://2130706433/",
+            "https://127.1/",
+            "https://0177.0.0.1/",
+            "https://0/",
+            "https://①②⑦.0.0.1/",
+            "https://10.0.0.1:9200/",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://[::]/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[::ffff:a9fe:a9fe]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://[fd00:ec2::254]/",
+            "https://[fe80::1]/",
+            "https://me@hooks.example/",
+            "https://:pw@hooks.example/",
+            "ftp://hooks.example/",
+            "file:///etc/passwd",
+            "data:text/plain,x",
+        ] {
+            assert!(!outside.takes(&url(bad)), "{bad}");
+        }
+        let plain = Reach { plain: true, private: false };
+        assert!(plain.takes(&url("http://hooks.example:8080/")));
+        assert!(!plain.takes(&url("http://127.0.0.1/")) && !plain.takes(&url("ftp://hooks.example/")));
+        let anywhere = Reach { plain: true, private: true };
+        assert!(anywhere.takes(&url("http://127.0.0.1:8080/")) && anywhere.takes(&url("http://rabbit/")));
+        assert!(!anywhere.takes(&url("http://me@127.0.0.1/")) && !anywhere.takes(&url("file:///etc/passwd")));
+    }
+
+    #[tokio::test]
+    async fn a_name_of_an_admins_that_leads_inside_is_not_followed() {
+        let outside = Reach { plain: true, private: false };
+        for inside in ["127.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1"] {
+            let inside: IpAddr = inside.parse().unwrap();
+            let outgoing = Outgoing::to_named(Names::told(move |_| vec![inside]), outside).unwrap();
+            for address in ["https://hooks.example:8443/", "http://hooks.example/"] {
+                let request = outgoing.request(Method::POST, url(address)).build().unwrap();
+                let told = outgoing.tell(request, Bounds::PICTURE).await;
+                assert_eq!(told.err(), Some(Unanswered::NotPublic), "{inside} {address}");
+            }
         }
     }
 

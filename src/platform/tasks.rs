@@ -36,21 +36,23 @@ impl Tasks {
     /// Keeps `work` going until the stop: when it panics it starts again, after a pause that doubles from 200 ms to
     /// a minute. Work that returns is done. At the stop it is dropped where it waits, so each wait must be a place
     /// where it may end.
-    pub fn keep<W, F>(&self, name: &'static str, mut work: W)
+    pub fn keep<W, F>(&self, name: &'static str, work: W)
     where
         W: FnMut() -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let ending = self.ending.clone();
-        let going = async move {
-            let mut pause = FIRST_PAUSE;
-            while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
-                tracing::error!(task = name, "a background task panicked; it starts again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        };
-        self.tracker.spawn(async move { ending.run_until_cancelled(going).await });
+        self.tracker.spawn(async move { ending.run_until_cancelled(going(name, work)).await });
+    }
+
+    /// The same for work that has something to finish: it is not dropped at the stop, but watches [`Tasks::cancelled`]
+    /// and returns.
+    pub fn keep_to_its_end<W, F>(&self, name: &'static str, work: W)
+    where
+        W: FnMut() -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracker.spawn(going(name, work));
     }
 
     /// Becomes ready when the program is told to end.
@@ -67,6 +69,20 @@ impl Tasks {
             tracing::warn!(tasks = self.tracker.len(), "background tasks did not end in time");
         }
         ended
+    }
+}
+
+/// Work that starts again when it panics.
+async fn going<W, F>(name: &'static str, mut work: W)
+where
+    W: FnMut() -> F,
+    F: Future<Output = ()>,
+{
+    let mut pause = FIRST_PAUSE;
+    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+        tracing::error!(task = name, "a background task panicked; it starts again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -99,6 +115,23 @@ mod tests {
         });
         assert!(tasks.close(Duration::from_secs(5)).await);
         assert_eq!(finished.await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_kept_to_its_end_reaches_it() {
+        let tasks = Tasks::default();
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let (mut done, inside) = (Some(done), tasks.clone());
+        tasks.keep_to_its_end("finisher", move || {
+            let (done, inside) = (done.take(), inside.clone());
+            async move {
+                inside.cancelled().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                done.expect("it runs once").send(()).expect("the test waits");
+            }
+        });
+        assert!(tasks.close(Duration::from_secs(5)).await);
+        finished.await.unwrap();
     }
 
     #[tokio::test]

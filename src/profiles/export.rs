@@ -22,6 +22,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::Profiles;
 use super::shown::HistoryLine;
+use crate::events::Body as Told;
 use crate::files::{File, file};
 use crate::platform::clock::Timestamp;
 use crate::platform::config::{Quota, Throttles};
@@ -81,7 +82,7 @@ impl ApiResponse for Archive {
     fn meta() -> MetaResponses {
         let schema = MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")));
         let archive = MetaResponse {
-            description: "`account.json`, `history.json`, `sessions.json`, `files.json`, and the files below `files/`.",
+            description: "`account.json`, `history.json`, `events.json`, `sessions.json`, `files.json`, and the files below `files/`.",
             status: Some(200),
             status_range: None,
             content: vec![MetaMediaType { content_type: "application/zip", schema }],
@@ -113,6 +114,7 @@ impl Profiles {
         let Some(row) = self.users.by_id(user).await? else { anyhow::bail!("the account has gone") };
         packer.json("account.json", &self.full(row).await?).await?;
         packer.json("history.json", &self.whole_history(user).await?).await?;
+        packer.json("events.json", &self.everything_told(user).await?).await?;
         let sessions = self.sessions.of_user(user).await?.into_iter().map(|session| Session {
             id: session.id,
             device: session.user_agent,
@@ -140,6 +142,18 @@ impl Profiles {
             if is_last || lines.len() as u64 >= total {
                 return Ok(lines);
             }
+        }
+    }
+
+    async fn everything_told(&self, user: Uuid) -> anyhow::Result<Vec<Told>> {
+        let mut told: Vec<Told> = Vec::new();
+        loop {
+            let known = told.last().map_or(0, |event| event.sequence);
+            let page = self.users.told_of(user, known, LINES).await?;
+            if page.is_empty() {
+                return Ok(told);
+            }
+            told.extend(page.iter().map(Told::of).collect::<Result<Vec<_>, _>>()?);
         }
     }
 

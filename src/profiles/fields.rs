@@ -13,7 +13,7 @@ use crate::platform::problem::FieldError;
 use crate::sessions::{Role, Roles};
 use crate::users::{
     Changes, Description, DisplayName, Email, Invalid, Locale, Metadata, Names, NewUser, Password,
-    PersonName, Settings, Username,
+    PersonName, Settings, Source, Username,
 };
 
 /// An account to be made by somebody who may.
@@ -296,6 +296,7 @@ impl SignUpFields<'_> {
             is_active: true,
             is_external_only: false,
             metadata: Metadata::default(),
+            source: Source::Local,
         })
     }
 }
@@ -340,6 +341,7 @@ impl NewUserBody {
             is_active: self.is_active.unwrap_or(true),
             is_external_only: false,
             metadata: fields.metadata(self.metadata).unwrap_or_default(),
+            source: Source::Local,
             username: match username {
                 Some(username) => username,
                 None => return fields.finish(None),

@@ -15,6 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Broker;
 use crate::flags::Flags;
 use crate::oauth::{ClientKey, ClientMetadata, Connections};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
@@ -32,6 +33,8 @@ pub const PONG: &str = "pong";
 pub struct RootApi {
     /// The database that must answer before the server is ready.
     pub db: Database,
+    /// The message broker that events go to, where there is one.
+    pub broker: Option<Broker>,
     /// Whose public keys are shown.
     pub sessions: Arc<Sessions>,
     /// What is switched on.
@@ -256,6 +259,9 @@ impl RootApi {
             ("policies".to_owned(), policies),
             ("server".to_owned(), state(!self.stopping.is_cancelled())),
         ]);
+        if let Some(broker) = &self.broker {
+            parts.insert("events".to_owned(), broker.state().await);
+        }
         parts.extend(redis.map(|redis| ("redis".to_owned(), redis.to_owned())));
         parts.extend(self.workos.readiness().await.map(|workos| ("workos".to_owned(), workos)));
         parts

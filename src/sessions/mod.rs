@@ -14,6 +14,7 @@ mod roles;
 mod rules;
 mod signing;
 pub(crate) mod store;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,7 +34,9 @@ pub use keys::{Jwk, Jwks};
 pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};
 pub use roles::{Role, Roles, UnknownRole};
 pub use rules::{Kind, NewSession, OpenSession, RefreshRefusal, Tokens};
+pub use told::Ending;
 
+use crate::events::Events;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::Database;
 use crate::platform::freshness::{FreshCache, View};
@@ -80,6 +83,7 @@ pub struct Sessions {
     clock: Clock,
     random: Random,
     secrets: Arc<Secrets>,
+    events: Events,
     settings: Settings,
     expected: Expected,
     ring: ArcSwap<KeyRing>,
@@ -123,6 +127,7 @@ impl Sessions {
         clock: Clock,
         random: Random,
         secrets: Arc<Secrets>,
+        events: Events,
         settings: Settings,
     ) -> anyhow::Result<Self> {
         let ring = signing::ring(&db, &clock, &random, &secrets, settings.algorithm).await?;
@@ -137,6 +142,7 @@ impl Sessions {
             clock,
             random,
             secrets,
+            events,
             settings,
             expected,
             ring,

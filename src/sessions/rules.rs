@@ -11,7 +11,10 @@ use uuid::Uuid;
 use super::access_token::{Claims, TokenFault};
 use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
 use super::roles::{Role, Roles};
+use super::store::Gone;
+use super::told::{Ending, SessionCreated, SessionEnded};
 use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, Standing, store};
+use crate::events::{Event, Events};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
@@ -22,6 +25,8 @@ use crate::platform::web::ClientInfo;
 const GRACE: Duration = Duration::from_secs(10);
 /// Sessions of one user; opening more ends the one not seen for longest.
 const SESSIONS_PER_USER: i64 = 100;
+/// Sessions whose time is over that are ended together at most.
+const SWEPT_AT_ONCE: u64 = 200;
 /// Signing in counts as proof of who one is for so long.
 pub(crate) const PROOF_LASTS: Duration = Duration::from_mins(10);
 /// A cookie session notes its use at most so often.
@@ -138,7 +143,12 @@ impl Sessions {
             idle_expires_at: now.after(idle.min(absolute)).millis(),
             expires_at: now.after(absolute).millis(),
         };
-        store::insert(tx, row, SESSIONS_PER_USER).await?;
+        let (user, kind) = (new.user_id, new.kind.name());
+        let told = SessionCreated { session_id: id, method: &new.amr, kind };
+        let told = self.events.draw(tx, vec![Event::new(user, &told, None, now)?]);
+        store::insert(tx, row, &told).await?;
+        let gone = store::end_beyond(tx, user, id, SESSIONS_PER_USER).await?;
+        tell_ended(&self.events, tx, gone, Ending::TooMany, now).await?;
         Ok(OpenSession { id, secret, amr: new.amr })
     }
 
@@ -196,7 +206,8 @@ impl Sessions {
             idle_expires_at: now.after(idle),
             lasts: i64::try_from(absolute.as_millis()).unwrap_or(i64::MAX),
         };
-        self.db.write(move |tx| rotate_or_end(tx, rotation).boxed()).await
+        let events = self.events.clone();
+        self.db.write(move |tx| rotate_or_end(tx, rotation, events).boxed()).await
     }
 
     fn tokens(
@@ -369,18 +380,27 @@ impl Sessions {
     }
 
     /// Ends one session of a user; whether there was one.
-    pub async fn end(&self, user: Uuid, session: Uuid) -> Result<bool, DbErr> {
-        self.db.write(move |tx| store::end(tx, user, session).boxed()).await
+    pub async fn end(&self, user: Uuid, session: Uuid, reason: Ending) -> Result<bool, DbErr> {
+        let (events, now) = (self.events.clone(), self.clock.now());
+        self.db.write(move |tx| end_in(tx, (user, session), reason, events, now).boxed()).await
     }
 
     /// Ends a user's sessions but the one to be kept.
-    pub async fn end_others(&self, user: Uuid, kept: Uuid) -> Result<u64, DbErr> {
-        self.db.write(move |tx| store::end_all(tx, user, Some(kept)).boxed()).await
+    pub async fn end_others(&self, user: Uuid, kept: Uuid) -> Result<(), DbErr> {
+        let (events, now) = (self.events.clone(), self.clock.now());
+        self.db.write(move |tx| end_others_in(tx, user, kept, events, now).boxed()).await
     }
 
-    /// Ends a user's sessions but the one to be kept, in the transaction of the act that calls for it.
-    pub async fn end_all(&self, tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<u64, DbErr> {
-        store::end_all(tx, user, except).await
+    /// Ends the sessions of a user, who is held, but the one to be kept, in the transaction of the act that calls for it.
+    pub async fn end_all(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        except: Option<Uuid>,
+        reason: Ending,
+    ) -> Result<(), DbErr> {
+        let gone = store::end_all(tx, user, except).await?;
+        tell_ended(&self.events, tx, gone, reason, self.clock.now()).await
     }
 
     /// Whether somebody was signed in to this account from such a client before, as far as its sessions tell; `None`
@@ -432,12 +452,16 @@ impl Sessions {
         self.db.write::<_, DbErr, _>(move |tx| store::forget_retired_keys(tx, now).boxed()).await?;
         let mut total = 0;
         loop {
-            let gone =
-                self.db.write::<_, DbErr, _>(move |tx| store::forget_expired(tx, now, 500).boxed()).await?;
-            total += gone;
-            if gone == 0 {
+            let users = store::with_expired(self.db.reader(), now, SWEPT_AT_ONCE).await?;
+            if users.is_empty() {
                 return Ok(total);
             }
+            let events = self.events.clone();
+            let swept = self
+                .db
+                .write::<_, DbErr, _>(move |tx| end_expired_in(tx, users, events, now).boxed())
+                .await?;
+            total += swept;
         }
     }
 
@@ -482,7 +506,11 @@ fn told(standing: Result<Arc<Standing>, Option<DbErr>>) -> Result<Option<Arc<Sta
     }
 }
 
-async fn rotate_or_end(tx: &Tx, rotation: store::Rotation) -> Result<Rotated, Failure<RefreshRefusal>> {
+async fn rotate_or_end(
+    tx: &Tx,
+    rotation: store::Rotation,
+    events: Events,
+) -> Result<Rotated, Failure<RefreshRefusal>> {
     if store::rotate(tx, &rotation).await? {
         return Ok(Rotated::Fresh);
     }
@@ -497,8 +525,57 @@ async fn rotate_or_end(tx: &Tx, rotation: store::Rotation) -> Result<Rotated, Fa
     if is_parent && now.since(rotated_at) <= GRACE {
         return Ok(Rotated::Again);
     }
-    store::end(tx, session.user_id, session.id).await?;
+    end_in(tx, (session.user_id, session.id), Ending::Reuse, events, now).await?;
     Ok(Rotated::Reused)
+}
+
+/// Ends a session of a user; whether there was one.
+async fn end_in(
+    tx: &Tx,
+    (user, session): (Uuid, Uuid),
+    reason: Ending,
+    events: Events,
+    now: Timestamp,
+) -> Result<bool, DbErr> {
+    store::hold(tx, &[user]).await?;
+    let gone = store::end(tx, user, session).await?;
+    let was_there = !gone.is_empty();
+    tell_ended(&events, tx, gone, reason, now).await?;
+    Ok(was_there)
+}
+
+async fn end_others_in(tx: &Tx, user: Uuid, kept: Uuid, events: Events, now: Timestamp) -> Result<(), DbErr> {
+    store::hold(tx, &[user]).await?;
+    let gone = store::end_all(tx, user, Some(kept)).await?;
+    tell_ended(&events, tx, gone, Ending::Revoked, now).await
+}
+
+async fn end_expired_in(tx: &Tx, users: Vec<Uuid>, events: Events, now: Timestamp) -> Result<u64, DbErr> {
+    store::hold(tx, &users).await?;
+    let gone = store::end_expired(tx, &users, now).await?;
+    let count = gone.len() as u64;
+    tell_ended(&events, tx, gone, Ending::Expired, now).await?;
+    Ok(count)
+}
+
+/// Tells of sessions that have ended; of one user after the other.
+async fn tell_ended(
+    events: &Events,
+    tx: &Tx,
+    mut gone: Vec<Gone>,
+    reason: Ending,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    gone.sort_unstable_by_key(|session| (session.user_id, session.id));
+    for of_one in gone.chunk_by(|one, next| one.user_id == next.user_id) {
+        let event = |session: &Gone| {
+            let Gone { id, user_id, amr } = session;
+            let told = SessionEnded { session_id: *id, method: amr, reason: reason.name() };
+            Event::new(*user_id, &told, None, now)
+        };
+        events.record_all(tx, of_one.iter().map(event).collect::<Result<_, _>>()?).await?;
+    }
+    Ok(())
 }
 
 async fn note(tx: &Tx, row: store::session::Model, now: Timestamp, idle: Timestamp) -> Result<(), DbErr> {

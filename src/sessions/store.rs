@@ -1,10 +1,11 @@
 //! The rows of sessions and signing keys.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, Statement};
+use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, Statement, Value};
 
+use crate::events::store::{Drawn, written_with};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, Values};
 
 /// Table `sessions`: who is signed in where. An ended session is a deleted row.
 pub mod session {
@@ -124,16 +125,23 @@ pub async fn knows_agent(
     Ok(known.map(|known| known == 1))
 }
 
-/// Opens a session, and ends the user's longest unseen one when there are more than `most`.
-pub async fn insert(tx: &Tx, row: session::Model, most: i64) -> Result<(), DbErr> {
+/// Opens a session, and writes the event that tells of it.
+pub async fn insert(tx: &Tx, row: session::Model, told: &[Drawn]) -> Result<(), DbErr> {
     tx.touch(row.user_id);
-    let (user, opened) = (row.user_id, row.id);
-    session::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+    let backend = tx.get_database_backend();
+    let mut values = Values::default();
+    let columns: Vec<String> = session::Column::iter().map(|column| column.as_str().to_owned()).collect();
+    let row_values = values.row(session::Column::iter().map(|column| row.get(column)));
+    let into = format!("INSERT INTO sessions ({}) VALUES {row_values}", columns.join(", "));
+    let sql = written_with(backend, &mut values, row.user_id, told, Some(&into));
+    tx.execute_raw(Statement::from_sql_and_values(backend, sql, values.into_vec())).await.map(|_| ())
+}
+
+/// Ends the user's longest unseen sessions when there are more than `most`, but not the one just opened.
+pub async fn end_beyond(tx: &Tx, user: Uuid, opened: Uuid, most: i64) -> Result<Vec<Gone>, DbErr> {
     let sql = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3 \
-               ORDER BY last_seen_at DESC, id DESC LIMIT 1000 OFFSET $2)";
-    let values = [user.into(), (most - 1).into(), opened.into()];
-    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
-    Ok(())
+               ORDER BY last_seen_at DESC, id DESC LIMIT 1000 OFFSET $2) RETURNING id, user_id, amr";
+    gone(tx, sql, vec![user.into(), (most - 1).into(), opened.into()]).await
 }
 
 /// A rotation of a session's secret.
@@ -195,34 +203,68 @@ pub async fn proved(tx: &Tx, user: Uuid, session: Uuid, now: Timestamp) -> Resul
     Ok(noted.rows_affected == 1)
 }
 
-/// Ends one session of a user; whether there was one.
-pub async fn end(tx: &Tx, user: Uuid, session: Uuid) -> Result<bool, DbErr> {
-    tx.touch(user);
-    let gone = session::Entity::delete_many()
-        .filter(session::Column::Id.eq(session))
-        .filter(session::Column::UserId.eq(user))
-        .exec(tx)
-        .await?;
-    Ok(gone.rows_affected == 1)
+/// A session that has ended.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Gone {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub amr: String,
 }
 
-/// Ends a user's sessions, but for the one to be kept.
-pub async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<u64, DbErr> {
-    tx.touch(user);
-    let mut gone = session::Entity::delete_many().filter(session::Column::UserId.eq(user));
-    if let Some(kept) = except {
-        gone = gone.filter(session::Column::Id.ne(kept));
+/// Holds users until the transaction ends: whoever ends a session takes its user first, as every other act does, since
+/// the event of it moves their row on.
+pub async fn hold(tx: &Tx, users: &[Uuid]) -> Result<(), DbErr> {
+    let backend = tx.get_database_backend();
+    if backend != DbBackend::Postgres || users.is_empty() {
+        return Ok(()); // the one writer holds everything
     }
-    Ok(gone.exec(tx).await?.rows_affected)
+    let mut values = Values::default();
+    let ids = values.row(users.iter().map(|user| (*user).into()));
+    let sql = format!("SELECT id FROM users WHERE id IN {ids} ORDER BY id FOR NO KEY UPDATE");
+    tx.query_all_raw(Statement::from_sql_and_values(backend, sql, values.into_vec())).await.map(|_| ())
 }
 
-/// Forgets sessions that ran out before `now`, at most `limit`; returns how many. Rest never lasts beyond the end.
-pub async fn forget_expired(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
-    let sql = "DELETE FROM sessions WHERE id IN \
-               (SELECT id FROM sessions WHERE idle_expires_at <= $1 LIMIT $2)";
-    let values = [now.millis().into(), limit.into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
+/// Ends one session of a user, who is held; what it was, if there was one.
+pub async fn end(tx: &Tx, user: Uuid, session: Uuid) -> Result<Vec<Gone>, DbErr> {
+    tx.touch(user);
+    let sql = "DELETE FROM sessions WHERE id = $1 AND user_id = $2 RETURNING id, user_id, amr";
+    gone(tx, sql, vec![session.into(), user.into()]).await
+}
+
+/// Ends the sessions of a user, who is held, but for the one to be kept.
+pub async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<Vec<Gone>, DbErr> {
+    tx.touch(user);
+    let sql = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2 RETURNING id, user_id, amr";
+    // No session has the id of nothing.
+    gone(tx, sql, vec![user.into(), except.unwrap_or_default().into()]).await
+}
+
+/// Who has sessions that ran out before `now`; at most `limit` people. Rest never lasts beyond the end.
+pub async fn with_expired(db: &impl ConnectionTrait, now: Timestamp, limit: u64) -> Result<Vec<Uuid>, DbErr> {
+    let sql = "SELECT DISTINCT user_id FROM (SELECT user_id FROM sessions WHERE idle_expires_at <= $1 LIMIT $2) AS expired \
+               ORDER BY user_id";
+    let values = [now.millis().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// Ends the sessions of these users, who are held, that ran out before `now`.
+pub async fn end_expired(tx: &Tx, users: &[Uuid], now: Timestamp) -> Result<Vec<Gone>, DbErr> {
+    let mut values = Values::default();
+    let now = values.place(now.millis());
+    let ids = values.row(users.iter().map(|user| (*user).into()));
+    let sql = format!(
+        "DELETE FROM sessions WHERE idle_expires_at <= {now} AND user_id IN {ids} RETURNING id, user_id, amr"
+    );
+    gone(tx, &sql, values.into_vec()).await
+}
+
+/// Runs a statement that ends sessions.
+async fn gone(tx: &Tx, sql: &str, values: Vec<Value>) -> Result<Vec<Gone>, DbErr> {
+    Gone::find_by_statement(Statement::from_sql_and_values(tx.get_database_backend(), sql, values))
+        .all(tx)
+        .await
 }
 
 /// Every signing key, newest first.

@@ -6,7 +6,7 @@ use sea_orm::{DbErr, SqlErr};
 use uuid::Uuid;
 
 use super::Users;
-use super::changes::{Deed, Origin};
+use super::changes::{Change, Deed, Origin};
 use super::store::{self, user};
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
@@ -105,7 +105,8 @@ impl Users {
         let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
         store::update(tx, &held, columns).await?;
         let words = format!("blocked {}, unblocked {}", add.len(), remove.len());
-        self.record(tx, owner, Deed::BlocksChanged, words, origin, now).await?;
+        let change = Change { user: owner, deed: Deed::BlocksChanged, words, origin, at: now };
+        self.record(tx, change, Vec::new()).await?;
         Ok(after)
     }
 }

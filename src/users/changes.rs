@@ -1,13 +1,14 @@
 //! What happened to an account: the one place that every change passes through.
 //!
-//! A change writes its line of history in its own transaction, so neither exists without the other. Whatever else
-//! must commit together with a change (its event for other systems) is written here, too.
+//! A change writes its line of history and its events for other systems in its own transaction, so none exists without
+//! the others.
 
 use sea_orm::DbErr;
 use uuid::Uuid;
 
-use super::at_once;
-use super::store::{self, history, user};
+use super::store::{history, user};
+use super::{Users, at_once, told};
+use crate::events::{Event, Told};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 
@@ -135,6 +136,11 @@ pub struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// An event that tells of it.
+    pub(super) fn event<T: Told>(&self, told: &T) -> Result<Event, DbErr> {
+        Event::new(self.user, told, self.origin.trace_id.clone(), self.at)
+    }
+
     /// Its line of history, under an id that sorts behind those before it.
     pub(super) fn line(self, id: Uuid) -> history::Model {
         history::Model {
@@ -149,18 +155,49 @@ impl Change<'_> {
     }
 }
 
-/// Records a change in its transaction. Its event for other systems will be, too.
-pub async fn record(tx: &Tx, id: Uuid, change: Change<'_>) -> Result<(), DbErr> {
-    store::add_history(tx, change.line(id)).await
-}
+impl Users {
+    /// Records a change in its transaction: its line of history, and the events that tell of it.
+    pub(super) async fn record(&self, tx: &Tx, change: Change<'_>, told: Vec<Event>) -> Result<(), DbErr> {
+        let (user, at) = (change.user, change.at);
+        let line = change.line(self.history_ids.next(&self.random, at));
+        at_once::write_down(tx, user, &[line], &self.events.draw(tx, told)).await
+    }
 
-/// Changes the row of a user as it was seen, and records that, in one trip. `None`: the row has changed since, and nothing
-/// was written.
-pub(super) async fn change_and_record(
-    tx: &Tx,
-    seen: &user::Model,
-    columns: &user::ActiveModel,
-    lines: &[history::Model],
-) -> Result<Option<user::Model>, DbErr> {
-    at_once::change(tx, seen, columns, lines).await
+    /// The same of a change that comes to several lines.
+    pub(super) async fn record_all(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        lines: &[history::Model],
+        told: Vec<Event>,
+    ) -> Result<(), DbErr> {
+        at_once::write_down(tx, user, lines, &self.events.draw(tx, told)).await
+    }
+
+    /// Changes the row of a user as it was seen, and records that, in one trip. `None`: the row has changed since, and
+    /// nothing was written.
+    pub(super) async fn change_and_record(
+        &self,
+        tx: &Tx,
+        seen: &user::Model,
+        columns: &user::ActiveModel,
+        lines: &[history::Model],
+        (origin, at): (&Origin, Timestamp),
+    ) -> Result<Option<user::Model>, DbErr> {
+        let row = at_once::applied(seen, columns)?;
+        let told = self.events.draw(tx, told::of_change(seen, &row, origin, at)?);
+        Ok(at_once::change(tx, seen, columns, lines, &told).await?.then_some(row))
+    }
+
+    /// Tells other systems of something that stands beside the row of a user, who is held.
+    pub async fn tell_in<T: Told>(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        told: &T,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        let event = Event::new(user, told, origin.trace_id.clone(), self.clock.now())?;
+        self.events.record(tx, event).await
+    }
 }

@@ -13,6 +13,7 @@ use super::listing::{Filter, Page};
 use super::rows::{self, Beside, External};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
+use crate::events::store::{event, of_user as events_of_user};
 
 /// A number of users: as of which change, since when it is asked for, and what was found, once that is known. Whoever asks
 /// meanwhile waits for the same count.
@@ -142,6 +143,11 @@ impl Users {
         Ok((lines, total))
     }
 
+    /// What other systems were told of a user behind one of its sequence, in that order.
+    pub async fn told_of(&self, user: Uuid, sequence: i64, limit: u64) -> Result<Vec<event::Model>, DbErr> {
+        events_of_user(self.db.reader(), user, sequence, limit).await
+    }
+
     /// The newest lines of a user's history.
     pub async fn recent_history(&self, user: Uuid, limit: u64) -> Result<Vec<history::Model>, DbErr> {
         store::history_of(self.db.reader(), user, 0, limit).await
@@ -175,11 +181,11 @@ impl Users {
         let long_ago = now.before(self.settings.deleted_retention);
         for id in store::deleted_before(self.db.reader(), long_ago, 1000).await? {
             // Whether it is still deleted is decided again: it may have been restored meanwhile.
-            let gone = self
-                .db
-                .write::<_, DbErr, _>(move |tx| store::purge(tx, id, Some(long_ago), now).boxed())
-                .await?;
-            if gone {
+            let users = self.clone();
+            let gone = self.db.write::<_, DbErr, _>(move |tx| {
+                async move { users.forget_deleted_in(tx, id, long_ago).await }.boxed()
+            });
+            if gone.await? {
                 tracing::info!(user_id = %id, "removed an account that was deleted long ago");
             }
         }

@@ -21,11 +21,12 @@ mod person_name;
 mod rows;
 mod rules;
 mod text;
+mod told;
 mod username;
 
 pub use blocks::{BlockChange, BlockRefusal, MOST_BLOCKS};
 pub use change_set::Changes;
-pub use changes::{Change, Deed, Origin, record};
+pub use changes::{Change, Deed, Origin};
 pub use description::Description;
 pub use display_name::DisplayName;
 pub use email::Email;
@@ -40,6 +41,7 @@ pub use person_name::PersonName;
 pub use rows::{Beside, External};
 pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal, Updated};
 pub(crate) use text::fits_name;
+pub use told::{Source, UserUpdated};
 pub use username::Username;
 
 pub(crate) mod listing;
@@ -50,6 +52,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use crate::events::Events;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::random::{OrderedIds, Random};
@@ -80,6 +83,7 @@ pub struct Users {
     clock: Clock,
     random: Random,
     sessions: Arc<Sessions>,
+    events: Events,
     settings: Arc<Settings>,
     totals: Cache<Filter, Arc<Total>>,
     history_ids: Arc<OrderedIds>,
@@ -93,11 +97,12 @@ impl Users {
         clock: Clock,
         random: Random,
         sessions: Arc<Sessions>,
+        events: Events,
         settings: Settings,
     ) -> Self {
         let totals = Cache::new(REMEMBERED_TOTALS);
         let history_ids = Arc::new(OrderedIds::default());
-        Self { db, clock, random, sessions, settings: Arc::new(settings), totals, history_ids }
+        Self { db, clock, random, sessions, events, settings: Arc::new(settings), totals, history_ids }
     }
 
     /// What the operator decides about accounts.

@@ -5,13 +5,14 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use uuid::Uuid;
 
-use super::changes::{Change, Deed, Origin, change_and_record, record};
+use super::changes::{Change, Deed, Origin};
 use super::store::{self, PasswordHash, history, user};
+use super::told::{self, Source, UserCreated};
 use super::{Changes, Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, violated_unique};
 use crate::platform::problem::{Failure, Refusal};
-use crate::sessions::{Role, Roles};
+use crate::sessions::{Ending, Role, Roles};
 
 crate::refusals! {
     /// Why an account is not created.
@@ -80,6 +81,8 @@ pub struct NewUser {
     pub is_external_only: bool,
     /// What admins note.
     pub metadata: Metadata,
+    /// Where the account comes from.
+    pub source: Source,
 }
 
 /// First, middle and last name.
@@ -116,6 +119,7 @@ impl Users {
         {
             return Err(CreateRefusal::IdTaken.into());
         }
+        let source = new.source.clone();
         let row = new.into_row(|| self.random.uuid_v7(now), now);
         if let Err(error) = store::insert(tx, row.clone()).await {
             return Err(not_written(tx, error, &row, |taken| Some(CreateRefusal::of(taken))).await);
@@ -125,7 +129,9 @@ impl Users {
             Some(_) => "created by staff",
             None => "created by the operator",
         };
-        self.record(tx, row.id, Deed::Created, by.to_owned(), origin, now).await?;
+        let change = Change { user: row.id, deed: Deed::Created, words: by.to_owned(), origin, at: now };
+        let told = vec![change.event(&UserCreated::of(&row, &source))?];
+        self.record(tx, change, told).await?;
         Ok(row)
     }
 
@@ -171,13 +177,14 @@ impl Users {
         }
         if changes.signs_out(&held) {
             let kept = origin.session_of(target).filter(|_| changes.is_active != Some(false));
-            self.sessions.end_all(tx, target, kept).await?;
+            let is_ban = changes.is_active == Some(false);
+            let reason = if is_ban { Ending::Banned } else { Ending::EmailChanged };
+            self.sessions.end_all(tx, target, kept, reason).await?;
         }
         let columns = changes.columns(&held, self.settings.display_name_free, now);
         let row = written(tx, &held, columns, ChangeRefusal::of).await?;
-        for (deed, words) in deeds {
-            self.record(tx, target, deed, words, origin, now).await?;
-        }
+        let lines = self.lines(target, deeds, origin, now);
+        self.record_all(tx, target, &lines, told::of_change(&held, &row, origin, now)?).await?;
         Ok(row)
     }
 
@@ -212,11 +219,8 @@ impl Users {
         if seen.deleted_at.is_some() || deeds.is_empty() || store::changes_standing(seen, &columns) {
             return Ok(None);
         }
-        let line = |(deed, words)| {
-            Change { user, deed, words, origin, at: now }.line(self.history_ids.next(&self.random, now))
-        };
-        let lines: Vec<history::Model> = deeds.into_iter().map(line).collect();
-        let row = change_and_record(tx, seen, &columns, &lines).await?;
+        let lines = self.lines(user, deeds, origin, now);
+        let row = self.change_and_record(tx, seen, &columns, &lines, (origin, now)).await?;
         Ok(row.map(|user| Updated { user, told: Some(lines) }))
     }
 
@@ -241,7 +245,7 @@ impl Users {
     ) -> Result<user::Model, Failure<ChangeRefusal>> {
         let held = living(tx, target, None).await.map_err(Failure::within)?;
         let now = self.clock.now();
-        self.sessions.end_all(tx, target, kept).await?;
+        self.sessions.end_all(tx, target, kept, Ending::PasswordChanged).await?;
         let columns = user::ActiveModel {
             password_hash: Set(Some(PasswordHash(hash))),
             password_changed_at: Set(Some(later_than(held.password_changed_at, now))),
@@ -252,7 +256,10 @@ impl Users {
             ..Default::default()
         };
         let row = store::update(tx, &held, columns).await?;
-        self.record(tx, target, Deed::PasswordChanged, String::new(), origin, now).await?;
+        let change =
+            Change { user: target, deed: Deed::PasswordChanged, words: String::new(), origin, at: now };
+        let told = vec![change.event(&told::PasswordChanged {})?];
+        self.record(tx, change, told).await?;
         Ok(row)
     }
 
@@ -276,7 +283,7 @@ impl Users {
             return Ok(held);
         }
         if is_new {
-            self.sessions.end_all(tx, target, kept).await?;
+            self.sessions.end_all(tx, target, kept, Ending::EmailChanged).await?;
         }
         let columns = user::ActiveModel {
             email: Set(Some(email.to_owned())),
@@ -287,7 +294,8 @@ impl Users {
         };
         let row = written(tx, &held, columns, ChangeRefusal::of).await?;
         let deed = if is_new { Deed::EmailChanged } else { Deed::EmailProved };
-        self.record(tx, target, deed, String::new(), origin, now).await?;
+        let change = Change { user: target, deed, words: String::new(), origin, at: now };
+        self.record(tx, change, told::of_change(&held, &row, origin, now)?).await?;
         Ok(row)
     }
 
@@ -311,7 +319,9 @@ impl Users {
         };
         store::update(tx, &held, columns).await?;
         let words = format!("from {} to {method}", held.otp_method);
-        self.record(tx, target, Deed::SecondFactorChanged, words, origin, now).await
+        let change = Change { user: target, deed: Deed::SecondFactorChanged, words, origin, at: now };
+        let told = vec![change.event(&told::OtpChanged {})?];
+        self.record(tx, change, told).await
     }
 
     /// Writes a line of history that comes without another change of the account.
@@ -327,7 +337,7 @@ impl Users {
         let now = self.clock.now();
         let columns = user::ActiveModel { updated_at: Set(now.millis()), ..Default::default() };
         store::update(tx, &held, columns).await?;
-        self.record(tx, target, deed, words, origin, now).await
+        self.record(tx, Change { user: target, deed, words, origin, at: now }, Vec::new()).await
     }
 
     /// Notes that something is shown of an account otherwise that stands beside its row.
@@ -375,7 +385,7 @@ impl Users {
             another_admin(tx, target).await?;
         }
         let now = self.clock.now();
-        self.sessions.end_all(tx, target, None).await?;
+        self.sessions.end_all(tx, target, None, Ending::Deleted).await?;
         let columns = user::ActiveModel {
             deleted_at: Set(Some(now.millis())),
             updated_at: Set(now.millis()),
@@ -383,7 +393,9 @@ impl Users {
             ..Default::default()
         };
         let row = store::update(tx, &held, columns).await?;
-        self.record(tx, target, Deed::Deleted, String::new(), origin, now).await?;
+        let change = Change { user: target, deed: Deed::Deleted, words: String::new(), origin, at: now };
+        let told = vec![change.event(&told::UserDeleted {})?];
+        self.record(tx, change, told).await?;
         Ok(row)
     }
 
@@ -412,7 +424,9 @@ impl Users {
         let columns =
             user::ActiveModel { deleted_at: Set(None), updated_at: Set(now.millis()), ..Default::default() };
         let row = written(tx, &held, columns, RestoreRefusal::of).await?;
-        self.record(tx, target, Deed::Restored, String::new(), origin, now).await?;
+        let change = Change { user: target, deed: Deed::Restored, words: String::new(), origin, at: now };
+        let told = vec![change.event(&told::UserRestored {})?];
+        self.record(tx, change, told).await?;
         Ok(row)
     }
 
@@ -423,24 +437,68 @@ impl Users {
         revision: Option<i64>,
         origin: Origin,
     ) -> Result<user::Model, Failure<DeleteRefusal>> {
-        let now = self.clock.now();
-        let gone = self.db.write(move |tx| purge_in(tx, target, revision, now).boxed()).await?;
+        let (users, by) = (self.clone(), origin.by);
+        let act = self
+            .db
+            .write(move |tx| async move { users.purge_in(tx, target, revision, &origin).await }.boxed());
+        let gone = act.await?;
         // The history went with the account; the log keeps who did it.
-        tracing::warn!(user_id = %target, by = origin.by.map(tracing::field::display), "an account was purged");
+        tracing::warn!(user_id = %target, by = by.map(tracing::field::display), "an account was purged");
         Ok(gone)
     }
 
-    pub(super) async fn record(
+    async fn purge_in(
         &self,
         tx: &Tx,
+        target: Uuid,
+        revision: Option<i64>,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<DeleteRefusal>> {
+        let held = store::held(tx, target).await?.ok_or(DeleteRefusal::NotFound)?;
+        if revision.is_some_and(|revision| revision != held.revision) {
+            return Err(DeleteRefusal::Stale.into());
+        }
+        if is_active_admin(&held) && held.deleted_at.is_none() {
+            another_admin(tx, target).await?;
+        }
+        self.forget_in(tx, target, origin).await?;
+        Ok(held)
+    }
+
+    /// Forgets an account that was deleted before `moment`, unless it was restored meanwhile; whether it has gone.
+    pub(super) async fn forget_deleted_in(
+        &self,
+        tx: &Tx,
+        target: Uuid,
+        moment: Timestamp,
+    ) -> Result<bool, DbErr> {
+        let held = store::held(tx, target).await?;
+        let is_due = |user: &user::Model| user.deleted_at.is_some_and(|at| at < moment.millis());
+        if held.is_none_or(|user| !is_due(&user)) {
+            return Ok(false);
+        }
+        self.forget_in(tx, target, &Origin::default()).await?;
+        Ok(true)
+    }
+
+    /// Forgets a user, who is held. Events count on the row, so they are written before it goes.
+    async fn forget_in(&self, tx: &Tx, target: Uuid, origin: &Origin) -> Result<(), DbErr> {
+        self.sessions.end_all(tx, target, None, Ending::Deleted).await?;
+        self.tell_in(tx, target, &told::UserPurged {}, origin).await?;
+        store::purge(tx, target, self.clock.now()).await
+    }
+
+    fn lines(
+        &self,
         user: Uuid,
-        deed: Deed,
-        words: String,
+        deeds: Vec<(Deed, String)>,
         origin: &Origin,
         at: Timestamp,
-    ) -> Result<(), DbErr> {
-        let id = self.history_ids.next(&self.random, at);
-        record(tx, id, Change { user, deed, words, origin, at }).await
+    ) -> Vec<history::Model> {
+        let line = |(deed, words)| {
+            Change { user, deed, words, origin, at }.line(self.history_ids.next(&self.random, at))
+        };
+        deeds.into_iter().map(line).collect()
     }
 }
 
@@ -452,23 +510,6 @@ async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Mo
     if revision.is_some_and(|revision| revision != held.revision) {
         return Err(DeleteRefusal::Stale.into());
     }
-    Ok(held)
-}
-
-async fn purge_in(
-    tx: &Tx,
-    target: Uuid,
-    revision: Option<i64>,
-    now: Timestamp,
-) -> Result<user::Model, Failure<DeleteRefusal>> {
-    let held = store::held(tx, target).await?.ok_or(DeleteRefusal::NotFound)?;
-    if revision.is_some_and(|revision| revision != held.revision) {
-        return Err(DeleteRefusal::Stale.into());
-    }
-    if is_active_admin(&held) && held.deleted_at.is_none() {
-        another_admin(tx, target).await?;
-    }
-    store::purge(tx, target, None, now).await?;
     Ok(held)
 }
 

@@ -12,7 +12,7 @@ use sea_orm::{
 use super::listing::{Filter, Page, Search, Sort};
 use super::rows::Beside;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, Values};
 use crate::sessions::Role;
 
 /// A stored password hash (PHC string); never printed.
@@ -248,26 +248,13 @@ pub(super) fn changes_standing(held: &user::Model, changes: &user::ActiveModel) 
     user::Column::iter().filter(|column| !only_shown(column)).any(is_changed)
 }
 
-/// Forgets a user and everything that hangs on the row; only if deleted before `moment`, where one is given. Whether
-/// there was one. The id is spent.
-pub async fn purge(
-    tx: &Tx,
-    id: Uuid,
-    deleted_before: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<bool, DbErr> {
+/// Forgets a user, who is held, and everything that hangs on the row. The id is spent.
+pub async fn purge(tx: &Tx, id: Uuid, now: Timestamp) -> Result<(), DbErr> {
     tx.touch(id);
-    let mut gone = user::Entity::delete_many().filter(user::Column::Id.eq(id));
-    if let Some(moment) = deleted_before {
-        gone = gone.filter(user::Column::DeletedAt.lt(moment.millis()));
-    }
-    if gone.exec(tx).await?.rows_affected == 0 {
-        return Ok(false);
-    }
+    user::Entity::delete_by_id(id).exec(tx).await?;
     let sql = "INSERT INTO spent_user_ids (id, spent_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
     let values = [id.into(), now.millis().into()];
-    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
-    Ok(true)
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await.map(|_| ())
 }
 
 /// Whether the id was an account's that is gone for good.
@@ -365,6 +352,25 @@ pub async fn reachable_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Resu
     rows.iter().map(reachable).collect()
 }
 
+/// Active admins whose address is proved, at most `limit`.
+pub async fn reachable_admins(tx: &Tx, limit: u64) -> Result<Vec<Reachable>, DbErr> {
+    let admins = user::Entity::find()
+        .filter(Expr::cust("(roles & 3) <> 0")) // the condition of the index `users_staff`
+        .filter(has_role(Role::Admin))
+        .filter(user::Column::IsActive.eq(true))
+        .filter(user::Column::DeletedAt.is_null())
+        .filter(user::Column::EmailVerified.eq(true))
+        .order_by_asc(user::Column::Id)
+        .limit(limit)
+        .all(tx)
+        .await?;
+    let reachable = |admin: user::Model| {
+        let user::Model { id, email, locale, .. } = admin;
+        Some(Reachable { id, email: email?, locale })
+    };
+    Ok(admins.into_iter().filter_map(reachable).collect())
+}
+
 /// How many users the filter finds.
 pub async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, DbErr> {
     let mut query = filtered(filter);
@@ -460,21 +466,14 @@ impl Sort {
     }
 }
 
-/// Adds a line to a user's history, at the latest with the end of the transaction.
-pub async fn add_history(tx: &Tx, row: history::Model) -> Result<(), DbErr> {
-    let sql = "INSERT INTO user_history (id, user_id, at, action, description, by_id, trace_id) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let history::Model { id, user_id, at, action, description, by_id, trace_id } = row;
-    let values: [sea_orm::Value; 7] = [
-        id.into(),
-        user_id.into(),
-        at.into(),
-        action.into(),
-        description.into(),
-        by_id.into(),
-        trace_id.into(),
-    ];
-    tx.execute_at_the_end(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await
+/// Where lines of history go.
+pub(super) const INTO_HISTORY: &str =
+    "INSERT INTO user_history (id, user_id, at, action, description, by_id, trace_id)";
+
+/// Lines of history as rows for [`INTO_HISTORY`].
+pub(super) fn history_rows(values: &mut Values, lines: &[history::Model]) -> String {
+    let row = |line: &history::Model| values.row(history::Column::iter().map(|column| line.get(column)));
+    lines.iter().map(row).collect::<Vec<_>>().join(", ")
 }
 
 /// A user's history, newest first.

@@ -16,7 +16,7 @@ use super::{Workos, store};
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::users::store::{by_email, by_id, by_username, is_spent, user};
-use crate::users::{ChangeRefusal, Changes, CreateRefusal, Names, NewUser, Origin};
+use crate::users::{ChangeRefusal, Changes, CreateRefusal, Names, NewUser, Origin, Source};
 
 /// How long WorkOS is waited for, all its answers together.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -129,6 +129,7 @@ impl Workos {
                 middle: new.names.middle,
                 last: person.last_name.clone(),
             },
+            source: Source::Workos,
             ..new
         };
         match self.keep_once(new.clone(), id, person, origin).await {

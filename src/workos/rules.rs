@@ -14,9 +14,11 @@ use crate::oauth::{free_name_in, name_candidates};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
-use crate::sessions::Role;
+use crate::sessions::{Ending, Role};
 use crate::users::store::{by_email, by_id, held, is_spent, user};
-use crate::users::{Changes, DeleteRefusal, Email, Metadata, Names, NewUser, Origin, PersonName, Username};
+use crate::users::{
+    Changes, DeleteRefusal, Email, Metadata, Names, NewUser, Origin, PersonName, Source, Username,
+};
 
 /// The last admin keeps the account: somebody must be able to see what happened.
 const LAST_ADMIN: Flaw =
@@ -123,6 +125,7 @@ impl Workos {
             is_active: true,
             is_external_only: true,
             metadata: Metadata::default(),
+            source: Source::Workos,
         }
     }
 
@@ -183,7 +186,7 @@ impl Workos {
         let outcome = match deleted {
             Ok(_) => Outcome::Applied,
             Err(Failure::Refused(DeleteRefusal::LastAdmin)) => {
-                self.sessions.end_all(tx, user, None).await?;
+                self.sessions.end_all(tx, user, None, Ending::Deleted).await?;
                 Outcome::SetAside(LAST_ADMIN)
             }
             Err(Failure::Refused(_)) => Outcome::Applied, // gone already

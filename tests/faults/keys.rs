@@ -55,11 +55,11 @@ async fn another_master_secret_opens_nothing_until_the_earlier_one_is_named_and_
     server.stop().await;
     assert_eq!(
         site.must(&["keys", "rewrap"]),
-        "1 key(s), 0 second factor(s) and 0 provider grant(s) sealed anew\n"
+        "1 key(s), 0 second factor(s), 0 provider grant(s) and 0 webhook secret(s) sealed anew\n"
     );
     assert_eq!(
         site.must(&["keys", "rewrap"]),
-        "0 key(s), 0 second factor(s) and 0 provider grant(s) sealed anew\n"
+        "0 key(s), 0 second factor(s), 0 provider grant(s) and 0 webhook secret(s) sealed anew\n"
     );
 
     let site = site.with("JWT_SECRET_KEY_PREVIOUS", "");

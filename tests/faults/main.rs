@@ -17,6 +17,7 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod broker;
 mod chance;
 mod client;
 mod cluster;

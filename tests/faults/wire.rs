@@ -1,4 +1,4 @@
-//! The wire between the program and its database, which can be made to carry nothing.
+//! The wire between the program and its database or its broker, which can be cut, or made to carry nothing.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -11,6 +11,7 @@ use url::Url;
 pub struct Wire {
     port: u16,
     carries: watch::Sender<bool>,
+    cuts: watch::Sender<u64>,
 }
 
 impl Wire {
@@ -19,18 +20,31 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (carries, watched) = watch::channel(true);
+        let (cuts, cut) = watch::channel(0);
         let address = (server.host_str().unwrap().to_owned(), server.port().unwrap_or(5432));
         spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                spawn(connect(near, address.clone(), watched.clone()));
+                let (connected, mut cut) = (connect(near, address.clone(), watched.clone()), cut.clone());
+                cut.mark_unchanged();
+                spawn(async move {
+                    tokio::select! {
+                        () = connected => {}
+                        _ = cut.changed() => {}
+                    }
+                });
             }
         });
-        Self { port, carries }
+        Self { port, carries, cuts }
     }
 
     /// Where it begins, on loopback.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Ends every connection there is; new ones are taken.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Carries nothing from now on.

@@ -123,6 +123,20 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /ofrep/v1/evaluate/flags",               "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
     ("POST /ofrep/v1/evaluate/flags/{key}",         "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
 
+    ("GET /api/admin/events",                       "limit=1",             "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/admin/events/{id}/replay",          "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("POST /api/admin/events/replay",               "",                    r#"{"until":"$target"}"#,              [401, 403, 403, 403, 404, 401]),
+    // There is no webhook with the id.
+    ("GET /api/admin/webhooks",                     "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/admin/webhooks",                    "",                    r#"{"url":"https://example.com/"}"#,   [401, 403, 403, 403, 201, 401]),
+    ("GET /api/admin/webhooks/{id}",                "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("PATCH /api/admin/webhooks/{id}",              "",                    r#"{"enabled":true}"#,                 [401, 403, 403, 403, 404, 401]),
+    ("DELETE /api/admin/webhooks/{id}",             "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("POST /api/admin/webhooks/{id}/rotate-secret", "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("POST /api/admin/webhooks/{id}/test",          "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("GET /api/admin/webhooks/{id}/deliveries",     "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("POST /api/admin/webhooks/{id}/replay",        "",                    r#"{"after":"$other"}"#,               [401, 403, 403, 403, 404, 401]),
+
     ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
 ];
 

@@ -8,6 +8,7 @@ mod accounts;
 mod catalogue;
 mod database;
 mod dotenv;
+mod events;
 mod files;
 mod kinds;
 mod limiter;
@@ -30,6 +31,7 @@ mod tests;
 mod tokens;
 mod toml_file;
 mod weakness;
+mod webhooks;
 mod workos;
 
 use std::path::Path;
@@ -39,6 +41,7 @@ use ipnet::IpNet;
 pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
 pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
+pub use events::{BrokerAddress, Rabbitmq};
 pub use files::{BucketAddress, Files};
 pub use kinds::Shape;
 pub use limiter::Limiter;
@@ -54,6 +57,7 @@ pub use reader::Effective;
 pub use server::{Environment, Server};
 pub use sources::{Origin, Presence, Sources};
 pub use tokens::{MasterSecret, TokenAlgorithm, Tokens};
+pub use webhooks::Webhooks;
 pub use workos::Workos;
 
 use operations::Trust;
@@ -61,7 +65,7 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 13] = [
+const GROUPS: [(&str, &[&[Setting]]); 15] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -70,10 +74,12 @@ const GROUPS: [(&str, &[&[Setting]]); 13] = [
     ("accounts", &accounts::SETTINGS),
     ("files", &[Files::SETTINGS]),
     ("mail", &mail::SETTINGS),
+    ("webhooks", &[Webhooks::SETTINGS]),
     ("oauth", &oauth::SETTINGS),
     ("workos", &[Workos::SETTINGS]),
     ("database", &database::SETTINGS),
     ("limiter", &[Limiter::SETTINGS]),
+    ("events", &[Rabbitmq::SETTINGS]),
     ("operations", &operations::SETTINGS),
 ];
 
@@ -114,12 +120,16 @@ pub struct Config {
     pub throttles: Throttles,
     /// How many requests they may make at all.
     pub limiter: Limiter,
+    /// The message broker.
+    pub rabbitmq: Rabbitmq,
     /// People with an account.
     pub users: Users,
     /// Files.
     pub files: Files,
     /// Mail.
     pub mail: Mail,
+    /// Webhooks.
+    pub webhooks: Webhooks,
     /// Signing in through other providers.
     pub oauth: OAuth,
     /// WorkOS, where it keeps the directory of users.
@@ -170,9 +180,12 @@ impl Config {
         let database = Database::read(reader);
         let throttles = Throttles::read(reader);
         let limiter = Limiter::read(reader);
+        let rabbitmq = Rabbitmq::read(reader);
         let users = Users::read(reader);
         let files = Files::read(reader);
         let mail = Mail::read(reader);
+        webhooks::check(reader);
+        let webhooks = Webhooks::read(reader);
         let oauth = OAuth::read(reader);
         let workos = Workos::read(reader).inspect(|workos| workos::check_workos(workos, reader));
         let sign_up =
@@ -193,9 +206,11 @@ impl Config {
             database: database?,
             throttles: throttles?,
             limiter: limiter?,
+            rabbitmq: rabbitmq?,
             users: users?,
             files: files?,
             mail: mail?,
+            webhooks: webhooks?,
             oauth: oauth?,
             workos: workos?,
             services,

@@ -13,6 +13,7 @@ mod reader;
 mod schema;
 pub mod sqlite;
 mod tx;
+mod values;
 mod writer;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use lease::Lease;
 pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus};
 pub use tx::Tx;
+pub use values::Values;
 
 use super::freshness::Freshness;
 use writer::Writer;

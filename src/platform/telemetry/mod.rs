@@ -29,6 +29,10 @@ pub enum Format {
     Json,
 }
 
+/// What is not logged unless the filter names it: lapin tells each try to connect as an error, and shows whole messages.
+/// Whoever uses it says what there is to say.
+const QUIET: &str = "lapin=off";
+
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryFault {
@@ -46,7 +50,7 @@ pub enum TelemetryFault {
 /// Starts the log, once in a program. Panics go to it too, with their place. Keep what it returns until the end of
 /// `main`.
 pub fn init(filter: &str, format: Format) -> Result<Log, TelemetryFault> {
-    let filter = EnvFilter::try_new(filter)?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))?;
     let look = match format {
         Format::Json => Look::Json,
         Format::Pretty if io::stdout().is_terminal() => Look::Colours,

@@ -359,7 +359,7 @@ impl<T: Type> ApiResponse for RawJson<T> {
 }
 
 /// The entry of an answer 200 with a `T`.
-pub(super) fn ok_of<T: Type>() -> MetaResponse {
+pub(crate) fn ok_of<T: Type>() -> MetaResponse {
     MetaResponse {
         description: "",
         status: Some(200),

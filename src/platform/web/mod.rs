@@ -24,6 +24,7 @@ pub(crate) use client::is_forwarded;
 pub use client::{ClientInfo, TrustedProxies, client_network, wide_network};
 pub use cursor::Cursor;
 pub use etag::{if_match, is_known};
+pub(crate) use json::ok_of;
 pub use json::{Json, JsonOrForm, RawJson, Unread, UnreadJson, read_json};
 pub use listing::{Links, Listing};
 pub use multipart::{Incoming, Upload};

@@ -31,6 +31,13 @@ impl TraceId {
         self.0.to_str().unwrap_or_default()
     }
 
+    /// An id that came from elsewhere, if it is one: 1–128 characters of `[A-Za-z0-9._-]`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=128).contains(&text.len()) && text.bytes().all(is_plain);
+        fits.then(|| HeaderValue::from_str(text).ok().map(Self)).flatten()
+    }
+
     /// The id as the value of `X-Trace-Id`.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
@@ -118,9 +125,12 @@ const fn mixed(count: u64) -> u64 {
 
 fn requested(headers: &HeaderMap) -> Option<TraceId> {
     let value = headers.get(REQUEST_ID)?;
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    let fits = (1..=128).contains(&value.len()) && value.as_bytes().iter().all(plain);
+    let fits = (1..=128).contains(&value.len()) && value.as_bytes().iter().copied().all(is_plain);
     fits.then(|| TraceId(value.clone()))
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
 fn traced(headers: &HeaderMap) -> Option<TraceId> {

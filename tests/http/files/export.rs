@@ -30,7 +30,7 @@ async fn everything_about_oneself_comes_in_one_archive_and_no_secret_with_it() {
     let kept = format!("files/{file}-notes ü.txt");
     let mut names: Vec<_> = archive.file_names().map(str::to_owned).collect();
     names.sort_unstable();
-    assert_eq!(names, ["account.json", "files.json", &kept, "history.json", "sessions.json"]);
+    assert_eq!(names, ["account.json", "events.json", "files.json", &kept, "history.json", "sessions.json"]);
     assert_eq!(read(&mut archive, &kept), content);
 
     let json = |bytes: Vec<u8>| serde_json::from_slice::<Value>(&bytes).unwrap();
@@ -39,7 +39,10 @@ async fn everything_about_oneself_comes_in_one_archive_and_no_secret_with_it() {
     assert_eq!(json(read(&mut archive, "files.json"))[0]["id"], file);
     let history = json(read(&mut archive, "history.json"));
     assert_eq!(history.as_array().unwrap().last().unwrap()["action"], "created");
-    for name in ["account.json", "sessions.json"] {
+    let events = json(read(&mut archive, "events.json"));
+    assert_eq!(events[0]["event_type"], "user.created");
+    assert!(events.as_array().unwrap().iter().all(|event| event["user_id"] == ann.id.to_string()));
+    for name in ["account.json", "events.json", "sessions.json"] {
         let text = String::from_utf8(read(&mut archive, name)).unwrap();
         assert!(
             !text.contains("argon2") && !text.contains("digest") && !text.contains(&ann.access),

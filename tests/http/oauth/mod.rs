@@ -8,4 +8,4 @@ pub mod idp;
 mod people;
 mod providers;
 mod races;
-mod scene;
+pub mod scene;

@@ -263,6 +263,55 @@ fn an_address_of_redis_is_a_secret_and_takes_no_certificate_of_anybody() {
 }
 
 #[test]
+fn an_address_of_rabbitmq_is_a_secret_and_is_read_strictly() {
+    assert!(config(&[]).rabbitmq.address.is_none());
+    for (text, shown, user, password, vhost) in [
+        ("amqp://localhost", "localhost:5672", "guest", "guest", "/"),
+        ("amqps://gate:p%40ss@mq.example.com/", "mq.example.com:5671", "gate", "p@ss", "/"),
+        ("amqp://gate:keeper@[::1]:5673/%2f", "::1:5673", "gate", "keeper", "/"),
+        ("amqp://gate:keeper@10.0.0.1/users", "10.0.0.1:5672", "gate", "keeper", "users"),
+    ] {
+        let address = config(&[("RABBITMQ_URL", text)]).rabbitmq.address.expect(text);
+        let uri = address.uri();
+        assert_eq!((address.to_string().as_str(), uri.vhost.as_str()), (shown, vhost), "{text}");
+        let people = &uri.authority.userinfo;
+        assert_eq!((people.username.as_str(), people.password.as_str()), (user, password), "{text}");
+        assert_eq!(format!("{address:?}"), format!("BrokerAddress({shown})"));
+    }
+    for text in [
+        "localhost:5672",
+        "http://localhost",
+        "amqp://",
+        "amqp:localhost",
+        "amqp://h:s3cret@x:99999",
+        "amqp://s3cret@host",
+        "amqp://:s3cret@host",
+        "amqp://g:s3cret@host/a/b",
+        "amqp://g:s3cret@host?heartbeat=0",
+        "amqp://g:s3cret@host/#x",
+        "amqp://g:s3cret%00@host",
+        "amqp://g:s3cret%ff@host",
+    ] {
+        let mistakes = mistakes(&[("RABBITMQ_URL", text)]);
+        assert_eq!(mistakes.len(), 1, "{text}");
+        assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn names_at_rabbitmq_are_plain() {
+    let settings = config(&[]).rabbitmq;
+    assert_eq!((settings.exchange.as_str(), settings.queue.as_str()), ("user_events", "user_events_queue"));
+    assert!(settings.consumer && !config(&[("RABBITMQ_CONSUMER_ENABLED", "no")]).rabbitmq.consumer);
+    for name in ["RABBITMQ_EXCHANGE", "RABBITMQ_QUEUE"] {
+        for text in ["two words", "ä", "a/b", &"x".repeat(121)] {
+            assert_eq!(mistakes(&[(name, text)]).len(), 1, "{name} {text}");
+        }
+    }
+    assert_eq!(mistakes(&[("RABBITMQ_EXCHANGE", "amq.topic")]).len(), 1, "the broker keeps those for itself");
+}
+
+#[test]
 fn requests_are_limited_when_that_is_switched_on() {
     assert_eq!(config(&[]).limiter.requests(), None);
     let quota = config(&[("RATE_LIMITER_ENABLED", "True")]).limiter.requests();

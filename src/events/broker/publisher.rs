@@ -1,0 +1,343 @@
+//! Publishing: whoever holds the lease reads what is due in its order, and marks what the broker has confirmed.
+//!
+//! Many messages are on their way at a time, but only one of each user: the next one is sent when the broker has confirmed
+//! the one before. So whatever is refused, returned or lost on the way is never overtaken by a later event of that user,
+//! and two publishers at once, should a lease be lost unnoticed, could repeat messages but not bring them out of order.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sea_orm::DbErr;
+use tokio_util::sync::CancellationToken;
+
+use super::link::{Fate, Link, Trouble};
+use super::message::Message;
+use super::outage::Part;
+use super::store::{self, Outcome};
+use super::{Broker, Pause};
+use crate::events::store::event;
+use crate::platform::db::Lease;
+use crate::platform::tasks::Tasks;
+
+/// How long the lease lasts without its holder, and how often it is renewed, or asked for by others.
+const LEASE: Duration = Duration::from_secs(10);
+const RENEWAL: Duration = Duration::from_secs(3);
+/// Events that are read, and marked, together at most.
+const BATCH: u64 = 1000;
+/// Messages that are on their way together at most.
+const WINDOW: usize = 256;
+/// How often the table is looked at when nobody tells of something new.
+const IDLE: Duration = Duration::from_millis(250);
+/// How long a stop waits for what is on its way.
+const FINISH: Duration = Duration::from_secs(3);
+/// How often marking is tried, and the pause in between; what stays unmarked is sent again.
+const BOOKINGS: u32 = 10;
+const BOOKING_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why publishing had to stop for a while.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error(transparent)]
+    Broker(#[from] Trouble),
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+/// What a batch left.
+enum Rest {
+    /// There may be more.
+    Some,
+    /// All is published.
+    None,
+}
+
+impl Broker {
+    /// Publishes whenever this instance holds the lease, until the stop; then gives it back.
+    pub(super) async fn publish(self, tasks: Tasks) {
+        let parts = &self.0.parts;
+        let holder = parts.random.uuid_v7(parts.clock.now());
+        let lease = Lease::new(parts.db.clone(), "publisher", holder, LEASE);
+        loop {
+            if self.takes(&lease).await && self.lead(&lease, &tasks).await {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RENEWAL) => {}
+                () = tasks.cancelled() => break,
+            }
+        }
+        if let Err(error) = lease.give_back().await {
+            tracing::warn!(%error, "the publisher's lease could not be given back; it runs out by itself");
+        }
+    }
+
+    async fn takes(&self, lease: &Lease) -> bool {
+        lease.take().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the publisher's lease can't be asked for; it is tried again");
+            false
+        })
+    }
+
+    /// Publishes for as long as the lease is held. Whether the stop has come.
+    async fn lead(&self, lease: &Lease, tasks: &Tasks) -> bool {
+        let ending = CancellationToken::new();
+        let mut sending = pin!(self.send(&ending));
+        tokio::select! {
+            () = &mut sending => false,
+            () = renew(lease) => false,
+            () = tasks.cancelled() => {
+                ending.cancel();
+                if tokio::time::timeout(FINISH, sending).await.is_err() {
+                    tracing::warn!("RabbitMQ did not confirm in time for the stop; some events are sent again");
+                }
+                true
+            }
+        }
+    }
+
+    /// Sends whatever is due, until told to end.
+    async fn send(&self, ending: &CancellationToken) {
+        let (mut link, mut pause, mut placed) = (None, Pause::new(), self.0.parts.placed.clone());
+        while !ending.is_cancelled() {
+            placed.mark_unchanged();
+            let before = self.0.counts.published();
+            let wait = match self.send_batch(&mut link, ending).await {
+                Ok(Rest::Some) => {
+                    pause.reset();
+                    continue;
+                }
+                Ok(Rest::None) => {
+                    pause.reset();
+                    IDLE
+                }
+                Err(halt) => {
+                    self.tell(&halt);
+                    link = None;
+                    if self.0.counts.published() > before {
+                        pause.reset();
+                    }
+                    pause.next(&self.0.parts.random)
+                }
+            };
+            let is_idle = link.is_some();
+            tokio::select! {
+                Ok(()) = placed.changed(), if is_idle => {}
+                () = tokio::time::sleep(wait) => {}
+                () = ending.cancelled() => {}
+            }
+        }
+        if let Some(link) = link {
+            link.close().await;
+        }
+    }
+
+    fn tell(&self, halt: &Halt) {
+        match halt {
+            Halt::Broker(trouble) => self.0.outage.begin(Part::Publisher, trouble),
+            Halt::Database(error) => {
+                tracing::warn!(%error, "the events to be published can't be read; it is tried again");
+            }
+        }
+    }
+
+    /// Sends the next events, and marks those that the broker has confirmed, whatever happens to the others.
+    async fn send_batch(&self, link: &mut Option<Link>, ending: &CancellationToken) -> Result<Rest, Halt> {
+        let link = match link {
+            Some(link) if link.is_alive() => link,
+            _ => link.insert(self.open().await?),
+        };
+        let due = store::due(self.0.parts.db.reader(), BATCH).await?;
+        if due.is_empty() {
+            self.0.outage.end(Part::Publisher);
+            return Ok(Rest::None);
+        }
+        let mut outcome = Outcome::default();
+        let mut queues = self.by_user(due, &mut outcome);
+        let mut sent = Ok(());
+        while sent.is_ok() && !queues.is_empty() && !ending.is_cancelled() {
+            sent = self.send_round(link, &next_round(&mut queues), &mut outcome).await;
+        }
+        self.book(outcome).await?;
+        sent?;
+        self.0.outage.end(Part::Publisher);
+        Ok(Rest::Some)
+    }
+
+    async fn open(&self) -> Result<Link, Trouble> {
+        let link = self.connect("publisher").await?;
+        link.declare(&self.0.settings).await?;
+        Ok(link)
+    }
+
+    /// The messages of each user, in their order; the users in the order of their first.
+    fn by_user(&self, due: Vec<event::Model>, outcome: &mut Outcome) -> VecDeque<VecDeque<Message>> {
+        let mut queues: VecDeque<VecDeque<Message>> = VecDeque::new();
+        let mut places = HashMap::new();
+        for event in due {
+            match Message::of(&event) {
+                Ok(message) => {
+                    let place = *places.entry(event.user_id).or_insert_with(|| {
+                        queues.push_back(VecDeque::new());
+                        queues.len() - 1
+                    });
+                    queues[place].push_back(message);
+                }
+                Err(error) => {
+                    outcome.parked.extend(event.position);
+                    tracing::error!(event = %event.id, %error, "an event can't be told; it is parked");
+                }
+            }
+        }
+        queues
+    }
+
+    /// Sends messages of different users. If the broker refuses one of them, the channel is gone with all, so that each
+    /// is sent by itself then, and the one that is refused again is parked.
+    async fn send_round(
+        &self,
+        link: &mut Link,
+        round: &[Message],
+        outcome: &mut Outcome,
+    ) -> Result<(), Trouble> {
+        match self.send_together(link, round, outcome).await {
+            Err(Trouble::Refused(words)) => {
+                *link = self.open().await?;
+                match round {
+                    [alone] => {
+                        park(alone, &words, outcome);
+                        Ok(())
+                    }
+                    _ => self.send_one_by_one(link, round, outcome).await,
+                }
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_one_by_one(
+        &self,
+        link: &mut Link,
+        round: &[Message],
+        outcome: &mut Outcome,
+    ) -> Result<(), Trouble> {
+        for message in round {
+            match self.send_together(link, std::slice::from_ref(message), outcome).await {
+                Err(Trouble::Refused(words)) => {
+                    park(message, &words, outcome);
+                    *link = self.open().await?;
+                }
+                sent => sent?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends messages of different users at once. What is returned is sent once more after everything was declared again:
+    /// somebody may have deleted the queue.
+    async fn send_together(
+        &self,
+        link: &Link,
+        messages: &[Message],
+        outcome: &mut Outcome,
+    ) -> Result<(), Trouble> {
+        let settings = &self.0.settings;
+        let mut fates = link.publish(&settings.exchange, messages).await?;
+        if fates.contains(&Fate::Returned) && settings.queue.is_some() {
+            link.declare(settings).await?;
+            for (message, fate) in messages.iter().zip(&mut fates) {
+                if *fate == Fate::Returned {
+                    let again = link.publish(&settings.exchange, std::slice::from_ref(message)).await?;
+                    *fate = again.first().copied().unwrap_or(Fate::Nacked);
+                }
+            }
+        }
+        for (message, fate) in messages.iter().zip(&fates) {
+            match fate {
+                Fate::Confirmed => outcome.published.push(message.position),
+                Fate::Returned => outcome.unrouted.push(message.position),
+                Fate::Nacked => {}
+            }
+        }
+        if fates.contains(&Fate::Nacked) { Err(Trouble::Nacked) } else { Ok(()) }
+    }
+
+    /// Marks what is known. If that fails for long, it is sent again with the same ids.
+    async fn book(&self, outcome: Outcome) -> Result<(), DbErr> {
+        if outcome.is_empty() {
+            return Ok(());
+        }
+        let parts = &self.0.parts;
+        for attempt in 1.. {
+            let (booked, now) = (outcome.clone(), parts.clock.now());
+            let booking = parts
+                .db
+                .write::<_, DbErr, _>(move |tx| Box::pin(async move { store::book(tx, &booked, now).await }));
+            match booking.await {
+                Ok(()) => break,
+                Err(error) if attempt == BOOKINGS => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "published events could not be marked; it is tried again")
+                }
+            }
+            tokio::time::sleep(BOOKING_PAUSE).await;
+        }
+        self.count(&outcome);
+        Ok(())
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let counts = &self.0.counts;
+        let [published, unrouted, parked] = [&outcome.published, &outcome.unrouted, &outcome.parked]
+            .map(|positions| u64::try_from(positions.len()).unwrap_or(u64::MAX));
+        counts.published.fetch_add(published, Ordering::Relaxed);
+        counts.unrouted.fetch_add(unrouted, Ordering::Relaxed);
+        counts.parked.fetch_add(parked, Ordering::Relaxed);
+        if let Some(events) = self.0.unrouted.happened(unrouted) {
+            tracing::warn!(
+                events,
+                exchange = self.0.settings.exchange,
+                "no queue takes these events: they are marked unrouted, and can be replayed once a queue is bound"
+            );
+        }
+    }
+}
+
+/// Returns when the lease is lost.
+async fn renew(lease: &Lease) {
+    let mut held = Instant::now();
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        let asked = Instant::now();
+        match lease.take().await {
+            Ok(true) => held = asked,
+            Ok(false) => return tracing::warn!("another instance has taken over publishing"),
+            Err(error) if held.elapsed() >= LEASE => {
+                return tracing::warn!(%error, "the publisher's lease has run out");
+            }
+            Err(error) => tracing::debug!(%error, "the publisher's lease could not be renewed yet"),
+        }
+    }
+}
+
+/// The next message of each user, as many as may be on their way together.
+fn next_round(queues: &mut VecDeque<VecDeque<Message>>) -> Vec<Message> {
+    let taken: Vec<VecDeque<Message>> = queues.drain(..queues.len().min(WINDOW)).collect();
+    let mut round = Vec::with_capacity(taken.len());
+    for mut queue in taken {
+        round.extend(queue.pop_front());
+        if !queue.is_empty() {
+            queues.push_back(queue);
+        }
+    }
+    round
+}
+
+fn park(message: &Message, words: &str, outcome: &mut Outcome) {
+    outcome.parked.push(message.position);
+    tracing::error!(
+        event = %message.id, bytes = message.body.len(), error = words,
+        "RabbitMQ refuses this event for itself: it is parked, others go on"
+    );
+}

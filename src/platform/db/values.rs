@@ -1,0 +1,27 @@
+//! The values of a statement that is put together.
+
+use sea_orm::Value;
+
+/// Values, in the order in which they were given their places.
+#[derive(Debug, Default)]
+pub struct Values(Vec<Value>);
+
+impl Values {
+    /// Takes a value in; returns its placeholder, `$1` for the first.
+    pub fn place(&mut self, value: impl Into<Value>) -> String {
+        self.0.push(value.into());
+        format!("${}", self.0.len())
+    }
+
+    /// Takes a row in; returns its placeholders, in parentheses.
+    pub fn row(&mut self, columns: impl IntoIterator<Item = Value>) -> String {
+        let columns: Vec<String> = columns.into_iter().map(|column| self.place(column)).collect();
+        format!("({})", columns.join(", "))
+    }
+
+    /// All of them, for the statement.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Value> {
+        self.0
+    }
+}

@@ -1,0 +1,335 @@
+//! What admins do with webhooks.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sea_orm::DbErr;
+use secrecy::SecretString;
+use url::Url;
+use uuid::Uuid;
+
+use super::delivery::Attempt;
+use super::secret::SigningSecret;
+use super::store::{self, Delivery, webhook};
+use super::target::EventTypes;
+use super::{Webhooks, message};
+use crate::events::store::by_id;
+use crate::platform::clock::Timestamp;
+use crate::platform::db::{Database, Tx};
+use crate::platform::problem::{Failure, FieldError, Problem};
+use crate::platform::web::Cursor;
+
+/// Webhooks that there may be.
+const MOST: u64 = 50;
+/// How long the secret before signs beside a new one.
+const BOTH: Duration = Duration::from_hours(24);
+/// How long deliveries are remembered, and how many are forgotten at once.
+const REMEMBERED: Duration = Duration::from_hours(30 * 24);
+const AT_ONCE: i64 = 1000;
+/// Why a webhook is sent nothing that an admin has switched off.
+const BY_ADMIN: &str = "admin";
+
+crate::refusals! {
+    /// Why a webhook is not shown.
+    pub enum ReadRefusal {
+        NotFound = 404 "not_found" "There is no such webhook.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+crate::refusals! {
+    /// Why a webhook is not made.
+    pub enum CreateRefusal {
+        Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
+        TooMany = 409 "too_many_webhooks" "There are as many webhooks as there may be.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+crate::refusals! {
+    /// Why a webhook stays as it is.
+    pub enum ChangeRefusal {
+        Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
+        NotFound = 404 "not_found" "There is no such webhook.",
+        Stale = 412 "precondition_failed" "The webhook has changed since you read it.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+crate::refusals! {
+    /// Why a webhook's cursor stays where it is.
+    pub enum ReplayRefusal {
+        Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
+        NotFound = 404 "not_found" "There is no such webhook.",
+        NoEvent = 404 "event_not_found" "There is no such event, or it is no longer kept.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+/// What an admin says of a webhook; what is none stays as it is.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    pub url: Option<Url>,
+    pub description: Option<String>,
+    pub event_types: Option<EventTypes>,
+    pub enabled: Option<bool>,
+}
+
+/// A webhook, and its secret where that is told.
+pub(super) struct WithSecret {
+    pub webhook: webhook::Model,
+    pub secret: SecretString,
+}
+
+/// Deliveries, and where the next ones begin.
+pub(super) struct Log {
+    pub deliveries: Vec<Delivery>,
+    pub next: Option<String>,
+}
+
+impl Webhooks {
+    /// All of them.
+    pub(super) async fn all(&self) -> Result<Vec<webhook::Model>, DbErr> {
+        store::all(self.0.db.reader()).await
+    }
+
+    /// One of them.
+    pub(super) async fn find(&self, id: Uuid) -> Result<Option<webhook::Model>, DbErr> {
+        store::find(self.0.db.reader(), id).await
+    }
+
+    /// Makes one: it is sent what happens from now on.
+    pub(super) async fn create(
+        &self,
+        url: Url,
+        change: Change,
+        by: Uuid,
+    ) -> Result<WithSecret, Failure<CreateRefusal>> {
+        let (now, secret) = (self.0.clock.now(), SigningSecret::new(&self.0.random));
+        let id = self.0.random.uuid_v7(now);
+        let enabled = change.enabled.unwrap_or(true);
+        let row = webhook::Model {
+            id,
+            url: url.into(),
+            description: change.description.unwrap_or_default(),
+            event_types: change.event_types.unwrap_or_default().text(),
+            sealed_secret: secret.seal(&self.0.secrets, &self.0.random, id),
+            sealed_previous: None,
+            previous_until: None,
+            disabled: (!enabled).then(|| BY_ADMIN.to_owned()),
+            disabled_at: (!enabled).then(|| now.millis()),
+            position: 0,
+            failing_since: None,
+            attempts: 0,
+            next_try_at: None,
+            deliveries: 0,
+            version: 1,
+            created_by: by,
+            created_at: now.millis(),
+            updated_at: now.millis(),
+        };
+        let made = self.0.db.write::<_, Failure<CreateRefusal>, _>(move |tx| {
+            async move {
+                store::hold(tx).await?;
+                if store::count(tx).await? >= MOST {
+                    return Err(CreateRefusal::TooMany.into());
+                }
+                let row = webhook::Model { position: store::newest_position(tx).await?, ..row };
+                store::insert(tx, row.clone()).await?;
+                Ok(row)
+            }
+            .boxed()
+        });
+        Ok(WithSecret { webhook: made.await?, secret: secret.text() })
+    }
+
+    /// Changes one. An address that is another, or a webhook that is switched on, begins afresh where it stands.
+    pub(super) async fn change(
+        &self,
+        id: Uuid,
+        change: Change,
+        wanted: Option<String>,
+    ) -> Result<webhook::Model, Failure<ChangeRefusal>> {
+        let now = self.0.clock.now();
+        let changed = changed(&self.0.db, id, wanted, move |row| apply(row, change, now)).await?;
+        self.wake();
+        Ok(changed)
+    }
+
+    /// Removes one.
+    pub(super) async fn remove(&self, id: Uuid) -> Result<bool, DbErr> {
+        self.0.db.write(move |tx| async move { Ok(store::delete(tx, id).await? == 1) }.boxed()).await
+    }
+
+    /// Gives one a new secret; the one before signs beside it for a day.
+    pub(super) async fn rotate(&self, id: Uuid) -> Result<WithSecret, Failure<ChangeRefusal>> {
+        let (now, secret) = (self.0.clock.now(), SigningSecret::new(&self.0.random));
+        let sealed = secret.seal(&self.0.secrets, &self.0.random, id);
+        let rotate = move |row: &mut webhook::Model| {
+            row.sealed_previous = Some(std::mem::replace(&mut row.sealed_secret, sealed));
+            row.previous_until = Some(now.after(BOTH).millis());
+            row.updated_at = now.millis();
+        };
+        let webhook = changed(&self.0.db, id, None, rotate).await?;
+        Ok(WithSecret { webhook, secret: secret.text() })
+    }
+
+    /// Sends a message that tells of nothing, now, and says what came back.
+    pub(super) async fn test(
+        &self,
+        id: Uuid,
+        by: Uuid,
+        trace_id: String,
+    ) -> Result<Option<(Uuid, Attempt)>, DbErr> {
+        let Some(webhook) = self.find(id).await? else { return Ok(None) };
+        let now = self.0.clock.now();
+        let event = self.0.random.uuid_v7(now);
+        let attempt = self.try_to_send(&webhook, message::test(event, by, trace_id, now)?).await;
+        let delivery = Delivery {
+            number: 0,
+            event_id: event,
+            event_type: message::TEST.to_owned(),
+            attempt: 1,
+            status: None,
+            error: None,
+            duration: 0,
+            created_at: now.millis(),
+        };
+        let delivery = delivery.with(&attempt);
+        let logged = self.0.db.write::<_, DbErr, _>(move |tx| {
+            async move {
+                let Some(number) = store::count_delivery(tx, id).await? else { return Ok(()) };
+                store::log(tx, id, Delivery { number, ..delivery }).await
+            }
+            .boxed()
+        });
+        logged.await?;
+        Ok(Some((event, attempt)))
+    }
+
+    /// Puts the cursor of one behind an event: what came after it is sent, again or for the first time.
+    pub(super) async fn replay(
+        &self,
+        id: Uuid,
+        after: Uuid,
+    ) -> Result<webhook::Model, Failure<ReplayRefusal>> {
+        let now = self.0.clock.now();
+        let replayed = self.0.db.write::<_, Failure<ReplayRefusal>, _>(move |tx| {
+            async move {
+                let event = by_id(tx, after).await?.and_then(|event| event.position);
+                let Some(position) = event else { return Err(ReplayRefusal::NoEvent.into()) };
+                if store::replay(tx, id, position, now).await? == 0 {
+                    return Err(ReplayRefusal::NotFound.into());
+                }
+                store::find(tx, id).await?.ok_or_else(|| ReplayRefusal::NotFound.into())
+            }
+            .boxed()
+        });
+        let replayed = replayed.await?;
+        self.wake();
+        Ok(replayed)
+    }
+
+    /// What was delivered last, the newest first.
+    pub(super) async fn log(
+        &self,
+        id: Uuid,
+        cursor: Option<&str>,
+        limit: u16,
+    ) -> Result<Log, Failure<ReadRefusal>> {
+        if self.find(id).await?.is_none() {
+            return Err(ReadRefusal::NotFound.into());
+        }
+        let before = cursor.map(|cursor| self.place(cursor)).transpose();
+        let before = before.map_err(|problem| ReadRefusal::Invalid(problem.errors))?.unwrap_or(i64::MAX);
+        let limit = usize::from(limit);
+        let more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+        let mut deliveries = store::deliveries(self.0.db.reader(), id, before, more).await?;
+        let has_more = deliveries.len() > limit;
+        deliveries.truncate(limit);
+        let last = deliveries.last().filter(|_| has_more);
+        let next = last.map(|last| Cursor::seal(self.0.cursor_key.bytes(), &last.number.to_be_bytes()));
+        Ok(Log { deliveries, next })
+    }
+
+    fn place(&self, cursor: &str) -> Result<i64, Problem> {
+        let bytes = Cursor::open(self.0.cursor_key.bytes(), cursor)?;
+        Ok(bytes.try_into().map_or(0, i64::from_be_bytes))
+    }
+
+    /// Forgets old deliveries, and secrets that no longer sign.
+    pub async fn sweep(&self) -> Result<(), DbErr> {
+        let now = self.0.clock.now();
+        loop {
+            let forget = self.0.db.write::<_, DbErr, _>(move |tx| {
+                async move {
+                    store::forget_secrets(tx, now).await?;
+                    store::forget_deliveries(tx, now.before(REMEMBERED), AT_ONCE).await
+                }
+                .boxed()
+            });
+            if forget.await? < AT_ONCE.unsigned_abs() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Changes a webhook, if it is the version that is wanted.
+async fn changed(
+    db: &Database,
+    id: Uuid,
+    wanted: Option<String>,
+    change: impl FnOnce(&mut webhook::Model) + Send + 'static,
+) -> Result<webhook::Model, Failure<ChangeRefusal>> {
+    db.write(move |tx: &Tx| {
+        async move {
+            let Some(mut row) = store::find_to_change(tx, id).await? else {
+                return Err(ChangeRefusal::NotFound.into());
+            };
+            if wanted.is_some_and(|wanted| wanted != etag(&row)) {
+                return Err(ChangeRefusal::Stale.into());
+            }
+            change(&mut row);
+            row.version += 1;
+            store::update(tx, &row).await?;
+            Ok(row)
+        }
+        .boxed()
+    })
+    .await
+}
+
+fn apply(row: &mut webhook::Model, change: Change, now: Timestamp) {
+    let Change { url, description, event_types, enabled } = change;
+    let mut begins_afresh = false;
+    if let Some(url) = url {
+        begins_afresh = url.as_str() != row.url;
+        row.url = url.into();
+    }
+    if let Some(description) = description {
+        row.description = description;
+    }
+    if let Some(types) = event_types {
+        row.event_types = types.text();
+    }
+    match enabled {
+        Some(true) => {
+            (row.disabled, row.disabled_at) = (None, None);
+            begins_afresh = true;
+        }
+        Some(false) if row.disabled.is_none() => {
+            (row.disabled, row.disabled_at) = (Some(BY_ADMIN.to_owned()), Some(now.millis()));
+        }
+        Some(false) | None => {}
+    }
+    if begins_afresh {
+        (row.failing_since, row.attempts, row.next_try_at) = (None, 0, None);
+    }
+    row.updated_at = now.millis();
+}
+
+/// The tag of a webhook as it is now.
+pub(super) fn etag(webhook: &webhook::Model) -> String {
+    format!("\"{}\"", webhook.version)
+}

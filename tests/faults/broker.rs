@@ -1,0 +1,273 @@
+//! RabbitMQ goes away and comes back, and so does the program: every event arrives, in the order of its user.
+
+#[path = "../support/rabbitmq.rs"]
+mod rabbitmq;
+
+use std::time::{Duration, Instant};
+
+use rabbitmq::{Anywhere, Listener, Outbox, Rabbit, users};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use serde_json::Value;
+use url::Url;
+use uuid::Uuid;
+
+use crate::chance::{Dice, rounds, unique};
+use crate::database::{PostgresDatabase, count};
+use crate::gatehouse::{Server, Site};
+use crate::waiting::{SOON, until, until_true};
+use crate::wire::Wire;
+
+/// From the moment that the broker is back, or another instance is alone.
+const RECOVERY: Duration = Duration::from_secs(60);
+const TAKEOVER: Duration = Duration::from_secs(15);
+
+/// An exchange of a test's own, and somebody who listens there.
+struct Scene {
+    listener: Listener,
+    outbox: Outbox,
+    people: Vec<Uuid>,
+    /// How many events were written.
+    written: usize,
+}
+
+impl Scene {
+    /// At this broker, with a site whose program reaches it at `through`.
+    async fn at(broker: &str, through: &str) -> (Site, Self) {
+        let exchange = format!("faults.{}", unique());
+        let site = Site::new()
+            .with("RABBITMQ_URL", through)
+            .with("RABBITMQ_EXCHANGE", &exchange)
+            .with("RABBITMQ_QUEUE", &format!("{exchange}.queue"));
+        let listener = Listener::at(broker, &exchange).await;
+        (site, Self { listener, outbox: Outbox::default(), people: users(40), written: 0 })
+    }
+
+    /// Writes an event of each of some users.
+    async fn write(&mut self, db: &DatabaseConnection, people: usize) {
+        let statement = self.outbox.events(db.get_database_backend(), &self.people[..people], "{}");
+        until("an event is written", SOON, async || db.execute_raw(statement.clone()).await).await;
+        self.written += people;
+    }
+
+    /// Writes for a while.
+    async fn write_for(&mut self, db: &DatabaseConnection, time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            self.write(db, 10).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until all that was written was heard and marked, in order; how many messages were repeated.
+    async fn all_heard(&mut self, db: &DatabaseConnection, within: Duration) -> usize {
+        let (listener, written) = (&mut self.listener, self.written);
+        until("all is heard", within, async || {
+            listener.hear().await;
+            if listener.different() == written { Ok(()) } else { Err((listener.different(), written)) }
+        })
+        .await;
+        let unmarked = "SELECT COUNT(*) FROM events WHERE trace_id = 'trace-1' \
+                        AND (published_at IS NULL OR trouble IS NOT NULL)";
+        until_true("all is marked", SOON, async || count(db, unmarked).await == 0).await;
+        self.listener.hear().await;
+        self.listener.is_in_order()
+    }
+}
+
+/// The lines of a server's log with this message.
+fn lines(server: &Server<'_>, message: &str) -> Vec<Value> {
+    let output = server.output();
+    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message))).collect()
+}
+
+#[tokio::test]
+async fn a_broker_that_is_stopped_and_killed_under_load_gets_everything_in_order() {
+    let mut rabbit = Rabbit::start();
+    let (site, mut scene) = Scene::at(&rabbit.url(), &rabbit.url()).await;
+    let server = site.start().await;
+    let db = site.database().await;
+    scene.write_for(&db, Duration::from_secs(1)).await;
+    scene.all_heard(&db, RECOVERY).await;
+    for (number, fault) in [Rabbit::stop, Rabbit::kill].into_iter().enumerate() {
+        scene.write_for(&db, Duration::from_millis(500)).await;
+        scene.listener.hear().await;
+        fault(&mut rabbit);
+        scene.write_for(&db, Duration::from_secs(2)).await;
+        server.client().sign_up(&format!("meanwhile_{number}")).await.unwrap();
+        rabbit.resume();
+        scene.listener.reconnect(&rabbit.url()).await;
+        scene.write_for(&db, Duration::from_millis(500)).await;
+        let began = Instant::now();
+        let repeated = scene.all_heard(&db, RECOVERY).await;
+        println!("{} events, {repeated} repeated, {:?} after the return", scene.written, began.elapsed());
+    }
+    assert_eq!(
+        lines(&server, "RabbitMQ is away").len(),
+        1,
+        "the second outage is within a minute of the first"
+    );
+    assert_eq!(lines(&server, "RabbitMQ is back").len(), 1);
+    let is_lapin = |line: &Value| line["target"].as_str().is_some_and(|target| target.starts_with("lapin"));
+    assert!(!lines(&server, "").iter().any(is_lapin), "lapin tells every try as an error");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_are_reset_every_two_seconds_or_carry_nothing_lose_nothing() {
+    let broker = Anywhere::find();
+    let wire = Wire::to(&Url::parse(&broker.url()).unwrap()).await;
+    let through = broker.url().replace(&format!(":{}", port(&broker.url())), &format!(":{}", wire.port()));
+    let (site, mut scene) = Scene::at(&broker.url(), &through).await;
+    let server = site.start().await;
+    let db = site.database().await;
+    for _ in 0..4 {
+        scene.write_for(&db, Duration::from_secs(2)).await;
+        wire.cut();
+    }
+    let repeated = scene.all_heard(&db, RECOVERY).await;
+    println!("{} events, {repeated} repeated after resets", scene.written);
+    let open = server.open_files();
+    wire.hold();
+    // Longer than two heartbeats.
+    scene.write_for(&db, Duration::from_secs(35)).await;
+    assert!(server.open_files() < open + 10, "each try to connect leaves something open");
+    wire.carry();
+    let repeated = scene.all_heard(&db, RECOVERY).await;
+    println!("{} events, {repeated} repeated after silence", scene.written);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_while_it_publishes_repeats_only_the_same_messages() {
+    let broker = Anywhere::find();
+    let (site, mut scene) = Scene::at(&broker.url(), &broker.url()).await;
+    let dice = Dice::new();
+    site.must(&["migrate", "up"]);
+    let db = site.database().await;
+    for round in 0..rounds(3) {
+        for _ in 0..50 {
+            scene.write(&db, 40).await;
+        }
+        let mut server = site.start().await;
+        // The lease of the one that was killed runs out first.
+        let listener = &mut scene.listener;
+        until("somebody publishes", SOON, async || listener.hear().await.then_some(()).ok_or("nobody")).await;
+        tokio::time::sleep(dice.millis(0..300)).await;
+        server.kill();
+        println!("round {round}: {} of {} heard", scene.listener.different(), scene.written);
+    }
+    let server = site.start().await;
+    let repeated = scene.all_heard(&db, RECOVERY).await;
+    println!("{} events, {repeated} repeated", scene.written);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_publisher_that_stops_or_dies_is_followed_by_another_instance() {
+    if PostgresDatabase::new().is_none() {
+        return;
+    }
+    let broker = Anywhere::find();
+    let (site, mut scene) = Scene::at(&broker.url(), &broker.url()).await;
+    let first = site.start().await;
+    let db = site.database().await;
+    let mut second = site.start().await;
+    scene.write_for(&db, Duration::from_secs(1)).await;
+    scene.all_heard(&db, RECOVERY).await;
+    // The first one gives the lease back, the next one takes it and is killed, and a third one waits until it is free.
+    first.stop().await;
+    let third = site.start().await;
+    scene.write_for(&db, Duration::from_secs(1)).await;
+    scene.all_heard(&db, TAKEOVER).await;
+    let holder = "SELECT COUNT(*) FROM leases WHERE name = 'publisher'";
+    assert_eq!(count(&db, holder).await, 1);
+    second.kill();
+    let began = Instant::now();
+    scene.write_for(&db, Duration::from_secs(1)).await;
+    let repeated = scene.all_heard(&db, TAKEOVER).await;
+    println!("taken over after {:?}, {repeated} repeated", began.elapsed());
+    third.stop().await;
+    assert_eq!(count(&db, holder).await, 0, "a clean stop gives the lease back");
+}
+
+#[tokio::test]
+async fn a_broker_without_memory_is_waited_for() {
+    let rabbit = Rabbit::start();
+    let (site, mut scene) = Scene::at(&rabbit.url(), &rabbit.url()).await;
+    let server = site.start().await;
+    let db = site.database().await;
+    scene.write(&db, 40).await;
+    scene.all_heard(&db, RECOVERY).await;
+    rabbit.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
+    scene.write(&db, 40).await;
+    until_true("the log tells of it", SOON, async || {
+        lines(&server, "RabbitMQ is away")
+            .iter()
+            .any(|line| line["error"].as_str().unwrap().contains("blocked"))
+    })
+    .await;
+    assert_eq!(server.client().sign_up("meanwhile").await.unwrap().status, 201);
+    rabbit.control(&["set_vm_memory_high_watermark", "0.4"]);
+    let repeated = scene.all_heard(&db, RECOVERY).await;
+    assert_eq!(repeated, 0, "the connection was kept");
+    until_true("the log tells of the return", SOON, async || !lines(&server, "RabbitMQ is back").is_empty())
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_events_are_published_within_a_minute() {
+    let broker = Anywhere::find();
+    let (site, mut scene) = Scene::at(&broker.url(), &broker.url()).await;
+    scene.people = users(1000);
+    let site = site.with("LOG_LEVEL", "WARNING").with("RABBITMQ_CONSUMER_ENABLED", "False");
+    site.must(&["migrate", "up"]);
+    let db = site.database().await;
+    for _ in 0..100 {
+        scene.write(&db, 1000).await;
+    }
+    let began = Instant::now();
+    let server = site.start().await;
+    let pending = "SELECT COUNT(*) FROM events WHERE trace_id = 'trace-1' AND published_at IS NULL";
+    until_true("all is published", RECOVERY, async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        count(&db, pending).await == 0
+    })
+    .await;
+    println!("100,000 events published after {:?}, the start included", began.elapsed());
+    server.stop().await;
+    let queue = scene.listener.queue.clone();
+    scene.listener.delete_queue(&queue).await;
+}
+
+#[tokio::test]
+async fn a_request_is_followed_by_its_trace_id_from_its_line_to_the_consumers() {
+    let broker = Anywhere::find();
+    let (site, _scene) = Scene::at(&broker.url(), &broker.url()).await;
+    let server = site.start().await;
+    let token = server.client().sign_up("ann").await.unwrap().text("access_token");
+    let http = reqwest::Client::new();
+    let response = http
+        .patch(format!("http://127.0.0.1:{}/api/user/@ann", server.port()))
+        .bearer_auth(&token)
+        .header("x-request-id", "follow-me-1")
+        .json(&serde_json::json!({ "description": "told" }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    until_true("both have their lines", SOON, async || {
+        let output = server.output();
+        let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_request: Vec<Value> = lines.filter(|line| line["trace_id"] == "follow-me-1").collect();
+        let has = |target: &str| of_request.iter().any(|line| line["target"] == target);
+        has("gatehouse::events::consumer") && of_request.iter().any(|line| line["message"] == "request")
+    })
+    .await;
+    server.stop().await;
+}
+
+fn port(url: &str) -> u16 {
+    Url::parse(url).unwrap().port().unwrap_or(5672)
+}

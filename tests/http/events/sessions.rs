@@ -1,0 +1,81 @@
+//! Why sessions end.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{events_of, session, types};
+use crate::harness::{Actor, TestApp};
+
+/// The newest event of somebody.
+async fn newest(app: &TestApp, admin: &Actor, actor: &Actor) -> Value {
+    events_of(app, admin, actor.id).await.pop().unwrap()
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_from_elsewhere_is_revoked() {
+    let app = TestApp::new().await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    for number in 0..3 {
+        let other = app.sign_in("ann").await;
+        match number {
+            0 => ann.delete(&format!("/api/auth/sessions/{}", other.session())).await.is(204),
+            1 => ann.delete("/api/auth/sessions").await.is(204),
+            _ => app.post("/api/auth/token/revoke").json(&json!({"token": other.refresh})).await.is(200),
+        };
+        let event = newest(&app, &admin, &ann).await;
+        assert_eq!(event["event_type"], "session.ended");
+        assert_eq!(event["data"], session(&other, &json!({"reason": "revoked"})));
+    }
+}
+
+#[tokio::test]
+async fn a_spent_refresh_token_ends_its_session_and_a_good_one_tells_nothing() {
+    let app = TestApp::new().await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    let refresh = json!({"refresh_token": ann.refresh});
+    app.post("/api/auth/token/refresh").json(&refresh).await.is(200);
+    assert_eq!(newest(&app, &admin, &ann).await["event_type"], "session.created");
+    app.clock.advance(Duration::from_secs(60));
+    app.post("/api/auth/token/refresh").json(&refresh).await.is(401);
+    let event = newest(&app, &admin, &ann).await;
+    assert_eq!(event["data"], session(&ann, &json!({"reason": "reuse"})));
+}
+
+#[tokio::test]
+async fn sessions_that_ran_out_are_told_when_they_are_swept() {
+    let app = TestApp::new().await;
+    let people = [app.user("ann").await, app.user("bob").await];
+    app.clock.advance(Duration::from_hours(24 * 400));
+    let admin = app.admin().await;
+    app.inside.sweep().await.unwrap();
+    for person in people {
+        let event = newest(&app, &admin, &person).await;
+        assert_eq!(event["event_type"], "session.ended");
+        assert_eq!(event["data"], session(&person, &json!({"reason": "expired"})));
+    }
+}
+
+#[tokio::test]
+async fn the_hundred_and_first_session_ends_the_one_unseen_for_longest() {
+    let app = TestApp::new().await;
+    let (admin, first) = (app.admin().await, app.user("ann").await);
+    for _ in 0..100 {
+        app.clock.advance(Duration::from_secs(1));
+        app.sign_in("ann").await;
+    }
+    let events = events_of(&app, &admin, first.id).await;
+    let last = &events[events.len() - 2..];
+    assert_eq!(types(last), ["session.created", "session.ended"]);
+    assert_eq!(last[1]["data"], session(&first, &json!({"reason": "too_many"})));
+}
+
+#[tokio::test]
+async fn somebody_who_is_removed_for_good_is_signed_out_first() {
+    let app = TestApp::new().await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    admin.delete(&format!("{}?purge=true", ann.path())).await.is(200);
+    let events = events_of(&app, &admin, ann.id).await;
+    assert_eq!(types(&events)[2..], ["session.ended", "user.purged"]);
+    assert_eq!(events[2]["data"]["reason"], "deleted");
+}

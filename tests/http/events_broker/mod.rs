@@ -1,0 +1,322 @@
+//! Events reach RabbitMQ, as the contract says, and what can't be delivered holds nobody up.
+
+#[path = "../../support/rabbitmq.rs"]
+mod rabbitmq;
+
+use std::time::{Duration, Instant};
+
+use lapin::types::AMQPValue;
+use rabbitmq::{Anywhere, LARGEST, Listener, Outbox, users};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::TestApp;
+
+/// How long the broker may take for what a test does with it.
+const SOON: Duration = Duration::from_secs(30);
+
+/// The program, a broker, and somebody who listens there.
+struct Scene {
+    app: TestApp,
+    listener: Listener,
+    outbox: Outbox,
+    queue: String,
+    broker: Anywhere,
+}
+
+impl Scene {
+    /// With the built-in consumer.
+    async fn new() -> Self {
+        let mut scene = Self::idle(&[]).await;
+        scene.listener.exchange().await;
+        scene.listener.bind(lapin::types::FieldTable::default()).await;
+        scene.app.inside.start_background();
+        scene
+    }
+
+    /// Nothing is there, and the program's work has not begun.
+    async fn idle(settings: &[(&str, &str)]) -> Self {
+        let broker = Anywhere::find();
+        let exchange = format!("test.{}", Uuid::new_v4().simple());
+        let (url, queue) = (broker.url(), format!("{exchange}.queue"));
+        let mut all =
+            vec![("RABBITMQ_URL", &*url), ("RABBITMQ_EXCHANGE", &*exchange), ("RABBITMQ_QUEUE", &*queue)];
+        all.extend(settings);
+        let app = TestApp::with(&all).await;
+        let listener = Listener::idle(&url, &exchange).await;
+        Self { app, listener, outbox: Outbox::default(), queue, broker }
+    }
+
+    /// Writes an event of each of these users.
+    async fn write(&mut self, users: &[Uuid], data: &str) {
+        let statement = self.outbox.events(self.app.inside.db.backend(), users, data);
+        self.run(statement).await;
+    }
+
+    async fn run(&self, statement: Statement) {
+        let written = self.app.inside.db.write::<_, DbErr, _>(move |tx| {
+            Box::pin(async move { tx.execute_raw(statement).await.map(|_| ()) })
+        });
+        written.await.unwrap();
+    }
+
+    async fn sql(&self, sql: &str) {
+        self.run(Statement::from_string(self.app.inside.db.backend(), sql)).await;
+    }
+
+    async fn count(&self, condition: &str) -> i64 {
+        let sql = format!("SELECT COUNT(*) FROM events WHERE trace_id = 'trace-1' AND {condition}");
+        let db = self.app.inside.db.reader();
+        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+        row.unwrap().try_get_by_index(0).unwrap()
+    }
+
+    async fn until_counted(&self, condition: &str, expected: i64) {
+        until(async || match self.count(condition).await {
+            count if count == expected => Ok(()),
+            count => Err(format!("{condition}: {count} and not {expected}")),
+        })
+        .await;
+    }
+
+    /// Waits until so many different events were heard.
+    async fn heard(&mut self, count: usize) {
+        let listener = &mut self.listener;
+        until(async || {
+            listener.hear().await;
+            if listener.different() >= count { Ok(()) } else { Err(listener.different()) }
+        })
+        .await;
+    }
+
+    /// The trouble that the first event of the test is in.
+    async fn trouble(&self) -> Option<String> {
+        let sql = "SELECT trouble FROM events WHERE trace_id = 'trace-1' ORDER BY position LIMIT 1";
+        let db = self.app.inside.db.reader();
+        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+        row.unwrap().try_get_by_index(0).unwrap()
+    }
+}
+
+async fn until<E: std::fmt::Debug>(mut ask: impl AsyncFnMut() -> Result<(), E>) {
+    let begun = Instant::now();
+    while let Err(last) = ask().await {
+        assert!(begun.elapsed() < SOON, "it stayed {last:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_published_as_the_contract_says() {
+    let mut scene = Scene::new().await;
+    let user = users(1)[0];
+    scene.write(&[user], r#"{"changes":{"locale":"de"}}"#).await;
+    scene.heard(1).await;
+    let heard = scene.listener.heard[0].clone();
+    assert_eq!(
+        heard.body,
+        json!({"event_id": heard.id.to_string(), "event_type": "user.updated", "user_id": user.to_string(),
+            "trace_id": "trace-1", "timestamp": "2026-01-01T00:00:00.007Z", "sequence": 1,
+            "data": {"changes": {"locale": "de"}}})
+    );
+    assert_eq!(heard.key, "user.updated");
+    let properties = &heard.properties;
+    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), heard.id.to_string());
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/json");
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    assert_eq!(*properties.timestamp(), Some(1_767_225_600));
+    let headers = properties.headers().as_ref().unwrap().inner();
+    assert_eq!(headers["trace_id"], AMQPValue::LongString("trace-1".into()));
+    let AMQPValue::LongString(traceparent) = &headers["traceparent"] else { panic!("{headers:?}") };
+    let id = heard.id.simple().to_string();
+    assert_eq!(traceparent.as_bytes(), format!("00-{id}-{}-01", &id[16..]).as_bytes());
+    scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 1).await;
+    let broker = scene.app.inside.broker.clone().unwrap();
+    until(async || if broker.counts().consumed() == 1 { Ok(()) } else { Err("not consumed") }).await;
+    assert_eq!((broker.counts().published(), broker.backlog().await.unwrap().pending), (1, 0));
+}
+
+#[tokio::test]
+async fn many_events_come_in_the_order_of_each_user() {
+    let mut scene = Scene::new().await;
+    let people = users(30);
+    for _ in 0..20 {
+        scene.write(&people, "{}").await;
+    }
+    let alone = users(1)[0];
+    scene.write(&[alone; 100], "{}").await;
+    scene.heard(700).await;
+    assert_eq!(scene.listener.is_in_order(), 0, "nothing is repeated while all is well");
+    scene.until_counted("published_at IS NULL", 0).await;
+}
+
+#[tokio::test]
+async fn without_a_queue_events_are_unrouted_and_can_be_replayed() {
+    let mut scene = Scene::idle(&[("RABBITMQ_CONSUMER_ENABLED", "False")]).await;
+    scene.app.inside.start_background();
+    let people = users(3);
+    scene.write(&people, "{}").await;
+    scene.until_counted("trouble = 'unrouted' AND published_at IS NULL", 3).await;
+    assert_eq!(scene.app.inside.broker.as_ref().unwrap().counts().unrouted(), 3);
+    // The exchange is there, since only the queue is others' business.
+    scene.listener.bind(lapin::types::FieldTable::default()).await;
+    scene.write(&people, "{}").await;
+    scene.heard(3).await;
+    assert!(
+        scene.listener.heard.iter().all(|heard| heard.sequence == 2),
+        "nobody waits for the unrouted ones"
+    );
+    scene.sql("UPDATE events SET trouble = NULL WHERE trouble = 'unrouted'").await;
+    scene.heard(6).await;
+    scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 6).await;
+}
+
+#[tokio::test]
+async fn a_queue_that_somebody_deletes_is_made_again_and_gets_what_comes() {
+    let mut scene = Scene::idle(&[]).await;
+    scene.app.inside.start_background();
+    let (broker, user) = (scene.app.inside.broker.clone().unwrap(), users(1)[0]);
+    let consumed = async |count| {
+        until(async || match broker.counts().consumed() {
+            now if now >= count => Ok(()),
+            now => Err(now),
+        })
+        .await;
+    };
+    scene.write(&[user], "{}").await;
+    consumed(1).await;
+    for count in 2..5 {
+        let queue = scene.queue.clone();
+        scene.listener.delete_queue(&queue).await;
+        scene.write(&[user], "{}").await;
+        consumed(count).await;
+    }
+    assert_eq!(scene.count("trouble IS NOT NULL").await, 0);
+    assert_eq!(scene.count("published_at IS NOT NULL").await, 4);
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_large_is_parked_and_nobody_waits_for_it() {
+    let mut scene = Scene::new().await;
+    let people = users(20);
+    let large = json!({ "text": "x".repeat(LARGEST) }).to_string();
+    // It comes first, and its user has more to tell.
+    scene.write(&people[..1], &large).await;
+    for _ in 0..3 {
+        scene.write(&people, "{}").await;
+    }
+    scene.heard(60).await;
+    assert_eq!(scene.trouble().await.as_deref(), Some("parked"));
+    scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 60).await;
+    assert_eq!(scene.app.inside.broker.as_ref().unwrap().counts().parked(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_can_not_be_told_is_parked() {
+    let mut scene = Scene::new().await;
+    let people = users(2);
+    scene.write(&people[..1], "no json").await;
+    scene.write(&people[1..], "{}").await;
+    scene.heard(1).await;
+    scene.until_counted("trouble = 'parked'", 1).await;
+}
+
+#[tokio::test]
+async fn an_event_that_the_queue_has_no_room_for_is_not_overtaken() {
+    let mut scene = Scene::idle(&[("RABBITMQ_CONSUMER_ENABLED", "False")]).await;
+    scene.listener.exchange().await;
+    scene.listener.bind_bounded(5).await;
+    scene.app.inside.start_background();
+    let people = users(4);
+    for _ in 0..5 {
+        scene.write(&people, "{}").await;
+    }
+    scene.heard(20).await;
+    scene.listener.is_in_order();
+    scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 20).await;
+}
+
+#[tokio::test]
+async fn what_is_no_event_ends_in_the_dead_letter_queue() {
+    let mut scene = Scene::new().await;
+    let (queue, dead) = (scene.queue.clone(), format!("{}.dead", scene.queue));
+    let user = users(1)[0];
+    scene.write(&[user], "{}").await;
+    let broker = scene.app.inside.broker.clone().unwrap();
+    until(async || if broker.counts().consumed() == 1 { Ok(()) } else { Err("not consumed") }).await;
+    for odd in ["no json", "{}", "\u{1}"] {
+        scene.listener.put(&queue, odd.as_bytes()).await;
+        let listener = &mut scene.listener;
+        until(async || match listener.get(&dead).await {
+            Some(body) => {
+                assert_eq!(body, odd.as_bytes());
+                Ok(())
+            }
+            None => Err("nothing there"),
+        })
+        .await;
+    }
+    // And the consumer goes on.
+    scene.write(&[user], "{}").await;
+    until(async || if broker.counts().consumed() == 2 { Ok(()) } else { Err("not consumed") }).await;
+}
+
+#[tokio::test]
+async fn an_exchange_of_another_type_holds_events_back_until_it_is_gone() {
+    let mut scene = Scene::idle(&[]).await;
+    scene.listener.exchange_of(lapin::ExchangeKind::Fanout).await;
+    scene.app.inside.start_background();
+    let user = users(1)[0];
+    scene.write(&[user], "{}").await;
+    let broker = scene.app.inside.broker.clone().unwrap();
+    until(async || if broker.is_away() { Ok(()) } else { Err("all is well") }).await;
+    assert_eq!(scene.count("published_at IS NULL AND trouble IS NULL").await, 1);
+    scene.listener.delete_exchange().await;
+    until(async || if broker.counts().consumed() == 1 { Ok(()) } else { Err("not consumed") }).await;
+    assert!(!broker.is_away());
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_is_no_outage_of_ours_and_readiness_tells_of_the_backlog() {
+    let closed = "amqp://guest:right-horse-battery@127.0.0.1:1";
+    let app = TestApp::with(&[("RABBITMQ_URL", closed)]).await;
+    app.inside.start_background();
+    let admin = app.admin().await;
+    let report = async || -> Value { admin.get("/health/ready").await.is(200).json() };
+    assert_eq!(report().await["parts"]["events"], "ok");
+    let broker = app.inside.broker.as_ref().unwrap();
+    until(async || match broker.backlog().await.unwrap() {
+        backlog if backlog.pending > 0 => Ok(()),
+        backlog => Err(backlog),
+    })
+    .await;
+    app.clock.advance(Duration::from_secs(61));
+    let degraded = report().await;
+    assert_eq!(degraded["status"], "degraded");
+    let words = degraded["parts"]["events"].as_str().unwrap().to_owned();
+    assert!(words.starts_with("degraded: ") && words.ends_with("61 s old"), "{words}");
+    app.user("ann").await.get("/api/user/me").await.is(200);
+    assert_eq!(broker.backlog().await.unwrap().age, Some(Duration::from_secs(61)));
+    let words = broker.check().await.unwrap_err();
+    assert!(words.starts_with("RabbitMQ at 127.0.0.1:1 ") && !words.contains("horse"), "{words}");
+    let without = TestApp::new().await;
+    assert!(without.admin().await.get("/health/ready").await.json()["parts"].get("events").is_none());
+}
+
+#[tokio::test]
+async fn a_check_finds_the_broker_and_makes_nothing_there() {
+    let mut scene = Scene::idle(&[]).await;
+    let broker = scene.app.inside.broker.clone().unwrap();
+    for _ in 0..2 {
+        let words = broker.check().await.unwrap();
+        assert!(words.contains("a start makes the exchange test."), "{words}");
+    }
+    scene.listener.exchange().await;
+    let words = broker.check().await.unwrap();
+    assert!(words.contains(" has the exchange test."), "{words}");
+    let wrong = scene.broker.url().replace("amqp://", "amqp://nobody:wrong-horse@");
+    let other = scene.app.restarted_with(&[("RABBITMQ_URL", &wrong)]).await;
+    let words = other.inside.broker.as_ref().unwrap().check().await.unwrap_err();
+    assert!(words.contains("can't be used") && !words.contains("wrong-horse"), "{words}");
+}
