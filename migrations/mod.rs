@@ -18,6 +18,7 @@ mod m0010_flags;
 mod m0011_oauth;
 mod m0012_events;
 mod m0013_webhooks;
+mod m0014_workos;
 
 /// One step of the schema.
 pub struct Step {
@@ -46,4 +47,5 @@ pub const STEPS: &[Step] = &[
     m0011_oauth::STEP,
     m0012_events::STEP,
     m0013_webhooks::STEP,
+    m0014_workos::STEP,
 ];

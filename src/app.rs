@@ -44,6 +44,7 @@ use crate::server::{Limits, PONG, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
 use crate::webhooks::{self, Webhooks, WebhooksApi};
+use crate::workos::{self, Workos, WorkosApi};
 
 /// How often what is past its time is swept away.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -63,6 +64,7 @@ type Apis = (
     RecoveryApi,
     SessionApi,
     OauthApi,
+    WorkosApi,
     UserApi,
     UserFilesApi,
     PictureApi,
@@ -162,6 +164,8 @@ pub struct App {
     pub otp: Otp,
     /// Accounts at other providers.
     pub oauth: Oauth,
+    /// The directory at WorkOS.
+    pub workos: Workos,
     /// What is shown of them.
     pub profiles: Profiles,
     /// Letters.
@@ -267,6 +271,14 @@ impl App {
         let passwords = passwords(&config, &random)?;
         let proofs = Proofs::new(db.clone(), clock.clone(), random.clone());
         let domains = if checks_domains(&config, &mail) { Domains::of_system() } else { Domains::unasked() };
+        let foundations = workos::Foundations {
+            db: db.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            users: users.clone(),
+            sessions: Arc::clone(&sessions),
+        };
+        let workos = Workos::new(foundations, workos_settings(&config))?;
         let parts = profiles::Parts {
             db: &db,
             secrets: &secrets,
@@ -278,6 +290,7 @@ impl App {
             proofs: proofs.clone(),
             domains: domains.clone(),
             sessions: Arc::clone(&sessions),
+            workos: workos.clone(),
             tasks: tasks.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
@@ -326,6 +339,7 @@ impl App {
             pictures,
             otp,
             oauth,
+            workos,
             profiles,
             mail,
             webhooks,
@@ -388,6 +402,10 @@ impl App {
         self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
         let (webhooks, tasks) = (self.webhooks.clone(), self.tasks.clone());
         self.tasks.keep("webhooks", move || webhooks.clone().work(tasks.clone()));
+        if self.config.workos.sync_in_process {
+            let workos = self.workos.clone();
+            self.tasks.keep("workos", move || workos.clone().follow());
+        }
     }
 
     async fn sweep_for_ever(self) {
@@ -405,6 +423,7 @@ impl App {
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
         self.oauth.sweep().await?;
+        self.workos.sweep().await?;
         self.auth.sweep().await?;
         self.proofs.sweep().await?;
         self.mail.sweep().await?;
@@ -493,6 +512,7 @@ impl App {
             cookies: self.session_cookies(),
         };
         let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
+        let workos = WorkosApi { workos: self.workos.clone(), clock: self.clock.clone() };
         let picture = PictureApi {
             profiles: self.profiles.clone(),
             pictures: self.pictures.clone(),
@@ -507,8 +527,8 @@ impl App {
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
         let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
         let apis = (
-            auth, otp, recovery, session, oauth, users, user_files, picture, file, email, admin, events,
-            flags, webhooks,
+            auth, otp, recovery, session, oauth, workos, users, user_files, picture, file, email, admin,
+            events, flags, webhooks,
         );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
@@ -552,6 +572,7 @@ impl App {
             flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
             connections: self.oauth.connections().clone(),
+            workos: self.workos.clone(),
             stopping: self.stopping.clone(),
         };
         let ofrep = OfrepApi {
@@ -613,6 +634,9 @@ impl App {
     pub async fn close(self) {
         self.tasks.close(Duration::from_secs(5)).await;
         self.webhooks.give_back().await;
+        if let Err(error) = self.workos.give_back().await {
+            tracing::debug!(%error, "the lease of the directory was not given back; it runs out");
+        }
         self.db.close().await;
     }
 }
@@ -773,6 +797,18 @@ fn oauth_settings(config: &Config) -> oauth::Settings {
         api_url: api_url(config),
         places: Places::new(allowed, usual),
         link_unverified_local: config.oauth.link_unverified_local,
+    }
+}
+
+fn workos_settings(config: &Config) -> workos::Settings {
+    let settings = &config.workos;
+    workos::Settings {
+        api_key: settings.api_key.clone(),
+        client_id: settings.client_id.clone(),
+        interval: settings.interval,
+        request_timeout: settings.request_timeout,
+        base_url: settings.base_url.clone(),
+        webhook_secret: settings.webhook_secret.clone(),
     }
 }
 

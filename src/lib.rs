@@ -17,6 +17,7 @@ pub mod webhooks; // events for other systems over HTTP: signed, in order, tried
 pub mod proofs; // mailed links: whose an address is, and who may choose a new password
 pub mod otp; // the second factor: authenticators, codes by e-mail, recovery codes, challenges
 pub mod oauth; // signing in through other providers
+pub mod workos; // the directory of users at WorkOS: followed here, event by event
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
 pub mod admin; // the admin's tools: who may do what, and why; letters to people

@@ -33,6 +33,7 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
                 table.row("mail", app.mail.check().await);
                 table.row("limits", app.rate_limits.check().await);
                 table.row("events", events(&app).await);
+                table.row("workos", app.workos.check().await);
                 app.close().await;
             }
         } else {

@@ -8,6 +8,7 @@ mod database;
 mod hash_secret;
 pub mod prompt;
 mod serve;
+mod workos;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -88,6 +89,14 @@ pub enum ServerCommand {
     /// Change the keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// Follow the directory at WorkOS until told to stop, without serving.
+    WorkosSync,
+    /// List what here is not as WorkOS says: exit code 0 if nothing, 1 otherwise.
+    WorkosCheck {
+        /// Forget, once it is listed, what could not be understood.
+        #[arg(long)]
+        forget: bool,
+    },
 }
 
 /// What to do with the schema.
@@ -192,7 +201,8 @@ fn serve(command: ServerCommand, loaded: Loaded) -> ExitCode {
         LogFormat::Pretty => Format::Pretty,
         LogFormat::Json => Format::Json,
     };
-    let filter = if command == ServerCommand::Serve { &loaded.config.log.filter } else { "warn" };
+    let is_service = matches!(command, ServerCommand::Serve | ServerCommand::WorkosSync);
+    let filter = if is_service { &loaded.config.log.filter } else { "warn" };
     let _log = match telemetry::init(filter, format) {
         Ok(log) => log,
         Err(error) => return failed(&error),
@@ -213,6 +223,8 @@ async fn run(command: ServerCommand, loaded: Loaded) -> ExitCode {
         ServerCommand::Admin(command) => Box::pin(database::admin(command, loaded)).await,
         ServerCommand::Keys(command) => Box::pin(database::keys(command, loaded)).await,
         ServerCommand::Openapi => Box::pin(check::openapi(loaded)).await,
+        ServerCommand::WorkosSync => Box::pin(workos::sync(loaded)).await,
+        ServerCommand::WorkosCheck { forget } => Box::pin(workos::check(forget, loaded)).await,
     };
     done.unwrap_or_else(|fault| self::fault(&fault))
 }
@@ -306,6 +318,9 @@ mod tests {
             "health",
             "keys rotate",
             "keys rewrap",
+            "workos-sync",
+            "workos-check",
+            "workos-check --forget",
             "hash-secret",
             "completions bash",
         ] {

@@ -35,6 +35,7 @@ pub use bluesky::{ClientKey, ClientMetadata};
 pub use codes::{CODE_LASTS, CodeChallenge, Shown, Traded};
 pub use connection::{Begin, Begun, Connection, Connections, Finish, Grant, Identity, Parts, ProviderFault};
 pub use joining::Joining;
+pub(crate) use names::{candidates as name_candidates, first_free as free_name_in};
 pub use places::{Place, Places};
 pub use rules::{LinkRefusal, Recognised, UnlinkRefusal, Unlinked};
 pub use store::external_account::Model as Account;

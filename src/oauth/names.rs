@@ -1,7 +1,10 @@
 //! User names for people who come from elsewhere.
 
+use sea_orm::DbErr;
 use unicode_normalization::UnicodeNormalization;
 
+use super::store;
+use crate::platform::db::Tx;
 use crate::platform::random::Random;
 use crate::users::Username;
 
@@ -16,13 +19,20 @@ const WITH_CHANCE: usize = 8;
 
 /// User names made of what a provider calls somebody, the best first: lower case, `_` for spaces, a number behind it
 /// where it is taken (S1). Among so many one is free, but for a row of rare accidents.
-pub(super) fn candidates(names: &[Option<&str>], shortest: usize, random: &Random) -> Vec<Username> {
+pub(crate) fn candidates(names: &[Option<&str>], shortest: usize, random: &Random) -> Vec<Username> {
     let base = names.iter().flatten().map(|name| folded(name)).find(|name| !name.is_empty());
     let base = base.unwrap_or_else(|| NAMELESS.to_owned());
     let plain = std::iter::once(base.clone()).chain((1..=PLAIN).map(|number| format!("{base}{number}")));
     let with_chance = (0..WITH_CHANCE).map(|_| format!("{base}_{}", digits(random)));
     let parsed = plain.chain(with_chance).filter_map(|name| Username::parse(&name, shortest).ok());
     parsed.filter(|name| !name.is_reserved()).collect()
+}
+
+/// The first of these names that nobody has.
+pub(crate) async fn first_free(tx: &Tx, candidates: Vec<Username>) -> Result<Option<Username>, DbErr> {
+    let texts: Vec<&str> = candidates.iter().map(Username::as_str).collect();
+    let taken = store::taken_names(tx, &texts).await?;
+    Ok(candidates.into_iter().find(|name| !taken.iter().any(|taken| taken == name.as_str())))
 }
 
 /// What is left of a name in the letters of user names. Letters with marks lose them; of other scripts nothing stays.

@@ -167,9 +167,7 @@ impl Oauth {
     async fn free_name_in(&self, tx: &Tx, joining: &Joining) -> Result<Option<Username>, DbErr> {
         let called = [joining.username.as_deref(), joining.display_name.as_deref()];
         let candidates = names::candidates(&called, self.users.settings().username_min, &self.random);
-        let texts: Vec<&str> = candidates.iter().map(Username::as_str).collect();
-        let taken = store::taken_names(tx, &texts).await?;
-        Ok(candidates.into_iter().find(|name| !taken.iter().any(|taken| taken == name.as_str())))
+        names::first_free(tx, candidates).await
     }
 
     fn new_user(&self, id: Uuid, username: Username, joining: &Joining) -> NewUser {

@@ -270,7 +270,9 @@ impl Breakage {
         Problem::internal()
     }
 
-    fn is_passing(&self) -> bool {
+    /// Whether waiting may cure it.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         self.0.chain().any(|cause| cause.downcast_ref::<sea_orm::DbErr>().is_some_and(super::db::is_passing))
     }
 }
@@ -347,11 +349,12 @@ fn document(table: &[Entry]) -> MetaResponses {
     statuses.sort_unstable();
     statuses.dedup();
     let responses = statuses.into_iter().map(|status| {
-        let lines: Vec<String> = table
+        let mut lines: Vec<String> = table
             .iter()
             .filter(|entry| entry.status == status)
             .map(|entry| format!("`{}`: {}", entry.code, entry.words))
             .collect();
+        lines.dedup(); // an act within this one may be refused in the same words
         meta_response(status, lines.join("\n\n"))
     });
     MetaResponses { responses: responses.collect() }

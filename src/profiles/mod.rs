@@ -31,6 +31,7 @@ use crate::proofs::Proofs;
 use crate::sessions::Sessions;
 use crate::users::store::{Named, Seen, history, user};
 use crate::users::{Beside, Passwords, Users};
+use crate::workos::Workos;
 use answer::Profile;
 use shown::Picture;
 
@@ -56,6 +57,7 @@ pub struct Profiles {
     proofs: Proofs,
     domains: Domains,
     sessions: Arc<Sessions>,
+    workos: Workos,
     tasks: Tasks,
     api_url: Arc<str>,
     cursor_key: Arc<Key32>,
@@ -93,6 +95,8 @@ pub struct Parts<'a> {
     pub domains: Domains,
     /// Who is signed in where.
     pub sessions: Arc<Sessions>,
+    /// The directory at WorkOS, where there is one.
+    pub workos: Workos,
     /// Where work goes that outlives its request.
     pub tasks: Tasks,
 }
@@ -101,8 +105,20 @@ impl Profiles {
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
     pub fn new(parts: Parts<'_>, api_url: &str) -> Self {
-        let Parts { db, secrets, clock, users, files, passwords, mail, proofs, domains, sessions, tasks } =
-            parts;
+        let Parts {
+            db,
+            secrets,
+            clock,
+            users,
+            files,
+            passwords,
+            mail,
+            proofs,
+            domains,
+            sessions,
+            workos,
+            tasks,
+        } = parts;
         let own = FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED);
         let cursor_key = Arc::new(secrets.derive("cursor"));
         let (db, api_url) = (db.clone(), api_url.into());
@@ -116,6 +132,7 @@ impl Profiles {
             proofs,
             domains,
             sessions,
+            workos,
             tasks,
             api_url,
             cursor_key,

@@ -23,9 +23,10 @@ use crate::sessions::{Caller, Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::{self, user};
 use crate::users::{
-    Beside, BlockChange, BlockRefusal, ChangeRefusal, CreateRefusal, DeleteRefusal, NewUser, Origin,
-    Password, Updated, Username,
+    Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
+    Password, PersonName, Updated, Username,
 };
+use crate::workos::CreationRefusal;
 
 crate::refusals! {
     /// Why an account is not made.
@@ -34,7 +35,7 @@ crate::refusals! {
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         Busy(RetryAfter) = 503 "unavailable" "The server is busy. Please try again in a moment.",
     }
-    and Create(CreateRefusal)
+    and Create(CreationRefusal)
 }
 
 crate::refusals! {
@@ -42,6 +43,7 @@ crate::refusals! {
     pub enum PatchRefusal {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Forbidden = 403 "forbidden" "You may not change these fields.",
+        Managed = 409 "managed_by_directory" "The address and the names of this user are kept by the directory at WorkOS.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
     and Change(ChangeRefusal)
@@ -116,7 +118,7 @@ impl Profiles {
         if let Some(password) = password {
             new.password_hash = Some(self.hash(&password, &new).await?);
         }
-        self.users.create(new, origin).await.map_err(Failure::within)
+        self.workos.create(new, origin).await.map_err(Failure::within)
     }
 
     async fn hash(&self, password: &Password, new: &NewUser) -> Result<String, Failure<NewUserRefusal>> {
@@ -154,6 +156,9 @@ impl Profiles {
         {
             let error = FieldError::new("email", "This domain takes no mail.");
             return Err(PatchRefusal::Invalid(vec![error]).into());
+        }
+        if keeps_to_directory(&changes, &allowed.on.0.user) && self.workos.keeps(allowed.on.id()).await? {
+            return Err(PatchRefusal::Managed.into());
         }
         let changes = self.to_be_proved(changes, &allowed.on.0.user);
         let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
@@ -382,6 +387,22 @@ impl Profiles {
         };
         Ok(users.into_iter().map(row).collect())
     }
+}
+
+/// Whether what a directory decides, where there is one, is to be another: the address, whether it is proved, the names.
+fn keeps_to_directory(changes: &Changes, held: &user::Model) -> bool {
+    let names = [
+        (&changes.first_name, &held.first_name),
+        (&changes.middle_name, &held.middle_name),
+        (&changes.last_name, &held.last_name),
+    ];
+    let is_other = |(given, held): (&Option<Option<PersonName>>, &Option<String>)| {
+        given.as_ref().is_some_and(|given| given.as_ref().map(PersonName::as_str) != held.as_deref())
+    };
+    let email = changes.email.as_ref().map(|email| email.as_ref().map(Email::as_str));
+    email.is_some_and(|email| email != held.email.as_deref())
+        || changes.email_verified.is_some_and(|verified| verified != held.email_verified)
+        || names.into_iter().any(is_other)
 }
 
 crate::refusals! {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::platform::config::Config;
 
 /// The sections in the order in which somebody new needs them.
-const ORDER: [&str; 7] = ["Auth", "Users", "Email", "Admin", "Flags", "OFREP", "System"];
+const ORDER: [&str; 8] = ["Auth", "Users", "Email", "Admin", "Flags", "OFREP", "WorkOS", "System"];
 
 /// The document of both services; the paths of the API begin with its prefix.
 #[must_use]

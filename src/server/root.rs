@@ -24,6 +24,7 @@ use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json, is_forwarded};
 use crate::rate_limit::Limits;
 use crate::sessions::{Caller, Jwk, Sessions};
+use crate::workos::Workos;
 
 /// The answer to `GET /ping`, which the edge gives by itself where nothing is special about the request.
 pub const PONG: &str = "pong";
@@ -46,6 +47,8 @@ pub struct RootApi {
     pub metrics_allow: Vec<IpNet>,
     /// What this server is to others.
     pub connections: Connections,
+    /// The directory at WorkOS, where there is one.
+    pub workos: Workos,
     /// A stop was asked for: not ready any more.
     pub stopping: CancellationToken,
 }
@@ -260,6 +263,7 @@ impl RootApi {
             parts.insert("events".to_owned(), broker.state().await);
         }
         parts.extend(redis.map(|redis| ("redis".to_owned(), redis.to_owned())));
+        parts.extend(self.workos.readiness().await.map(|workos| ("workos".to_owned(), workos)));
         parts
     }
 

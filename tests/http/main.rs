@@ -40,3 +40,4 @@ mod the_harness;
 mod tokens;
 mod users;
 mod webhooks;
+mod workos;

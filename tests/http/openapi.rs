@@ -232,6 +232,7 @@ async fn these_operations_are_public_and_no_others() {
         "POST /api/auth/token/refresh",
         "POST /api/auth/token/revoke",
         "POST /api/oauth/token",
+        "POST /api/workos/webhook",
     ];
     assert_eq!(public.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

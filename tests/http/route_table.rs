@@ -66,6 +66,9 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /api/oauth/{provider}/revoke",           "",                    "",                                    [401, 404, 404, 404, 404, 401]),
     ("POST /api/oauth/{provider}/reauthenticate",   "",                    "",                                    [401, 404, 404, 404, 404, 401]),
 
+    // There is no directory at WorkOS here.
+    ("POST /api/workos/webhook",                    "",                    "{}",                                  [404, 404, 404, 404, 404, 404]),
+
     ("POST /api/user",                              "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 201, 201, 401]),
     ("GET /api/user",                               "",                    "",                                    [401, 403, 403, 200, 200, 401]),
     ("GET /api/user/users",                         "users_ids=$target",   "",                                    [401, 403, 403, 200, 200, 401]),

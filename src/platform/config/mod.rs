@@ -32,6 +32,7 @@ mod tokens;
 mod toml_file;
 mod weakness;
 mod webhooks;
+mod workos;
 
 use std::path::Path;
 
@@ -57,13 +58,14 @@ pub use server::{Environment, Server};
 pub use sources::{Origin, Presence, Sources};
 pub use tokens::{MasterSecret, TokenAlgorithm, Tokens};
 pub use webhooks::Webhooks;
+pub use workos::Workos;
 
 use operations::Trust;
 use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 13] = [
+const GROUPS: [(&str, &[&[Setting]]); 15] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("token", &tokens::SETTINGS),
@@ -74,6 +76,7 @@ const GROUPS: [(&str, &[&[Setting]]); 13] = [
     ("mail", &mail::SETTINGS),
     ("webhooks", &[Webhooks::SETTINGS]),
     ("oauth", &oauth::SETTINGS),
+    ("workos", &[Workos::SETTINGS]),
     ("database", &database::SETTINGS),
     ("limiter", &[Limiter::SETTINGS]),
     ("events", &[Rabbitmq::SETTINGS]),
@@ -129,6 +132,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// Signing in through other providers.
     pub oauth: OAuth,
+    /// WorkOS, where it keeps the directory of users.
+    pub workos: Workos,
     /// Services that may introspect tokens.
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
@@ -182,6 +187,7 @@ impl Config {
         webhooks::check(reader);
         let webhooks = Webhooks::read(reader);
         let oauth = OAuth::read(reader);
+        let workos = Workos::read(reader).inspect(|workos| workos::check_workos(workos, reader));
         let sign_up =
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
@@ -206,6 +212,7 @@ impl Config {
             mail: mail?,
             webhooks: webhooks?,
             oauth: oauth?,
+            workos: workos?,
             services,
             metrics_allow,
         })

@@ -256,7 +256,7 @@ const GIVEN: Word<String> = Word {
 };
 
 /// Whom people's secrets are sent to must be who they seem: https, or this machine while somebody tries it.
-fn check_place(name: &str, url: &Url, reader: &mut Reader) -> Result<(), Noted> {
+pub(super) fn check_place(name: &str, url: &Url, reader: &mut Reader) -> Result<(), Noted> {
     let local = reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
     if url.scheme() == "https" || (local && is_loopback(url)) {
         return Ok(());

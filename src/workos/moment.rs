@@ -1,0 +1,54 @@
+//! Moments as WorkOS and HTTP write them.
+
+use chrono::{DateTime, NaiveDateTime};
+
+use crate::platform::clock::Timestamp;
+
+/// Times without a zone, which are in UTC: the documentation of WorkOS shows `2023-04-28 20:05:31.093`.
+const WITHOUT_ZONE: [&str; 2] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+
+/// A moment in ISO 8601, with or without a zone.
+pub(super) fn of_json(text: &str) -> Option<Timestamp> {
+    let with_zone = DateTime::parse_from_rfc3339(text).ok().map(|at| at.timestamp_millis());
+    let read = |form: &&str| NaiveDateTime::parse_from_str(text, form).ok();
+    let without = || WITHOUT_ZONE.iter().find_map(read).map(|at| at.and_utc().timestamp_millis());
+    with_zone.or_else(without).map(Timestamp::from_millis)
+}
+
+/// A moment as headers have it (RFC 9110, 5.6.7).
+pub(super) fn of_header(text: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc2822(text).ok().map(|at| Timestamp::from_millis(at.timestamp_millis()))
+}
+
+/// As WorkOS wants moments.
+pub(super) fn to_json(moment: Timestamp) -> String {
+    let moment = DateTime::from_timestamp_millis(moment.millis()).unwrap_or_default();
+    moment.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_in_every_form_that_was_seen() {
+        let at = Some(Timestamp::from_millis(1_768_478_400_093));
+        for text in [
+            "2026-01-15T12:00:00.093Z",
+            "2026-01-15T12:00:00.093+00:00",
+            "2026-01-15T13:00:00.093+01:00",
+            "2026-01-15 12:00:00.093",
+            "2026-01-15T12:00:00.093",
+            "2026-01-15T12:00:00.093999Z",
+        ] {
+            assert_eq!(of_json(text), at, "{text}");
+        }
+        assert_eq!(of_json("2026-01-15T12:00:00Z"), Some(Timestamp::from_seconds(1_768_478_400)));
+        for none in ["", "now", "1768478400", "2026-13-01T00:00:00Z", "2026-01-15"] {
+            assert_eq!(of_json(none), None, "{none}");
+        }
+        assert_eq!(at.map(to_json).as_deref(), Some("2026-01-15T12:00:00.093Z"));
+        let header = of_header("Thu, 15 Jan 2026 12:00:00 GMT");
+        assert_eq!(header, Some(Timestamp::from_seconds(1_768_478_400)));
+    }
+}

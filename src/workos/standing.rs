@@ -1,0 +1,82 @@
+//! How it stands with the directory: for readiness, metrics and `gatehouse check`.
+
+use std::time::Duration;
+
+use sea_orm::DbErr;
+
+use super::Workos;
+use super::client::Start;
+use super::store;
+use crate::platform::clock::Timestamp;
+
+/// How long nobody need worry where nothing was heard.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// How far the directory was followed, by whichever instance follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How long ago everything there was here; none: never yet. It is written down every ten seconds.
+    pub lag: Option<Duration>,
+    /// How old the last event is. WorkOS keeps events for 90 days.
+    pub last_event: Option<Duration>,
+    /// What was done.
+    pub applied: u64,
+    /// What there was nothing to be done about.
+    pub skipped: u64,
+    /// What was set aside for people to look at.
+    pub quarantined: u64,
+    /// Why it does not go on, if it doesn't.
+    pub trouble: Option<String>,
+}
+
+impl Workos {
+    /// How it stands; none where WorkOS has no part in anything.
+    pub async fn standing(&self) -> Result<Option<Standing>, DbErr> {
+        if !self.is_on() {
+            return Ok(None);
+        }
+        let (state, now) = (store::state(self.db.reader()).await?, self.clock.now());
+        let ago = |at: Option<i64>| at.map(|at| now.since(Timestamp::from_millis(at)));
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        Ok(Some(Standing {
+            lag: ago(state.synced_at),
+            last_event: ago(state.last_event_at),
+            applied: count(state.applied),
+            skipped: count(state.skipped),
+            quarantined: count(state.quarantined),
+            trouble: state.trouble,
+        }))
+    }
+
+    /// What readiness says of it; none where WorkOS has no part in anything. The server serves without WorkOS.
+    pub async fn readiness(&self) -> Option<String> {
+        let standing = match self.standing().await {
+            Ok(standing) => standing?,
+            Err(_) => return Some("degraded: its state can't be read".to_owned()),
+        };
+        let quiet = QUIET.max(self.settings.interval.saturating_mul(3));
+        Some(match standing.lag {
+            Some(lag) if lag <= quiet => "ok".to_owned(),
+            None if standing.trouble.is_none() => {
+                "degraded: the directory was never read to its end".to_owned()
+            }
+            _ => match standing.trouble {
+                Some(trouble) => format!("degraded: {trouble}"),
+                None => "degraded: nobody follows the directory".to_owned(),
+            },
+        })
+    }
+
+    /// Asks WorkOS for both lists: what was found, or what is wrong.
+    pub async fn check(&self) -> Result<String, String> {
+        let Some(client) = &self.client else { return Ok("off: WORKOS_API_KEY is not set".to_owned()) };
+        client.users(None, 1).await.map_err(|fault| format!("users: {fault}"))?;
+        let since = Start::Moment(self.clock.now().before(QUIET));
+        client.events(&since, 1).await.map_err(|fault| format!("events: {fault}"))?;
+        let host = self.settings.base_url.host_str().unwrap_or_default();
+        let client =
+            self.settings.client_id.as_deref().map(|id| format!(", client {id}")).unwrap_or_default();
+        let webhook = if self.settings.webhook_secret.is_some() { "taken" } else { "off" };
+        Ok(format!("{host} shows users and events{client}; webhooks {webhook}"))
+    }
+}

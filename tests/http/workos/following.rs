@@ -1,0 +1,180 @@
+//! What happens there happens here.
+
+use std::time::{Duration, Instant};
+
+use gatehouse::workos::Reached;
+use serde_json::json;
+
+use super::fake::{Fake, Place};
+use super::{assert_converged, by_email, following, people, settle};
+use crate::harness::{PASSWORD, TestApp};
+
+#[tokio::test]
+async fn everybody_is_listed_once_and_then_events_are_followed() {
+    let fake = Fake::start().await;
+    let ids: Vec<String> = (0..250).map(|number| fake.add(&format!("user{number:03}"))).collect();
+    let app = following(&fake, &[]).await;
+    assert_eq!(app.inside.workos.catch_up().await.unwrap(), Reached::Everything);
+    assert_converged(&app, &fake).await;
+    assert_eq!(fake.ledger().asked.iter().filter(|asked| asked.query("order") == Some("desc")).count(), 0);
+
+    fake.change(&ids[3], json!({"first_name": "Ann", "last_name": "Smith", "email": "ann@example.com"}));
+    fake.remove(&ids[4]);
+    fake.add("new");
+    settle(&app).await;
+    assert_converged(&app, &fake).await;
+    let standing = app.inside.workos.standing().await.unwrap().unwrap();
+    assert_eq!((standing.quarantined, standing.trouble, standing.lag), (0, None, Some(Duration::ZERO)));
+
+    // Nobody is listed again, and the next page begins behind the last event.
+    let listings = fake.times(Place::Users);
+    settle(&app).await;
+    let last = fake.ledger().events.last().unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(fake.ledger().asked.last().unwrap().query("after"), Some(&*last));
+    assert_eq!(fake.times(Place::Users), listings);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_there_is_here_within_ten_seconds() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[("WORKOS_SYNC_INTERVAL_SECONDS", "5")]).await;
+    let running = tokio::spawn(app.inside.workos.clone().follow());
+    let ann = fake.add("ann_smith");
+    let seen = async |email: &str| {
+        let begun = Instant::now();
+        while by_email(&app, email).await.is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{email} is not here");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    seen("ann_smith@example.com").await;
+    fake.change(&ann, json!({"email": "ann@example.org"}));
+    seen("ann@example.org").await;
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_page_that_ends_with_the_list_is_followed_by_none() {
+    for (users, pages) in [(99, 1), (100, 1), (101, 2), (200, 2)] {
+        let fake = Fake::start().await;
+        for number in 0..users {
+            fake.add(&format!("user{number:03}"));
+        }
+        let app = following(&fake, &[]).await;
+        settle(&app).await;
+        assert_eq!(fake.times(Place::Users), pages, "{users}");
+        assert_eq!(people(&app).await.len(), users);
+    }
+}
+
+#[tokio::test]
+async fn who_is_deleted_there_is_deleted_here_and_signed_out() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    let admin = app.admin().await;
+    let new = json!({"username": "ann_smith", "email": "ann@example.com", "password": PASSWORD});
+    admin.post("/api/user/").json(&new).await.is(201);
+    let ann = app.sign_in("ann_smith").await;
+    settle(&app).await;
+    ann.get("/api/user/me").await.is(200);
+
+    let id = fake.ledger().users[0]["id"].as_str().unwrap().to_owned();
+    fake.remove(&id);
+    settle(&app).await;
+    ann.get("/api/user/me").await.is(401);
+    assert_ne!(app.try_sign_in("ann_smith", PASSWORD).await.status(), 200);
+    assert!(by_email(&app, "ann@example.com").await.is_none());
+    // The address is free, and who comes with it is somebody else.
+    fake.add("ann");
+    settle(&app).await;
+    assert_ne!(by_email(&app, "ann@example.com").await.unwrap()["uuid"], json!(ann.id));
+}
+
+// an address alone proves nothing, and a name says nothing.
+#[tokio::test]
+async fn nobody_takes_over_an_account_that_is_here_already() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    let ann = app.user("ann_smith").await;
+    let root = app.admin().await;
+    for (name, external_id) in [("ann_smith", json!(ann.id)), ("root", json!(root.id))] {
+        let email = format!("{name}@example.com");
+        let id = fake.add(name);
+        let lie = json!({"email": email, "email_verified": true, "external_id": external_id, "roles": ["admin"],
+                         "role": "admin", "metadata": {"role": "admin"}});
+        fake.change(&id, lie);
+    }
+    settle(&app).await;
+    assert_eq!(ann.get("/api/user/me").await.is(200).json()["first_name"], json!(null));
+    let users = root.get("/api/user?limit=100").await.is(200).json();
+    let came: Vec<_> = users.as_array().unwrap().iter().filter(|user| user["email"].is_null()).collect();
+    assert_eq!(came.len(), 2, "{users}");
+    for user in came {
+        assert_eq!(user["roles"], json!(["user"]));
+        assert!(user["uuid"] != json!(ann.id) && user["uuid"] != json!(root.id));
+    }
+    let drift = app.inside.workos.drift().await.unwrap().unwrap();
+    let lines: Vec<String> = drift.found.iter().map(ToString::to_string).collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.starts_with("address taken")), "{lines:?}");
+
+    // Once the address is free, the next change brings it.
+    ann.delete(&ann.path()).await.is(200);
+    let id = fake.ledger().users[0]["id"].as_str().unwrap().to_owned();
+    fake.change(&id, json!({"last_name": "Smith"}));
+    settle(&app).await;
+    assert_eq!(by_email(&app, "ann_smith@example.com").await.unwrap()["last_name"], "Smith");
+}
+
+#[tokio::test]
+async fn user_names_come_from_addresses_and_are_all_different() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    for host in ["a", "b", "c"] {
+        let id = fake.add(&format!("host_{host}"));
+        fake.change(&id, json!({"email": format!("anne.marie+news@{host}.example")}));
+    }
+    let odd = fake.add("odd");
+    fake.change(
+        &odd,
+        json!({"email": "admin@example.com", "first_name": "\u{202E}Eve\u{0}", "last_name": "x".repeat(300)}),
+    );
+    settle(&app).await;
+    let users = app.admin().await.get("/api/user?limit=100&sort=username").await.is(200).json();
+    let names: Vec<&str> =
+        users.as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap()).collect();
+    assert_eq!(names, ["admin1", "anne_marie", "anne_marie1", "anne_marie2", "root"]);
+    let odd = by_email(&app, "admin@example.com").await.unwrap();
+    assert_eq!(
+        (odd["first_name"].as_str(), odd["last_name"].as_str()),
+        (Some("Eve"), Some(&*"x".repeat(64)))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_instances_one_follows() {
+    let fake = Fake::start().await;
+    for number in 0..150 {
+        fake.add(&format!("user{number:03}"));
+    }
+    let one = following(&fake, &[]).await;
+    let other = one.second_instance().await;
+    let (first, second) = tokio::join!(one.inside.workos.catch_up(), other.inside.workos.catch_up());
+    let mut reached = [first.unwrap(), second.unwrap()];
+    reached.sort_by_key(|reached| format!("{reached:?}"));
+    assert_eq!(reached, [Reached::AnotherFollows, Reached::Everything]);
+    assert_converged(&one, &fake).await;
+    // Whoever stops lets the other follow at once.
+    one.inside.workos.give_back().await.unwrap();
+    other.inside.workos.give_back().await.unwrap();
+    fake.add("new");
+    assert_eq!(other.inside.workos.catch_up().await.unwrap(), Reached::Everything);
+    assert_converged(&one, &fake).await;
+}
+
+#[tokio::test]
+async fn nothing_is_followed_without_a_key() {
+    let app = TestApp::new().await;
+    assert_eq!(app.inside.workos.catch_up().await.unwrap(), Reached::SwitchedOff);
+    assert!(app.inside.workos.drift().await.unwrap().is_none());
+    assert!(app.admin().await.get("/health/ready").await.is(200).json()["parts"].get("workos").is_none());
+}
