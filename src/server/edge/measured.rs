@@ -19,6 +19,8 @@ use crate::platform::telemetry::metrics::{Family, Histogram, Measure, Sample, nu
 const MOST: usize = 1024;
 /// What stands for every route that is none.
 const NONE: &str = "other";
+/// How poem calls what follows the prefix of a nested route.
+const REST: &str = "--poem-rest";
 /// Methods that are counted by their names, and what stands for the others.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", NONE];
 /// Statuses that are counted by themselves; others count as the first of their hundred.
@@ -79,9 +81,12 @@ impl Measured {
         }
     }
 
-    /// How a route is called in measurements and spans.
-    pub(super) fn label(&self, pattern: &str) -> String {
-        self.templates.get(&nameless(pattern)).cloned().unwrap_or_else(|| pattern.to_owned())
+    /// How a route is called in measurements and spans; none if it only leads on to others, of which none was meant.
+    pub(super) fn label(&self, pattern: &str) -> Option<String> {
+        if pattern.contains(REST) {
+            return None;
+        }
+        Some(self.templates.get(&nameless(pattern)).cloned().unwrap_or_else(|| pattern.to_owned()))
     }
 
     fn add(&self, pattern: &str) -> Arc<Route> {
@@ -91,7 +96,10 @@ impl Measured {
         if let Some(known) = routes.get(pattern) {
             return Arc::clone(known);
         }
-        let route = Arc::new(Route { label: self.label(pattern), methods: Default::default() });
+        let label = self.label(pattern).unwrap_or_else(|| NONE.to_owned());
+        // Several patterns may be one path of the document.
+        let known = routes.values().find(|route| route.label == label).map(Arc::clone);
+        let route = known.unwrap_or_else(|| Arc::new(Route { label, methods: Default::default() }));
         let mut more = (*routes).clone();
         more.insert(pattern.into(), Arc::clone(&route));
         self.routes.store(Arc::new(more));
@@ -105,6 +113,7 @@ impl Measured {
         let routes = self.routes.load();
         let mut routes: Vec<&Arc<Route>> = routes.values().collect();
         routes.sort_by(|one, other| one.label.cmp(&other.label));
+        routes.dedup_by(|one, other| Arc::ptr_eq(one, other));
         for route in routes {
             for (method, counts) in METHODS.iter().zip(&route.methods) {
                 let Some(counts) = counts.get() else { continue };
@@ -199,7 +208,9 @@ mod tests {
         for status in [StatusCode::OK, StatusCode::OK, StatusCode::IM_A_TEAPOT] {
             measured.count(Some("/api/user/:param0"), &Method::GET, status, Duration::from_millis(3));
         }
-        measured.count(None, &Method::TRACE, StatusCode::NOT_FOUND, Duration::ZERO);
+        for none in [None, Some("/*--poem-rest")] {
+            measured.count(none, &Method::TRACE, StatusCode::NOT_FOUND, Duration::ZERO);
+        }
         let requests = values(&measured, "gatehouse_http_requests_total");
         assert_eq!(requests.len(), 3, "{requests:?}");
         assert!(requests[0].contains("/api/user/{user}") && requests[0].contains("\"200\")] Number(2.0)"));

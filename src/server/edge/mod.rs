@@ -286,7 +286,8 @@ impl<E: Endpoint> Edge<E> {
     async fn answer_in_span(&self, request: Request, asked: &Asked, mut span: Span) -> Response {
         let errand = Errand { trace_id: asked.trace_id.clone(), parent: Some(span.as_parent()) };
         let response = errand.scope(self.answer(request, asked)).await;
-        let route = response.data::<PathPattern>().map(|pattern| self.measured.label(pattern.0.as_ref()));
+        let pattern = response.data::<PathPattern>();
+        let route = pattern.and_then(|pattern| self.measured.label(pattern.0.as_ref()));
         let (method, status) = (measured::method_name(&asked.method), response.status());
         span.fact("http.request.method", Fact::Word(method));
         span.fact("http.response.status_code", Fact::Number(i64::from(status.as_u16())));

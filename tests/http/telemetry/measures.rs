@@ -1,5 +1,7 @@
 //! `/metrics`: who may read it, and that it tells what happened.
 
+#![expect(clippy::float_cmp, reason = "counts are whole numbers, which a float holds exactly")]
+
 use std::collections::HashMap;
 
 use crate::harness::{Client, Reply, TestApp, race};
