@@ -1,6 +1,6 @@
 //! The load generator: N connections that each sign in as somebody, act, and act again; one line of JSON at the end.
 //!
-//! `load run SCENARIO`, and the measurements that are no load: `sign-in`, `first-answer`, `idle`, `walk`.
+//! `load run SCENARIO`, and the measurements that are no load: `sign-in`, `first-answer`, `idle`, `uploads`, `walk`.
 
 mod client;
 mod other;
@@ -42,6 +42,13 @@ enum Command {
     Walk {
         #[arg(long, default_value_t = 10_000)]
         pages: u32,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Upload files of so many bytes one after the other, and delete each; only the uploads count.
+    Uploads {
+        #[arg(long)]
+        bytes: usize,
         #[command(flatten)]
         options: Options,
     },
@@ -97,6 +104,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::SignIn { options } => return other::sign_in(&options).await,
         Command::Walk { pages, options } => other::walk(&options, pages).await?,
+        Command::Uploads { bytes, options } => other::uploads(&options, bytes).await?,
         Command::Idle { options } => other::idle(&options).await?,
         Command::FirstAnswer { options, command } => other::first_answer(&options, &command).await?,
     };

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hyper::Method;
 use hyper::header::LINK;
 use limits::percentile;
 use serde_json::{Value, json};
@@ -59,6 +60,36 @@ fn next_of(link: &str) -> Option<String> {
     let target = entry.split_once('<')?.1.split_once('>')?.0;
     let path = target.split_once("://").map_or(target, |(_, rest)| &rest[rest.find('/').unwrap_or(0)..]);
     Some(path.to_owned())
+}
+
+/// Uploads of one client, each deleted before the next: the quota is smaller than what is measured.
+pub async fn uploads(options: &Options, bytes: usize) -> anyhow::Result<Value> {
+    let mut worker = Worker::ready(Scenario::Me, 0, options).await?;
+    let token = worker.access_token().to_owned();
+    let body = format!(
+        "--piece\r\nContent-Disposition: form-data; name=\"file\"; filename=\"bench\"\r\n\r\n{}\r\n--piece--\r\n",
+        "x".repeat(bytes)
+    );
+    let upload = Ask {
+        method: Method::POST,
+        body: Some(("multipart/form-data; boundary=piece", body)),
+        ..Ask::get("/api/file/").by(&token)
+    };
+    let (end, mut taken, mut done) = (Instant::now() + Duration::from_secs_f64(options.seconds), 0.0, 0_u32);
+    while Instant::now() < end {
+        let start = Instant::now();
+        let answer = worker.client.send(&upload).await?;
+        taken += start.elapsed().as_secs_f64();
+        done += 1;
+        if answer.status != 201 {
+            bail!("{} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        }
+        let file: Value = serde_json::from_slice(&answer.body)?;
+        let delete =
+            Ask { method: Method::DELETE, ..Ask::get(format!("/api/file/{}", file["id"])).by(&token) };
+        worker.client.send(&delete).await?;
+    }
+    Ok(json!({ "per_second": f64::from(done) / taken }))
 }
 
 pub async fn idle(options: &Options) -> anyhow::Result<Value> {
