@@ -34,12 +34,14 @@ use crate::platform::outgoing::Reach;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
-use crate::platform::web::TraceIds;
+use crate::platform::telemetry::metrics::{Family, Metrics, Sample, number};
+use crate::platform::telemetry::otlp::{self, Export, Exporter};
+use crate::platform::web::{TraceIds, TrustedProxies};
 use crate::profiles::{self, PictureApi, Profiles, SignUpFields, UserApi, UserFilesApi};
 use crate::proofs::Proofs;
 use crate::rate_limit::{self, Limits as RateLimits};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
-use crate::server::edge::{Edge, EdgeSettings, LargeBodies, Methods};
+use crate::server::edge::{Edge, EdgeSettings, LargeBodies, Measured, Methods};
 use crate::server::{Limits, PONG, RootApi, document};
 use crate::sessions::{self, Algorithm, OpaqueToken, Role, SessionCookies, Sessions};
 use crate::users::{self, PasswordPolicy, Passwords, Users};
@@ -54,6 +56,8 @@ const LARGEST_LETTER: usize = 1024 * 1024;
 const AROUND_A_FILE: usize = 64 * 1024;
 /// How long an upload may take.
 const UPLOAD: Duration = Duration::from_mins(2);
+/// How long what only the database knows is good enough as a measurement.
+const RARELY: Duration = Duration::from_secs(30);
 /// How often keys are read again, because another instance or the command line may have rotated them.
 const KEYS: Duration = Duration::from_secs(30);
 
@@ -180,6 +184,10 @@ pub struct App {
     pub passwords: Passwords,
     /// Names requests.
     pub trace_ids: Arc<TraceIds>,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// What goes to a collector, if anything does.
+    pub export: Option<Export>,
     /// Background work.
     pub tasks: Tasks,
     /// A stop was asked for.
@@ -323,7 +331,9 @@ impl App {
         };
         let auth = Auth::new(parts, auth_settings(&config, &mail));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
-        Ok(Self {
+        let metrics = Metrics::new(clock.clone());
+        let export = otlp::start(config.otlp.clone(), &metrics, &clock, &random)?;
+        let app = Self {
             config: Arc::new(config),
             db,
             clock,
@@ -347,9 +357,52 @@ impl App {
             auth,
             passwords,
             trace_ids,
+            metrics,
+            export,
             tasks,
             stopping: CancellationToken::new(),
-        })
+        };
+        app.measure();
+        Ok(app)
+    }
+
+    /// Says what each feature measures. A new one is a line here.
+    fn measure(&self) {
+        let (db, passwords, limits) =
+            (self.db.clone(), self.passwords.clone(), Arc::clone(&self.rate_limits));
+        self.metrics.tell(move || db.measures());
+        self.metrics.tell(move || passwords.measures());
+        self.metrics.tell(move || limits.measures());
+        let caches = (Arc::clone(&self.sessions), self.pictures.clone(), self.profiles.clone());
+        self.metrics.tell(move || {
+            let (sessions, pictures, profiles) = &caches;
+            let looks = sessions.looks().into_iter().chain(pictures.looks()).chain([profiles.looks()]);
+            vec![looks_of_caches(looks)]
+        });
+        let sessions = Arc::clone(&self.sessions);
+        self.metrics.ask(RARELY, move || {
+            let sessions = Arc::clone(&sessions);
+            async move {
+                let open = Sample::plain(number(sessions.count_open().await.ok()?));
+                Some(vec![Family::gauge(
+                    "gatehouse_sessions_open",
+                    "Sessions that have not run out.",
+                    vec![open],
+                )])
+            }
+        });
+        let mail = self.mail.clone();
+        self.metrics.ask(RARELY, move || {
+            let mail = mail.clone();
+            async move { mail.measures().await }
+        });
+        if let Some(export) = self.export.clone() {
+            let (metrics, clock, every) =
+                (self.metrics.clone(), self.clock.clone(), self.config.otlp.interval);
+            self.tasks.keep("metrics", move || {
+                send_for_ever(Arc::clone(&export.exporter), metrics.clone(), clock.clone(), every)
+            });
+        }
     }
 
     /// Makes the admin of the settings on a server without one, or a set-up link for the operator.
@@ -480,7 +533,12 @@ impl App {
             .with(AddData::new(Arc::new(self.files.clone())))
             .with(AddData::new(Arc::clone(&self.rate_limits)))
             .with(AddData::new(Arc::new(self.profiles.clone())));
+        let measured = Arc::new(Measured::new(&document));
+        let counted = Arc::clone(&measured);
+        self.metrics.tell(move || counted.measures());
+        let tracer = self.export.as_ref().and_then(|export| export.tracer.clone());
         let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
+        let edge = edge.with_measured(measured).with_tracer(tracer);
         Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
     }
 
@@ -571,6 +629,9 @@ impl App {
             limits: Arc::clone(&self.rate_limits),
             flags: self.flags.clone(),
             metrics_allow: self.config.metrics_allow.clone(),
+            metrics_token: self.config.metrics_token.clone(),
+            metrics: self.metrics.clone(),
+            proxies: TrustedProxies::new(self.config.server.trusted_proxies.clone()),
             connections: self.oauth.connections().clone(),
             workos: self.workos.clone(),
             stopping: self.stopping.clone(),
@@ -637,8 +698,31 @@ impl App {
         if let Err(error) = self.workos.give_back().await {
             tracing::debug!(%error, "the lease of the directory was not given back; it runs out");
         }
+        if let Some(export) = &self.export {
+            export.exporter.send(self.metrics.gather().await, self.clock.now());
+            let exporter = Arc::clone(&export.exporter);
+            if tokio::task::spawn_blocking(move || exporter.close()).await.is_err() {
+                tracing::warn!("the last measurements may not have reached the collector");
+            }
+        }
         self.db.close().await;
     }
+}
+
+async fn send_for_ever(exporter: Arc<Exporter>, metrics: Metrics, clock: Clock, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        exporter.send(metrics.gather().await, clock.now());
+    }
+}
+
+fn looks_of_caches(looks: impl Iterator<Item = (&'static str, (u64, u64))>) -> Family {
+    let samples = looks.flat_map(|(cache, (hits, misses))| {
+        [("hit", hits), ("miss", misses)]
+            .map(|(found, count)| Sample::labelled([("cache", cache), ("result", found)], number(count)))
+    });
+    let help = "Looks into what is remembered: whether it was there.";
+    Family::counter("gatehouse_cache_looks_total", help, samples.collect())
 }
 
 /// Connects to the database of the settings.

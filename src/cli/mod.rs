@@ -19,7 +19,8 @@ use clap_complete::Shell;
 
 use crate::app::StartFault;
 use crate::platform::config::{Config, Loaded, LogFormat, Mistake, Sources};
-use crate::platform::telemetry::{self, Format};
+use crate::platform::telemetry::files::FileSettings;
+use crate::platform::telemetry::{self, Format, Losses};
 
 /// Exit code of a start that the configuration forbids (`EX_CONFIG` of sysexits.h).
 const CONFIGURATION: u8 = 78;
@@ -203,20 +204,26 @@ fn serve(command: ServerCommand, loaded: Loaded) -> ExitCode {
     };
     let is_service = matches!(command, ServerCommand::Serve | ServerCommand::WorkosSync);
     let filter = if is_service { &loaded.config.log.filter } else { "warn" };
-    let _log = match telemetry::init(filter, format) {
+    let settings = &loaded.config.log;
+    let files = (settings.file_enabled && command == ServerCommand::Serve).then(|| {
+        let folder = loaded.config.server.data_dir.join("logs");
+        let (rotation, retention) = (settings.file_rotation, settings.file_retention);
+        (settings.file_filter.as_str(), FileSettings { folder, rotation, retention })
+    });
+    let log = match telemetry::init(filter, format, files) {
         Ok(log) => log,
         Err(error) => return failed(&error),
     };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(command, loaded)),
+        Ok(runtime) => runtime.block_on(run(command, loaded, log.losses())),
         Err(error) => failed(&error),
     }
 }
 
-async fn run(command: ServerCommand, loaded: Loaded) -> ExitCode {
+async fn run(command: ServerCommand, loaded: Loaded, losses: Losses) -> ExitCode {
     let done = match command {
-        ServerCommand::Serve => return Box::pin(serve::serve(loaded)).await,
+        ServerCommand::Serve => return Box::pin(serve::serve(loaded, losses)).await,
         ServerCommand::Check { fix } => return Box::pin(check::check(fix, loaded)).await,
         ServerCommand::Health => return check::health(&loaded),
         ServerCommand::Migrate(command) => database::migrate(command, loaded).await,

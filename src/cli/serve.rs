@@ -8,20 +8,21 @@ use crate::app::{App, StartFault};
 use crate::platform::clock::Clock;
 use crate::platform::config::Loaded;
 use crate::platform::random::Random;
+use crate::platform::telemetry::Losses;
 use crate::server::{Server, Stop};
 
 /// How long readiness says 503 before the door closes, so that a load balancer has time to look.
 const NOTICE: Duration = Duration::from_millis(500);
 
 /// Serves until a signal comes.
-pub(super) async fn serve(loaded: Loaded) -> ExitCode {
-    match Box::pin(start(loaded)).await {
+pub(super) async fn serve(loaded: Loaded, losses: Losses) -> ExitCode {
+    match Box::pin(start(loaded, losses)).await {
         Ok(code) => code,
         Err(fault) => super::fault(&fault),
     }
 }
 
-async fn start(loaded: Loaded) -> Result<ExitCode, StartFault> {
+async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     let mut config = loaded.config;
     let clock = Clock::System;
     let trace_ids = Arc::new(crate::platform::web::TraceIds::new(clock.clone(), &Random::System));
@@ -37,6 +38,7 @@ async fn start(loaded: Loaded) -> Result<ExitCode, StartFault> {
     let mut app = App::open(config, clock, Random::System).await?;
     let stop = Stop::on_signals(&app.tasks, NOTICE).map_err(anyhow::Error::from)?;
     app.stopping = stop.announced.clone();
+    app.metrics.tell(move || losses.measures());
     let link = app.first_start().await?;
     let endpoint = app.endpoint()?;
     app.start_background();

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Mail;
 use super::store::State;
 use crate::platform::problem::Problem;
+use crate::platform::telemetry::metrics::{Family, Sample, number};
 use crate::platform::web::Cursor;
 
 /// Batches that are shown.
@@ -127,6 +128,15 @@ impl Mail {
             counts.add(&row.try_get_by_index::<String>(0)?, row.try_get_by_index(1)?);
         }
         Ok(counts)
+    }
+
+    /// How many mails stand where, as measurements; none where the database does not say.
+    pub async fn measures(&self) -> Option<Vec<Family>> {
+        let QueueCounts { waiting, sent, expired, dead } = self.counts().await.ok()?;
+        let states = [("waiting", waiting), ("sent", sent), ("expired", expired), ("dead", dead)];
+        let samples = states.map(|(state, count)| Sample::labelled([("state", state)], number(count)));
+        let help = "Mails of the queue; those that have ended stay for a while.";
+        Some(vec![Family::gauge("gatehouse_mails", help, samples.into())])
     }
 
     /// The newest letters to many.

@@ -51,4 +51,10 @@ impl Pictures {
             faces: FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED),
         })
     }
+
+    /// How often the caches had what was looked for: pictures ready to be sent, and whose is which.
+    #[must_use]
+    pub fn looks(&self) -> [(&'static str, (u64, u64)); 2] {
+        [("pictures", self.shelf.looks().read()), ("faces", self.faces.looks().read())]
+    }
 }

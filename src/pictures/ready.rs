@@ -8,6 +8,7 @@ use poem::http::HeaderValue;
 use uuid::Uuid;
 
 use super::initials::Initials;
+use crate::platform::telemetry::metrics::Tally;
 
 /// Memory for generated pictures.
 const GENERATED: u64 = 8 * 1024 * 1024;
@@ -31,15 +32,18 @@ pub struct Ready {
 pub(super) struct Shelf {
     generated: Cache<(Initials, u16), Arc<Ready>>,
     chosen: Cache<(Uuid, Option<u16>), Arc<Ready>>,
+    looks: Tally,
 }
 
 impl Shelf {
     pub(super) fn new() -> Self {
-        Self { generated: cache(GENERATED), chosen: cache(CHOSEN) }
+        Self { generated: cache(GENERATED), chosen: cache(CHOSEN), looks: Tally::default() }
     }
 
     pub(super) fn generated(&self, initials: Initials, size: u16) -> Option<Arc<Ready>> {
-        self.generated.get(&(initials, size))
+        let found = self.generated.get(&(initials, size));
+        self.looks.count(found.is_some());
+        found
     }
 
     pub(super) fn keep_generated(&self, initials: Initials, size: u16, ready: &Arc<Ready>) {
@@ -48,7 +52,14 @@ impl Shelf {
 
     /// A chosen picture by where its bytes are, whole or of one size.
     pub(super) fn chosen(&self, blob: Uuid, size: Option<u16>) -> Option<Arc<Ready>> {
-        self.chosen.get(&(blob, size))
+        let found = self.chosen.get(&(blob, size));
+        self.looks.count(found.is_some());
+        found
+    }
+
+    /// How often a picture was ready.
+    pub(super) const fn looks(&self) -> &Tally {
+        &self.looks
     }
 
     pub(super) fn keep_chosen(&self, blob: Uuid, size: Option<u16>, ready: &Arc<Ready>) {

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use uuid::Uuid;
 
+use super::telemetry::metrics::Tally;
+
 /// How long a view may be used without asking the database again.
 pub const MAX_AGE: Duration = Duration::from_secs(1);
 
@@ -121,6 +123,7 @@ pub struct FreshCache<V> {
     view: View,
     freshness: Arc<Freshness>,
     views: Cache<Uuid, (Stamp, V)>,
+    looks: Arc<Tally>,
 }
 
 impl<V: Clone + Send + Sync + 'static> FreshCache<V> {
@@ -128,7 +131,13 @@ impl<V: Clone + Send + Sync + 'static> FreshCache<V> {
     #[must_use]
     pub fn new(view: View, freshness: Arc<Freshness>, capacity: u64) -> Self {
         let views = Cache::builder().max_capacity(capacity).time_to_live(MAX_AGE * 5).build();
-        Self { view, freshness, views }
+        Self { view, freshness, views, looks: Arc::default() }
+    }
+
+    /// How often a view was there.
+    #[must_use]
+    pub const fn looks(&self) -> &Arc<Tally> {
+        &self.looks
     }
 
     /// The view of `user`, if one is kept and still true.
@@ -140,7 +149,10 @@ impl<V: Clone + Send + Sync + 'static> FreshCache<V> {
     /// The same with its stamp, for who is about to change it.
     #[must_use]
     pub fn get_stamped(&self, user: Uuid) -> Option<(Stamp, V)> {
-        self.views.get(&user).filter(|(stamp, _)| self.freshness.is_current(self.view, user, stamp))
+        let found =
+            self.views.get(&user).filter(|(stamp, _)| self.freshness.is_current(self.view, user, stamp));
+        self.looks.count(found.is_some());
+        found
     }
 
     /// Keeps what one committed change, which touched `user` once, has made of a view that was true at `before`.

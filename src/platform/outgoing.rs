@@ -19,7 +19,8 @@ use url::{Host, Url};
 
 use super::names::{Names, NoAnswer};
 use super::public_address::is_public;
-use super::web::check_json;
+use super::telemetry::spans::{self, Fact, Role, Span};
+use super::web::{TraceParent, check_json};
 
 /// How long reaching a server may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -176,7 +177,30 @@ impl Outgoing {
     }
 
     /// Sends a question, and waits for the head of the answer.
-    async fn begin(&self, mut request: Request, bounds: Bounds) -> Result<Response, Unanswered> {
+    async fn begin(&self, request: Request, bounds: Bounds) -> Result<Response, Unanswered> {
+        let Some(mut span) = Span::part("ask another server", Role::Client) else {
+            return self.sent(request, bounds).await;
+        };
+        span.fact("http.request.method", Fact::Text(request.method().to_string()));
+        // What a stranger is called may be somebody's name.
+        if let (Whom::Known, Some(host)) = (&self.whom, request.url().host_str()) {
+            span.fact("server.address", Fact::Text(host.to_owned()));
+        }
+        let answer = spans::inside(&span, self.sent(request, bounds)).await;
+        match &answer {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                span.fact("http.response.status_code", Fact::Number(i64::from(status)));
+                if status >= 400 {
+                    span.fail();
+                }
+            }
+            Err(_) => span.fail(),
+        }
+        answer
+    }
+
+    async fn sent(&self, mut request: Request, bounds: Bounds) -> Result<Response, Unanswered> {
         *request.timeout_mut() = Some(bounds.time);
         let may_be_named = match &self.whom {
             Whom::Known => true,
@@ -185,6 +209,10 @@ impl Outgoing {
         };
         if !may_be_named {
             return Err(Unanswered::NotPublic);
+        }
+        // Whom the operator named may go on with the trace; a stranger has no business with it.
+        if let (Whom::Known, Some(parent)) = (&self.whom, TraceParent::to_others()) {
+            request.headers_mut().insert("traceparent", parent);
         }
         if let Whom::Through(gateway) = &self.whom {
             *request.url_mut() = beyond(gateway, request.url());
@@ -408,6 +436,26 @@ mod tests {
         let bounds = Bounds { time: Duration::from_millis(300), bytes: 1 };
         assert_eq!(outgoing.ask(request, bounds).await.err(), Some(Unanswered::Unreachable));
         assert_eq!(times.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn whom_the_operator_named_is_told_the_trace_of_the_request() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let head = async {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            socket.readable().await.unwrap();
+            let length = socket.try_read(&mut head).unwrap();
+            String::from_utf8_lossy(&head[..length]).to_lowercase()
+        };
+        let outgoing = Outgoing::to_known().unwrap();
+        let request = outgoing.request(Method::GET, url(&format!("http://{address}/"))).build().unwrap();
+        let id = crate::platform::web::TraceId::from(uuid::Uuid::max());
+        let (head, answer) = tokio::join!(head, id.scope(outgoing.ask(request, Bounds::DOCUMENT)));
+        assert_eq!(answer.err(), Some(Unanswered::Unreachable)); // it hung up
+        let trace = "f".repeat(32);
+        assert!(head.contains(&format!("traceparent: 00-{trace}-")), "{head}");
     }
 
     #[test]

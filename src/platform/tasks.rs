@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
-use super::web::TraceId;
+use super::web::Errand;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -27,8 +27,8 @@ impl Tasks {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        match TraceId::current() {
-            Some(trace_id) => self.tracker.spawn(trace_id.scope(work)),
+        match Errand::current() {
+            Some(errand) => self.tracker.spawn(errand.scope(work)),
             None => self.tracker.spawn(work),
         }
     }

@@ -102,6 +102,12 @@ pub struct Parts<'a> {
 }
 
 impl Profiles {
+    /// How often one's own profile was ready to be sent.
+    #[must_use]
+    pub fn looks(&self) -> (&'static str, (u64, u64)) {
+        ("profiles", self.own.looks().read())
+    }
+
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
     pub fn new(parts: Parts<'_>, api_url: &str) -> Self {

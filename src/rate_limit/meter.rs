@@ -11,6 +11,7 @@ use super::rate::{Rate, Standing};
 use super::shared::{Asked, Shared};
 use crate::platform::clock::Clock;
 use crate::platform::config::Quota;
+use crate::platform::telemetry::metrics::Tally;
 use crate::platform::web::{client_network, wide_network};
 
 /// What a network of IPv6 (/48) may do, of what each client in it may.
@@ -31,6 +32,8 @@ pub struct Meter {
     loopback: Option<Bucket>,
     shared: Option<Arc<Shared>>,
     watch: Stopwatch,
+    in_memory: Tally,
+    in_redis: Tally,
 }
 
 /// One rate, and who is counted by it.
@@ -104,7 +107,14 @@ impl Meter {
             loopback: lenient.then(|| bucket("/loopback", LOOPBACK, FEWER)),
             shared,
             watch,
+            in_memory: Tally::default(),
+            in_redis: Tally::default(),
         }
+    }
+
+    /// How many were let through and how many were not, as counted in each place.
+    pub(super) fn tallies(&self) -> [(&'static str, (u64, u64)); 2] {
+        [("memory", self.in_memory.read()), ("redis", self.in_redis.read())]
     }
 
     /// Counts a request of this client.
@@ -113,9 +123,12 @@ impl Meter {
         if let Some(shared) = &self.shared
             && let Some(standing) = self.count_there(shared, &places, at).await
         {
+            self.in_redis.count(standing.is_within());
             return Counted { standing, at, in_redis: true };
         }
-        Counted { standing: count_here(&places), at, in_redis: false }
+        let standing = count_here(&places);
+        self.in_memory.count(standing.is_within());
+        Counted { standing, at, in_redis: false }
     }
 
     /// Takes back a request that turned out not to count. What has become free by itself since then is not given twice.

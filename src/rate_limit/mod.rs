@@ -27,6 +27,7 @@ pub use rate::Standing;
 use crate::platform::clock::Clock;
 use crate::platform::config::{Quota, Throttles};
 use crate::platform::secrets::Secrets;
+use crate::platform::telemetry::metrics::{Family, Sample, number};
 use meter::{FEWER, MOST_CLIENTS, Parts};
 use shared::Shared;
 
@@ -104,6 +105,36 @@ impl Limits {
     #[must_use]
     pub fn redis_is_here(&self) -> Option<bool> {
         self.shared.as_ref().map(|shared| shared.is_here())
+    }
+
+    /// What was counted, as measurements.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Family> {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<_> = meters.iter().collect();
+        names.sort_by_key(|(name, _)| **name);
+        let mut samples = Vec::new();
+        for (name, meter) in names {
+            for (store, (allowed, refused)) in meter.tallies() {
+                for (outcome, count) in [("allowed", allowed), ("refused", refused)] {
+                    let labels = [("limit", *name), ("store", store), ("outcome", outcome)];
+                    samples.push(Sample::labelled(labels, number(count)));
+                }
+            }
+        }
+        let redis = self.redis_is_here().map(|here| Sample::plain(if here { 1.0 } else { 0.0 }));
+        vec![
+            Family::counter(
+                "gatehouse_limiter_requests_total",
+                "Requests that a limit has counted.",
+                samples,
+            ),
+            Family::gauge(
+                "gatehouse_limiter_redis_up",
+                "Whether Redis counts; 0 while each instance counts for itself.",
+                redis.into_iter().collect(),
+            ),
+        ]
     }
 
     /// How often Redis was there and went away.

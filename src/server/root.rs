@@ -1,4 +1,4 @@
-//! The operations at the root: signs of life, the version, the key set.
+//! The operations at the root: signs of life, measurements, the version, the key set.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,9 +19,11 @@ use crate::events::Broker;
 use crate::flags::Flags;
 use crate::oauth::{ClientKey, ClientMetadata, Connections};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
+use crate::platform::config::MetricsToken;
 use crate::platform::db::Database;
 use crate::platform::problem::Failure;
-use crate::platform::web::{ClientInfo, Json, is_forwarded};
+use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::web::{ClientInfo, Json, TrustedProxies, is_forwarded};
 use crate::rate_limit::Limits;
 use crate::sessions::{Caller, Jwk, Sessions};
 use crate::workos::Workos;
@@ -45,6 +47,12 @@ pub struct RootApi {
     pub limits: Arc<Limits>,
     /// Networks that may see the parts of the report without signing in.
     pub metrics_allow: Vec<IpNet>,
+    /// What others show to read measurements from elsewhere.
+    pub metrics_token: Option<MetricsToken>,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// The proxies whose word about the client counts.
+    pub proxies: TrustedProxies,
     /// What this server is to others.
     pub connections: Connections,
     /// The directory at WorkOS, where there is one.
@@ -136,6 +144,22 @@ crate::refusals! {
     }
 }
 
+crate::refusals! {
+    /// Why measurements are not shown.
+    pub enum NotShown {
+        WrongToken = 401 "token_invalid" "This token does not open the measurements.",
+        Hidden = 404 "not_found" "There is nothing here.",
+    }
+}
+
+/// The measurements.
+#[derive(ApiResponse)]
+enum MetricsAnswer {
+    /// The measurements, in Prometheus' text format.
+    #[oai(status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8")]
+    Ok(PlainText<String>),
+}
+
 /// The readiness report, with 200 or 503.
 pub struct ReadinessAnswer(Readiness);
 
@@ -216,6 +240,16 @@ impl RootApi {
         ReadinessAnswer(Readiness { status: status.to_owned(), parts })
     }
 
+    /// Measurements for Prometheus
+    ///
+    /// For networks in `METRICS_ALLOW`, without a proxy between; for who sends `METRICS_TOKEN` as a bearer token; for admins.
+    /// To others there is nothing here.
+    #[oai(path = "/metrics", method = "get", operation_id = "metrics")]
+    async fn metrics(&self, request: &Request) -> Result<MetricsAnswer, Failure<NotShown>> {
+        self.admit_to_metrics(request).await?;
+        Ok(MetricsAnswer::Ok(PlainText(self.metrics.text().await)))
+    }
+
     /// The public keys that verify access tokens
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "jwks")]
     async fn jwks(&self) -> KeySetAnswer {
@@ -265,6 +299,39 @@ impl RootApi {
         parts.extend(redis.map(|redis| ("redis".to_owned(), redis.to_owned())));
         parts.extend(self.workos.readiness().await.map(|workos| ("workos".to_owned(), workos)));
         parts
+    }
+
+    /// What a proxy passed on that nobody trusts is told nothing, whatever it shows. The peer counts, not who a trusted proxy
+    /// says the client is: an allowed network is one that reaches the server by itself.
+    async fn admit_to_metrics(&self, request: &Request) -> Result<(), NotShown> {
+        let peer = request.remote_addr().as_socket_addr().map(|peer| peer.ip().to_canonical());
+        let forwarded = is_forwarded(request.headers());
+        if forwarded && !peer.is_some_and(|peer| self.proxies.trusts(peer)) {
+            return Err(NotShown::Hidden);
+        }
+        let is_allowed = |ip: IpAddr| self.metrics_allow.iter().any(|network| network.contains(&ip));
+        if (!forwarded && peer.is_some_and(is_allowed)) || self.shows_token(request) {
+            return Ok(());
+        }
+        match Caller::of_any(request).await {
+            Ok(Some(caller)) if self.may_read_metrics(&caller) => Ok(()),
+            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(NotShown::WrongToken),
+            _ => Err(NotShown::Hidden),
+        }
+    }
+
+    fn may_read_metrics(&self, caller: &Caller) -> bool {
+        let subject = Subject::from(caller);
+        self.gate.allows(&subject, Action::MetricsRead, &Resource::System, Context::default())
+    }
+
+    fn shows_token(&self, request: &Request) -> bool {
+        let shown = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let shown = shown.and_then(|shown| {
+            let (scheme, token) = shown.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
+        self.metrics_token.as_ref().zip(shown).is_some_and(|(known, shown)| known.is(shown))
     }
 
     /// A request that a proxy passed on is not from the network that the proxy stands in.

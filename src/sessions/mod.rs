@@ -42,6 +42,7 @@ use crate::platform::db::Database;
 use crate::platform::freshness::{FreshCache, View};
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
+use crate::platform::telemetry::metrics::Tally;
 use access_token::Expected;
 use keys::KeyRing;
 
@@ -88,6 +89,7 @@ pub struct Sessions {
     expected: Expected,
     ring: ArcSwap<KeyRing>,
     verified: Cache<[u8; 32], Arc<Seen>>,
+    verified_looks: Tally,
     standings: FreshCache<Arc<Standing>>,
     looked_for_keys: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -147,8 +149,15 @@ impl Sessions {
             expected,
             ring,
             verified,
+            verified_looks: Tally::default(),
             standings,
             looked_for_keys,
         })
+    }
+
+    /// How often the caches had what was looked for: tokens that were verified, and where their users stand.
+    #[must_use]
+    pub fn looks(&self) -> [(&'static str, (u64, u64)); 2] {
+        [("tokens", self.verified_looks.read()), ("standings", self.standings.looks().read())]
     }
 }

@@ -285,7 +285,9 @@ impl Sessions {
     pub(super) fn verified(&self, token: &str) -> Result<Arc<Claims>, TokenFault> {
         let key = digest(token.as_bytes());
         let now = self.clock.now();
-        let seen = if let Some(seen) = self.verified.get(&key) {
+        let known = self.verified.get(&key);
+        self.verified_looks.count(known.is_some());
+        let seen = if let Some(seen) = known {
             seen
         } else {
             let claims = Arc::new(self.ring.load().authenticate(token)?);
@@ -299,6 +301,11 @@ impl Sessions {
         let checked = seen.claims.check(now, &self.expected);
         seen.is_over.store(checked == Err(TokenFault::Expired), Ordering::Relaxed);
         checked.map(|()| Arc::clone(&seen.claims))
+    }
+
+    /// How many sessions have not run out.
+    pub async fn count_open(&self) -> Result<u64, DbErr> {
+        store::count_open(self.db.reader(), self.clock.now()).await
     }
 
     /// Who holds this session cookie, if it counts right now.

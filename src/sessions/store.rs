@@ -111,6 +111,15 @@ pub async fn of_user(
         .await
 }
 
+/// How many sessions have not run out.
+pub async fn count_open(db: &impl ConnectionTrait, now: Timestamp) -> Result<u64, DbErr> {
+    let sql = "SELECT COUNT(*) FROM sessions WHERE idle_expires_at > $1 AND expires_at > $1";
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [now.millis().into()]);
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(0) };
+    let count: i64 = row.try_get_by_index(0)?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 /// Whether the user has a session that was opened by such a client; `None` without any session.
 pub async fn knows_agent(
     db: &impl ConnectionTrait,

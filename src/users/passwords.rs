@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::{Password, PasswordPolicy};
 use crate::platform::hashing::{Busy, Hasher, Load, Verdict};
 use crate::platform::problem::{Breakage, FieldError};
+use crate::platform::telemetry::metrics::Family;
 
 /// Which passwords are good enough, and the threads that hash them.
 #[derive(Clone)]
@@ -52,6 +53,12 @@ impl Passwords {
     #[must_use]
     pub fn load(&self) -> Load {
         self.hasher.load()
+    }
+
+    /// The same as measurements.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Family> {
+        self.hasher.measures()
     }
 
     /// The hash to keep.

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine;
@@ -59,6 +60,11 @@ impl Running {
     /// A client of it.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Its `DATA_DIR`.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Everything that it wrote, after it has stopped by itself.

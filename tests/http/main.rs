@@ -36,6 +36,7 @@ mod sessions;
 mod setup;
 mod sign_in;
 mod sign_up;
+mod telemetry;
 mod the_harness;
 mod tokens;
 mod users;

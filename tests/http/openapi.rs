@@ -215,6 +215,7 @@ async fn these_operations_are_public_and_no_others() {
         "GET /health/live",
         "GET /health/ready",
         "GET /healthcheck",
+        "GET /metrics",
         "GET /oauth/client-metadata.json",
         "GET /oauth/jwks.json",
         "GET /ping",

@@ -18,6 +18,7 @@ mod mistake;
 mod names;
 mod oauth;
 mod operations;
+mod otel;
 mod otp;
 mod passwords;
 mod postgres;
@@ -50,7 +51,7 @@ pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
 pub use oauth::{Bluesky, OAuth, OAuthClient, OidcIssuer, RedirectRule};
-pub use operations::{Docs, FeatureFlags, ServiceClient, hash_of_secret};
+pub use operations::{Docs, FeatureFlags, MetricsToken, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};
 pub use reader::Effective;
@@ -60,14 +61,16 @@ pub use tokens::{MasterSecret, TokenAlgorithm, Tokens};
 pub use webhooks::Webhooks;
 pub use workos::Workos;
 
+use super::telemetry::otlp::OtlpSettings;
 use operations::Trust;
 use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 15] = [
+const GROUPS: [(&str, &[&[Setting]]); 16] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
+    ("telemetry", &[otel::SETTINGS]),
     ("token", &tokens::SETTINGS),
     ("otp", &[Otp::SETTINGS]),
     ("password", &passwords::SETTINGS),
@@ -100,6 +103,8 @@ pub struct Config {
     pub server: Server,
     /// What is logged.
     pub log: Log,
+    /// Where traces and measurements go.
+    pub otlp: OtlpSettings,
     /// Tokens and sessions.
     pub tokens: Tokens,
     /// The second factor.
@@ -138,6 +143,8 @@ pub struct Config {
     pub services: Vec<ServiceClient>,
     /// Networks that may read metrics and the parts of a readiness report.
     pub metrics_allow: Vec<IpNet>,
+    /// What others show to read metrics from elsewhere.
+    pub metrics_token: Option<MetricsToken>,
 }
 
 /// A configuration that may be used, and how it came about.
@@ -172,6 +179,7 @@ impl Config {
         operations::check_docs(reader);
         let server = Server::read(reader);
         let log = Log::read(reader);
+        let otlp = otel::read(reader);
         let otp = Otp::read(reader);
         let passwords = Passwords::read(reader);
         let first_admin = FirstAdmin::read(reader);
@@ -192,10 +200,11 @@ impl Config {
             SignUp::read(reader).inspect(|sign_up| accounts::check_verification(sign_up, &mail, reader));
         let trust = Trust::read(reader);
         let tokens = Tokens::read(reader).inspect(|tokens| tokens::check_lifetimes(tokens, reader));
-        let Trust { services, metrics_allow } = trust?;
+        let Trust { services, metrics_allow, metrics_token } = trust?;
         Ok(Self {
             server: server?,
             log: log?,
+            otlp: otlp?,
             tokens: tokens?,
             otp: otp?,
             passwords: passwords?,
@@ -215,6 +224,7 @@ impl Config {
             workos: workos?,
             services,
             metrics_allow,
+            metrics_token,
         })
     }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
 use super::catalogue::section;
-use super::kinds::{Flag, List, Secret, Word};
+use super::kinds::{Flag, List, Optional, Secret, Word};
 use super::reader::Reader;
 use super::server::{ENVIRONMENT, NETWORK};
 
@@ -39,6 +39,8 @@ section! {
         services: Vec<ServiceClient> = "SERVICE_CLIENTS", Secret(List(SERVICE_CLIENT)), "";
         /// Networks that may read metrics and the parts of a readiness report.
         metrics_allow: Vec<IpNet> = "METRICS_ALLOW", List(NETWORK), "127.0.0.0/8,::1";
+        /// What others send as `Authorization: Bearer …` to read metrics from elsewhere.
+        metrics_token: Option<MetricsToken> = "METRICS_TOKEN", Optional(Secret(METRICS_TOKEN)), "";
     }
 }
 
@@ -70,6 +72,35 @@ impl ServiceClient {
         digest(&SHA256, secret).as_ref().ct_eq(&self.secret_hash).into()
     }
 }
+
+/// What opens the measurements; only its digest is kept.
+#[derive(Clone)]
+pub struct MetricsToken([u8; 32]);
+
+impl MetricsToken {
+    /// Whether `token` is it; takes the same time whatever differs.
+    #[must_use]
+    pub fn is(&self, token: &[u8]) -> bool {
+        digest(&SHA256, token).as_ref().ct_eq(&self.0).into()
+    }
+}
+
+impl std::fmt::Debug for MetricsToken {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("MetricsToken")
+    }
+}
+
+/// Nothing counts the tries, so it must be long.
+const METRICS_TOKEN: Word<MetricsToken> = Word {
+    accepts: "at least 16 visible characters of ASCII",
+    parse: |text| {
+        let long = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        long.then_some(MetricsToken(bytes))
+    },
+};
 
 /// The hash of a service's secret as `SERVICE_CLIENTS` takes it: SHA-256 in lower-case hexadecimal.
 #[must_use]

@@ -8,6 +8,7 @@
 //! a transaction.
 
 use std::mem::take;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,17 @@ struct Shared {
     /// The last used last; `None` once closed.
     kept: Mutex<Option<Vec<Kept>>>,
     room: Arc<Semaphore>,
+    most: usize,
+    waiting: AtomicUsize,
     patience: Duration,
+}
+
+/// How busy the connections are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pressure {
+    pub(super) most: usize,
+    pub(super) borrowed: usize,
+    pub(super) waiting: usize,
 }
 
 enum Source {
@@ -94,9 +105,15 @@ impl Links {
     }
 
     fn new(source: Source, room: u32, patience: Duration) -> Self {
-        let room = usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS);
-        let (room, kept) = (Arc::new(Semaphore::new(room)), Mutex::new(Some(Vec::new())));
-        Self(Arc::new(Shared { source, kept, room, patience }))
+        let most = usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS);
+        let (room, kept) = (Arc::new(Semaphore::new(most)), Mutex::new(Some(Vec::new())));
+        Self(Arc::new(Shared { source, kept, room, most, waiting: AtomicUsize::new(0), patience }))
+    }
+
+    pub(super) fn pressure(&self) -> Pressure {
+        let Shared { room, most, waiting, .. } = &*self.0;
+        let borrowed = most.saturating_sub(room.available_permits());
+        Pressure { most: *most, borrowed, waiting: waiting.load(Relaxed) }
     }
 
     pub(super) fn backend(&self) -> DbBackend {
@@ -129,8 +146,25 @@ impl Links {
     }
 }
 
+/// Somebody who waits for a connection, until dropped.
+struct Waits<'s>(&'s AtomicUsize);
+
+impl<'s> Waits<'s> {
+    fn begin(waiting: &'s AtomicUsize) -> Self {
+        waiting.fetch_add(1, Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Shared {
     async fn place(&self) -> Result<OwnedSemaphorePermit, DbErr> {
+        let _waits = Waits::begin(&self.waiting);
         match tokio::time::timeout(self.patience, Arc::clone(&self.room).acquire_owned()).await {
             Ok(place) => place.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
             Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),

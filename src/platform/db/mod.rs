@@ -12,6 +12,7 @@ pub mod postgres;
 mod reader;
 mod schema;
 pub mod sqlite;
+mod traced;
 mod tx;
 mod values;
 mod writer;
@@ -29,6 +30,9 @@ pub use tx::Tx;
 pub use values::Values;
 
 use super::freshness::Freshness;
+use super::telemetry::metrics::{Family, Sample, size};
+use super::telemetry::spans::within;
+use links::Pressure;
 use writer::Writer;
 
 /// A connected database.
@@ -71,7 +75,7 @@ impl Database {
         T: Send + 'static,
         E: From<DbErr> + Send + 'static,
     {
-        self.writer.write(&self.freshness, act).await
+        within("write to the database", &[], self.writer.write(&self.freshness, act)).await
     }
 
     /// The same for what takes its time, such as a migration: it is waited for however long that is.
@@ -82,6 +86,24 @@ impl Database {
         E: From<DbErr> + Send + 'static,
     {
         self.writer.at_leisure().write(&self.freshness, act).await
+    }
+
+    /// How busy the connections are, as measurements.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Family> {
+        let Pressure { most, borrowed, waiting } = self.reader.pressure();
+        let gauge = |name, help, value| Family::gauge(name, help, vec![Sample::plain(size(value))]);
+        let queue = self.writer.waiting().map(|waiting| Sample::plain(size(waiting)));
+        vec![
+            gauge("gatehouse_db_connections_max", "Connections for reading that there may be.", most),
+            gauge("gatehouse_db_connections_in_use", "Connections for reading in use.", borrowed),
+            gauge("gatehouse_db_waiting", "Statements that wait for a connection.", waiting),
+            Family::gauge(
+                "gatehouse_db_writer_queue",
+                "Changes that wait for SQLite's one writer; PostgreSQL has none.",
+                queue.into_iter().collect(),
+            ),
+        ]
     }
 
     /// Whether the database answers.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
-use super::links::Links;
+use super::links::{Links, Pressure};
 use super::patience::within;
+use super::traced::{kind_of, traced};
 
 /// The connections for reading. A database that says nothing counts as one that is away.
 #[derive(Clone)]
@@ -21,6 +22,18 @@ impl Reader {
         Self { links, patience }
     }
 
+    pub(super) fn pressure(&self) -> Pressure {
+        self.links.pressure()
+    }
+
+    async fn asked<T>(
+        &self,
+        kind: &'static str,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        traced(self.links.backend(), kind, within(self.patience, work)).await
+    }
+
     pub(super) async fn close(&self) {
         self.links.close().await;
     }
@@ -33,18 +46,21 @@ impl ConnectionTrait for Reader {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        within(self.patience, async { self.links.borrow().await?.execute(statement).await }).await
+        let kind = kind_of(&statement.sql);
+        self.asked(kind, async { self.links.borrow().await?.execute(statement).await }).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        within(self.patience, async { self.links.borrow().await?.execute_unprepared(sql).await }).await
+        self.asked(kind_of(sql), async { self.links.borrow().await?.execute_unprepared(sql).await }).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        within(self.patience, async { self.links.borrow().await?.query_one(statement).await }).await
+        let kind = kind_of(&statement.sql);
+        self.asked(kind, async { self.links.borrow().await?.query_one(statement).await }).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        within(self.patience, async { self.links.borrow().await?.query_all(statement).await }).await
+        let kind = kind_of(&statement.sql);
+        self.asked(kind, async { self.links.borrow().await?.query_all(statement).await }).await
     }
 }

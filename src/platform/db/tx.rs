@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::links::Borrowed;
 use super::patience::within;
+use super::traced::{kind_of, traced};
 use crate::platform::freshness::{Freshness, View};
 
 /// A transaction in which an act changes things.
@@ -83,7 +84,7 @@ impl Tx {
     /// Runs a statement whose outcome the act doesn't need, at the latest with the end of the transaction. If it fails
     /// then, so does the act.
     pub async fn execute_at_the_end(&self, statement: Statement) -> Result<(), DbErr> {
-        self.within(async {
+        self.within(kind_of(&statement.sql), async {
             let mut open = self.open.lock().await;
             if self.backend != DbBackend::Sqlite || !open.begun {
                 return open.execute(statement).await.map(|_| ());
@@ -99,15 +100,20 @@ impl Tx {
     /// wrote. What it did stays, whatever the act says afterwards. So it is for the first statement of an act, which may go
     /// on if that changed nothing.
     pub async fn execute_alone(&self, statement: Statement) -> Result<u64, DbErr> {
-        self.within(async { self.open.lock().await.execute_alone(statement).await })
-            .await
-            .map(|done| done.rows_affected())
+        let kind = kind_of(&statement.sql);
+        let done = self.within(kind, async { self.open.lock().await.execute_alone(statement).await }).await;
+        done.map(|done| done.rows_affected())
     }
 
-    async fn within<T>(&self, work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    async fn within<T>(
+        &self,
+        kind: &'static str,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
         let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).take();
         let waited = awaited.map_or(Duration::ZERO, |awaited| awaited.elapsed());
-        within(self.patience.map(|patience| patience.saturating_sub(waited)), work).await
+        let patience = self.patience.map(|patience| patience.saturating_sub(waited));
+        traced(self.backend, kind, within(patience, work)).await
     }
 
     /// How long each statement is waited for.
@@ -255,11 +261,12 @@ impl ConnectionTrait for Tx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.within(async { self.open.lock().await.execute(statement).await }).await
+        let kind = kind_of(&statement.sql);
+        self.within(kind, async { self.open.lock().await.execute(statement).await }).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.within(async {
+        self.within(kind_of(sql), async {
             let (mut open, mut sql) = (self.open.lock().await, sql.to_owned());
             open.prepare(&mut sql).await?;
             open.link.execute_unprepared(&sql).await
@@ -268,7 +275,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_one_raw(&self, mut statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.within(async {
+        self.within(kind_of(&statement.sql), async {
             let mut open = self.open.lock().await;
             open.prepare(&mut statement.sql).await?;
             open.link.query_one(statement).await
@@ -277,7 +284,7 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_all_raw(&self, mut statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.within(async {
+        self.within(kind_of(&statement.sql), async {
             let mut open = self.open.lock().await;
             open.prepare(&mut statement.sql).await?;
             open.link.query_all(statement).await

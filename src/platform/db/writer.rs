@@ -17,7 +17,7 @@ use super::links::{Borrowed, Links};
 use super::patience::within;
 use super::tx::{Effects, Frame, Tx};
 use crate::platform::freshness::Freshness;
-use crate::platform::web::TraceId;
+use crate::platform::web::Errand;
 
 /// Acts that may wait for the one writer; more are refused at once with 503.
 const WAITING: usize = 1024;
@@ -85,6 +85,14 @@ impl Writer {
         }
     }
 
+    /// How many acts wait for the one writer; none where there are many.
+    pub(super) fn waiting(&self) -> Option<usize> {
+        match self {
+            Self::Queue(queue, _) => Some(queue.max_capacity() - queue.capacity()),
+            Self::Pool(..) => None,
+        }
+    }
+
     pub(super) async fn close(self) {
         if let Self::Queue(queue, connection) = self {
             drop(queue);
@@ -118,7 +126,7 @@ where
     T: Send + 'static,
     E: From<DbErr> + Send + 'static,
 {
-    let trace_id = TraceId::current();
+    let errand = Errand::current();
     Box::new(move |tx| {
         let job = async move {
             let acted = AssertUnwindSafe(act(&tx)).catch_unwind().await;
@@ -136,7 +144,7 @@ where
             });
             Outcome { answer, link }
         };
-        in_trace_of(trace_id, job).boxed()
+        in_course_of(errand, job).boxed()
     })
 }
 
@@ -251,10 +259,10 @@ fn control(sql: &'static str) -> Statement {
     Statement::from_string(DbBackend::Sqlite, sql)
 }
 
-/// An act runs in another task than its request and keeps the request's trace id there.
-async fn in_trace_of<F: Future>(trace_id: Option<TraceId>, work: F) -> F::Output {
-    match trace_id {
-        Some(trace_id) => trace_id.scope(work).await,
+/// An act runs in another task than its request and keeps the request's trace id there, and its span.
+async fn in_course_of<F: Future>(errand: Option<Errand>, work: F) -> F::Output {
+    match errand {
+        Some(errand) => errand.scope(work).await,
         None => work.await,
     }
 }

@@ -19,6 +19,8 @@ use phc::{Cost, verify};
 use threads::HashThreads;
 
 use super::random::Random;
+use super::telemetry::metrics::{Family, Measure, Sample, number, size};
+use super::telemetry::spans::within;
 
 /// What a hash costs, and how many are made at a time. Memory is bounded by `threads` × `memory_kib`.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,8 @@ impl Hasher {
     pub async fn hash(&self, secret: &[u8]) -> Result<PhcString, Busy> {
         let (secret, cost) = (Zeroizing::new(secret.to_vec()), self.cost.clone());
         let salt = self.random.bytes();
-        self.threads.run(move |memory| PhcString::of(&secret, salt, &cost, memory)).await?
+        let work = self.threads.run(move |memory| PhcString::of(&secret, salt, &cost, memory));
+        within("hash a password", &[], work).await?
     }
 
     /// Compares `secret` with a stored hash: argon2id, or bcrypt of an import, which looks at 72 bytes only.
@@ -76,7 +79,8 @@ impl Hasher {
     pub async fn verify(&self, secret: &[u8], stored: Option<&str>) -> Result<Verdict, Busy> {
         let (secret, cost) = (Zeroizing::new(secret.to_vec()), self.cost.clone());
         let stored = stored.map(str::to_owned);
-        self.threads.run(move |memory| verify(&secret, stored.as_deref(), &cost, memory)).await?
+        let work = self.threads.run(move |memory| verify(&secret, stored.as_deref(), &cost, memory));
+        within("verify a password", &[], work).await?
     }
 
     /// Whether there is room for a hash now; for refusing before anything else is done for it.
@@ -100,6 +104,40 @@ impl Hasher {
     #[must_use]
     pub fn load(&self) -> Load {
         self.threads.load()
+    }
+
+    /// As measurements.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Family> {
+        let load = self.load();
+        let given_up = |reason, count| Sample::labelled([("reason", reason)], number(count));
+        let took = Sample { labels: Vec::new(), measure: Measure::Spread(self.threads.took()) };
+        vec![
+            Family::gauge(
+                "gatehouse_hashes_waiting",
+                "Password hashes that wait for a thread.",
+                vec![Sample::plain(size(load.waiting))],
+            ),
+            Family::gauge(
+                "gatehouse_hashes_running",
+                "Password hashes that are being made.",
+                vec![Sample::plain(size(load.running))],
+            ),
+            Family::counter(
+                "gatehouse_hashes_given_up_total",
+                "Password hashes that were not made: refused at once, expired in the queue, or taken back by their callers.",
+                vec![
+                    given_up("refused", load.refused),
+                    given_up("expired", load.expired),
+                    given_up("withdrawn", load.withdrawn),
+                ],
+            ),
+            Family::histogram(
+                "gatehouse_hash_duration_seconds",
+                "Making a password hash, in seconds.",
+                vec![took],
+            ),
+        ]
     }
 }
 

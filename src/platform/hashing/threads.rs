@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::limits::{Busy, Limits, Load};
 use super::memory::Memory;
 use crate::platform::priority::lower_priority;
+use crate::platform::telemetry::metrics::{Histogram, Spread};
 
 /// One piece of work; it hands over its own answer.
 type Work = Box<dyn FnOnce(&mut Memory) + Send>;
@@ -60,6 +61,11 @@ impl HashThreads {
         let state = self.0.lock();
         Load { waiting: state.queue.len(), ..state.load }
     }
+
+    /// How long hashes take.
+    pub(super) fn took(&self) -> Spread {
+        self.0.took.read()
+    }
 }
 
 impl Drop for HashThreads {
@@ -83,6 +89,7 @@ struct Shared {
     limits: Limits,
     state: Mutex<State>,
     changed: Condvar,
+    took: Histogram,
 }
 
 #[derive(Default)]
@@ -97,7 +104,8 @@ struct State {
 
 impl Shared {
     fn new(count: usize, blocks: usize, limits: Limits) -> Self {
-        Self { count, blocks, limits, state: Mutex::default(), changed: Condvar::new() }
+        let took = Histogram::new(Histogram::SECONDS);
+        Self { count, blocks, limits, state: Mutex::default(), changed: Condvar::new(), took }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -172,6 +180,7 @@ impl Shared {
         let mut state = self.lock();
         state.load.running -= 1;
         if let Some(took) = took {
+            self.took.observe(took);
             state.load.done += 1;
             state.average = if state.average.is_zero() { took } else { (state.average * 7 + took) / 8 };
         }

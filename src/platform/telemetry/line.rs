@@ -21,9 +21,18 @@ pub(super) enum Look {
 
 impl Look {
     pub(super) fn line(self, at: Timestamp, event: &Event<'_>) -> String {
-        let mut values = Values { look: self, written: String::new(), message: String::new(), target: None };
+        let mut values = Values {
+            look: self,
+            written: String::new(),
+            message: String::new(),
+            target: None,
+            names_trace: false,
+        };
         event.record(&mut values);
-        if let Some(trace_id) = TraceId::current() {
+        // The line of a request, and of a letter, names its id itself.
+        if !values.names_trace
+            && let Some(trace_id) = TraceId::current()
+        {
             values.text("trace_id", trace_id.as_str());
         }
         let target = values.target.as_deref().unwrap_or(event.metadata().target());
@@ -48,7 +57,7 @@ impl Look {
 }
 
 /// Milliseconds and `Z` (RFC 3339).
-fn rfc3339(at: Timestamp) -> String {
+pub(super) fn rfc3339(at: Timestamp) -> String {
     let moment = DateTime::from_timestamp_millis(at.millis()).unwrap_or_default();
     moment.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -70,6 +79,7 @@ struct Values {
     message: String,
     /// Where an event of the `log` crate says it comes from.
     target: Option<String>,
+    names_trace: bool,
 }
 
 impl Values {
@@ -97,6 +107,7 @@ impl Values {
     }
 
     fn name(&mut self, name: &str) {
+        self.names_trace |= name == "trace_id";
         match self.look {
             Look::Json => append(&mut self.written, format_args!(",\"{name}\":")),
             Look::Plain => append(&mut self.written, format_args!(" {name}=")),

@@ -7,6 +7,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tracing_appender::non_blocking::WorkerGuard;
+
+use super::files::Lost;
+use super::metrics::{Family, Sample, number, size};
+
 /// Lines that wait at most; what comes on top is dropped, counted, and the count is logged.
 const QUEUE: usize = 8192;
 /// Bytes written at once.
@@ -19,6 +24,44 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 pub struct Log {
     lines: SyncSender<Entry>,
     written: Receiver<()>,
+    losses: Losses,
+    /// Writes the last lines of the file when it is dropped.
+    file: Option<WorkerGuard>,
+}
+
+/// Lines that were lost, on their way to the standard output and to the file.
+#[derive(Clone, Debug)]
+pub struct Losses {
+    output: Arc<AtomicUsize>,
+    file: Option<Lost>,
+}
+
+impl Log {
+    /// How many lines are lost; goes on counting.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.losses.clone()
+    }
+
+    /// The same log with a file.
+    pub(super) fn with_file(mut self, guard: WorkerGuard, lost: Lost) -> Self {
+        self.losses.file = Some(lost);
+        self.file = Some(guard);
+        self
+    }
+}
+
+impl Losses {
+    /// As a measurement.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Family> {
+        let output = size(self.output.load(Ordering::Relaxed));
+        let file = self.file.as_ref().map(|lost| number(lost.lines()));
+        let of = |place, lost| Sample::labelled([("sink", place)], lost);
+        let samples = std::iter::once(of("output", output)).chain(file.map(|lost| of("file", lost)));
+        let help = "Lines of the log that were lost, because it could not be written as fast.";
+        vec![Family::counter("gatehouse_log_lines_dropped_total", help, samples.collect())]
+    }
 }
 
 #[derive(Debug)]
@@ -30,6 +73,7 @@ enum Entry {
 #[derive(Clone)]
 pub(super) struct Queue {
     lines: SyncSender<Entry>,
+    /// Since the beginning.
     lost: Arc<AtomicUsize>,
 }
 
@@ -45,17 +89,19 @@ pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<(Queue, Log)
     let (lines, entries) = sync_channel(QUEUE);
     let (done, written) = sync_channel(1);
     let lost = Arc::new(AtomicUsize::new(0));
-    let writer = Writer { entries, lost: Arc::clone(&lost), block: String::new() };
+    let losses = Losses { output: Arc::clone(&lost), file: None };
+    let writer = Writer { entries, lost: Arc::clone(&lost), told_of: 0, block: String::new() };
     thread::Builder::new().name("log".into()).spawn(move || {
         writer.write_to(out);
         drop(done);
     })?;
-    Ok((Queue { lines: lines.clone(), lost }, Log { lines, written }))
+    Ok((Queue { lines: lines.clone(), lost }, Log { lines, written, losses, file: None }))
 }
 
 struct Writer {
     entries: Receiver<Entry>,
     lost: Arc<AtomicUsize>,
+    told_of: usize,
     block: String,
 }
 
@@ -90,7 +136,9 @@ impl Writer {
     }
 
     fn own_up(&mut self) {
-        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let all = self.lost.load(Ordering::Relaxed);
+        let lost = all.wrapping_sub(self.told_of);
+        self.told_of = all;
         if lost > 0 {
             let words =
                 format!("{{\"level\":\"WARN\",\"message\":\"the log could not keep up\",\"lost\":{lost}}}\n");
@@ -165,8 +213,11 @@ mod tests {
         for n in 0..QUEUE * 3 {
             queue.push(format!("{n}\n"));
         }
+        let losses = log.losses();
         paper.shut(false);
         drop(log);
         assert!(paper.text().contains("the log could not keep up"));
+        let told = format!("{:?}", losses.measures());
+        assert!(told.contains("output") && !told.contains("Number(0.0)"), "{told}");
     }
 }

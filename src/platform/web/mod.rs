@@ -34,4 +34,4 @@ pub(crate) use query::bad_request;
 pub use query::{QueryFault, check_query};
 pub(crate) use strict::check_json;
 pub use text::TextBody;
-pub use trace::{TraceId, TraceIds, Visit, VisitSettings};
+pub use trace::{Errand, TraceId, TraceIds, TraceParent, Visit, VisitSettings, w3c_trace_id};

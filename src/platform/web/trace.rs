@@ -5,19 +5,48 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
 use crate::platform::clock::Clock;
 use crate::platform::random::Random;
+use crate::platform::telemetry::spans::Parent;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 tokio::task_local! {
-    /// The request that the running task works for; the log reads it.
-    static CURRENT: TraceId;
+    /// The request that the running task works for; the log and the spans read it.
+    static CURRENT: Errand;
+}
+
+/// What a task works for: a request, and the span that its own spans are parts of where that is recorded.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// The request.
+    pub trace_id: TraceId,
+    /// The span in whose course this happens.
+    pub parent: Option<Parent>,
+}
+
+impl Errand {
+    /// What the running task works for.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// Asks about what the running task works for, without a copy of it.
+    pub fn look<T>(ask: impl FnOnce(&Self) -> T) -> Option<T> {
+        CURRENT.try_with(ask).ok()
+    }
+
+    /// Runs `work` as part of it: each log line carries the id, each span its parent.
+    pub fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, work)
+    }
 }
 
 /// The id of one request. Kept as a header value, because that is what each answer needs.
@@ -47,12 +76,79 @@ impl TraceId {
     /// The id of the request that the running task works for.
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(Clone::clone).ok()
+        Errand::look(|errand| errand.trace_id.clone())
     }
 
     /// Runs `work` as part of this request: each of its log lines carries the id.
     pub fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self, work)
+        Errand { trace_id: self, parent: None }.scope(work)
+    }
+
+    /// The id as W3C Trace Context writes one.
+    #[must_use]
+    pub fn w3c(&self) -> [u8; 16] {
+        w3c_trace_id(self.as_str())
+    }
+}
+
+/// The trace of a request as W3C Trace Context writes it (3.2.2.3), for spans, messages and other servers: a UUID, and
+/// 32 hexadecimal digits, are one already; of anything else it is the first half of its SHA-256. Never all zero, which is
+/// no trace.
+#[must_use]
+pub fn w3c_trace_id(id: &str) -> [u8; 16] {
+    if let Some(id) = Uuid::try_parse(id).ok().filter(|id| !id.is_nil()) {
+        return id.into_bytes();
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest(&SHA256, id.as_bytes()).as_ref()[..16]);
+    half
+}
+
+/// What a `traceparent` says (W3C Trace Context, 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent {
+    /// The trace.
+    pub trace: [u8; 16],
+    /// The span in whose course the request was made.
+    pub span: [u8; 8],
+    /// Whether whoever made it records the trace.
+    pub sampled: bool,
+}
+
+impl TraceParent {
+    /// That of a request, if it has a valid one.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let (trace, span, flags) = traceparent(headers)?;
+        Some(Self {
+            trace: u128::from_str_radix(trace, 16).ok()?.to_be_bytes(),
+            span: u64::from_str_radix(span, 16).ok()?.to_be_bytes(),
+            sampled: u8::from_str_radix(flags, 16).ok()? & 1 == 1,
+        })
+    }
+
+    /// What a request to another server says for the request that the running task works for.
+    #[must_use]
+    pub fn to_others() -> Option<HeaderValue> {
+        let here = Errand::look(|errand| match &errand.parent {
+            Some(parent) => parent.traceparent(),
+            // Nobody records it: the request as a whole stands for its spans.
+            None => {
+                let trace = errand.trace_id.w3c();
+                let mut span = [0; 8];
+                span.copy_from_slice(&trace[8..]);
+                span[7] |= 1; // an id of zero is none
+                Self { trace, span, sampled: false }
+            }
+        });
+        HeaderValue::from_str(&here?.to_string()).ok()
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (trace, span) = (u128::from_be_bytes(self.trace), u64::from_be_bytes(self.span));
+        write!(out, "00-{trace:032x}-{span:016x}-{:02x}", u8::from(self.sampled))
     }
 }
 
@@ -134,6 +230,11 @@ const fn is_plain(byte: u8) -> bool {
 }
 
 fn traced(headers: &HeaderMap) -> Option<TraceId> {
+    HeaderValue::from_str(traceparent(headers)?.0).ok().map(TraceId)
+}
+
+/// Trace, parent and flags of a valid `traceparent`.
+fn traceparent(headers: &HeaderMap) -> Option<(&str, &str, &str)> {
     let text = headers.get(TRACEPARENT)?.to_str().ok()?;
     let hex = |part: &str, length| {
         part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -147,7 +248,7 @@ fn traced(headers: &HeaderMap) -> Option<TraceId> {
     if !well_formed || forbidden || zero(trace) || zero(parent) {
         return None;
     }
-    HeaderValue::from_str(trace).ok().map(TraceId)
+    Some((trace, parent, flags))
 }
 
 /// What the edge learns about a request before anyone else sees it.
@@ -223,6 +324,31 @@ mod tests {
             assert_ne!(of("traceparent", &bad).as_str(), trace, "{bad}");
             assert_ne!(of("traceparent", &bad).as_str(), zeros, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_a_trace_already_stays_so_and_everything_else_becomes_one() {
+        let uuid = "018f3c7e-9c1b-7cc2-9f54-8a1d2b3c4d5e";
+        let bytes = Uuid::parse_str(uuid).unwrap().into_bytes();
+        assert_eq!(w3c_trace_id(uuid), bytes);
+        assert_eq!(w3c_trace_id(&uuid.replace('-', "")), bytes);
+        assert_eq!(of("x-request-id", uuid).w3c(), bytes);
+        // SHA-256 of "abc" (FIPS 180-2, B.1) begins so.
+        assert_eq!(w3c_trace_id("abc"), 0xba78_16bf_8f01_cfea_4141_40de_5dae_2223_u128.to_be_bytes());
+        assert_ne!(w3c_trace_id(&"0".repeat(32)), [0; 16]);
+    }
+
+    #[tokio::test]
+    async fn other_servers_are_told_the_trace_of_the_request() {
+        assert_eq!(TraceParent::to_others(), None);
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let id = of("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01"));
+        let told = id.scope(async { TraceParent::to_others() }).await.unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, told);
+        assert_eq!(TraceIds::of(&ids(), &headers).as_str(), trace);
+        let told = TraceParent::of(&headers).unwrap();
+        assert!(!told.sampled && told.span != [0; 8]);
     }
 
     #[test]

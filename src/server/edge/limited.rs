@@ -7,8 +7,8 @@ use poem::Response;
 
 use crate::rate_limit::{Counted, Meter};
 
-/// Signs of life, for those who ask all the time.
-const SIGNS_OF_LIFE: [&str; 4] = ["/ping", "/healthcheck", "/health/live", "/health/ready"];
+/// Signs of life and measurements, for those who ask all the time.
+const SIGNS_OF_LIFE: [&str; 5] = ["/ping", "/healthcheck", "/health/live", "/health/ready", "/metrics"];
 /// Files that a client keeps for ever.
 const FILES: &str = "/static/";
 

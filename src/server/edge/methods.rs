@@ -74,7 +74,7 @@ impl Methods {
 }
 
 /// `/user/:param0` and `/user/{uuid}` are one path: `/user/*`.
-fn nameless(path: &str) -> String {
+pub(super) fn nameless(path: &str) -> String {
     let segments = path.trim_end_matches('/').split('/');
     let named = segments.map(|segment| if segment.starts_with([':', '{']) { "*" } else { segment });
     named.collect::<Vec<_>>().join("/")

@@ -3,13 +3,14 @@
 //! In this order: the request gets its id and its client's address, and is counted where requests are limited;
 //! targets, lengths and codings that two readers might take differently are refused; the handler runs under a
 //! deadline, and a panic stays its own; whatever refused, ours or the framework's, becomes a problem document (a small
-//! page where a person looks); the headers that protect the client are added; one line goes to the log.
+//! page where a person looks); the headers that protect the client are added; one line goes to the log, one more is counted.
 
 mod constant;
 mod cors;
 mod guard;
 mod headers;
 mod limited;
+mod measured;
 mod methods;
 mod page;
 mod path;
@@ -30,13 +31,15 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
 use crate::platform::problem::Problem;
-use crate::platform::web::{TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
+use crate::platform::telemetry::spans::{Fact, Span, Tracer};
+use crate::platform::web::{Errand, TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
 use crate::rate_limit::Meter;
 use constant::Constant;
 use cors::Cors;
 use headers::Protection;
 use limited::Limited;
 pub use limited::is_counted;
+pub use measured::Measured;
 pub use methods::Methods;
 
 /// Where the OpenFeature Remote Evaluation Protocol is spoken.
@@ -95,6 +98,8 @@ pub struct Edge<E> {
     constant: Option<Constant>,
     limited: Option<Limited>,
     trace_ids: Arc<TraceIds>,
+    measured: Arc<Measured>,
+    tracer: Option<Arc<Tracer>>,
     warned_of_proxy: AtomicBool,
 }
 
@@ -127,6 +132,8 @@ impl<E: Endpoint> Edge<E> {
             constant: None,
             limited: None,
             trace_ids,
+            measured: Arc::new(Measured::new(&serde_json::Value::Null)),
+            tracer: None,
             warned_of_proxy: AtomicBool::new(false),
             settings,
         }
@@ -143,6 +150,20 @@ impl<E: Endpoint> Edge<E> {
     #[must_use]
     pub fn with_limit(mut self, requests: Option<Arc<Meter>>) -> Self {
         self.limited = requests.map(Limited);
+        self
+    }
+
+    /// Lets requests be counted there.
+    #[must_use]
+    pub fn with_measured(mut self, measured: Arc<Measured>) -> Self {
+        self.measured = measured;
+        self
+    }
+
+    /// Lets traces of requests be recorded.
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Option<Arc<Tracer>>) -> Self {
+        self.tracer = tracer;
         self
     }
 
@@ -256,8 +277,28 @@ impl<E: Endpoint> Edge<E> {
         }
         self.protection.add_to(response.headers_mut());
         self.sign(response, asked);
+        let pattern = response.data::<PathPattern>().map(|pattern| pattern.0.as_ref());
+        log(pattern.unwrap_or("-"), response, asked);
+        self.measured.count(pattern, &asked.method, response.status(), asked.begun.elapsed());
+    }
+
+    /// Answers in a span of the request's own. It says nothing of what the client wrote.
+    async fn answer_in_span(&self, request: Request, asked: &Asked, mut span: Span) -> Response {
+        let errand = Errand { trace_id: asked.trace_id.clone(), parent: Some(span.as_parent()) };
+        let response = errand.scope(self.answer(request, asked)).await;
         let pattern = response.data::<PathPattern>();
-        log(pattern.map_or("-", |pattern| pattern.0.as_ref()), response, asked);
+        let route = pattern.and_then(|pattern| self.measured.label(pattern.0.as_ref()));
+        let (method, status) = (measured::method_name(&asked.method), response.status());
+        span.fact("http.request.method", Fact::Word(method));
+        span.fact("http.response.status_code", Fact::Number(i64::from(status.as_u16())));
+        if let Some(route) = route {
+            span.rename(format!("{method} {route}"));
+            span.fact("http.route", Fact::Text(route));
+        }
+        if status.is_server_error() {
+            span.fail();
+        }
+        response
     }
 
     /// What depends on who asked, and on nothing else.
@@ -277,10 +318,17 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             let mut response = constant.answer();
             self.sign(&mut response, &asked);
             log(constant.path, &response, &asked);
+            let status = response.status();
+            self.measured.count(Some(constant.path), &asked.method, status, asked.begun.elapsed());
             return Ok(response);
         }
+        let _running = self.measured.begin();
+        let span = self.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers(), &asked.trace_id));
         // In a box: hyper moves the whole of what it waits for, and handlers make that some kilobytes.
-        let mut response = Box::pin(asked.trace_id.clone().scope(self.answer(request, &asked))).await;
+        let mut response = match span {
+            Some(span) => Box::pin(self.answer_in_span(request, &asked, span)).await,
+            None => Box::pin(asked.trace_id.clone().scope(self.answer(request, &asked))).await,
+        };
         self.finish(&mut response, &asked);
         Ok(response)
     }
@@ -320,7 +368,7 @@ fn log(route: &str, response: &Response, asked: &Asked) {
     let (method, status) = (asked.method.as_str(), response.status().as_u16());
     let duration_ms = || asked.begun.elapsed().as_micros() / 1000;
     let (trace_id, ip) = (&asked.trace_id, asked.ip);
-    if matches!(route, "/ping" | "/healthcheck") || route.starts_with("/health/") {
+    if matches!(route, "/ping" | "/healthcheck" | "/metrics") || route.starts_with("/health/") {
         tracing::debug!(method, route, status, duration_ms = duration_ms(), %trace_id, %ip, "request");
     } else {
         tracing::info!(method, route, status, duration_ms = duration_ms(), %trace_id, %ip, "request");

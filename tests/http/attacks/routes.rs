@@ -119,7 +119,6 @@ async fn there_is_nothing_to_be_learned_from_old_paths() {
         "/server-status",
         "/actuator",
         "/actuator/env",
-        "/metrics/",
         "/console",
         "/graphql",
         "/admin",
@@ -165,6 +164,9 @@ async fn there_is_nothing_to_be_learned_from_old_paths() {
         let text = forwarded.is(200).text().to_lowercase();
         assert!(!facts.iter().any(|fact| text.contains(fact)), "{path}: {text}");
         assert!(!text.contains("parts"), "{path}: {text}");
+    }
+    for path in ["/metrics", "/metrics/"] {
+        scene.get(path).header("x-forwarded-for", "198.51.100.7").await.refused(404, "not_found");
     }
     assert!(scene.admin().await.get("/health/ready").await.is(200).json()["parts"].is_object());
 }
@@ -256,6 +258,7 @@ async fn every_operation_is_described_and_guarded_as_described() {
         "GET /healthcheck",
         "GET /health/live",
         "GET /health/ready",
+        "GET /metrics",
         "GET /.well-known/jwks.json",
         "GET /oauth/client-metadata.json",
         "GET /oauth/jwks.json",

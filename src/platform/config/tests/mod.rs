@@ -5,6 +5,7 @@ mod databases;
 mod mail;
 mod oauth;
 mod sources;
+mod telemetry;
 mod values;
 
 use super::*;

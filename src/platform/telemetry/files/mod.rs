@@ -1,0 +1,322 @@
+//! The log in files: JSON lines in `DATA_DIR/logs`, turned over by age or size.
+//!
+//! tracing-appender's non-blocking writer carries the lines, through a bounded queue, to a thread of its own: a slow disk holds
+//! up no request, and what finds no room is dropped and counted. What its rolling files lack is added here: sizes, ages in
+//! hours, packing, a limit of age and bytes, file modes, and a disk that is full. The present file is always
+//! `gatehouse.log`; one that is turned over gets the moment in its name, so that names sort as they were written.
+
+mod turned;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use chrono::DateTime;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+use super::line::rfc3339;
+use crate::platform::clock::{Clock, Timestamp};
+
+/// The file that is written to.
+pub(super) const PRESENT: &str = "gatehouse.log";
+/// Lines that wait at most.
+const QUEUE: usize = 8192;
+/// Bytes that are written at once.
+const BLOCK: usize = 64 * 1024;
+/// How long a disk that took nothing is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often turned files are looked at although none was turned.
+const TIDYING: Duration = Duration::from_hours(1);
+
+/// When the present file is turned over: at whichever comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// When its first line is so old.
+    pub age: Option<Duration>,
+    /// Before it grows beyond so many bytes.
+    pub bytes: Option<u64>,
+}
+
+/// Which turned files are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Those that were turned over within this time.
+    Age(Duration),
+    /// The newest ones.
+    Files(usize),
+    /// The newest ones that together take no more bytes.
+    Bytes(u64),
+}
+
+/// Where and how.
+#[derive(Clone, Debug)]
+pub struct FileSettings {
+    /// The folder.
+    pub folder: PathBuf,
+    /// When a file is turned over.
+    pub rotation: Rotation,
+    /// How long it is kept then.
+    pub retention: Retention,
+}
+
+/// Lines that are on their way to the file, and those that were lost.
+pub(super) struct FileLog {
+    pub(super) lines: NonBlocking,
+    pub(super) guard: WorkerGuard,
+    pub(super) lost: Lost,
+}
+
+/// Lines that never came to the file.
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    queue: Arc<OnceLock<ErrorCounter>>,
+    disk: Arc<AtomicU64>,
+}
+
+impl Lost {
+    fn new() -> Self {
+        Self { queue: Arc::default(), disk: Arc::default() }
+    }
+
+    pub(super) fn lines(&self) -> u64 {
+        let queue = self.queue.get().map_or(0, ErrorCounter::dropped_lines);
+        self.disk.load(Ordering::Relaxed) + u64::try_from(queue).unwrap_or(u64::MAX)
+    }
+}
+
+/// Starts writing. A folder that can't be written to is told of, and tried again; it is no reason not to start.
+pub(super) fn start(settings: FileSettings, clock: Clock) -> io::Result<FileLog> {
+    let lost = Lost::new();
+    let (tidy, asked) = sync_channel::<()>(1);
+    let (folder, retention, watch) = (settings.folder.clone(), settings.retention, clock.clone());
+    // Packing takes a while, and lines must not wait for it.
+    thread::Builder::new().name("log files".into()).spawn(move || {
+        while asked.recv().is_ok() {
+            complain(turned::tidy(&folder, retention, watch.now()), "old log files can't be tidied");
+        }
+    })?;
+    let pages = Pages::new(settings, clock, lost.clone(), Some(tidy));
+    let builder =
+        NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).thread_name("log file");
+    let (lines, guard) = builder.finish(pages);
+    lost.queue.get_or_init(|| lines.error_counter());
+    Ok(FileLog { lines, guard, lost })
+}
+
+/// There is no other place left to say it.
+fn complain(done: io::Result<()>, words: &str) {
+    if let Err(error) = done {
+        // If that fails as well, nobody is there to read it.
+        writeln!(io::stderr(), "gatehouse: {words}: {error}").unwrap_or_default();
+    }
+}
+
+/// The present file.
+struct Page {
+    file: File,
+    /// Bytes of whole lines.
+    length: u64,
+    /// When its first line was written.
+    begun: Timestamp,
+}
+
+/// All files, as something to write lines to. Never fails: what can't be written is counted.
+struct Pages {
+    settings: FileSettings,
+    clock: Clock,
+    lost: Lost,
+    tidy: Option<SyncSender<()>>,
+    page: Option<Page>,
+    block: Vec<u8>,
+    lines_in_block: u64,
+    /// A disk that took nothing is tried again then.
+    rests_until: Option<Timestamp>,
+    told_of: u64,
+    tidied: Option<Timestamp>,
+}
+
+impl Pages {
+    fn new(settings: FileSettings, clock: Clock, lost: Lost, tidy: Option<SyncSender<()>>) -> Self {
+        let mut pages = Self {
+            settings,
+            clock,
+            lost,
+            tidy,
+            page: None,
+            block: Vec::new(),
+            lines_in_block: 0,
+            rests_until: None,
+            told_of: 0,
+            tidied: None,
+        };
+        let opened = pages.open();
+        pages.settle(opened);
+        pages
+    }
+
+    /// Goes on with the file that is there.
+    fn open(&mut self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o750).create(&self.settings.folder)?;
+        let path = self.settings.folder.join(PRESENT);
+        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(&path)?;
+        let length = file.metadata()?.len();
+        let begun = first_moment(&mut file).unwrap_or_else(|| self.clock.now());
+        self.page = Some(Page { file, length, begun });
+        Ok(())
+    }
+
+    /// Writes what has gathered, turning the file over where it is time.
+    fn put(&mut self) -> io::Result<()> {
+        if self.page.is_none() {
+            self.open()?;
+        }
+        if self.is_full() {
+            self.turn_over()?;
+        }
+        self.own_up();
+        let Some(page) = &mut self.page else { return Ok(()) };
+        if page.length == 0 {
+            page.begun = self.clock.now();
+        }
+        if let Err(error) = page.file.write_all(&self.block) {
+            // Half a line would spoil the next one. If that fails as well, a reader has to bear one bad line.
+            page.file.set_len(page.length).unwrap_or_default();
+            return Err(error);
+        }
+        page.length += u64::try_from(self.block.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let Some(page) = self.page.as_ref().filter(|page| page.length > 0) else { return false };
+        let Rotation { age, bytes } = self.settings.rotation;
+        let more = u64::try_from(self.block.len()).unwrap_or(u64::MAX);
+        age.is_some_and(|age| self.clock.now().since(page.begun) >= age)
+            || bytes.is_some_and(|bytes| page.length.saturating_add(more) > bytes)
+    }
+
+    fn turn_over(&mut self) -> io::Result<()> {
+        turned::turn(&self.settings.folder, self.clock.now())?;
+        self.page = None;
+        self.tidied = None;
+        self.open()
+    }
+
+    /// Says how many lines are missing before this one.
+    fn own_up(&mut self) {
+        let lost = self.lost.lines();
+        if lost > self.told_of {
+            let (time, count) = (rfc3339(self.clock.now()), lost - self.told_of);
+            let line = format!(
+                "{{\"time\":\"{time}\",\"level\":\"WARN\",\"target\":\"gatehouse\",\
+                 \"message\":\"the log file could not keep up\",\"lost\":{count}}}\n"
+            );
+            drop(self.block.splice(0..0, line.into_bytes()));
+            self.told_of = lost;
+        }
+    }
+
+    /// Writes the block, or counts what it loses.
+    fn write_block(&mut self) {
+        let now = self.clock.now();
+        if self.lines_in_block == 0 {
+            return;
+        }
+        if self.rests_until.is_some_and(|until| now < until) {
+            return self.lose_block();
+        }
+        let told_of = self.told_of;
+        let put = self.put();
+        if put.is_err() {
+            self.told_of = told_of;
+            self.lose_block();
+        }
+        self.settle(put);
+        self.block.clear();
+        self.lines_in_block = 0;
+        self.ask_for_tidying(now);
+    }
+
+    fn lose_block(&mut self) {
+        self.lost.disk.fetch_add(self.lines_in_block, Ordering::Relaxed);
+        self.block.clear();
+        self.lines_in_block = 0;
+    }
+
+    /// Tells of a disk that takes nothing once, and once that it does again.
+    fn settle(&mut self, done: io::Result<()>) {
+        match done {
+            Ok(()) => {
+                if self.rests_until.take().is_some() {
+                    let words = "the log can be written to its file again";
+                    writeln!(io::stderr(), "gatehouse: {words}").unwrap_or_default();
+                }
+            }
+            Err(error) => {
+                if self.rests_until.is_none() {
+                    let folder = self.settings.folder.display().to_string();
+                    complain(
+                        Err(error),
+                        &format!("the log can't be written to {folder}, its lines are lost"),
+                    );
+                }
+                self.page = None;
+                self.rests_until = Some(self.clock.now().after(PAUSE));
+            }
+        }
+    }
+
+    fn ask_for_tidying(&mut self, now: Timestamp) {
+        if self.tidied.is_some_and(|at| now.since(at) < TIDYING) {
+            return;
+        }
+        self.tidied = Some(now);
+        if let Some(tidy) = &self.tidy {
+            // One that waits already will do for this one, too.
+            tidy.try_send(()).unwrap_or_default();
+        }
+    }
+}
+
+impl Write for Pages {
+    /// Takes one line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let most = self
+            .settings
+            .rotation
+            .bytes
+            .map_or(BLOCK, |bytes| usize::try_from(bytes).unwrap_or(BLOCK).min(BLOCK));
+        if self.block.len() + line.len() > most {
+            self.write_block();
+        }
+        self.block.extend_from_slice(line);
+        self.lines_in_block += 1;
+        Ok(line.len())
+    }
+
+    /// Nothing more waits.
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_block();
+        Ok(())
+    }
+}
+
+/// When the first line of a file was written. The line says so itself; what the file system says of a file's birth changes
+/// with each copy.
+fn first_moment(file: &mut File) -> Option<Timestamp> {
+    let mut line = String::new();
+    BufReader::new(file).read_line(&mut line).ok()?;
+    let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+    let time = DateTime::parse_from_rfc3339(line.get("time")?.as_str()?).ok()?;
+    Some(Timestamp::from_millis(time.timestamp_millis()))
+}

@@ -1,0 +1,7 @@
+//! What the program tells of itself: measurements, spans, files of the log.
+
+mod collector;
+mod deploy;
+mod files;
+mod measures;
+mod spans;
