@@ -78,7 +78,7 @@ pub fn init(
     match files {
         None => Registry::default().with(filter).with(lines).try_init()?,
         Some((file_filter, settings)) => {
-            let file_filter = EnvFilter::try_new(file_filter)?;
+            let file_filter = EnvFilter::try_new(format!("{QUIET},{file_filter}"))?;
             let file = files::start(settings, Clock::System)?;
             let in_file = Lines { look: Look::Json, clock: Clock::System, to: Sink::File(file.lines) };
             log = log.with_file(file.guard, file.lost);
