@@ -20,6 +20,8 @@ use crate::platform::web::{Json, Links, Visit, ok_of};
 
 /// Events of one answer, and ids of one request, at most.
 const MOST: u64 = 1000;
+/// Events that an order may name, so that it is small.
+const MOST_NAMED: usize = 500;
 /// Events of one answer where nobody says how many.
 const USUAL: u64 = 100;
 
@@ -136,7 +138,7 @@ impl ApiResponse for FeedPart {
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayOrder {
-    /// Their ids, at most 1000.
+    /// Their ids, at most 500.
     #[serde(default)]
     #[oai(nullable)]
     pub ids: Option<Vec<Uuid>>,
@@ -254,8 +256,8 @@ fn read_order(order: ReplayOrder) -> Result<Replay, ReplayRefusal> {
         ReplayOrder { ids: Some(mut ids), after: None, until: None } => {
             ids.sort_unstable();
             ids.dedup();
-            if ids.is_empty() || ids.len() as u64 > MOST {
-                return Err(refuse("ids", "Must be 1 to 1000 ids."));
+            if ids.is_empty() || ids.len() > MOST_NAMED {
+                return Err(refuse("ids", "Must be 1 to 500 ids."));
             }
             Ok(Replay::These(ids))
         }
@@ -275,6 +277,6 @@ fn next_part(request: &Request, last: Uuid, limit: u64) -> String {
     let query = request.original_uri().query().unwrap_or_default();
     let is_other =
         |pair: &&str| !pair.is_empty() && !pair.starts_with("after=") && !pair.starts_with("limit=");
-    let others: String = query.split('&').filter(is_other).map(|pair| format!("{pair}&")).collect();
+    let others: String = query.split('&').filter(is_other).flat_map(|pair| [pair, "&"]).collect();
     format!("{base}{}?{others}after={last}&limit={limit}", request.original_uri().path())
 }

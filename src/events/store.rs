@@ -75,23 +75,16 @@ pub(crate) fn written_with(
     let id = values.place(user);
     let count = events.len();
     let counted = format!("UPDATE users SET event_sequence = event_sequence + {count} WHERE id = {id}");
-    match backend {
-        DbBackend::Sqlite => {
-            let told = told_of(values, events, &format!("users WHERE users.id = {id}"), "users");
-            std::iter::once(counted)
-                .chain(Some(told))
-                .chain(rest.map(str::to_owned))
-                .collect::<Vec<_>>()
-                .join("; ")
-        }
-        _ => {
-            let told = told_of(values, events, "counted", "counted");
-            let counted = format!("WITH counted AS ({counted} RETURNING id, event_sequence)");
-            match rest {
-                Some(rest) => format!("{counted}, told AS ({told}) {rest}"),
-                None => format!("{counted} {told}"),
-            }
-        }
+    if backend == DbBackend::Sqlite {
+        let told = told_of(values, events, &format!("users WHERE users.id = {id}"), "users");
+        let rest = rest.map(|rest| format!("; {rest}")).unwrap_or_default();
+        return format!("{counted}; {told}{rest}");
+    }
+    let told = told_of(values, events, "counted", "counted");
+    let counted = format!("WITH counted AS ({counted} RETURNING id, event_sequence)");
+    match rest {
+        Some(rest) => format!("{counted}, told AS ({told}) {rest}"),
+        None => format!("{counted} {told}"),
     }
 }
 

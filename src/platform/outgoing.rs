@@ -443,10 +443,9 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let head = async {
-            let (socket, _) = listener.accept().await.unwrap();
+            let (mut socket, _) = listener.accept().await.unwrap();
             let mut head = vec![0; 4096];
-            socket.readable().await.unwrap();
-            let length = socket.try_read(&mut head).unwrap();
+            let length = tokio::io::AsyncReadExt::read(&mut socket, &mut head).await.unwrap();
             String::from_utf8_lossy(&head[..length]).to_lowercase()
         };
         let outgoing = Outgoing::to_known().unwrap();

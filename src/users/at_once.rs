@@ -40,23 +40,20 @@ pub(super) async fn change(
     let rows = format!("(VALUES {}) AS line", store::history_rows(&mut values, lines));
     let into = store::INTO_HISTORY;
     let backend = tx.get_database_backend();
-    let sql = match backend {
-        DbBackend::Sqlite => {
-            let mut parts = vec![update];
-            if !told.is_empty() {
-                let user = format!("users WHERE users.id = {id} AND changes() = 1");
-                parts.push(told_of(&mut values, told, &user, "users"));
-            }
-            parts.push(format!("{into} SELECT line.* FROM {rows} WHERE changes() > 0"));
-            parts.join("; ")
+    let sql = if backend == DbBackend::Sqlite {
+        let mut parts = vec![update];
+        if !told.is_empty() {
+            let user = format!("users WHERE users.id = {id} AND changes() = 1");
+            parts.push(told_of(&mut values, told, &user, "users"));
         }
-        _ => {
-            let mut parts = vec![format!("changed AS ({update} RETURNING id, event_sequence)")];
-            if !told.is_empty() {
-                parts.push(format!("written AS ({})", told_of(&mut values, told, "changed", "changed")));
-            }
-            format!("WITH {} {into} SELECT line.* FROM {rows}, changed", parts.join(", "))
+        parts.push(format!("{into} SELECT line.* FROM {rows} WHERE changes() > 0"));
+        parts.join("; ")
+    } else {
+        let mut parts = vec![format!("changed AS ({update} RETURNING id, event_sequence)")];
+        if !told.is_empty() {
+            parts.push(format!("written AS ({})", told_of(&mut values, told, "changed", "changed")));
         }
+        format!("WITH {} {into} SELECT line.* FROM {rows}, changed", parts.join(", "))
     };
     tx.touch_profile(seen.id);
     let written = tx.execute_alone(Statement::from_sql_and_values(backend, sql, values.into_vec())).await?;

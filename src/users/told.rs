@@ -77,9 +77,9 @@ impl UserUpdated {
     }
 
     fn between(before: &user::Model, after: &user::Model) -> Self {
-        let metadata: fn(&user::Model) -> Value =
-            |user| serde_json::from_str(&user.metadata).unwrap_or_default();
-        let fields: [(&str, fn(&user::Model) -> Value); 8] = [
+        type Read = fn(&user::Model) -> Value;
+        let metadata: Read = |user| serde_json::from_str(&user.metadata).unwrap_or_default();
+        let fields: [(&str, Read); 8] = [
             ("username", |user| json!(user.username)),
             ("display_name", |user| json!(user.display_name)),
             ("first_name", |user| json!(user.first_name)),
@@ -89,9 +89,8 @@ impl UserUpdated {
             ("locale", |user| json!(user.locale)),
             ("metadata", metadata),
         ];
-        let changed = fields.into_iter().filter(|(_, of)| of(before) != of(after));
-        let mut changes: Map<String, Value> =
-            changed.map(|(name, of)| (name.to_owned(), of(after))).collect();
+        let other = fields.into_iter().filter(|(_, of)| of(before) != of(after));
+        let mut changes: Map<String, Value> = other.map(|(name, of)| (name.to_owned(), of(after))).collect();
         if before.email != after.email {
             changes.insert("email_changed".to_owned(), true.into());
         }

@@ -148,12 +148,11 @@ fn traceparent(trace_id: &str, random: &Random) -> Option<String> {
 /// `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3).
 fn wish(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wish = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-            Timestamp::from_millis(date.timestamp_millis()).since(now)
-        }
+    let wish = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+        Timestamp::from_millis(date.timestamp_millis()).since(now)
     };
     Some(wish.min(LONGEST_WISH))
 }

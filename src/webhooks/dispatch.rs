@@ -300,12 +300,11 @@ impl Webhooks {
             good_until: None,
             occasion: Occasion::of_the_program(now, None),
         };
-        let posts = match self.0.mail.contact() {
-            Some(contact) => vec![post(contact.to_owned(), None, None)],
-            None => {
-                let admins = reachable_admins(tx, MOST_READERS).await?.into_iter();
-                admins.map(|admin| post(admin.email, Some(admin.id), admin.locale)).collect()
-            }
+        let posts = if let Some(contact) = self.0.mail.contact() {
+            vec![post(contact.to_owned(), None, None)]
+        } else {
+            let admins = reachable_admins(tx, MOST_READERS).await?.into_iter();
+            admins.map(|admin| post(admin.email, Some(admin.id), admin.locale)).collect()
         };
         for post in posts {
             self.0.mail.post_in(tx, post).await?;

@@ -62,7 +62,6 @@ crate::refusals! {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         NotFound = 404 "not_found" "There is no such webhook.",
         NoEvent = 404 "event_not_found" "There is no such event, or it is no longer kept.",
-        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
 }
 

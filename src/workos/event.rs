@@ -74,7 +74,7 @@ impl Received {
     /// The name under which it is kept if it was not understood: its id, or else a digest of it.
     #[must_use]
     pub fn key(&self) -> String {
-        self.id.clone().unwrap_or_else(|| format!("sha256:{}", signature::digest(self.body.to_string())))
+        self.id.clone().unwrap_or_else(|| format!("sha256:{}", signature::digest(&self.body.to_string())))
     }
 
     /// As much of it as is kept.

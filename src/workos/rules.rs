@@ -170,8 +170,8 @@ impl Workos {
         };
         let email = self.free_email_in(tx, person, Some(user)).await?;
         let changes = changes(&held, person, email);
-        let changed = self.users.update_in(tx, user, changes, None, &Origin::default()).await?;
-        Ok(if changed.revision == held.revision { Outcome::Skipped } else { Outcome::Applied })
+        let updated = self.users.update_in(tx, user, changes, None, &Origin::default()).await?;
+        Ok(if updated.revision == held.revision { Outcome::Skipped } else { Outcome::Applied })
     }
 
     /// Deletes somebody here who is gone there, with all sessions.
@@ -184,12 +184,11 @@ impl Workos {
     ) -> Result<Outcome, Unapplied> {
         let deleted = self.users.delete_in(tx, user, None, &Origin::default()).await;
         let outcome = match deleted {
-            Ok(_) => Outcome::Applied,
             Err(Failure::Refused(DeleteRefusal::LastAdmin)) => {
                 self.sessions.end_all(tx, user, None, Ending::Deleted).await?;
                 Outcome::SetAside(LAST_ADMIN)
             }
-            Err(Failure::Refused(_)) => Outcome::Applied, // gone already
+            Ok(_) | Err(Failure::Refused(_)) => Outcome::Applied, // or gone already
             Err(failure) => return Err(failure.into()),
         };
         store::bury(tx, id, at, self.clock.now()).await?;

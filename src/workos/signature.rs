@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::platform::clock::Timestamp;
 
 /// How far its time may be from ours, in both directions.
-const TOLERANCE: Duration = Duration::from_secs(180);
+const TOLERANCE: Duration = Duration::from_mins(3);
 
 /// Whether whoever knows the secret signed this body, just now. The time that this takes does not depend on where a wrong
 /// signature is wrong.
@@ -52,7 +52,7 @@ fn bytes(hexadecimal: &str) -> Option<[u8; 32]> {
 }
 
 /// The SHA-256 of a text, in hexadecimal.
-pub(super) fn digest(text: String) -> String {
+pub(super) fn digest(text: &str) -> String {
     let digest = sha256(&SHA256, text.as_bytes());
     let half_bytes = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
     half_bytes.filter_map(|half| char::from_digit(half.into(), 16)).collect()

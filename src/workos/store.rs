@@ -229,6 +229,21 @@ pub(super) async fn unlisted(
         .await
 }
 
+/// Whether a full listing named none of those who were known before it, although there are some.
+pub(super) async fn lists_nobody_known(
+    db: &impl ConnectionTrait,
+    listing: i64,
+    from: Timestamp,
+) -> Result<bool, DbErr> {
+    let known = || {
+        known::Entity::find()
+            .filter(known::Column::DeletedAt.is_null())
+            .filter(known::Column::NotedAt.lt(from.millis()))
+    };
+    let is_named = known().filter(known::Column::Listing.eq(listing)).one(db).await?.is_some();
+    Ok(!is_named && known().one(db).await?.is_some())
+}
+
 /// Keeps what could not be understood; once.
 pub(super) async fn set_aside(
     tx: &Tx,

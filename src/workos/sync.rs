@@ -120,7 +120,7 @@ impl Workos {
         let going = async {
             let mut limit = PAGE;
             loop {
-                limit = match self.step(client, limit).await {
+                limit = match Box::pin(self.step(client, limit)).await {
                     Ok(More::Now) => PAGE,
                     Ok(More::Later) => return Ok(Reached::Everything),
                     // Something on the page can't be read: what stands before it can.
@@ -152,7 +152,7 @@ impl Workos {
             Phase::New => self.begin_listing(state).await,
             Phase::Listing => self.list(client, state, limit).await,
             Phase::Removing => self.remove(state).await,
-            Phase::Following => self.events(client, state, limit).await,
+            Phase::Following => Box::pin(self.events(client, state, limit)).await,
         }
     }
 
@@ -205,6 +205,13 @@ impl Workos {
 
     /// Deletes here who is gone there, a few at a time.
     async fn remove(&self, state: State) -> Result<More, Halt> {
+        let from = state.listing_from.map_or_else(|| self.clock.now(), Timestamp::from_millis);
+        if store::lists_nobody_known(self.db.reader(), state.listing, from.before(OVERLAP)).await? {
+            // More likely than that all of them are gone at once: their events would have told.
+            self.go_on(State { phase: Phase::New, ..state }).await?;
+            let words = "nobody who is known here is on the list: is WORKOS_API_KEY of another environment?";
+            return Err(Fault::Away { words: words.into(), after: None }.into());
+        }
         let workos = self.clone();
         let removed = self.db.write(move |tx| async move { workos.remove_in(tx, state).await }.boxed());
         removed.await?;
@@ -285,10 +292,9 @@ impl Workos {
     async fn lost(&self, state: State, from: &Start, now: Timestamp, fault: Fault) -> Result<More, Halt> {
         let start = match (from, state.last_event_at) {
             (Start::Event(_), Some(at)) => Some(Timestamp::from_millis(at).min(now).before(OVERLAP)),
-            (Start::Event(_), None) => None,
             // From a moment that is near, there can be nothing to be lost: WorkOS refuses something else.
             (Start::Moment(moment), _) if now.since(*moment) <= MOVES_ON => return Err(fault.into()),
-            (Start::Moment(_), _) => None,
+            _ => None,
         };
         let start = start.filter(|start| now.since(*start) < LONGEST_RANGE);
         tracing::warn!(reason = %fault, again_from = ?start.map(Timestamp::millis), "WorkOS no longer knows the last event");
@@ -360,7 +366,7 @@ impl Workos {
         for received in page {
             let outcome = match &received.told {
                 Ok(told) => self.apply_in(tx, told).await?,
-                Err(flaw) => Outcome::SetAside(*flaw),
+                Err(flaw) => Outcome::SetAside(flaw),
             };
             let body = if matches!(outcome, Outcome::SetAside(_)) { received.kept() } else { String::new() };
             self.count_in(tx, &mut state, outcome, &received.key(), body).await?;

@@ -18,7 +18,7 @@ use crate::waiting::{SOON, until, until_true};
 use crate::wire::Wire;
 
 /// From the moment that the broker is back, or another instance is alone.
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_mins(1);
 const TAKEOVER: Duration = Duration::from_secs(15);
 
 /// An exchange of a test's own, and somebody who listens there.

@@ -60,7 +60,7 @@ impl Broker {
         let holder = parts.random.uuid_v7(parts.clock.now());
         let lease = Lease::new(parts.db.clone(), "publisher", holder, LEASE);
         loop {
-            if self.takes(&lease).await && self.lead(&lease, &tasks).await {
+            if self.takes(&lease).await && Box::pin(self.lead(&lease, &tasks)).await {
                 break;
             }
             tokio::select! {

@@ -84,7 +84,7 @@ const ROTATION: Word<Rotation> = Word {
                     rotation.age = Some(lasting(hours.checked_mul(3600)?)?);
                 }
                 (Measure::Seconds(seconds), Rotation { age: None, .. }) => {
-                    rotation.age = Some(lasting(seconds)?)
+                    rotation.age = Some(lasting(seconds)?);
                 }
                 (Measure::Bytes(bytes), Rotation { bytes: None, .. }) if bytes >= SMALLEST => {
                     rotation.bytes = Some(bytes);

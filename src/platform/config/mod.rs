@@ -179,7 +179,7 @@ impl Config {
         operations::check_docs(reader);
         let server = Server::read(reader);
         let log = Log::read(reader);
-        let otlp = otel::read(reader);
+        let telemetry = otel::read(reader);
         let otp = Otp::read(reader);
         let passwords = Passwords::read(reader);
         let first_admin = FirstAdmin::read(reader);
@@ -204,7 +204,7 @@ impl Config {
         Ok(Self {
             server: server?,
             log: log?,
-            otlp: otlp?,
+            otlp: telemetry?,
             tokens: tokens?,
             otp: otp?,
             passwords: passwords?,

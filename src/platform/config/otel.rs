@@ -15,7 +15,7 @@ use crate::platform::telemetry::sampling::Sampler;
 section! {
     /// Where traces and measurements go.
     struct Variables {
-        /// Address of a collector (OTLP over HTTP), as http://collector:4318; traces and metrics go there. Unset: nowhere.
+        /// Address of a collector (OTLP over HTTP), as `http://collector:4318`; traces and metrics go there. Unset: nowhere.
         endpoint: Option<Url> = "OTEL_EXPORTER_OTLP_ENDPOINT", Optional(ADDRESS), "";
         /// The whole address for traces, where it is another one.
         traces_endpoint: Option<Url> = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Optional(ADDRESS), "";

@@ -75,7 +75,8 @@ impl Database {
         T: Send + 'static,
         E: From<DbErr> + Send + 'static,
     {
-        within("write to the database", &[], self.writer.write(&self.freshness, act)).await
+        // On the heap, where the acts of all callers do not make their futures large.
+        within("write to the database", &[], Box::pin(self.writer.write(&self.freshness, act))).await
     }
 
     /// The same for what takes its time, such as a migration: it is waited for however long that is.

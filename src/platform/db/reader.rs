@@ -47,20 +47,21 @@ impl ConnectionTrait for Reader {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let kind = kind_of(&statement.sql);
-        self.asked(kind, async { self.links.borrow().await?.execute(statement).await }).await
+        self.asked(kind, Box::pin(async { self.links.borrow().await?.execute(statement).await })).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.asked(kind_of(sql), async { self.links.borrow().await?.execute_unprepared(sql).await }).await
+        self.asked(kind_of(sql), Box::pin(async { self.links.borrow().await?.execute_unprepared(sql).await }))
+            .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let kind = kind_of(&statement.sql);
-        self.asked(kind, async { self.links.borrow().await?.query_one(statement).await }).await
+        self.asked(kind, Box::pin(async { self.links.borrow().await?.query_one(statement).await })).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let kind = kind_of(&statement.sql);
-        self.asked(kind, async { self.links.borrow().await?.query_all(statement).await }).await
+        self.asked(kind, Box::pin(async { self.links.borrow().await?.query_all(statement).await })).await
     }
 }

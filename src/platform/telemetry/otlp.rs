@@ -161,7 +161,7 @@ struct Post {
     settings: OtlpSettings,
     begun: Timestamp,
     dropped: Arc<AtomicU64>,
-    batch: Vec<Box<Ended>>,
+    batch: Vec<Ended>,
     trouble: Trouble,
 }
 
@@ -172,7 +172,7 @@ impl Post {
             let wait = due.map_or(LONGEST_PAUSE, |due| due.saturating_duration_since(Instant::now()));
             match waiting.recv_timeout(wait) {
                 Ok(Parcel::Span(span)) => {
-                    self.batch.push(span);
+                    self.batch.push(*span);
                     due.get_or_insert_with(|| Instant::now() + self.settings.delay);
                 }
                 Ok(Parcel::Measures(families, now)) => {

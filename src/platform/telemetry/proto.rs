@@ -91,7 +91,9 @@ fn enveloped(resource: &Resource, write: impl FnOnce(&mut Message)) -> Vec<u8> {
     let mut request = Message::default();
     request.message(1, |of_resource| {
         of_resource.message(1, |about| {
-            resource.iter().for_each(|(name, text)| about.label(1, name, text));
+            for (name, text) in resource {
+                about.label(1, name, text);
+            }
         });
         of_resource.message(2, |of_scope| {
             of_scope.message(1, |scope| {
@@ -105,7 +107,7 @@ fn enveloped(resource: &Resource, write: impl FnOnce(&mut Message)) -> Vec<u8> {
 }
 
 /// An `ExportTraceServiceRequest`.
-pub(super) fn spans(resource: &Resource, spans: &[Box<Ended>]) -> Vec<u8> {
+pub(super) fn spans(resource: &Resource, spans: &[Ended]) -> Vec<u8> {
     enveloped(resource, |scope| {
         for span in spans {
             scope.message(2, |message| write_span(message, span));
@@ -219,7 +221,7 @@ mod tests {
             facts: vec![("a", Fact::Word("b")), ("n", Fact::Number(-1)), ("t", Fact::Text("ü".into()))],
             failed: true,
         };
-        let read = ExportTraceServiceRequest::decode(&*spans(&resource(), &[Box::new(span)])).unwrap();
+        let read = ExportTraceServiceRequest::decode(&*spans(&resource(), &[span])).unwrap();
         let of_resource = &read.resource_spans[0];
         assert_eq!(of_resource.resource.as_ref().unwrap().attributes[0].key, "service.name");
         let scope = &of_resource.scope_spans[0];

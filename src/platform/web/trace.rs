@@ -130,16 +130,16 @@ impl TraceParent {
     /// What a request to another server says for the request that the running task works for.
     #[must_use]
     pub fn to_others() -> Option<HeaderValue> {
-        let here = Errand::look(|errand| match &errand.parent {
-            Some(parent) => parent.traceparent(),
-            // Nobody records it: the request as a whole stands for its spans.
-            None => {
-                let trace = errand.trace_id.w3c();
-                let mut span = [0; 8];
-                span.copy_from_slice(&trace[8..]);
-                span[7] |= 1; // an id of zero is none
-                Self { trace, span, sampled: false }
+        let here = Errand::look(|errand| {
+            if let Some(parent) = &errand.parent {
+                return parent.traceparent();
             }
+            // Nobody records it: the request as a whole stands for its spans.
+            let trace = errand.trace_id.w3c();
+            let mut span = [0; 8];
+            span.copy_from_slice(&trace[8..]);
+            span[7] |= 1; // an id of zero is none
+            Self { trace, span, sampled: false }
         });
         HeaderValue::from_str(&here?.to_string()).ok()
     }

@@ -179,7 +179,7 @@ impl<E: Endpoint> Edge<E> {
             ip: self.client_of(request),
             origin: if in_api { headers.get(header::ORIGIN).cloned() } else { None },
             in_api,
-            wants_page: !in_api && !accepts_json(request) && !is_json(request.uri().path()),
+            wants_page: !in_api && !accepts_json(request) && !is_for_programs(request.uri().path()),
         }
     }
 
@@ -345,8 +345,9 @@ fn is_below(path: &str, prefix: &str) -> bool {
 }
 
 /// Whether the name says that it is JSON, whatever a browser would like better.
-fn is_json(path: &str) -> bool {
-    std::path::Path::new(path).extension().is_some_and(|extension| extension == "json")
+fn is_for_programs(path: &str) -> bool {
+    let is_json = std::path::Path::new(path).extension().is_some_and(|extension| extension == "json");
+    is_json || path == "/metrics"
 }
 
 fn accepts_json(request: &Request) -> bool {

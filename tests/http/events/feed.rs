@@ -153,7 +153,7 @@ async fn orders_that_make_no_sense_send_nothing_again() {
     let app = TestApp::new().await;
     let (admin, ann) = (app.admin().await, app.user("ann").await);
     let known = ids(&events_of(&app, &admin, ann.id).await)[0];
-    let many: Vec<Uuid> = (0..1001).map(Uuid::from_u128).collect();
+    let many: Vec<Uuid> = (0..501).map(Uuid::from_u128).collect();
     run(&app, "UPDATE events SET published_at = 1").await;
     let path = "/api/admin/events/replay";
     for (order, field) in [

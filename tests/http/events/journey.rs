@@ -1,5 +1,7 @@
 //! Each change and what it tells.
 
+use std::pin::Pin;
+
 use gatehouse::events::TYPES;
 use serde_json::{Value, json};
 
@@ -19,17 +21,17 @@ struct Journey<'a> {
 impl Journey<'_> {
     /// What was told since the last time.
     #[track_caller]
-    fn tells(&mut self, expected: &[(&str, Value)]) -> impl Future<Output = ()> {
+    fn tells(&mut self, expected: &[(&str, Value)]) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         let place = std::panic::Location::caller();
         let expected: Vec<(String, Value)> =
             expected.iter().map(|(name, data)| ((*name).to_owned(), data.clone())).collect();
-        async move {
+        Box::pin(async move {
             let events = events_of(self.app, self.admin, self.user).await;
             let new = told(&events[self.seen..]);
             assert_eq!(new, expected, "{place}");
             self.seen = events.len();
             self.types.extend(new.into_iter().map(|(name, _)| name));
-        }
+        })
     }
 }
 
@@ -42,6 +44,10 @@ fn picture() -> Vec<u8> {
 
 #[tokio::test]
 async fn each_change_tells_what_the_table_says_and_no_secret() {
+    Box::pin(whole_life()).await;
+}
+
+async fn whole_life() {
     let scene = Scene::with_mail().await;
     let (admin, ann) = (scene.admin().await, scene.user("ann").await);
     let mut journey = Journey { app: &scene, admin: &admin, user: ann.id, seen: 0, types: Vec::new() };

@@ -12,33 +12,37 @@ fn numbers(events: &[Value], member: &str) -> Vec<i64> {
     events.iter().map(|event| event[member].as_i64().unwrap()).collect()
 }
 
-async fn act(app: &TestApp, ann: &Actor, number: usize) {
+async fn act(ann: &Actor, others: &[Actor], number: usize) {
     match number % 4 {
         0 => describe(ann, &number.to_string()).await,
         1 => {
             let names = json!({"first_name": number.to_string()});
             ann.put(&format!("{}/full-name", ann.path())).json(&names).await.is(200);
         }
-        2 => drop(app.sign_in(&ann.name).await),
-        _ => {
-            let other = app.sign_in(&ann.name).await;
-            other.post("/api/auth/logout").await.is(200);
+        2 => {
+            let name = json!({"username": format!("ann_{number}")});
+            ann.put(&format!("{}/username", ann.path())).json(&name).await.is(200);
         }
+        _ => drop(others[number / 4].post("/api/auth/logout").await.is(200)),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn however_many_changes_come_at_once_one_account_counts_without_a_gap() {
-    let app = std::sync::Arc::new(TestApp::new().await);
+    let app = TestApp::new().await;
     let (admin, ann) = (app.admin().await, app.user("ann").await);
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(app.sign_in("ann").await);
+    }
     race(32, |number| {
-        let (app, ann) = (std::sync::Arc::clone(&app), ann.clone());
-        Box::pin(async move { act(&app, &ann, number).await })
+        let (ann, others) = (ann.clone(), others.clone());
+        Box::pin(async move { act(&ann, &others, number).await })
     })
     .await;
     let events = events_of(&app, &admin, ann.id).await;
-    // Two at first; then 8 descriptions, 8 names with two events each, 8 sessions, 8 that end again.
-    let expected: Vec<i64> = (1..=2 + 8 + 16 + 8 + 16).collect();
+    // Two at first, and 8 sessions; then 8 descriptions, 8 full names and 8 user names with two events each, 8 sessions that end.
+    let expected: Vec<i64> = (1..=2 + 8 + 8 + 16 + 16 + 8).collect();
     assert_eq!(numbers(&events, "sequence"), expected);
     let positions = numbers(&events, "position");
     assert!(positions.is_sorted_by(|one, next| one < next), "{positions:?}");

@@ -39,7 +39,8 @@ async fn neither_secrets_nor_addresses_are_logged() {
     admin.post(&format!("{path}/test")).await.is(200);
     receiver.answers("/in", super::Manner::Reset);
     admin.post(&format!("{path}/test")).await.is(200);
-    assert_eq!(receiver.got("/in").len(), 2);
+    // A connection that was kept open and broke before an answer is opened once more.
+    assert!(receiver.got("/in").len() >= 2);
     assert!(
         receiver.got("/in")[0]
             .is_signed_by(&[rotated["secret"].as_str().unwrap(), made["secret"].as_str().unwrap()])

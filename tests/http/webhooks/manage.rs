@@ -137,7 +137,9 @@ async fn no_webhook_leads_inside() {
 #[tokio::test]
 async fn outside_of_local_a_webhook_is_https() {
     let app = TestApp::with(&[("ENVIRONMENT", "production")]).await;
-    let admin = app.admin().await;
+    // The admin of the other tests has a name that is too short there.
+    app.inside.auth.create_admin("head_porter", None, PASSWORD).await.unwrap();
+    let admin = app.sign_in("head_porter").await;
     admin.post(WEBHOOKS).json(&json!({"url": "http://hooks.example.com/"})).await.invalid(&["url"]);
     admin.post(WEBHOOKS).json(&json!({"url": "https://hooks.example.com/"})).await.is(201);
 }

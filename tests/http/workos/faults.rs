@@ -256,6 +256,25 @@ async fn who_was_removed_while_nobody_looked_is_removed_by_a_listing() {
 }
 
 #[tokio::test]
+async fn a_list_that_names_nobody_who_is_known_deletes_nobody() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    let ids: Vec<String> = (0..3).map(|number| fake.add(&format!("user{number}"))).collect();
+    settle(&app).await;
+    // As the key of another environment would show it.
+    app.clock.advance(Duration::from_hours(100 * 24));
+    fake.add("somebody_else");
+    ids.iter().for_each(|id| fake.remove(id));
+    fake.loses_the_past(404);
+    app.clock.advance(Duration::from_mins(1));
+    for _ in 0..3 {
+        let halt = app.inside.workos.catch_up().await.unwrap_err();
+        assert!(halt.to_string().contains("another environment"), "{halt}");
+        assert_eq!(people(&app).await.len(), 4, "nobody is gone");
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_is_ahead_there_does_not_make_us_miss_anything() {
     let fake = Fake::start().await;
     let app = following(&fake, &[]).await;

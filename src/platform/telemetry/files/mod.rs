@@ -11,7 +11,7 @@ mod turned;
 mod tests;
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(super) const PRESENT: &str = "gatehouse.log";
 const QUEUE: usize = 8192;
 /// Bytes that are written at once.
 const BLOCK: usize = 64 * 1024;
+/// No line of ours is longer; what is, was written by somebody else.
+const FIRST_LINE: u64 = 256 * 1024;
 /// How long a disk that took nothing is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often turned files are looked at although none was turned.
@@ -315,7 +317,7 @@ impl Write for Pages {
 /// with each copy.
 fn first_moment(file: &mut File) -> Option<Timestamp> {
     let mut line = String::new();
-    BufReader::new(file).read_line(&mut line).ok()?;
+    BufReader::new(file.take(FIRST_LINE)).read_line(&mut line).ok()?;
     let line: serde_json::Value = serde_json::from_str(&line).ok()?;
     let time = DateTime::parse_from_rfc3339(line.get("time")?.as_str()?).ok()?;
     Some(Timestamp::from_millis(time.timestamp_millis()))
