@@ -396,6 +396,17 @@ impl App {
             let mail = mail.clone();
             async move { mail.measures().await }
         });
+        if let Some(broker) = self.broker.clone() {
+            self.metrics.ask(RARELY, move || {
+                let broker = broker.clone();
+                async move { broker.measures().await }
+            });
+        }
+        let workos = self.workos.clone();
+        self.metrics.ask(RARELY, move || {
+            let workos = workos.clone();
+            async move { workos.measures().await }
+        });
         if let Some(export) = self.export.clone() {
             let (metrics, clock, every) =
                 (self.metrics.clone(), self.clock.clone(), self.config.otlp.interval);

@@ -8,6 +8,7 @@ use super::Workos;
 use super::client::Start;
 use super::store;
 use crate::platform::clock::Timestamp;
+use crate::platform::telemetry::metrics::{Family, Sample, number};
 
 /// How long nobody need worry where nothing was heard.
 const QUIET: Duration = Duration::from_mins(1);
@@ -30,6 +31,30 @@ pub struct Standing {
 }
 
 impl Workos {
+    /// How it stands, as measurements; none where WorkOS has no part in anything.
+    pub async fn measures(&self) -> Option<Vec<Family>> {
+        let standing = self.standing().await.ok()??;
+        let done = [
+            ("applied", standing.applied),
+            ("skipped", standing.skipped),
+            ("set_aside", standing.quarantined),
+        ];
+        let done = done.map(|(outcome, count)| Sample::labelled([("outcome", outcome)], number(count)));
+        let mut families = vec![Family::counter(
+            "gatehouse_workos_events_total",
+            "Events and users of the directory, and what was done about them.",
+            done.into(),
+        )];
+        families.extend(standing.lag.map(|lag| {
+            Family::gauge(
+                "gatehouse_workos_lag_seconds",
+                "How long ago everything of the directory was here.",
+                vec![Sample::plain(lag.as_secs_f64())],
+            )
+        }));
+        Some(families)
+    }
+
     /// How it stands; none where WorkOS has no part in anything.
     pub async fn standing(&self) -> Result<Option<Standing>, DbErr> {
         if !self.is_on() {

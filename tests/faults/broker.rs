@@ -42,9 +42,11 @@ impl Scene {
         (site, Self { listener, outbox: Outbox::default(), people: users(40), written: 0 })
     }
 
-    /// Writes an event of each of some users.
+    /// Writes an event of each of some users, the next time of the next ones.
     async fn write(&mut self, db: &DatabaseConnection, people: usize) {
-        let statement = self.outbox.events(db.get_database_backend(), &self.people[..people], "{}");
+        let first = self.written % self.people.len();
+        let some: Vec<Uuid> = self.people.iter().cycle().skip(first).take(people).copied().collect();
+        let statement = self.outbox.events(db.get_database_backend(), &some, "{}");
         until("an event is written", SOON, async || db.execute_raw(statement.clone()).await).await;
         self.written += people;
     }

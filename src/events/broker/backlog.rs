@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 
 use super::{Broker, store};
+use crate::platform::telemetry::metrics::{Family, Sample, number};
 
 /// A backlog that is no older counts as none: a broker may restart.
 const TOLERATED: Duration = Duration::from_mins(1);
@@ -23,6 +24,30 @@ impl Broker {
     pub async fn backlog(&self) -> Result<Backlog, DbErr> {
         let pending = store::pending(self.0.parts.db.reader()).await?;
         Ok(Backlog { pending, age: self.age().await? })
+    }
+
+    /// What waits, and what this instance has done, as measurements; none where the database does not say.
+    pub async fn measures(&self) -> Option<Vec<Family>> {
+        let Backlog { pending, age } = self.backlog().await.ok()?;
+        let counts = self.counts();
+        let outcomes =
+            [("published", counts.published()), ("unrouted", counts.unrouted()), ("parked", counts.parked())];
+        let outcomes =
+            outcomes.map(|(outcome, count)| Sample::labelled([("outcome", outcome)], number(count)));
+        let gauge = |name, help, value| Family::gauge(name, help, vec![Sample::plain(value)]);
+        Some(vec![
+            gauge("gatehouse_outbox_pending", "Events that RabbitMQ has not confirmed.", number(pending)),
+            gauge(
+                "gatehouse_outbox_oldest_seconds",
+                "How old the oldest event is that RabbitMQ has not confirmed.",
+                age.unwrap_or_default().as_secs_f64(),
+            ),
+            Family::counter(
+                "gatehouse_outbox_events_total",
+                "Events that this instance handed over, and what became of them.",
+                outcomes.into(),
+            ),
+        ])
     }
 
     /// The state as a readiness report shows it.

@@ -347,7 +347,7 @@ fn is_below(path: &str, prefix: &str) -> bool {
 /// Whether the name says that it is JSON, whatever a browser would like better.
 fn is_for_programs(path: &str) -> bool {
     let is_json = std::path::Path::new(path).extension().is_some_and(|extension| extension == "json");
-    is_json || path == "/metrics"
+    is_json || path.trim_end_matches('/') == "/metrics"
 }
 
 fn accepts_json(request: &Request) -> bool {

@@ -299,6 +299,7 @@ async fn every_operation_is_described_and_guarded_as_described() {
                     || operation.path.contains("sessions")
                     || operation.path.contains("{provider}")
                     || operation.path.contains("{file}")
+                    || operation.path.contains("{id}")
                     || operation.path.contains("/workos/")
                     || operation.path.starts_with("/oauth/")),
             "{name}: {signed_in:?}"

