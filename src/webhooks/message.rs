@@ -7,7 +7,7 @@ use crate::events::Body;
 use crate::events::store::event;
 use crate::platform::clock::Timestamp;
 
-/// The type of the event that [`test`] makes.
+/// The type of the event that [`test()`] makes.
 pub(super) const TEST: &str = "webhook.test";
 
 /// An event, ready to be sent.

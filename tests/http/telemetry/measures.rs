@@ -17,7 +17,7 @@ pub fn parsed(text: &str) -> HashMap<String, f64> {
     let mut helped = String::new();
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            helped = help.split(' ').next().unwrap().to_owned();
+            help.split(' ').next().unwrap().clone_into(&mut helped);
             assert!(help.len() > helped.len() + 1, "{line}");
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap();

@@ -80,7 +80,7 @@ async fn nothing_that_a_client_wrote_is_in_a_span() {
         .await
         .is(401);
     ann.patch("/api/user/me").json(&json!({"description": "canary-text"})).await;
-    let ann_id = ann.path().rsplit_once("/").expect("an id at the end").1.to_owned();
+    let ann_id = ann.path().rsplit_once('/').expect("an id at the end").1.to_owned();
     let last = "4bf92f3577b34da6a3ce929d0e0e4736";
     app.get("/version").header("x-request-id", last).await.is(200);
     eventually(|| async { collector.trace(bytes(last)).len() }, |count| *count == 1).await;

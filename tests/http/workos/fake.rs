@@ -152,6 +152,7 @@ impl Fake {
     }
 
     /// Changes somebody.
+    #[expect(clippy::needless_pass_by_value, reason = "it is written down where it is handed over")]
     pub fn change(&self, id: &str, fields: Value) {
         self.ledger().change(id, &fields);
     }
@@ -278,6 +279,7 @@ impl Ledger {
         true
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is written down where it is handed over")]
     fn tell(&mut self, event: &str, data: Value) {
         let (id, now) = (self.id("event"), self.now());
         self.events.push(json!({

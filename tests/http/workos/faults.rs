@@ -264,7 +264,9 @@ async fn a_list_that_names_nobody_who_is_known_deletes_nobody() {
     // As the key of another environment would show it.
     app.clock.advance(Duration::from_hours(100 * 24));
     fake.add("somebody_else");
-    ids.iter().for_each(|id| fake.remove(id));
+    for id in &ids {
+        fake.remove(id);
+    }
     fake.loses_the_past(404);
     app.clock.advance(Duration::from_mins(1));
     for _ in 0..3 {
@@ -299,7 +301,9 @@ async fn who_dies_between_two_pages_is_followed_by_one_that_goes_on() {
     for (place, pages) in [(Place::Users, 1), (Place::Users, 1), (Place::Events, 1), (Place::Events, 2)] {
         if place == Place::Events && pages == 1 {
             settle(&app).await;
-            ids.iter().for_each(|id| fake.change(id, json!({"last_name": "Smith"})));
+            for id in &ids {
+                fake.change(id, json!({"last_name": "Smith"}));
+            }
             ids.iter().step_by(3).for_each(|id| fake.remove(id));
         }
         let asked = fake.times(place);
