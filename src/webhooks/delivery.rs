@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Method, Request};
 use url::Url;
-use uuid::Uuid;
 
 use super::Webhooks;
 use super::message::Message;
@@ -13,7 +12,7 @@ use super::secret::SigningSecret;
 use super::store::webhook;
 use crate::platform::clock::Timestamp;
 use crate::platform::outgoing::{Bounds, Unanswered};
-use crate::platform::random::Random;
+use crate::platform::web::TraceParent;
 
 /// How long a receiver may take, and how much of what it says is read.
 const BOUNDS: Bounds = Bounds { time: Duration::from_secs(15), bytes: 1024 };
@@ -113,12 +112,11 @@ impl Webhooks {
             .header("webhook-id", id.to_string())
             .header("webhook-timestamp", now.seconds())
             .header("webhook-signature", signatures);
-        let traced = trace_id.iter().flat_map(|trace_id| {
-            let traceparent = traceparent(trace_id, &self.0.random);
-            let headers = [("x-trace-id", Some(trace_id.clone())), ("traceparent", traceparent)];
-            // What is no header must not keep the event from going out.
-            headers.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)))
-        });
+        let traceparent = TraceParent::of_event(trace_id.as_deref(), id).to_string();
+        let traced = [("x-trace-id", trace_id), ("traceparent", Some(traceparent))];
+        // What is no header must not keep the event from going out.
+        let traced =
+            traced.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)));
         let request = traced.fold(request, |request, (name, value)| request.header(name, value));
         request.body(body).build().ok()
     }
@@ -135,14 +133,6 @@ impl Webhooks {
         let signatures: Option<Vec<String>> = sealed.into_iter().flatten().map(sign).collect();
         Some(signatures?.join(" "))
     }
-}
-
-/// The trace that the event is of, for receivers that trace (W3C Trace Context, 3.2); only a trace id that is one of
-/// theirs in form can be passed on.
-fn traceparent(trace_id: &str, random: &Random) -> Option<String> {
-    let trace = Uuid::try_parse(trace_id).ok().filter(|trace| !trace.is_nil())?;
-    let parent = u64::from_be_bytes(random.bytes()).max(1);
-    Some(format!("00-{}-{parent:016x}-01", trace.simple()))
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3).
@@ -231,18 +221,6 @@ mod tests {
             (None, Verdict::Failed),
         ] {
             assert_eq!(verdict(status), expected, "{status:?}");
-        }
-    }
-
-    #[test]
-    fn a_trace_is_passed_on_if_its_id_is_one_of_a_trace() {
-        let random = Random::seeded(1);
-        let parent = traceparent("0197f2b5-3a58-7c4e-9d1a-1f2e3d4c5b6a", &random).unwrap();
-        assert!(parent.starts_with("00-0197f2b53a587c4e9d1a1f2e3d4c5b6a-") && parent.ends_with("-01"));
-        assert_eq!(parent.len(), 55);
-        assert!(traceparent("4bf92f3577b34da6a3ce929d0e0e4736", &random).is_some());
-        for other in ["", "my-request", "00000000000000000000000000000000"] {
-            assert_eq!(traceparent(other, &random), None, "{other}");
         }
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::link::text;
 use crate::events::Body;
 use crate::events::store::event;
+use crate::platform::web::TraceParent;
 
 /// Survives a restart of the broker.
 const PERSISTENT: u8 = 2;
@@ -38,7 +39,10 @@ impl Message {
 
 fn properties(event: &event::Model) -> BasicProperties {
     let mut headers = FieldTable::default();
-    headers.insert("traceparent".into(), text(&traceparent(event.trace_id.as_deref(), event.id)));
+    headers.insert(
+        "traceparent".into(),
+        text(&TraceParent::of_event(event.trace_id.as_deref(), event.id).to_string()),
+    );
     if let Some(trace_id) = &event.trace_id {
         headers.insert("trace_id".into(), text(trace_id));
     }
@@ -48,15 +52,6 @@ fn properties(event: &event::Model) -> BasicProperties {
         .with_message_id(event.id.to_string().into())
         .with_timestamp(u64::try_from(event.created_at / 1000).unwrap_or(0))
         .with_headers(headers)
-}
-
-/// For tracers (W3C Trace Context, 3.2): the trace of the request where its id has the form of one, and the event as the
-/// parent of whatever follows from it.
-fn traceparent(trace_id: Option<&str>, event: Uuid) -> String {
-    // A uuid is one with hyphens and without.
-    let trace = trace_id.and_then(|id| Uuid::try_parse(id).ok()).filter(|id| !id.is_nil()).unwrap_or(event);
-    let (_, parent) = event.as_u64_pair();
-    format!("00-{}-{parent:016x}-01", trace.simple())
 }
 
 #[cfg(test)]
@@ -91,22 +86,8 @@ mod tests {
         assert_eq!((*properties.delivery_mode(), *properties.timestamp()), (Some(2), Some(1_767_225_600)));
         let headers = properties.headers().as_ref().unwrap().inner();
         assert_eq!(headers["trace_id"], text("order-66"));
-        let traceparent = "00-019b76120c007000800000000000000a-800000000000000a-01";
+        let traceparent = "00-c57da5ef60a33ad14005b55fcc93877e-800000000000000a-01";
         assert_eq!(headers["traceparent"], text(traceparent));
-    }
-
-    #[test]
-    fn a_trace_goes_on_where_its_id_has_the_form_of_one() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let of = |id: &str| traceparent(Some(id), Uuid::from_u128(1));
-        let expected = format!("00-{trace}-0000000000000001-01");
-        assert_eq!(of(trace), expected);
-        assert_eq!(of("4bf92f35-77b3-4da6-a3ce-929d0e0e4736"), expected);
-        let own = "00-00000000000000000000000000000001-0000000000000001-01";
-        for other in ["order-66", "", "00000000000000000000000000000000", "4bf92f3577b34da6a3ce929d0e0e473"] {
-            assert_eq!(of(other), own, "{other}");
-        }
-        assert_eq!(traceparent(None, Uuid::from_u128(1)), own);
     }
 
     #[test]

@@ -127,6 +127,14 @@ impl TraceParent {
         })
     }
 
+    /// That of an event: the trace of the request that caused it, or one of its own, and the event as the parent of whatever
+    /// follows from it.
+    #[must_use]
+    pub fn of_event(trace_id: Option<&str>, event: Uuid) -> Self {
+        let trace = trace_id.map_or_else(|| event.into_bytes(), w3c_trace_id);
+        Self { trace, span: event.as_u64_pair().1.to_be_bytes(), sampled: true }
+    }
+
     /// What a request to another server says for the request that the running task works for.
     #[must_use]
     pub fn to_others() -> Option<HeaderValue> {
@@ -307,6 +315,16 @@ mod tests {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(of("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).as_str(), trace);
         assert_eq!(of("traceparent", &format!("01-{trace}-00f067aa0ba902b7-01-more")).as_str(), trace);
+    }
+
+    #[test]
+    fn whoever_is_told_of_an_event_is_told_its_trace_in_the_same_words() {
+        let of = |id: Option<&str>| TraceParent::of_event(id, Uuid::from_u128(1)).to_string();
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(of(Some(trace)), format!("00-{trace}-0000000000000001-01"));
+        assert_eq!(of(Some("4bf92f35-77b3-4da6-a3ce-929d0e0e4736")), of(Some(trace)));
+        assert_eq!(of(Some("order-66")), "00-c57da5ef60a33ad14005b55fcc93877e-0000000000000001-01");
+        assert_eq!(of(None), "00-00000000000000000000000000000001-0000000000000001-01");
     }
 
     #[test]

@@ -130,7 +130,10 @@ async fn an_event_is_published_as_the_contract_says() {
     assert_eq!(headers["trace_id"], AMQPValue::LongString("trace-1".into()));
     let AMQPValue::LongString(traceparent) = &headers["traceparent"] else { panic!("{headers:?}") };
     let id = heard.id.simple().to_string();
-    assert_eq!(traceparent.as_bytes(), format!("00-{id}-{}-01", &id[16..]).as_bytes());
+    assert_eq!(
+        traceparent.as_bytes(),
+        format!("00-17fe6f303311c0b164b937e419518c1f-{}-01", &id[16..]).as_bytes()
+    );
     scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 1).await;
     let broker = scene.app.inside.broker.clone().unwrap();
     until(async || if broker.counts().consumed() == 1 { Ok(()) } else { Err("not consumed") }).await;
