@@ -97,7 +97,7 @@ async fn flags_webhooks_letters_and_replays_are_in_it() {
     proved(&admin).await;
     admin.patch("/api/admin/feature-flags").json(&json!({"add": {"NEW_THING": false}})).await.is(200);
     let hook = json!({"url": "https://example.com/secret-path"});
-    let hook = admin.post("/api/admin/webhooks").json(&hook).await.is(201).json()["id"].clone();
+    let hook = admin.post("/api/admin/webhooks").json(&hook).await.is(201).json()["webhook"]["id"].clone();
     let path = format!("/api/admin/webhooks/{}", hook.as_str().unwrap());
     admin.patch(&path).json(&json!({"enabled": false, "description": "x"})).await.is(200);
     admin.post(&format!("{path}/rotate-secret")).await.is(200);

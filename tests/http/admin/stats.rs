@@ -24,7 +24,7 @@ async fn people_sessions_mails_and_files_are_counted() {
     carl.delete(&carl.path()).await.is(200);
     let stats = admin.get("/api/admin/stats").await.is(200).json();
     let roles = json!([
-        {"role": "admin", "count": 1}, {"role": "moderator", "count": 1}, {"role": "tester", "count": 0},
+        {"role": "admin", "count": 1}, {"role": "moderator", "count": 2}, {"role": "tester", "count": 0},
         {"role": "user", "count": stats["users"]["roles"][3]["count"]},
     ]);
     assert_eq!(
