@@ -108,7 +108,7 @@ impl BansApi {
         _user: Path<String>,
         body: JsonOrForm<BanOrder>,
     ) -> Result<Json<BanAnswer>, Failure<BanUserRefusal>> {
-        let reason = read(body.0).map_err(BanUserRefusal::Invalid)?;
+        let reason = read(&body.0).map_err(BanUserRefusal::Invalid)?;
         let (may, origin) = (self.judge(&allowed), origin(&allowed.caller, &client));
         let user = self.users.ban(allowed.on.id(), reason.clone(), may, origin).await;
         let user = user.map_err(Failure::within)?;
@@ -129,7 +129,7 @@ impl BansApi {
         _user: Path<String>,
         body: JsonOrForm<BanOrder>,
     ) -> Result<Json<BanAnswer>, Failure<UnbanUserRefusal>> {
-        let reason = read(body.0).map_err(UnbanUserRefusal::Invalid)?;
+        let reason = read(&body.0).map_err(UnbanUserRefusal::Invalid)?;
         let (may, origin) = (self.judge(&allowed), origin(&allowed.caller, &client));
         let user = self.users.unban(allowed.on.id(), reason.clone(), may, origin).await;
         let user = user.map_err(Failure::within)?;
@@ -168,7 +168,7 @@ impl BansApi {
     }
 }
 
-fn read(order: BanOrder) -> Result<Reason, Vec<FieldError>> {
+fn read(order: &BanOrder) -> Result<Reason, Vec<FieldError>> {
     let reason = Reason::parse(order.reason.as_deref().unwrap_or_default());
     reason.map_err(|invalid| vec![FieldError::new("reason", invalid.into_words())])
 }

@@ -181,3 +181,27 @@ impl Users {
         Ok(line.map(|line| line.description).filter(|reason| !reason.is_empty()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_kept_as_it_was_written_without_the_space_around_it() {
+        for (typed, kept) in [
+            ("", ""),
+            ("  spam \n", "spam"),
+            ("<b>{{7*7}}</b>\nsecond line", "<b>{{7*7}}</b>\nsecond line"),
+            (&"🦊".repeat(1000), &"🦊".repeat(1000)),
+        ] {
+            assert_eq!(Reason::parse(typed).unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_or_moves_other_characters_about_is_no_reason() {
+        for typed in [&"a".repeat(1001), "a\u{0}", "a\tb", "\u{1B}[31m", "\u{202E}evil"] {
+            assert!(Reason::parse(typed).is_err(), "{typed:?}");
+        }
+    }
+}
