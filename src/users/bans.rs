@@ -188,19 +188,16 @@ mod tests {
 
     #[test]
     fn a_reason_is_kept_as_it_was_written_without_the_space_around_it() {
-        for (typed, kept) in [
-            ("", ""),
-            ("  spam \n", "spam"),
-            ("<b>{{7*7}}</b>\nsecond line", "<b>{{7*7}}</b>\nsecond line"),
-            (&"🦊".repeat(1000), &"🦊".repeat(1000)),
-        ] {
-            assert_eq!(Reason::parse(typed).unwrap().as_str(), kept);
+        let long = "🦊".repeat(1000);
+        for typed in ["", "spam", "<b>{{7*7}}</b>\nsecond line", &long] {
+            assert_eq!(Reason::parse(&format!("  {typed} \n")).unwrap().as_str(), typed);
         }
     }
 
     #[test]
     fn what_is_too_long_or_moves_other_characters_about_is_no_reason() {
-        for typed in [&"a".repeat(1001), "a\u{0}", "a\tb", "\u{1B}[31m", "\u{202E}evil"] {
+        let long = "a".repeat(1001);
+        for typed in ["a\u{0}", "a\tb", "\u{1B}[31m", "\u{202E}evil", &long] {
             assert!(Reason::parse(typed).is_err(), "{typed:?}");
         }
     }
