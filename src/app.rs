@@ -267,7 +267,7 @@ impl App {
             events: events.clone(),
             mail: mail.clone(),
         };
-        let webhooks = Webhooks::open(parts, webhook_reach(&config)).map_err(anyhow::Error::from)?;
+        let webhooks = Webhooks::new(parts, webhook_reach(&config));
         let otp = Otp::new(
             db.clone(),
             clock.clone(),
