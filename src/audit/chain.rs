@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::store::Row;
+use crate::platform::hexadecimal;
 use crate::platform::secrets::digest;
 
 /// Names this way of writing a row down, so that another one can follow.
@@ -50,7 +51,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        out.write_str(&hexadecimal::written(&self.0))
     }
 }
 
@@ -69,14 +70,7 @@ impl FromStr for Hash {
     type Err = NoHash;
 
     fn from_str(text: &str) -> Result<Self, NoHash> {
-        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(NoHash);
-        }
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| NoHash)?;
-        }
-        Ok(Self(bytes))
+        hexadecimal::read(text).map(Self).ok_or(NoHash)
     }
 }
 
