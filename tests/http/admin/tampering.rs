@@ -126,11 +126,11 @@ async fn the_last_rows_can_not_be_cut_off() {
     // And when the log has gone on, its rows tell for ever what they were written behind.
     a_deed(&admin).await;
     assert_eq!(flaw(&app).await, Some(Flaw::Foreign(5)));
-    a_deed_more(&app, &admin).await;
+    ban_ann(&app, &admin).await;
     assert_eq!(flaw(&app).await, Some(Flaw::Foreign(5)));
 }
 
-async fn a_deed_more(app: &TestApp, admin: &Actor) {
+async fn ban_ann(app: &TestApp, admin: &Actor) {
     let ann = app.sign_in("ann").await;
     ban(admin, &ann, "x").await.is(200);
 }
@@ -192,7 +192,7 @@ async fn going_back_as_a_whole_is_seen_by_who_has_noted_the_end() {
     assert_eq!(seen_by(noted).await, Some(Flaw::Noted(7)));
     assert_eq!(seen_by(early).await, None);
     // Other rows of the same number don't hide it.
-    unban_nobody(&app, &admin).await;
+    describe_ann(&app, &admin).await;
     assert_eq!(flaw(&app).await, None);
     assert_eq!(seen_by(noted).await, Some(Flaw::Noted(7)));
     // Nor does beginning anew.
@@ -202,7 +202,7 @@ async fn going_back_as_a_whole_is_seen_by_who_has_noted_the_end() {
     assert_eq!(seen_by(early).await, Some(Flaw::Noted(ROWS)));
 }
 
-async fn unban_nobody(app: &TestApp, admin: &Actor) {
+async fn describe_ann(app: &TestApp, admin: &Actor) {
     let ann = app.sign_in("ann").await;
     admin.patch(&ann.path()).json(&json!({"description": "four"})).await.is(200);
 }
