@@ -118,7 +118,7 @@ pub(super) fn file(row: &Row) -> Result<(), Flaw> {
     let is_type = (3..=255).contains(&media_type.len()) && media_type.bytes().all(fits) && media_type.contains('/');
     holds(is_type, "media_type", "is no media type")?;
     same(row, "description", |text| Description::parse(text).ok().map(|text| text.to_string()))?;
-    holds(row.whole("id").is_some_and(|id| id >= 1), "id", "must be positive")?;
+    holds(row.whole("id").is_some_and(|id| (1..=i64::MAX / 2).contains(&id)), "id", "is no number of a file")?;
     holds(row.whole("size").is_some_and(|size| size >= 0), "size", "must not be negative")?;
     holds(row.bytes("sha256").is_some_and(|digest| digest.len() == 32), "sha256", "must be 32 bytes")?;
     moments(row, &["created_at"])

@@ -31,28 +31,26 @@ enum Piece {
     FileNumber(i64),
 }
 
-/// Writes the file; `temp` is where it is until it is complete, in the same folder.
+/// Writes the file at `place`, where nothing is yet.
 pub(super) async fn export(
     db: &Database,
-    path: &Path,
-    temp: PathBuf,
+    place: PathBuf,
     progress: &Progress,
-) -> Result<Exported, ArchiveFault> {
+) -> Result<(Temp, Exported), ArchiveFault> {
     let mut snapshot = db.snapshot().await?;
     progress.say("exporting");
     progress.expect(count(&mut snapshot).await?);
-    let temp = Temp::make(temp)?;
+    let temp = Temp::make(place)?;
     let (pieces, waiting) = mpsc::channel(WAITING);
-    let place = temp.0.clone();
-    let writing = tokio::task::spawn_blocking(move || write(&place, waiting));
+    let path = temp.0.clone();
+    let writing = tokio::task::spawn_blocking(move || write(&path, waiting));
     let read = read(&mut snapshot, pieces, progress).await;
     let written = writing.await.map_err(|error| ArchiveFault::Unwritable(error.to_string()))?;
     read?;
     let exported = written?;
     snapshot.end().await?;
-    temp.becomes(path)?;
     progress.finish();
-    Ok(exported)
+    Ok((temp, exported))
 }
 
 async fn read(
@@ -143,7 +141,7 @@ fn set_file_number(connection: &Connection, number: i64) -> rusqlite::Result<()>
 }
 
 /// A file that is removed with its owner, unless it becomes what it was made for.
-struct Temp(PathBuf);
+pub(super) struct Temp(PathBuf);
 
 impl Temp {
     /// Makes it, empty, for nobody else to read.
@@ -152,7 +150,13 @@ impl Temp {
         Ok(Self(path))
     }
 
-    fn becomes(mut self, path: &Path) -> io::Result<()> {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// It is complete: this is its place from now on.
+    pub(super) fn becomes(mut self, path: &Path) -> io::Result<()> {
         fs::rename(&self.0, path)?;
         self.0 = PathBuf::new();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

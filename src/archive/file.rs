@@ -40,8 +40,8 @@ const LARGEST: i32 = 1024 * 1024;
 const OPERATIONS: i32 = 10_000;
 /// What needs no escape in the path of a `file:` URI.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
-/// What SQLite keeps beside tables for itself, and only it reads.
-const OWN: [&str; 3] = ["sqlite_sequence", "sqlite_stat1", "sqlite_stat4"];
+/// What SQLite keeps for itself where somebody ran ANALYZE; we read nothing of it.
+const OWN: [&str; 2] = ["sqlite_stat1", "sqlite_stat4"];
 
 /// A file whose schema and structure are as they must be.
 pub struct GatehouseFile {
@@ -92,6 +92,23 @@ impl GatehouseFile {
             self.budget.allow(NEXT_ROW);
         }
         Ok(())
+    }
+
+    /// The highest number that a file ever had where this file comes from.
+    pub(super) fn highest_file_number(&self) -> Result<i64, ImportRefusal> {
+        if !self.has.contains("files.id") {
+            return Ok(0);
+        }
+        self.budget.allow(NEXT_ROW);
+        let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'files' AND typeof(seq) = 'integer' LIMIT 1";
+        let found = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        match found {
+            // So near to the end there would soon be no number left.
+            Ok(number) if number > i64::MAX / 2 => Err(ImportRefusal::Foreign("its files have no numbers left".to_owned())),
+            Ok(number) => Ok(number.max(0)),
+            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(0),
+            Err(error) => Err(unreadable(&error)),
+        }
     }
 
     /// A column, or what it holds where the file is older than it.

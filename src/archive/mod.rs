@@ -6,9 +6,14 @@
 //! read under limits, each row must pass the rules of its feature ([`check`](self)), all of it before the first change; then
 //! one transaction changes everything or nothing.
 
+mod api;
+mod batch;
 mod check;
 mod export;
 mod file;
+mod import;
+mod merge;
+mod person;
 mod progress;
 mod reading;
 mod row;
@@ -16,28 +21,38 @@ mod source;
 mod tables;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use sea_orm::DbErr;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+pub use api::ArchiveApi;
 pub use progress::Progress;
 pub use reading::canonical_dump;
 pub use row::{Cell, Flaw, Row};
 pub use source::Source;
 pub use tables::{Column, Kind, Part, STAYS, TRAVELS, Table};
 
-use crate::platform::clock::Clock;
+use import::Import;
+
+use crate::files::{Files, Received, UploadRefusal};
+use crate::oauth::Oauth;
+use crate::otp::Otp;
+use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::Database;
+use crate::platform::problem::Failure;
 use crate::platform::random::Random;
-use crate::platform::secrets::Secrets;
+use crate::platform::web::Upload;
 use crate::sessions::{Roles, Sessions};
-use crate::users::Users;
+use crate::users::{self, Users};
 
 /// Exports that are written at once: each holds a connection.
 const EXPORTS: usize = 2;
+/// What was there before the last import.
+const BEFORE: &str = "before-import.db";
 
 /// The feature: what it owns.
 #[derive(Clone)]
@@ -51,16 +66,24 @@ pub struct Archive {
 pub struct Parts {
     /// The database.
     pub db: Database,
-    /// What opens sealed values.
-    pub secrets: Arc<Secrets>,
     /// Whose sessions end.
     pub sessions: Arc<Sessions>,
     /// Who is told of changes.
     pub users: Users,
+    /// What bytes there are.
+    pub files: Files,
+    /// What opens second factors.
+    pub otp: Otp,
+    /// What opens what other providers gave us.
+    pub oauth: Oauth,
     /// Time.
     pub clock: Clock,
     /// Chance.
     pub random: Random,
+    /// Where what was there before an import is kept.
+    pub data_dir: PathBuf,
+    /// Largest file that is taken over HTTP, in bytes.
+    pub most_bytes: u64,
 }
 
 /// What an import does with rows that are there already.
@@ -183,12 +206,30 @@ impl Archive {
     /// complete it has another name.
     pub async fn export_to(&self, path: &Path, progress: &Progress) -> Result<Exported, ArchiveFault> {
         let name = format!(".{}.part", self.parts.random.uuid_v7(self.parts.clock.now()));
-        let temp = path.with_file_name(name);
         let _turn = self.exports.acquire().await;
-        export::export(&self.parts.db, path, temp, progress).await
+        let (temp, exported) = export::export(&self.parts.db, path.with_file_name(name), progress).await?;
+        temp.becomes(path)?;
+        Ok(exported)
     }
 
-    /// Reads a file into the database: all of it, or nothing.
+    /// The same into a file that has no name any more: it is gone once it is closed.
+    async fn export_for_a_while(&self) -> Result<(tokio::fs::File, Exported), ArchiveFault> {
+        let _turn = self.exports.acquire().await;
+        let place = self.parts.files.place_for_a_while();
+        let (temp, exported) = export::export(&self.parts.db, place, &Progress::Silent).await?;
+        Ok((tokio::fs::File::open(temp.path()).await?, exported))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Reads an upload, which is gone when it is dropped.
+    async fn receive(&self, upload: Upload) -> Result<Received, Failure<UploadRefusal>> {
+        self.parts.files.receive_up_to(upload, self.parts.most_bytes).await
+    }
+
+    /// Reads a file into the database: all of it, or nothing. What was there before is kept beside, in `before-import.db`.
     pub async fn import_from(
         &self,
         path: &Path,
@@ -196,11 +237,54 @@ impl Archive {
         options: &ImportOptions,
         progress: &Progress,
     ) -> Result<Counts, ImportRefusal> {
-        progress.say(if how == How::Import && options.by.is_none() { "importing" } else { "reading" });
-        let source = Source::open(path)?;
-        for table in TRAVELS {
-            source.rows(table, &mut |_| Ok(()))?;
+        let _turn = self.imports.acquire().await;
+        progress.say("checking");
+        let path = path.to_owned();
+        let checked = tokio::task::spawn_blocking(move || check_all(Source::open(&path)?)).await;
+        let (source, rows) = checked.map_err(anyhow::Error::from)??;
+        self.keep_what_is_there(progress).await?;
+        progress.say(if how == How::Import { "importing" } else { "recovering" });
+        progress.expect(rows);
+        let import = Import::new(Arc::clone(&self.parts), how, options.clone(), progress.clone());
+        let pieces = import::begin_reading(source);
+        let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
+        progress.finish();
+        done
+    }
+}
+
+impl Archive {
+    /// Whoever has read in the wrong file finds here what was there before; the last one only.
+    async fn keep_what_is_there(&self, progress: &Progress) -> Result<(), ImportRefusal> {
+        if !users::store::is_any(self.parts.db.reader()).await? {
+            return Ok(());
         }
-        Err(ImportRefusal::Foreign("imports come with the next commit".to_owned()))
+        let kept = self.export_to(&self.parts.data_dir.join(BEFORE), progress).await;
+        kept.map(drop).map_err(|fault| anyhow::Error::from(fault).into())
+    }
+}
+
+/// Reads all of a file before anything is changed; how many rows it has.
+fn check_all(source: Source) -> Result<(Source, u64), ImportRefusal> {
+    let mut rows = 0;
+    for table in TRAVELS {
+        source.rows(table, &mut |_| {
+            rows += 1;
+            Ok(())
+        })?;
+    }
+    Ok((source, rows))
+}
+
+impl Parts {
+    /// The column of a row that is sealed in a way that no known secret opens.
+    fn unopened(&self, row: &Row) -> Option<&'static str> {
+        let (column, opens): (_, fn(&Self, Uuid, &[u8]) -> bool) = match row.table.name {
+            "second_factors" => ("sealed_seed", |parts, user, sealed| parts.otp.opens(user, sealed)),
+            "external_accounts" => ("sealed_grant", |parts, account, sealed| parts.oauth.opens(account, sealed)),
+            _ => return None,
+        };
+        let (Some(Cell::Id(id)), Some(sealed)) = (row.key().first(), row.bytes(column)) else { return None };
+        (!opens(self, *id, sealed)).then_some(column)
     }
 }

@@ -22,6 +22,13 @@ impl Source {
         GatehouseFile::open(path).map(Self::Gatehouse)
     }
 
+    /// The highest number that a file ever had where this comes from.
+    pub fn highest_file_number(&self) -> Result<i64, ImportRefusal> {
+        match self {
+            Self::Gatehouse(file) => file.highest_file_number(),
+        }
+    }
+
     /// Hands on every row of a table. Each has passed the rules of its feature.
     pub fn rows(&self, table: &'static Table, each: &mut Each<'_>) -> Result<(), ImportRefusal> {
         match self {

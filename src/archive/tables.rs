@@ -36,6 +36,9 @@ pub struct Column {
     pub kind: Kind,
     /// Whether nothing may stand in it.
     pub nullable: bool,
+    /// Whether nothing in it means that nobody has said anything yet, so that an import may fill it. That somebody has no
+    /// password, or is not deleted, says something.
+    pub fillable: bool,
     /// What it is to the row.
     pub part: Part,
     /// What it holds where the file is older than the column.
@@ -92,15 +95,19 @@ pub struct Unique {
 }
 
 const fn column(name: &'static str, kind: Kind) -> Column {
-    Column { name, kind, nullable: false, part: Part::Content, before: Before::Nothing }
+    Column { name, kind, nullable: false, fillable: false, part: Part::Content, before: Before::Nothing }
 }
 
 const fn maybe(name: &'static str, kind: Kind) -> Column {
-    Column { name, kind, nullable: true, part: Part::Content, before: Before::Nothing }
+    Column { name, kind, nullable: true, fillable: false, part: Part::Content, before: Before::Nothing }
+}
+
+const fn empty(name: &'static str, kind: Kind) -> Column {
+    Column { fillable: true, ..maybe(name, kind) }
 }
 
 const fn counter(name: &'static str) -> Column {
-    Column { name, kind: Kind::Whole, nullable: false, part: Part::Counter, before: Before::Zero }
+    Column { name, kind: Kind::Whole, nullable: false, fillable: false, part: Part::Counter, before: Before::Zero }
 }
 
 const fn once(columns: &'static [&'static str], unless: Option<&'static str>) -> Unique {
@@ -117,14 +124,14 @@ pub static TRAVELS: &[Table] = &[
             column("username", Kind::Text),
             column("display_name", Kind::Text),
             column("search_name", Kind::Text),
-            maybe("email", Kind::Text),
+            empty("email", Kind::Text),
             column("email_verified", Kind::Flag),
             maybe("pending_email", Kind::Text),
-            maybe("first_name", Kind::Text),
-            maybe("last_name", Kind::Text),
-            maybe("middle_name", Kind::Text),
-            maybe("description", Kind::Text),
-            maybe("locale", Kind::Text),
+            empty("first_name", Kind::Text),
+            empty("last_name", Kind::Text),
+            empty("middle_name", Kind::Text),
+            empty("description", Kind::Text),
+            empty("locale", Kind::Text),
             maybe("password_hash", Kind::Text),
             maybe("password_changed_at", Kind::Whole),
             column("roles", Kind::Small),
@@ -193,7 +200,7 @@ pub static TRAVELS: &[Table] = &[
         columns: &[
             column("user_id", Kind::Id),
             maybe("sealed_seed", Kind::Bytes),
-            column("last_step", Kind::Whole),
+            counter("last_step"),
         ],
         key: 1,
         unique: &[],
@@ -219,10 +226,10 @@ pub static TRAVELS: &[Table] = &[
             column("provider", Kind::Text),
             column("subject", Kind::Text),
             column("user_id", Kind::Id),
-            maybe("username", Kind::Text),
-            maybe("display_name", Kind::Text),
-            maybe("email", Kind::Text),
-            maybe("picture_url", Kind::Text),
+            empty("username", Kind::Text),
+            empty("display_name", Kind::Text),
+            empty("email", Kind::Text),
+            empty("picture_url", Kind::Text),
             maybe("sealed_grant", Kind::Bytes),
             column("created_at", Kind::Whole),
             column("updated_at", Kind::Whole),
@@ -244,7 +251,7 @@ pub static TRAVELS: &[Table] = &[
             maybe("picture_of", Kind::Id),
             column("name", Kind::Text),
             column("media_type", Kind::Text),
-            maybe("description", Kind::Text),
+            empty("description", Kind::Text),
             column("size", Kind::Whole),
             column("sha256", Kind::Bytes),
             column("created_at", Kind::Whole),
@@ -331,6 +338,12 @@ impl Table {
         TRAVELS.iter().find(|table| table.name == name)
     }
 
+    /// The column of this name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<Column> {
+        self.columns.iter().find(|column| column.name == name).copied()
+    }
+
     /// Where a column stands.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
@@ -366,5 +379,74 @@ impl Table {
     #[must_use]
     pub fn home_of(&self, column: &str) -> &'static str {
         if self.name == "file_links" && column == "blob" { "files" } else { self.name }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::migrations::STEPS;
+    use crate::platform::db::sqlite_script;
+
+    /// Columns of tables that travel which do not: a seed that waits for its first code, for ten minutes; and what names a
+    /// file in one database, in whose place its bytes do.
+    const COLUMNS_STAY: [&str; 3] = ["second_factors.pending_seed", "second_factors.pending_until", "file_links.file_id"];
+
+    fn schema() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        for sql in sqlite_script(&STEPS.iter().collect::<Vec<_>>()) {
+            connection.execute_batch(&sql).unwrap();
+        }
+        connection
+    }
+
+    fn texts(connection: &Connection, sql: &str) -> BTreeSet<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn of_every_table_it_is_said_whether_it_travels() {
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+        let decided = TRAVELS.iter().map(|table| table.name).chain(STAYS.iter().map(|table| table.name));
+        let decided: Vec<String> = decided.map(str::to_owned).collect();
+        assert_eq!(decided.iter().cloned().collect::<BTreeSet<_>>().len(), decided.len(), "a table is there twice");
+        assert_eq!(texts(&schema(), sql), decided.into_iter().collect());
+        assert!(STAYS.iter().all(|table| !table.because.is_empty()));
+    }
+
+    #[test]
+    fn every_column_of_a_table_that_travels_does_or_is_listed() {
+        let connection = schema();
+        for table in TRAVELS {
+            let sql = format!("SELECT name FROM pragma_table_info('{}')", table.name);
+            let named = table.columns.iter().filter(|column| table.home_of(column.name) == table.name);
+            let named = named.map(|column| column.name).chain(table.fixed.iter().map(|(name, _)| *name));
+            let stays = COLUMNS_STAY.iter().filter_map(|name| name.strip_prefix(&format!("{}.", table.name)));
+            let known: BTreeSet<String> = named.chain(stays).map(str::to_owned).collect();
+            assert_eq!(texts(&connection, &sql), known, "{}", table.name);
+        }
+    }
+
+    #[test]
+    fn what_may_be_empty_is_what_the_schema_says() {
+        let connection = schema();
+        for table in TRAVELS {
+            for column in table.columns {
+                let sql = format!(
+                    "SELECT CASE \"notnull\" WHEN 1 THEN 'needed' ELSE 'may be empty' END \
+                     FROM pragma_table_info('{}') WHERE name = '{}'",
+                    table.home_of(column.name),
+                    column.name
+                );
+                let said = texts(&connection, &sql).pop_first().unwrap();
+                let is_number = column.part == Part::Number;
+                assert_eq!(said == "may be empty", column.nullable || is_number, "{}.{}", table.name, column.name);
+            }
+        }
     }
 }

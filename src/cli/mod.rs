@@ -2,6 +2,7 @@
 //!
 //! Commands that need no configuration are done here; the others get it and go to the module of their subject.
 
+mod archive;
 mod check;
 mod config;
 mod database;
@@ -18,6 +19,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::app::StartFault;
+use crate::archive::How;
 use crate::platform::config::{Config, Loaded, LogFormat, Mistake, Sources};
 use crate::platform::telemetry::files::FileSettings;
 use crate::platform::telemetry::{self, Format, Losses};
@@ -90,6 +92,18 @@ pub enum ServerCommand {
     /// Change the keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// Write everything into a SQLite file, while the server serves.
+    Export {
+        /// The file.
+        file: PathBuf,
+        /// Overwrite it if it is there.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Add what a file has more: missing rows, and what is empty; overwrite nothing.
+    Import(Incoming),
+    /// Put everything back to what a file says; what is not in it stays.
+    Recover(Incoming),
     /// Follow the directory at WorkOS until told to stop, without serving.
     WorkosSync,
     /// List what here is not as WorkOS says: exit code 0 if nothing, 1 otherwise.
@@ -98,6 +112,16 @@ pub enum ServerCommand {
         #[arg(long)]
         forget: bool,
     },
+}
+
+/// A file to be read in.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Incoming {
+    /// A database of Gatehouse: an export, or the file of a stopped server.
+    file: PathBuf,
+    /// Leave out second factors that no known secret opens, and take them from their owners, instead of refusing the file.
+    #[arg(long)]
+    drop_second_factors: bool,
 }
 
 /// What to do with the schema.
@@ -227,6 +251,9 @@ async fn run(command: ServerCommand, loaded: Loaded, losses: Losses) -> ExitCode
         ServerCommand::Check { fix } => return Box::pin(check::check(fix, loaded)).await,
         ServerCommand::Health => return check::health(&loaded),
         ServerCommand::Migrate(command) => database::migrate(command, loaded).await,
+        ServerCommand::Export { file, force } => Box::pin(archive::export(&file, force, loaded)).await,
+        ServerCommand::Import(incoming) => Box::pin(archive::read_in(How::Import, incoming, loaded)).await,
+        ServerCommand::Recover(incoming) => Box::pin(archive::read_in(How::Recover, incoming, loaded)).await,
         ServerCommand::Admin(command) => Box::pin(database::admin(command, loaded)).await,
         ServerCommand::Keys(command) => Box::pin(database::keys(command, loaded)).await,
         ServerCommand::Openapi => Box::pin(check::openapi(loaded)).await,
@@ -325,6 +352,12 @@ mod tests {
             "health",
             "keys rotate",
             "keys rewrap",
+            "export all.db",
+            "export all.db --force",
+            "import all.db",
+            "import all.db --drop-second-factors",
+            "recover all.db",
+            "recover all.db --drop-second-factors",
             "workos-sync",
             "workos-check",
             "workos-check --forget",

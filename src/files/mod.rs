@@ -21,6 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use uuid::Uuid;
+
 use crate::platform::clock::Clock;
 use crate::platform::config;
 use crate::platform::db::Database;
@@ -92,6 +94,17 @@ impl Files {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// A place on the disk for something large that is on its way. What is left there is swept within hours.
+    #[must_use]
+    pub fn place_for_a_while(&self) -> std::path::PathBuf {
+        self.storage.place_for_a_while(self.random.uuid_v7(self.clock.now()))
+    }
+
+    /// How many bytes are kept under a blob's name; none where there is no such blob.
+    pub async fn size_of(&self, blob: Uuid) -> Result<Option<u64>, StorageFault> {
+        self.storage.size(blob).await
     }
 
     /// Whether the storage answers, and where it is, in words for an operator.
