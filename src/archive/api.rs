@@ -227,6 +227,8 @@ impl ArchiveApi {
     async fn exported(&self, caller: &Caller) -> Result<Database, Failure<ExportRefusal>> {
         caller.require_proof(self.archive.now()).map_err(|_| ExportRefusal::Unproved)?;
         let (file, exported) = self.archive.export_for_a_while().await.map_err(anyhow::Error::from)?;
+        let by = Some(caller.user_id);
+        self.archive.note_export(by, &exported).await?;
         let size = file.metadata().await.map_err(anyhow::Error::from)?.len();
         tracing::warn!(by = %caller.user_id, rows = exported.rows.values().sum::<u64>(), "the database was exported");
         Ok(Database { file, size })

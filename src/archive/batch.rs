@@ -8,17 +8,16 @@ use uuid::Uuid;
 use super::import::{BATCH, ByKey, values_of};
 use super::merge::Change;
 use super::row::{Cell, Row};
-use super::tables::{Column, Table, Unique};
+use super::tables::{Column, Part, Table, Unique};
 use crate::platform::db::{Tx, Values};
 
 /// The rows that are there under the keys of these.
 pub(super) async fn with_keys(tx: &Tx, table: &'static Table, rows: &[Row]) -> Result<ByKey, DbErr> {
-    let keys = rows.iter().map(Row::key);
-    let found = among(tx, table, table.columns, table.key_columns(), keys, None).await?;
-    let mut there = HashMap::with_capacity(found.len());
-    for result in &found {
-        let cells = table.columns.iter().enumerate().map(|(at, column)| Cell::found(result, at, column));
-        let row = Row { table, cells: cells.collect::<Result<_, _>>()? };
+    let keys: Vec<&[Cell]> = rows.iter().map(Row::key).collect();
+    let mut there = HashMap::with_capacity(rows.len());
+    let Some(query) = among(tx, table, table.columns, table.key_columns(), &keys, None) else { return Ok(there) };
+    for result in &tx.query_all_raw(query).await? {
+        let row = Row { table, cells: cells_of(result, table.columns)? };
         there.insert(row.key().to_vec(), row);
     }
     Ok(there)
@@ -33,13 +32,12 @@ pub(super) async fn holders(
 ) -> Result<HashMap<Vec<Cell>, Vec<Cell>>, DbErr> {
     let columns: Vec<Column> = unique.columns.iter().filter_map(|name| table.column(name)).collect();
     let values: Vec<Vec<Cell>> = rows.iter().filter_map(|row| values_of(row, unique.columns)).collect();
+    let values: Vec<&[Cell]> = values.iter().map(Vec::as_slice).collect();
     let read: Vec<Column> = columns.iter().chain(table.key_columns()).copied().collect();
-    let found =
-        among(tx, table, &read, &columns, values.iter().map(Vec::as_slice), unique.unless).await?;
     let mut holders = HashMap::new();
-    for result in &found {
-        let cells = read.iter().enumerate().map(|(at, column)| Cell::found(result, at, column));
-        let mut values = cells.collect::<Result<Vec<_>, _>>()?;
+    let Some(query) = among(tx, table, &read, &columns, &values, unique.unless) else { return Ok(holders) };
+    for result in &tx.query_all_raw(query).await? {
+        let mut values = cells_of(result, &read)?;
         let key = values.split_off(columns.len());
         holders.insert(values, key);
     }
@@ -47,55 +45,50 @@ pub(super) async fn holders(
 }
 
 /// Reads columns of the rows in which other columns have one of some values.
-async fn among<'r>(
+fn among(
     tx: &Tx,
     table: &Table,
     read: &[Column],
     by: &[Column],
-    wanted: impl Iterator<Item = &'r [Cell]>,
+    wanted: &[&[Cell]],
     unless: Option<&str>,
-) -> Result<Vec<QueryResult>, DbErr> {
-    let mut values = Values::default();
-    let rows = wanted.map(|cells| values.row(cells.iter().zip(by).map(|(cell, column)| cell.value(column))));
-    let rows: Vec<String> = rows.collect();
-    if rows.is_empty() {
-        return Ok(Vec::new());
+) -> Option<Statement> {
+    if wanted.is_empty() {
+        return None;
     }
+    let mut values = Values::default();
+    let row = |cells: &&[Cell]| values.row(cells.iter().zip(by).map(|(cell, column)| cell.value(column)));
+    let rows = wanted.iter().map(row).collect::<Vec<_>>().join(", ");
     let names = |columns: &[Column]| {
         columns.iter().map(|column| table.qualified(column.name)).collect::<Vec<_>>().join(", ")
     };
     let living = unless.map(|column| format!(" AND {column} IS NULL")).unwrap_or_default();
-    let sql = format!(
-        "SELECT {} FROM {} WHERE ({}) IN (VALUES {}){living}",
-        names(read),
-        table.source,
-        names(by),
-        rows.join(", ")
-    );
-    tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values.into_vec())).await
+    let (columns, by) = (names(read), names(by));
+    let sql = format!("SELECT {columns} FROM {} WHERE ({by}) IN (VALUES {rows}){living}", table.source);
+    Some(statement(tx, sql, values))
+}
+
+fn cells_of(result: &QueryResult, columns: &[Column]) -> Result<Vec<Cell>, DbErr> {
+    columns.iter().enumerate().map(|(at, column)| Cell::found(result, at, column)).collect()
 }
 
 /// Which of these users are here, deleted or not.
-pub(super) async fn users_here(
-    tx: &Tx,
-    users: impl Iterator<Item = Uuid>,
-) -> Result<HashSet<Uuid>, DbErr> {
+pub(super) async fn users_here(tx: &Tx, users: HashSet<Uuid>) -> Result<HashSet<Uuid>, DbErr> {
     ids(tx, "SELECT id FROM users WHERE id IN", users).await
 }
 
 /// Which of these ids were accounts' that were removed for good.
-pub(super) async fn spent(tx: &Tx, users: impl Iterator<Item = Uuid>) -> Result<HashSet<Uuid>, DbErr> {
+pub(super) async fn spent(tx: &Tx, users: HashSet<Uuid>) -> Result<HashSet<Uuid>, DbErr> {
     ids(tx, "SELECT id FROM spent_user_ids WHERE id IN", users).await
 }
 
-async fn ids(tx: &Tx, sql: &str, wanted: impl Iterator<Item = Uuid>) -> Result<HashSet<Uuid>, DbErr> {
-    let wanted: HashSet<Uuid> = wanted.collect();
+async fn ids(tx: &Tx, sql: &str, wanted: HashSet<Uuid>) -> Result<HashSet<Uuid>, DbErr> {
     if wanted.is_empty() {
         return Ok(wanted);
     }
     let mut values = Values::default();
     let sql = format!("{sql} {}", values.row(wanted.into_iter().map(Into::into)));
-    let found = run_query(tx, sql, values).await?;
+    let found = tx.query_all_raw(statement(tx, sql, values)).await?;
     found.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
@@ -105,46 +98,53 @@ pub(super) async fn insert(tx: &Tx, table: &Table, rows: &[Row]) -> Result<(), D
         return Ok(());
     }
     let (mut values, fixed) = (Values::default(), table.fixed_values());
+    let written = written(&mut values, rows, &fixed);
+    let sql = format!("INSERT INTO {} ({}) VALUES {written}", table.name, table.names_to_write());
+    run(tx, sql, values).await
+}
+
+/// Rows as a statement has them, each with something at its end.
+fn written(values: &mut Values, rows: &[Row], end: &str) -> String {
     let written = rows.iter().map(|row| {
-        let cells = row.cells.iter().zip(table.columns).map(|(cell, column)| cell.value(column));
-        let mut row = values.row(cells);
-        row.insert_str(row.len() - 1, &fixed);
-        row
+        let cells = row.cells.iter().zip(row.table.columns).map(|(cell, column)| cell.value(column));
+        let mut written = values.row(cells);
+        written.insert_str(written.len() - 1, end);
+        written
     });
-    let written = written.collect::<Vec<_>>().join(", ");
-    run(tx, format!("INSERT INTO {} ({}) VALUES {written}", table.name, table.names_to_write()), values).await
+    written.collect::<Vec<_>>().join(", ")
 }
 
 /// Adds files; one whose number is another's here gets the next one.
 pub(super) async fn insert_files(tx: &Tx, table: &'static Table, rows: Vec<Row>) -> Result<(), DbErr> {
     let mut values = Values::default();
     let wanted = values.row(rows.iter().map(|row| row.whole("id").into()));
-    let found = run_query(tx, format!("SELECT id FROM files WHERE id IN {wanted}"), values).await?;
-    let taken: HashSet<i64> = found.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    let taken = statement(tx, format!("SELECT id FROM files WHERE id IN {wanted}"), values);
+    let taken = tx.query_all_raw(taken).await?;
+    let taken: HashSet<i64> = taken.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
     let is_free = |row: &Row| row.whole("id").is_some_and(|id| !taken.contains(&id));
     let (free, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_free);
     insert(tx, table, &free).await?;
-    // Behind all numbers that the file brings, so that none of those is given away.
     for row in others {
-        let mut values = Values::default();
-        let cells = row.cells.iter().zip(table.columns).filter(|(_, column)| column.name != "id");
-        let (names, cells): (Vec<&str>, Vec<_>) =
-            cells.map(|(cell, column)| (column.name, cell.value(column))).unzip();
-        let written = values.row(cells);
         settle_file_number(tx, 0).await?;
-        run(tx, format!("INSERT INTO files ({}) VALUES {written}", names.join(", ")), values).await?;
+        let (sql, values) = without_number(&row);
+        run(tx, sql, values).await?;
     }
     Ok(())
+}
+
+fn without_number(row: &Row) -> (String, Values) {
+    let mut values = Values::default();
+    let cells = row.cells.iter().zip(row.table.columns).filter(|(_, column)| column.part != Part::Number);
+    let (names, cells): (Vec<&str>, Vec<_>) =
+        cells.map(|(cell, column)| (column.name, cell.value(column))).unzip();
+    let written = values.row(cells);
+    (format!("INSERT INTO {} ({}) VALUES {written}", row.table.name, names.join(", ")), values)
 }
 
 /// Adds links to files, which are known by their bytes.
 pub(super) async fn insert_links(tx: &Tx, rows: &[Row]) -> Result<(), DbErr> {
     let mut values = Values::default();
-    let written = rows.iter().map(|row| {
-        let cells = row.cells.iter().zip(row.table.columns).map(|(cell, column)| cell.value(column));
-        values.row(cells)
-    });
-    let written = written.collect::<Vec<_>>().join(", ");
+    let written = written(&mut values, rows, "");
     let sql = format!(
         "INSERT INTO file_links (user_id, file_id) SELECT told.column1, files.id FROM (VALUES {written}) AS told \
          JOIN files ON files.blob = told.column2"
@@ -154,16 +154,20 @@ pub(super) async fn insert_links(tx: &Tx, rows: &[Row]) -> Result<(), DbErr> {
 
 /// Writes a row that has changed.
 pub(super) async fn update(tx: &Tx, change: &Change) -> Result<(), DbErr> {
+    let (sql, values) = updating(change);
+    run(tx, sql, values).await
+}
+
+fn updating(change: &Change) -> (String, Values) {
     let (table, mut values) = (change.after.table, Values::default());
-    let mut set = |name: &str| {
-        let column = table.column(name)?;
-        Some(format!("{name} = {}", values.place(change.after.cell(name).value(&column))))
+    let mut placed = |row: &Row, column: &Column| {
+        format!("{} = {}", column.name, values.place(row.cell(column.name).value(column)))
     };
-    let set: Vec<String> = change.columns.iter().filter_map(|name| set(name)).collect();
-    let key = change.before.key().iter().zip(table.key_columns());
+    let changed = change.columns.iter().filter_map(|name| table.column(name));
+    let set: Vec<String> = changed.map(|column| placed(&change.after, &column)).collect();
     let key: Vec<String> =
-        key.map(|(cell, column)| format!("{} = {}", column.name, values.place(cell.value(column)))).collect();
-    run(tx, format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), key.join(" AND ")), values).await
+        table.key_columns().iter().map(|column| placed(&change.before, column)).collect();
+    (format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), key.join(" AND ")), values)
 }
 
 /// Lets the events of accounts that come back go on where they were.
@@ -172,7 +176,7 @@ pub(super) async fn continue_sequences(tx: &Tx, rows: &mut [Row]) -> Result<(), 
     let users = values.row(rows.iter().filter_map(|row| row.id("id")).map(Into::into));
     let sql = format!("SELECT user_id, MAX(sequence) FROM events WHERE user_id IN {users} GROUP BY user_id");
     let mut told: HashMap<Uuid, i64> = HashMap::new();
-    for result in run_query(tx, sql, values).await? {
+    for result in tx.query_all_raw(statement(tx, sql, values)).await? {
         told.insert(result.try_get_by_index(0)?, result.try_get_by_index(1)?);
     }
     for row in rows {
@@ -220,10 +224,9 @@ async fn settle_file_number(tx: &Tx, least: i64) -> Result<(), DbErr> {
 }
 
 async fn run(tx: &Tx, sql: String, values: Values) -> Result<(), DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values.into_vec());
-    tx.execute_raw(statement).await.map(|_| ())
+    tx.execute_raw(statement(tx, sql, values)).await.map(|_| ())
 }
 
-async fn run_query(tx: &Tx, sql: String, values: Values) -> Result<Vec<QueryResult>, DbErr> {
-    tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values.into_vec())).await
+fn statement(tx: &Tx, sql: String, values: Values) -> Statement {
+    Statement::from_sql_and_values(tx.get_database_backend(), sql, values.into_vec())
 }

@@ -163,7 +163,7 @@ fn moments(row: &Row, columns: &[&'static str]) -> Result<(), Flaw> {
         other => *other == Cell::Null,
     };
     match columns.iter().find(|column| !is_moment(row.cell(column))) {
-        Some(column) => Err(Flaw::new(column, "is no time")),
+        Some(&column) => Err(Flaw::new(column, "is no time")),
         None => Ok(()),
     }
 }

@@ -137,7 +137,22 @@ impl Import {
         if had_admin && !users::store::has_admin(tx).await? {
             return Err(ImportRefusal::LastAdmin);
         }
+        self.note(tx).await?;
         Ok(self.counts)
+    }
+
+    /// Notes in the log of what staff did how much it was.
+    async fn note(&self, tx: &Tx) -> Result<(), ImportRefusal> {
+        let action = match self.how {
+            How::Import => "database_imported",
+            How::Recover => "database_recovered",
+        };
+        let sum = |of: fn(&TableCounts) -> u64| self.counts.values().map(of).sum::<u64>();
+        let entry = super::entry(self.options.by.map(|by| by.user), action)
+            .with("added", sum(|table| table.added))
+            .with("changed", sum(|table| table.filled + table.overwritten))
+            .with("left_out", sum(|table| table.left_out));
+        Ok(self.parts.audit.record(tx, entry).await?)
     }
 
     async fn take(&mut self, tx: &Tx, rows: Vec<Row>) -> Result<(), ImportRefusal> {
@@ -166,9 +181,10 @@ impl Import {
     async fn sift(&mut self, tx: &Tx, table: &'static Table, rows: Vec<Row>) -> Result<Vec<Row>, ImportRefusal> {
         let mut kept = Vec::with_capacity(rows.len());
         let wanted = |row: &Row| -> Vec<Uuid> { table.users.iter().filter_map(|column| row.id(column)).collect() };
-        let here = batch::users_here(tx, rows.iter().flat_map(wanted)).await?;
+        let owners: HashSet<Uuid> = rows.iter().flat_map(wanted).collect();
+        let here = batch::users_here(tx, owners).await?;
         let living = match table.name {
-            "spent_user_ids" => batch::users_here(tx, rows.iter().filter_map(|row| row.id("id"))).await?,
+            "spent_user_ids" => batch::users_here(tx, ids_of(&rows)).await?,
             _ => HashSet::new(),
         };
         for mut row in rows {
@@ -209,7 +225,7 @@ impl Import {
         rows: Vec<Row>,
     ) -> Result<Vec<Row>, ImportRefusal> {
         let spent = match table.name {
-            "users" => batch::spent(tx, rows.iter().filter_map(|row| row.id("id"))).await?,
+            "users" => batch::spent(tx, ids_of(&rows)).await?,
             _ => HashSet::new(),
         };
         let mut kept = Vec::with_capacity(rows.len());
@@ -324,7 +340,9 @@ impl Import {
                 batch::insert(tx, table, &rows).await?;
                 let people: Vec<_> = rows.iter().map(person::of).collect();
                 self.added.extend(people.iter().map(|person| person.id));
-                people.iter().for_each(|person| tx.touch_profile(person.id));
+                for person in &people {
+                    tx.touch_profile(person.id);
+                }
                 self.parts.users.tell_of_added_in(tx, &people, &self.origin()).await?;
             }
             "files" => batch::insert_files(tx, table, rows).await?,
@@ -347,8 +365,9 @@ impl Import {
             tx.touch(after.id);
             self.parts.users.tell_of_moved_in(tx, &before, &after, &self.origin()).await?;
         } else {
-            let owners = change.after.table.users.iter().filter_map(|column| change.after.id(column));
-            owners.for_each(|user| tx.touch_profile(user));
+            for user in change.after.table.users.iter().filter_map(|column| change.after.id(column)) {
+                tx.touch_profile(user);
+            }
         }
         match self.how {
             How::Import => self.count(&change.after).filled += 1,
@@ -361,7 +380,9 @@ impl Import {
     async fn unlock(&self, tx: &Tx) -> Result<(), ImportRefusal> {
         for users in self.unlocked.chunks(BATCH) {
             batch::unlock(tx, users).await?;
-            users.iter().for_each(|user| tx.touch(*user));
+            for user in users {
+                tx.touch(*user);
+            }
         }
         Ok(())
     }
@@ -389,6 +410,10 @@ impl Import {
 
 fn refused(row: &Row, column: &'static str, words: &'static str) -> ImportRefusal {
     ImportRefusal::Row { table: row.table.name, row: row.name(), flaw: Flaw::new(column, words) }
+}
+
+fn ids_of(rows: &[Row]) -> HashSet<Uuid> {
+    rows.iter().filter_map(|row| row.id("id")).collect()
 }
 
 /// Whose sessions end by a change: those whose rights it concerns, or how they sign in.

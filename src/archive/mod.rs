@@ -38,6 +38,7 @@ pub use tables::{Column, Kind, Part, STAYS, TRAVELS, Table};
 
 use import::Import;
 
+use crate::audit::{Audit, Entry, Subject};
 use crate::files::{Files, Received, UploadRefusal};
 use crate::oauth::Oauth;
 use crate::otp::Otp;
@@ -66,6 +67,8 @@ pub struct Archive {
 pub struct Parts {
     /// The database.
     pub db: Database,
+    /// What staff did.
+    pub audit: Audit,
     /// Whose sessions end.
     pub sessions: Arc<Sessions>,
     /// Who is told of changes.
@@ -171,7 +174,7 @@ pub enum ImportRefusal {
     #[error("the file was given up: reading it takes too long")]
     Slow,
     /// A row is not as it must be, or can't be taken.
-    #[error("{table}, row {row}: {}: {}", flaw.column, flaw.words)]
+    #[error("{table}, row {row}: {}: {}", .flaw.column, .flaw.words)]
     Row {
         /// The table.
         table: &'static str,
@@ -220,6 +223,14 @@ impl Archive {
         Ok((tokio::fs::File::open(temp.path()).await?, exported))
     }
 
+    /// Notes in the log of what staff did that everything was taken out.
+    pub async fn note_export(&self, by: Option<Uuid>, exported: &Exported) -> Result<(), DbErr> {
+        let rows: u64 = exported.rows.values().sum();
+        let audit = self.parts.audit.clone();
+        let entry = entry(by, "database_exported").with("rows", rows);
+        self.parts.db.write(move |tx| async move { audit.record(tx, entry).await }.boxed()).await
+    }
+
     fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
@@ -262,6 +273,12 @@ impl Archive {
         let kept = self.export_to(&self.parts.data_dir.join(BEFORE), progress).await;
         kept.map(drop).map_err(|fault| anyhow::Error::from(fault).into())
     }
+}
+
+/// What stands in the log of what staff did.
+fn entry(by: Option<Uuid>, action: &'static str) -> Entry {
+    let operator = || Entry::by_operator(action, Subject::Database);
+    by.map_or_else(operator, |by| Entry::by(by, action, Subject::Database))
 }
 
 /// Reads all of a file before anything is changed; how many rows it has.

@@ -307,6 +307,8 @@ const fn stays(name: &'static str, because: &'static str) -> Stays {
 /// What does not travel, with the reason.
 pub static STAYS: &[Stays] = &[
     stays("schema_steps", "says what a database looks like; the file says it of itself"),
+    stays("audit_log", "a chain that one server has sealed; elsewhere it would prove nothing, and could be forged"),
+    stays("audit_head", "goes with its chain"),
     stays("sessions", "people sign in again: a file of sessions would be a file of keys to every account"),
     stays("signing_keys", "each server signs with keys of its own; what an old one signed dies with its sessions"),
     stays("throttles", "counts failures against one server, for minutes"),

@@ -20,6 +20,9 @@ pub(super) async fn export(file: &Path, force: bool, loaded: Loaded) -> Result<E
     }
     let app = App::open(loaded.config, Clock::System, Random::System).await?;
     let exported = app.archive.export_to(file, &Progress::of_terminal()).await;
+    if let Ok(exported) = &exported {
+        app.archive.note_export(None, exported).await.map_err(anyhow::Error::from)?;
+    }
     app.close().await;
     let exported = exported.map_err(anyhow::Error::from)?;
     let mut words = String::new();
