@@ -632,8 +632,22 @@ impl App {
         let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
         let archive = ArchiveApi { archive: self.archive.clone() };
         let apis = (
-            auth, otp, recovery, session, oauth, workos, users, user_files, picture, file, email, admin,
-            staff, events, flags, (webhooks, archive),
+            auth,
+            otp,
+            recovery,
+            session,
+            oauth,
+            workos,
+            users,
+            user_files,
+            picture,
+            file,
+            email,
+            admin,
+            staff,
+            events,
+            flags,
+            (webhooks, archive),
         );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }

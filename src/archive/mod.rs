@@ -298,7 +298,9 @@ impl Parts {
     fn unopened(&self, row: &Row) -> Option<&'static str> {
         let (column, opens): (_, fn(&Self, Uuid, &[u8]) -> bool) = match row.table.name {
             "second_factors" => ("sealed_seed", |parts, user, sealed| parts.otp.opens(user, sealed)),
-            "external_accounts" => ("sealed_grant", |parts, account, sealed| parts.oauth.opens(account, sealed)),
+            "external_accounts" => {
+                ("sealed_grant", |parts, account, sealed| parts.oauth.opens(account, sealed))
+            }
             _ => return None,
         };
         let (Some(Cell::Id(id)), Some(sealed)) = (row.key().first(), row.bytes(column)) else { return None };

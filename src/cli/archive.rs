@@ -59,7 +59,9 @@ fn told(counts: &Counts) -> String {
         );
         line(&mut words, &numbers);
     }
-    for (table, note) in counts.iter().flat_map(|(table, rows)| rows.notes.iter().map(move |note| (table, note))) {
+    for (table, note) in
+        counts.iter().flat_map(|(table, rows)| rows.notes.iter().map(move |note| (table, note)))
+    {
         line(&mut words, &format!("left out of {table}: {note}"));
     }
     words
