@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, AuditApi, BansApi, EmailApi, EventsApi, StatsApi, StatsParts, UserSessionsApi};
+use crate::archive::{self, Archive, ArchiveApi};
 use crate::audit::Audit;
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::events::{self, Broker, Events, broker};
@@ -79,7 +80,7 @@ type Apis = (
     (BansApi, UserSessionsApi, AuditApi, StatsApi),
     EventsApi,
     FlagsApi,
-    WebhooksApi,
+    (WebhooksApi, ArchiveApi),
 );
 /// The operations at the root.
 type RootApis = (RootApi, OfrepApi);
@@ -184,6 +185,8 @@ pub struct App {
     pub proofs: Proofs,
     /// The door.
     pub auth: Auth,
+    /// Moves of data.
+    pub archive: Archive,
     /// Which passwords are good enough.
     pub passwords: Passwords,
     /// Names requests.
@@ -338,6 +341,19 @@ impl App {
             flags: flags.clone(),
         };
         let auth = Auth::new(parts, auth_settings(&config, &mail));
+        let archive = Archive::new(archive::Parts {
+            db: db.clone(),
+            audit: audit.clone(),
+            sessions: Arc::clone(&sessions),
+            users: users.clone(),
+            files: files.clone(),
+            otp: otp.clone(),
+            oauth: oauth.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            data_dir: config.server.data_dir.clone(),
+            most_bytes: config.files.max_import_bytes,
+        });
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
         let metrics = Metrics::new(clock.clone());
         let export = otlp::start(config.otlp.clone(), &metrics, &clock, &random)?;
@@ -364,6 +380,7 @@ impl App {
             webhooks,
             proofs,
             auth,
+            archive,
             passwords,
             trace_ids,
             metrics,
@@ -621,9 +638,24 @@ impl App {
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
         let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
+        let archive = ArchiveApi { archive: self.archive.clone() };
         let apis = (
-            auth, otp, recovery, session, oauth, workos, users, user_files, picture, file, email, admin,
-            staff, events, flags, webhooks,
+            auth,
+            otp,
+            recovery,
+            session,
+            oauth,
+            workos,
+            users,
+            user_files,
+            picture,
+            file,
+            email,
+            admin,
+            staff,
+            events,
+            flags,
+            (webhooks, archive),
         );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
@@ -988,7 +1020,8 @@ fn file_storage(config: &Config) -> Result<files::Storage, StartFault> {
     files::open_storage(&folder, &config.files).map_err(StartFault::Setting)
 }
 
-/// Letters to people, sets of flags, and uploads: the edge lets larger ones through, and waits longer for the last.
+/// Letters to people, sets of flags, uploads and whole databases: the edge lets larger ones through, waits longer for
+/// uploads, and for databases as long as they take.
 fn large_bodies(config: &Config) -> Vec<LargeBodies> {
     let server = &config.server;
     let letters = LargeBodies {
@@ -1010,7 +1043,14 @@ fn large_bodies(config: &Config) -> Vec<LargeBodies> {
         most: flags::LARGEST,
         ..letters.clone()
     };
-    [letters, flags].into_iter().chain(uploads).collect()
+    let most = usize::try_from(config.files.max_import_bytes).unwrap_or(usize::MAX);
+    let databases = LargeBodies {
+        begins: format!("{}/db/", server.api_prefix),
+        ends: "",
+        most: most.saturating_add(AROUND_A_FILE),
+        timeout: Duration::MAX,
+    };
+    [letters, flags, databases].into_iter().chain(uploads).collect()
 }
 
 /// Whether the domains of addresses are looked up: where mail is sent, and everywhere but in `local`.

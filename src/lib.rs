@@ -21,6 +21,7 @@ pub mod oauth; // signing in through other providers
 pub mod workos; // the directory of users at WorkOS: followed here, event by event
 pub mod profiles; // owns `/user`: what is shown of a person, and to whom
 pub mod auth; // the door: sign-up, sign-in, passwords, throttles, first start
+pub mod archive; // data moves: everything into a file, and back out of one, whichever database it is
 pub mod admin; // the admin's tools: who may do what, and why; letters to people
 pub mod pages; // pages for people
 pub mod server; // the front: accept loop, limits, headers, documentation pages

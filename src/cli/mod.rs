@@ -3,6 +3,7 @@
 //! Commands that need no configuration are done here; the others get it and go to the module of their subject.
 
 mod audit;
+mod archive;
 mod check;
 mod config;
 mod database;
@@ -19,6 +20,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::app::StartFault;
+use crate::archive::How;
 use crate::audit::Head;
 use crate::platform::config::{Config, Loaded, LogFormat, Mistake, Sources};
 use crate::platform::telemetry::files::FileSettings;
@@ -95,6 +97,18 @@ pub enum ServerCommand {
     /// Look at the log of what staff did.
     #[command(subcommand)]
     Audit(Audit),
+    /// Write everything into a SQLite file, while the server serves.
+    Export {
+        /// The file.
+        file: PathBuf,
+        /// Overwrite it if it is there.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Add what a file has more: missing rows, and what is empty; overwrite nothing.
+    Import(Incoming),
+    /// Put everything back to what a file says; what is not in it stays.
+    Recover(Incoming),
     /// Follow the directory at WorkOS until told to stop, without serving.
     WorkosSync,
     /// List what here is not as WorkOS says: exit code 0 if nothing, 1 otherwise.
@@ -103,6 +117,16 @@ pub enum ServerCommand {
         #[arg(long)]
         forget: bool,
     },
+}
+
+/// A file to be read in.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Incoming {
+    /// A database of Gatehouse: an export, or the file of a stopped server.
+    file: PathBuf,
+    /// Leave out second factors that no known secret opens, and take them from their owners, instead of refusing the file.
+    #[arg(long)]
+    drop_second_factors: bool,
 }
 
 /// What to do with the schema.
@@ -244,6 +268,9 @@ async fn run(command: ServerCommand, loaded: Loaded, losses: Losses) -> ExitCode
         ServerCommand::Check { fix } => return Box::pin(check::check(fix, loaded)).await,
         ServerCommand::Health => return check::health(&loaded),
         ServerCommand::Migrate(command) => database::migrate(command, loaded).await,
+        ServerCommand::Export { file, force } => Box::pin(archive::export(&file, force, loaded)).await,
+        ServerCommand::Import(incoming) => Box::pin(archive::read_in(How::Import, incoming, loaded)).await,
+        ServerCommand::Recover(incoming) => Box::pin(archive::read_in(How::Recover, incoming, loaded)).await,
         ServerCommand::Admin(command) => Box::pin(database::admin(command, loaded)).await,
         ServerCommand::Keys(command) => Box::pin(database::keys(command, loaded)).await,
         ServerCommand::Audit(Audit::Verify { head }) => audit::verify(head, &loaded).await,
@@ -345,6 +372,12 @@ mod tests {
             "keys rewrap",
             "audit verify",
             "audit verify --head 0:0000000000000000000000000000000000000000000000000000000000000000",
+            "export all.db",
+            "export all.db --force",
+            "import all.db",
+            "import all.db --drop-second-factors",
+            "recover all.db",
+            "recover all.db --drop-second-factors",
             "workos-sync",
             "workos-check",
             "workos-check --forget",

@@ -105,6 +105,12 @@ impl Events {
         store::insert(tx, &drawn).await
     }
 
+    /// Writes events of many users, one of each, under the next number of each one's sequence.
+    pub async fn record_one_each(&self, tx: &Tx, events: Vec<Event>) -> Result<(), DbErr> {
+        let drawn = self.draw(tx, events);
+        store::insert_one_each(tx, &drawn).await
+    }
+
     /// Gives events their ids. Whoever does so writes them in this transaction, in a statement of their own
     /// ([`store::written_with`]).
     #[must_use]

@@ -64,6 +64,36 @@ pub(super) async fn insert(tx: &Tx, events: &[Drawn]) -> Result<(), DbErr> {
     tx.execute_at_the_end(Statement::from_sql_and_values(backend, sql, values.into_vec())).await
 }
 
+/// Writes events of many users, one of each, under the next number of each one's sequence. Their rows must be there.
+pub(super) async fn insert_one_each(tx: &Tx, events: &[Drawn]) -> Result<(), DbErr> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let backend = tx.get_database_backend();
+    let mut values = Values::default();
+    let users = values.row(events.iter().map(|drawn| drawn.event.user.into()));
+    let sql = format!("UPDATE users SET event_sequence = event_sequence + 1 WHERE id IN {users}");
+    tx.execute_raw(Statement::from_sql_and_values(backend, sql, values.into_vec())).await?;
+    let mut values = Values::default();
+    let rows = events.iter().map(|Drawn { id, event }| {
+        values.row([
+            (*id).into(),
+            event.user.into(),
+            event.name.into(),
+            event.data.clone().into(),
+            event.trace_id.clone().into(),
+            event.at.millis().into(),
+        ])
+    });
+    let rows = rows.collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "INSERT INTO events (id, user_id, sequence, event_type, payload, trace_id, created_at) \
+         SELECT told.column1, users.id, users.event_sequence, told.column3, told.column4, told.column5, told.column6 \
+         FROM (VALUES {rows}) AS told JOIN users ON users.id = told.column2 ORDER BY told.column1"
+    );
+    tx.execute_raw(Statement::from_sql_and_values(backend, sql, values.into_vec())).await.map(|_| ())
+}
+
 /// SQL that writes events of one user and then whatever `rest` says, in one trip. Each statement is one.
 pub(crate) fn written_with(
     backend: DbBackend,

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use sea_orm::DbErr;
+use uuid::Uuid;
 
 use crate::platform::clock::Clock;
 use crate::platform::config;
@@ -100,6 +101,17 @@ impl Files {
     /// answer.
     pub async fn kept(&self) -> Result<(u64, u64), DbErr> {
         store::kept(self.db.reader()).await
+    }
+
+    /// A place on the disk for something large that is on its way. What is left there is swept within hours.
+    #[must_use]
+    pub fn place_for_a_while(&self) -> std::path::PathBuf {
+        self.storage.place_for_a_while(self.random.uuid_v7(self.clock.now()))
+    }
+
+    /// How many bytes are kept under a blob's name; none where there is no such blob.
+    pub async fn size_of(&self, blob: Uuid) -> Result<Option<u64>, StorageFault> {
+        self.storage.size(blob).await
     }
 
     /// Whether the storage answers, and where it is, in words for an operator.

@@ -6,7 +6,7 @@ use super::flag::Shelter;
 use super::name::Name;
 
 /// Operations that are another spelling of one, and have its flag.
-const SPELLINGS: [(&str, &str); 8] = [
+const SPELLINGS: [(&str, &str); 9] = [
     ("forgot_password", "FORGOT_PASSWORD_REQUEST"),
     ("verify_email_page", "VERIFY_EMAIL"),
     ("get_user", "READ_USER"),
@@ -15,6 +15,7 @@ const SPELLINGS: [(&str, &str); 8] = [
     ("oauth_unlink", "OAUTH_REVOKE"),
     ("read_feature_flags_again", "READ_FEATURE_FLAGS"),
     ("update_feature_flags_again", "UPDATE_FEATURE_FLAGS"),
+    ("db_export_again", "DB_EXPORT"),
 ];
 
 /// The flag of signing in with a password. Who it lets in is decided when the password is known to be right.

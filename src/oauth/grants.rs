@@ -114,6 +114,12 @@ impl Oauth {
         connection.revoke(&grant).await.map_err(told)
     }
 
+    /// Whether a known master secret opens what a provider gave us for an account there.
+    #[must_use]
+    pub fn opens(&self, account: Uuid, sealed: &[u8]) -> bool {
+        self.open_grant(account, sealed).is_ok()
+    }
+
     /// Seals every grant anew under the present master secret; returns how many were not.
     pub async fn rewrap_grants(&self) -> anyhow::Result<u64> {
         let (mut after, mut number) = (Uuid::nil(), 0);

@@ -12,6 +12,12 @@ use super::store;
 const STEP: u64 = 500;
 
 impl Otp {
+    /// Whether a known master secret opens the seed of a user.
+    #[must_use]
+    pub fn opens(&self, user: Uuid, sealed: &[u8]) -> bool {
+        SeedBytes::open(&self.secrets, user, sealed).is_ok()
+    }
+
     /// Seals every seed anew under the present master secret; returns how many were not. Seeds that wait for their
     /// first code are left as they are: they wait ten minutes at most.
     pub async fn rewrap_seeds(&self) -> anyhow::Result<u64> {

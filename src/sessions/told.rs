@@ -58,6 +58,8 @@ pub enum Ending {
     Expired,
     /// A spent refresh token came back: somebody has a copy.
     Reuse,
+    /// The account was put back to what a file says.
+    Recovered,
     /// The account has too many; this one was unseen for longest.
     TooMany,
 }
@@ -77,6 +79,7 @@ impl Ending {
             Self::Deleted => "deleted",
             Self::Expired => "expired",
             Self::Reuse => "reuse",
+            Self::Recovered => "recovered",
             Self::TooMany => "too_many",
         }
     }

@@ -17,6 +17,7 @@ mod invalid;
 mod locale;
 mod lookup;
 mod metadata;
+mod moved;
 mod password;
 mod passwords;
 mod person_name;

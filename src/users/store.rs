@@ -289,6 +289,18 @@ pub async fn other_admins(tx: &Tx, except: Uuid) -> Result<u64, DbErr> {
     active_admins().filter(user::Column::Id.ne(except)).count(tx).await
 }
 
+/// Whether there is any account, deleted or not.
+pub async fn is_any(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    Ok(user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .limit(1)
+        .into_tuple::<Uuid>()
+        .one(db)
+        .await?
+        .is_some())
+}
+
 /// Whether any admin could sign in.
 pub async fn has_admin(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(active_admins().count(db).await? > 0)

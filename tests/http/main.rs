@@ -25,6 +25,7 @@ mod front;
 mod limits;
 mod lists;
 mod mail;
+mod moves;
 mod oauth;
 mod openapi;
 mod passwords;

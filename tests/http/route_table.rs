@@ -146,6 +146,12 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("GET /api/admin/webhooks/{id}/deliveries",     "",                    "",                                    [401, 403, 403, 403, 404, 401]),
     ("POST /api/admin/webhooks/{id}/replay",        "",                    r#"{"after":"$other"}"#,               [401, 403, 403, 403, 404, 401]),
 
+    // What is uploaded is no database.
+    ("GET /api/db/export",                          "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/db/export",                         "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("POST /api/db/import",                         "",                    "$upload",                             [401, 403, 403, 403, 422, 401]),
+    ("POST /api/db/recover",                        "",                    "$upload",                             [401, 403, 403, 403, 422, 401]),
+
     ("POST /api/admin/permissions/check",           "",                    r#"{"action":"user:list"}"#,           [401, 403, 403, 403, 200, 401]),
 ];
 

@@ -117,6 +117,10 @@ impl Bucket {
         Ok(found.into_stream().map_err(std::io::Error::other).boxed())
     }
 
+    pub(super) async fn size(&self, blob: Uuid) -> Result<u64, StorageFault> {
+        Ok(self.store.head(&self.key(blob)).await?.size)
+    }
+
     pub(super) async fn remove(&self, blob: Uuid) -> Result<(), StorageFault> {
         Ok(self.store.delete(&self.key(blob)).await?)
     }

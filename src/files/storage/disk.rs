@@ -76,6 +76,11 @@ impl Disk {
         Ok(pieces(self.hands.clone(), Arc::new(file), range))
     }
 
+    pub(super) async fn size(&self, blob: Uuid) -> io::Result<u64> {
+        let path = self.path(blob);
+        self.hands.run(move || fs::metadata(path).map(|known| known.len())).await
+    }
+
     pub(super) async fn remove(&self, blob: Uuid) -> io::Result<()> {
         let path = self.path(blob);
         self.hands.run(move || fs::remove_file(path)).await

@@ -79,6 +79,13 @@ impl Storage {
         Writing::new(self.disk(), blob)
     }
 
+    /// A place on the disk for something large that is on its way, and whose name is this. What is left there is swept as an
+    /// upload is that was never finished.
+    #[must_use]
+    pub fn place_for_a_while(&self, name: Uuid) -> std::path::PathBuf {
+        self.disk().temp_path(name)
+    }
+
     /// Puts what was received where it belongs. It is durable when this returns.
     pub async fn place(&self, received: &mut Received) -> Result<(), StorageFault> {
         match self {
@@ -92,6 +99,18 @@ impl Storage {
         match self {
             Self::Disk(disk) => Ok(disk.read(blob, range).await?),
             Self::Bucket(bucket, _) => bucket.read(blob, range).await,
+        }
+    }
+
+    /// How many bytes a blob has; none where it isn't there.
+    pub async fn size(&self, blob: Uuid) -> Result<Option<u64>, StorageFault> {
+        let size = match self {
+            Self::Disk(disk) => disk.size(blob).await.map_err(StorageFault::from),
+            Self::Bucket(bucket, _) => bucket.size(blob).await,
+        };
+        match size {
+            Err(StorageFault::Gone) => Ok(None),
+            other => other.map(Some),
         }
     }
 

@@ -32,8 +32,9 @@ pub struct Received {
 }
 
 impl Received {
-    /// Where the bytes are.
-    pub(super) fn path(&self) -> &std::path::Path {
+    /// Where the bytes are, until they are kept or this is dropped.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
         &self.temp.path
     }
 

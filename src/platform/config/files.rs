@@ -12,6 +12,8 @@ section! {
     pub struct Files {
         /// Largest file that can be uploaded, in bytes.
         max_upload_bytes: u64 = "MAX_UPLOAD_BYTES", Whole(1024_u64, 1 << 40), "10485760";
+        /// Largest database file that is imported over HTTP, in bytes; from the command line there is no limit.
+        max_import_bytes: u64 = "MAX_IMPORT_BYTES", Whole(1024_u64, 1 << 40), "268435456";
         /// How much each user may keep, in bytes.
         max_user_bytes: u64 = "MAX_USER_STORAGE_BYTES", Whole(0_u64, 1 << 50), "104857600";
         /// How many files each user may keep; pictures are no part of it.

@@ -11,6 +11,7 @@ mod patience;
 pub mod postgres;
 mod reader;
 mod schema;
+mod snapshot;
 pub mod sqlite;
 mod traced;
 mod tx;
@@ -25,7 +26,8 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 pub use errors::{is_passing, violated_unique};
 pub use lease::Lease;
 pub use reader::Reader;
-pub use schema::{Direction, Schema, SchemaFault, StepStatus};
+pub use schema::{Direction, Schema, SchemaFault, StepStatus, sqlite_script};
+pub use snapshot::Snapshot;
 pub use tx::Tx;
 pub use values::Values;
 
@@ -66,6 +68,11 @@ impl Database {
         self.reader.get_database_backend()
     }
 
+    /// One view of everything, as it is now, for as long as it is held: reading it waits for nobody, and nobody for it.
+    pub async fn snapshot(&self) -> Result<Snapshot, DbErr> {
+        Snapshot::take(self.reader.links()).await
+    }
+
     /// Runs `act` in a transaction: `Ok` commits, `Err` undoes everything. Returns after the commit is on disk.
     ///
     /// An act that must both refuse and keep something (a counted failure) returns the refusal inside `Ok`.
@@ -79,8 +86,8 @@ impl Database {
         within("write to the database", &[], Box::pin(self.writer.write(&self.freshness, act))).await
     }
 
-    /// The same for what takes its time, such as a migration: it is waited for however long that is.
-    async fn write_at_leisure<T, E, F>(&self, act: F) -> Result<T, E>
+    /// The same for what takes its time, such as a migration or an import: it is waited for however long that is.
+    pub async fn write_at_leisure<T, E, F>(&self, act: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
         T: Send + 'static,

@@ -22,6 +22,10 @@ impl Reader {
         Self { links, patience }
     }
 
+    pub(super) const fn links(&self) -> &Links {
+        &self.links
+    }
+
     pub(super) fn pressure(&self) -> Pressure {
         self.links.pressure()
     }

@@ -16,6 +16,10 @@ const ADVISORY_LOCK: i64 = 0x6761_7465_686f_7573;
 /// A migration of a large table takes its time, and so does waiting for another instance that runs one.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = 0";
 
+/// What keeps which steps a database has.
+const STEPS_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_steps (
+        name TEXT NOT NULL PRIMARY KEY, min_binary TEXT NOT NULL, position INTEGER NOT NULL)";
+
 /// Which way to migrate, and how far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -131,9 +135,7 @@ async fn lock(tx: &Tx) -> Result<(), DbErr> {
         tx.execute_unprepared(PATIENCE).await?;
         tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
     }
-    let table = "CREATE TABLE IF NOT EXISTS schema_steps (
-        name TEXT NOT NULL PRIMARY KEY, min_binary TEXT NOT NULL, position INTEGER NOT NULL)";
-    tx.execute_unprepared(table).await.map(|_| ())
+    tx.execute_unprepared(STEPS_TABLE).await.map(|_| ())
 }
 
 /// The applied steps with the lowest program version that each of them allows.
@@ -176,6 +178,20 @@ async fn undo(tx: &Tx, step: &Step) -> Result<(), DbErr> {
     let forget = "DELETE FROM schema_steps WHERE name = $1";
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), forget, [step.name.into()]);
     tx.execute_raw(statement).await.map(|_| ())
+}
+
+/// Everything that makes an empty SQLite file into a database with these steps, as [`Schema::migrate`] would.
+#[must_use]
+pub fn sqlite_script(steps: &[&Step]) -> Vec<String> {
+    let mut script = vec![STEPS_TABLE.to_owned()];
+    for (step, position) in steps.iter().zip(1..) {
+        script.extend(step.up.iter().map(|sql| in_dialect(sql, DbBackend::Sqlite)));
+        let (name, min_binary) = (step.name, step.min_binary);
+        script.push(format!(
+            "INSERT INTO schema_steps (name, min_binary, position) VALUES ('{name}', '{min_binary}', {position})"
+        ));
+    }
+    script
 }
 
 /// Steps are written once; only these type names differ between the two databases.

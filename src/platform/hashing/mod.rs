@@ -12,7 +12,7 @@ mod threads;
 use zeroize::Zeroizing;
 
 pub use limits::{Busy, Load};
-pub use phc::{InvalidCost, PhcString};
+pub use phc::{InvalidCost, PhcString, is_usable};
 
 use limits::Limits;
 use phc::{Cost, verify};

@@ -99,6 +99,12 @@ pub(super) fn verify(
     }
 }
 
+/// Whether a line can be compared with, at a cost that is within bounds: for hashes that come from elsewhere.
+#[must_use]
+pub fn is_usable(line: &str) -> bool {
+    Stored::read(line).is_some()
+}
+
 /// A stored hash that can be compared with.
 enum Stored<'a> {
     Argon2id(StoredArgon2id),

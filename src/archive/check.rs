@@ -1,0 +1,178 @@
+//! Whether a row of a file is what its feature would have written: read by the same types that read what people type.
+//!
+//! Rules that an operator sets (the shortest user name, whether display names are free) are not asked: a name that was
+//! good when it was chosen stays good.
+
+use super::row::{Cell, Flaw, Row};
+use crate::files::FileName;
+use crate::otp::Method;
+use crate::platform::hashing;
+use crate::sessions::Roles;
+use crate::users::{Description, DisplayName, Email, Locale, Metadata, PersonName, Username};
+
+/// The last millisecond of the year 9999.
+const LAST_MOMENT: i64 = 253_402_300_799_999;
+/// The longest text that the program writes by itself, in bytes: a line of history.
+const LONGEST_WORDS: usize = 16 * 1024;
+/// The longest text of another provider, in bytes.
+const LONGEST_FOREIGN: usize = 2048;
+/// The longest sealed value, in bytes: what a provider gave us.
+const LONGEST_SEALED: usize = 64 * 1024;
+
+/// An account.
+pub(super) fn user(row: &Row) -> Result<(), Flaw> {
+    let username = row.text("username").and_then(Username::for_lookup);
+    let username = username.filter(|name| row.text("username") == Some(name.as_str()));
+    let username = username.ok_or_else(|| Flaw::new("username", "is no user name"))?;
+    let shown = row.text("display_name").unwrap_or_default();
+    let fits = DisplayName::of_username(shown, &username).is_ok() || DisplayName::free(shown).is_ok();
+    holds(fits, "display_name", "is no display name")?;
+    let search = DisplayName::search_key_of(shown);
+    holds(row.text("search_name") == Some(&search), "search_name", "does not belong to the display name")?;
+    for column in ["email", "pending_email"] {
+        same(row, column, |text| Email::parse(text).ok().map(|email| email.to_string()))?;
+    }
+    for column in ["first_name", "last_name", "middle_name"] {
+        same(row, column, |text| PersonName::parse(text).ok()?.map(|name| name.as_str().to_owned()))?;
+    }
+    same(row, "description", |text| Description::parse(text).ok().map(|text| text.to_string()))?;
+    same(row, "locale", |text| Locale::parse(text).ok().map(|locale| locale.to_string()))?;
+    same(row, "metadata", |text| {
+        let object = serde_json::from_str(text).ok()?;
+        Metadata::parse(object).ok().map(|metadata| metadata.to_json())
+    })?;
+    let hash = row.text("password_hash");
+    holds(hash.is_none_or(hashing::is_usable), "password_hash", "is no hash that can be compared with")?;
+    let roles = row.whole("roles").and_then(|bits| i32::try_from(bits).ok());
+    let known = roles.is_some_and(|bits| Roles::from_bits(bits).bits() == bits);
+    holds(known, "roles", "holds roles that do not exist")?;
+    let method = row.text("otp_method").and_then(Method::named);
+    holds(method.is_some(), "otp_method", "is no second factor")?;
+    for column in ["token_version", "revision", "event_sequence"] {
+        holds(row.whole(column).is_some_and(|count| count >= 0), column, "must not be negative")?;
+    }
+    moments(row, &["password_changed_at", "created_at", "updated_at", "deleted_at"])
+}
+
+/// An id that nobody gets again.
+pub(super) fn spent_user_id(row: &Row) -> Result<(), Flaw> {
+    moments(row, &["spent_at"])
+}
+
+/// A line of history.
+pub(super) fn history(row: &Row) -> Result<(), Flaw> {
+    let action = row.text("action").unwrap_or_default();
+    let is_name = (1..=64).contains(&action.len())
+        && action.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    holds(is_name, "action", "is no name of something that was done")?;
+    at_most(row, "description", LONGEST_WORDS)?;
+    let trace = row.text("trace_id");
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_trace = trace.is_none_or(|id| (1..=128).contains(&id.len()) && id.bytes().all(fits));
+    holds(is_trace, "trace_id", "is no trace id")?;
+    moments(row, &["at"])
+}
+
+/// Somebody blocks somebody.
+pub(super) fn block(row: &Row) -> Result<(), Flaw> {
+    holds(row.id("user_id") != row.id("blocked_id"), "blocked_id", "nobody blocks themselves")?;
+    moments(row, &["created_at"])
+}
+
+/// An authenticator. Whether its seed can be opened is asked where the secrets are.
+pub(super) fn second_factor(row: &Row) -> Result<(), Flaw> {
+    sealed(row, "sealed_seed")?;
+    holds(row.whole("last_step").is_some_and(|step| step >= -1), "last_step", "is no step")
+}
+
+/// What a recovery code is recognised by.
+pub(super) fn recovery_code(row: &Row) -> Result<(), Flaw> {
+    holds(row.bytes("digest").is_some_and(|digest| digest.len() == 32), "digest", "must be 32 bytes")
+}
+
+/// An account at another provider.
+pub(super) fn external_account(row: &Row) -> Result<(), Flaw> {
+    let visible =
+        |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    holds(row.text("provider").is_some_and(visible), "provider", "is no name of a provider")?;
+    let subject = row.text("subject").unwrap_or_default();
+    holds((1..=LONGEST_FOREIGN).contains(&subject.len()), "subject", "is empty or too long")?;
+    for column in ["username", "display_name", "email"] {
+        at_most(row, column, LONGEST_FOREIGN)?;
+    }
+    let url = row.text("picture_url");
+    let is_web = |text: &str| {
+        text.len() <= LONGEST_FOREIGN
+            && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    };
+    holds(url.is_none_or(is_web), "picture_url", "is no web address")?;
+    sealed(row, "sealed_grant")?;
+    moments(row, &["created_at", "updated_at"])
+}
+
+/// A file: what is known of it. Where its bytes are is made of its `blob` alone, never of a name.
+pub(super) fn file(row: &Row) -> Result<(), Flaw> {
+    let name = row.text("name").unwrap_or_default();
+    holds(FileName::of(name).as_str() == name, "name", "is no name of a file")?;
+    let media_type = row.text("media_type").unwrap_or_default();
+    let fits = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    let is_type =
+        (3..=255).contains(&media_type.len()) && media_type.bytes().all(fits) && media_type.contains('/');
+    holds(is_type, "media_type", "is no media type")?;
+    same(row, "description", |text| Description::parse(text).ok().map(|text| text.to_string()))?;
+    holds(
+        row.whole("id").is_some_and(|id| (1..=i64::MAX / 2).contains(&id)),
+        "id",
+        "is no number of a file",
+    )?;
+    holds(row.whole("size").is_some_and(|size| size >= 0), "size", "must not be negative")?;
+    holds(row.bytes("sha256").is_some_and(|digest| digest.len() == 32), "sha256", "must be 32 bytes")?;
+    moments(row, &["created_at"])
+}
+
+/// A file that somebody else may read.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one shape for all tables; two ids say nothing that could be wrong"
+)]
+pub(super) fn file_link(_: &Row) -> Result<(), Flaw> {
+    Ok(())
+}
+
+/// Somebody in the directory of `WorkOS`.
+pub(super) fn workos_user(row: &Row) -> Result<(), Flaw> {
+    let id = row.text("id").unwrap_or_default();
+    let is_id = (1..=255).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    holds(is_id, "id", "is no id")?;
+    moments(row, &["updated_at", "deleted_at", "noted_at"])
+}
+
+fn holds(is_so: bool, column: &'static str, words: &'static str) -> Result<(), Flaw> {
+    if is_so { Ok(()) } else { Err(Flaw::new(column, words)) }
+}
+
+/// What stands there is what its type makes of it.
+fn same(row: &Row, column: &'static str, read: impl Fn(&str) -> Option<String>) -> Result<(), Flaw> {
+    let Some(text) = row.text(column) else { return Ok(()) };
+    let is_same = read(text).is_some_and(|read| read == text);
+    holds(is_same, column, "is not as it would be stored here")
+}
+
+fn at_most(row: &Row, column: &'static str, most: usize) -> Result<(), Flaw> {
+    holds(row.text(column).is_none_or(|text| text.len() <= most), column, "is too long")
+}
+
+fn sealed(row: &Row, column: &'static str) -> Result<(), Flaw> {
+    holds(row.bytes(column).is_none_or(|bytes| bytes.len() <= LONGEST_SEALED), column, "is too long")
+}
+
+fn moments(row: &Row, columns: &[&'static str]) -> Result<(), Flaw> {
+    let is_moment = |cell: &Cell| match cell {
+        Cell::Whole(millis) => (0..=LAST_MOMENT).contains(millis),
+        other => *other == Cell::Null,
+    };
+    match columns.iter().find(|column| !is_moment(row.cell(column))) {
+        Some(&column) => Err(Flaw::new(column, "is no time")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,465 @@
+//! A file into the database: in one transaction, all of it or nothing.
+//!
+//! A thread reads the file while this writes, a batch at a time. Each batch is compared with what is there: by its keys, by
+//! what may be there only once, by the users that it belongs to. So an import costs the same memory for a hundred accounts
+//! as for a million, but for the ids of those that it adds.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DbBackend};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::merge::{Change, changed};
+use super::row::{Cell, Flaw, Row};
+use super::source::Source;
+use super::tables::{TRAVELS, Table};
+use super::{Counts, How, ImportOptions, ImportRefusal, Parts, Progress, TableCounts, batch, person};
+use crate::platform::db::Tx;
+use crate::sessions::{Ending, Role, Roles};
+use crate::users::{self, Origin};
+
+/// Rows that are written together.
+pub(super) const BATCH: usize = 500;
+/// Batches that wait for the database.
+const WAITING: usize = 2;
+/// Lines of what was left out that are kept of each table.
+const NOTES: usize = 20;
+/// While an import runs nobody else changes accounts; it waits for those who do so now.
+const ALONE: &str = "SET LOCAL lock_timeout = '1min'; SET LOCAL statement_timeout = 0; \
+                     SET LOCAL idle_in_transaction_session_timeout = 0; LOCK TABLE users IN EXCLUSIVE MODE";
+/// How somebody signs in: an import gives none of it to accounts that were there before, who may have put it away.
+const SIGNING_IN: [&str; 3] = ["second_factors", "recovery_codes", "external_accounts"];
+/// What decides about somebody's rights and how they sign in: their sessions end when it changes.
+const STANDING: [&str; 8] = [
+    "email",
+    "email_verified",
+    "password_hash",
+    "roles",
+    "is_active",
+    "is_external_only",
+    "otp_method",
+    "deleted_at",
+];
+
+/// A part of a file on its way to the database.
+pub(super) enum Piece {
+    /// Rows of one table.
+    Rows(Vec<Row>),
+    /// The highest number that a file ever had.
+    FileNumber(i64),
+    /// That was all.
+    End,
+}
+
+/// What reads a file, from another thread.
+pub(super) type Pieces = mpsc::Receiver<Result<Piece, ImportRefusal>>;
+
+/// Reads the file on a thread of its own, a few batches ahead.
+pub(super) fn begin_reading(source: Source) -> Pieces {
+    let (pieces, waiting) = mpsc::channel(WAITING);
+    tokio::task::spawn_blocking(move || {
+        let last = match read(&source, &pieces) {
+            Ok(()) => Ok(Piece::End),
+            Err(refusal) => Err(refusal),
+        };
+        if pieces.blocking_send(last).is_err() {
+            tracing::debug!("an import has ended before its file");
+        }
+    });
+    waiting
+}
+
+fn read(source: &Source, pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>) -> Result<(), ImportRefusal> {
+    let send = |piece| {
+        let gone = |_| ImportRefusal::Broken(anyhow::anyhow!("the import has ended"));
+        pieces.blocking_send(Ok(piece)).map_err(gone)
+    };
+    for table in TRAVELS {
+        let mut rows = Vec::with_capacity(BATCH);
+        source.rows(table, &mut |row| {
+            rows.push(row);
+            if rows.len() < BATCH {
+                return Ok(());
+            }
+            send(Piece::Rows(std::mem::replace(&mut rows, Vec::with_capacity(BATCH))))
+        })?;
+        send(Piece::Rows(rows))?;
+    }
+    send(Piece::FileNumber(source.highest_file_number()?))
+}
+
+/// An import under way.
+pub(super) struct Import {
+    parts: Arc<Parts>,
+    how: How,
+    options: ImportOptions,
+    progress: Progress,
+    counts: Counts,
+    /// Accounts that were not there before.
+    added: HashSet<Uuid>,
+    /// Accounts that were there, and sign in otherwise now.
+    signed_out: HashSet<Uuid>,
+    /// Accounts whose second factor nobody can open.
+    unlocked: Vec<Uuid>,
+}
+
+impl Import {
+    pub(super) fn new(parts: Arc<Parts>, how: How, options: ImportOptions, progress: Progress) -> Self {
+        let counts = TRAVELS.iter().map(|table| (table.name, TableCounts::default())).collect();
+        let (added, signed_out, unlocked) = (HashSet::new(), HashSet::new(), Vec::new());
+        Self { parts, how, options, progress, counts, added, signed_out, unlocked }
+    }
+
+    /// Writes what is read, in this transaction.
+    pub(super) async fn run(mut self, tx: &Tx, mut pieces: Pieces) -> Result<Counts, ImportRefusal> {
+        if tx.get_database_backend() == DbBackend::Postgres {
+            tx.execute_unprepared(ALONE).await?;
+        }
+        let had_admin = users::store::has_admin(tx).await?;
+        loop {
+            match pieces.recv().await {
+                Some(Ok(Piece::Rows(rows))) => self.take(tx, rows).await?,
+                Some(Ok(Piece::FileNumber(number))) => batch::set_file_number(tx, number).await?,
+                Some(Ok(Piece::End)) => break,
+                Some(Err(refusal)) => return Err(refusal),
+                None => return Err(anyhow::anyhow!("the file was not read to its end").into()),
+            }
+        }
+        self.unlock(tx).await?;
+        for user in &self.signed_out {
+            self.parts.sessions.end_all(tx, *user, None, Ending::Recovered).await?;
+        }
+        if had_admin && !users::store::has_admin(tx).await? {
+            return Err(ImportRefusal::LastAdmin);
+        }
+        self.note(tx).await?;
+        Ok(self.counts)
+    }
+
+    /// Notes in the log of what staff did how much it was.
+    async fn note(&self, tx: &Tx) -> Result<(), ImportRefusal> {
+        let action = match self.how {
+            How::Import => "database_imported",
+            How::Recover => "database_recovered",
+        };
+        let sum = |of: fn(&TableCounts) -> u64| self.counts.values().map(of).sum::<u64>();
+        let entry = super::entry(self.options.by.map(|by| by.user), action)
+            .with("added", sum(|table| table.added))
+            .with("changed", sum(|table| table.filled + table.overwritten))
+            .with("left_out", sum(|table| table.left_out));
+        Ok(self.parts.audit.record(tx, entry).await?)
+    }
+
+    async fn take(&mut self, tx: &Tx, rows: Vec<Row>) -> Result<(), ImportRefusal> {
+        let Some(table) = rows.first().map(|row| row.table) else { return Ok(()) };
+        let number = rows.len() as u64;
+        let rows = self.sift(tx, table, rows).await?;
+        let there = batch::with_keys(tx, table, &rows).await?;
+        let (mut new, mut changes) = (Vec::new(), Vec::new());
+        for row in rows {
+            match there.get(row.key()) {
+                None => new.push(row),
+                Some(held) => changes.extend(self.compare(held, row)?),
+            }
+        }
+        let new = self.sift_new(tx, table, new).await?;
+        let (new, changes) = self.without_doubles(tx, table, new, changes).await?;
+        self.add(tx, table, new).await?;
+        for change in changes {
+            self.change(tx, change).await?;
+        }
+        self.progress.done(number);
+        Ok(())
+    }
+
+    /// Leaves out rows of users who are not here, and ids that nobody may have again.
+    async fn sift(
+        &mut self,
+        tx: &Tx,
+        table: &'static Table,
+        rows: Vec<Row>,
+    ) -> Result<Vec<Row>, ImportRefusal> {
+        let mut kept = Vec::with_capacity(rows.len());
+        let wanted =
+            |row: &Row| -> Vec<Uuid> { table.users.iter().filter_map(|column| row.id(column)).collect() };
+        let owners: HashSet<Uuid> = rows.iter().flat_map(wanted).collect();
+        let here = batch::users_here(tx, owners).await?;
+        let living = match table.name {
+            "spent_user_ids" => batch::users_here(tx, ids_of(&rows)).await?,
+            _ => HashSet::new(),
+        };
+        for mut row in rows {
+            let is_here = wanted(&row).iter().all(|user| here.contains(user));
+            let lives = row.id("id").is_some_and(|id| living.contains(&id));
+            if !is_here {
+                self.leave_out(&row, "its account is not here");
+            } else if lives {
+                self.leave_out(&row, "the account is here");
+            } else if self.may_be_opened(&mut row)? {
+                kept.push(row);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether what is sealed in a row can be opened, or need not be. What can't goes only if that was asked for: a second
+    /// factor with its row, what a provider gave us by itself.
+    fn may_be_opened(&mut self, row: &mut Row) -> Result<bool, ImportRefusal> {
+        let Some(column) = self.parts.unopened(row) else { return Ok(true) };
+        if !self.options.drop_second_factors {
+            return Err(refused(
+                row,
+                column,
+                "no known secret opens it; drop_second_factors leaves such things out",
+            ));
+        }
+        if row.table.name != "second_factors" {
+            row.set(column, Cell::Null);
+            return Ok(true);
+        }
+        self.unlocked.extend(row.id("user_id"));
+        self.leave_out(row, "no known secret opens it");
+        Ok(false)
+    }
+
+    /// Leaves out new rows that make no sense here.
+    async fn sift_new(
+        &mut self,
+        tx: &Tx,
+        table: &'static Table,
+        rows: Vec<Row>,
+    ) -> Result<Vec<Row>, ImportRefusal> {
+        let spent = match table.name {
+            "users" => batch::spent(tx, ids_of(&rows)).await?,
+            _ => HashSet::new(),
+        };
+        let mut kept = Vec::with_capacity(rows.len());
+        for row in rows {
+            if row.id("id").is_some_and(|id| spent.contains(&id)) {
+                self.leave_out(&row, "an account of this id was removed here for good");
+            } else if self.is_somebodys_own(&row)? {
+                self.leave_out(&row, "how this account signs in is its owner's to say");
+            } else if let Some(words) = self.lacks_bytes(&row).await? {
+                self.leave_out(&row, words);
+            } else {
+                self.may_give(&row, Roles::default())?;
+                kept.push(row);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether a new row is a way to sign in to an account that was there before.
+    fn is_somebodys_own(&self, row: &Row) -> Result<bool, ImportRefusal> {
+        let user = row.id("user_id").filter(|user| !self.added.contains(user));
+        let Some(user) = user.filter(|_| SIGNING_IN.contains(&row.table.name)) else { return Ok(false) };
+        if self.how == How::Recover && self.is_caller(user) {
+            return Err(refused(row, "user_id", "would change how you sign in yourself"));
+        }
+        Ok(self.how == How::Import)
+    }
+
+    async fn lacks_bytes(&self, row: &Row) -> Result<Option<&'static str>, ImportRefusal> {
+        let Some(blob) = row.id("blob").filter(|_| row.table.name == "files") else { return Ok(None) };
+        let size = self.parts.files.size_of(blob).await.map_err(anyhow::Error::from)?;
+        Ok(match size {
+            None => Some("its bytes are not here"),
+            Some(size) if i64::try_from(size).ok() != row.whole("size") => {
+                Some("its bytes are not as many as it says")
+            }
+            Some(_) => None,
+        })
+    }
+
+    /// What a row that is there becomes; none if it stays.
+    fn compare(&mut self, held: &Row, row: Row) -> Result<Option<Change>, ImportRefusal> {
+        let Some(change) = changed(held, row, self.how) else {
+            self.count(held).equal += 1;
+            return Ok(None);
+        };
+        if signed_out_by(&change).any(|user| self.is_caller(user)) {
+            return Err(refused(
+                held,
+                change.columns[0],
+                "would change how you sign in yourself, or what you may do",
+            ));
+        }
+        self.may_give(&change.after, roles_of(held))?;
+        Ok(Some(change))
+    }
+
+    /// Whoever is no admin gives nobody a role that they don't have themselves.
+    fn may_give(&self, row: &Row, held: Roles) -> Result<(), ImportRefusal> {
+        let Some(by) = self.options.by.filter(|by| !by.roles.has(Role::Admin)) else { return Ok(()) };
+        let given = roles_of(row);
+        let staff = [Role::Admin, Role::Moderator].into_iter();
+        let beyond = staff.filter(|role| given.has(*role) != held.has(*role)).any(|role| !by.roles.has(role));
+        if row.table.name == "users" && beyond {
+            return Err(refused(row, "roles", "would give or take a role that you don't have"));
+        }
+        Ok(())
+    }
+
+    /// Without rows whose names, addresses and the like are others' here: an import leaves them out; a recovery can't
+    /// do what it was asked for.
+    async fn without_doubles(
+        &mut self,
+        tx: &Tx,
+        table: &'static Table,
+        mut new: Vec<Row>,
+        mut changes: Vec<Change>,
+    ) -> Result<(Vec<Row>, Vec<Change>), ImportRefusal> {
+        for unique in table.unique {
+            let applies = |row: &&Row| unique.unless.is_none_or(|column| *row.cell(column) == Cell::Null);
+            let concerned: Vec<Row> = new
+                .iter()
+                .chain(
+                    changes
+                        .iter()
+                        .filter(|change| change.touches(unique.columns))
+                        .map(|change| &change.after),
+                )
+                .filter(applies)
+                .cloned()
+                .collect();
+            let mut holders = batch::holders(tx, table, unique, &concerned).await?;
+            let mut taken: HashSet<Vec<Cell>> = HashSet::new();
+            for row in concerned {
+                let Some(values) = values_of(&row, unique.columns) else { continue };
+                let holder = holders.entry(values).or_insert_with(|| row.key().to_vec());
+                if *holder == row.key() {
+                    continue;
+                }
+                if self.how == How::Recover {
+                    return Err(refused(
+                        &row,
+                        unique.columns[unique.columns.len() - 1],
+                        "is another one's here",
+                    ));
+                }
+                let words = format!("its {} is another one's here", unique.columns.join(" and "));
+                self.leave_out(&row, &words);
+                taken.insert(row.key().to_vec());
+            }
+            new.retain(|row| !taken.contains(row.key()));
+            changes.retain(|change| !taken.contains(change.after.key()));
+        }
+        Ok((new, changes))
+    }
+
+    async fn add(&mut self, tx: &Tx, table: &'static Table, mut rows: Vec<Row>) -> Result<(), ImportRefusal> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        self.count(first).added += rows.len() as u64;
+        if SIGNING_IN.contains(&table.name) {
+            let owners = rows.iter().filter_map(|row| row.id("user_id"));
+            self.signed_out.extend(owners.filter(|user| !self.added.contains(user)));
+        }
+        match table.name {
+            "users" => {
+                batch::continue_sequences(tx, &mut rows).await?;
+                batch::insert(tx, table, &rows).await?;
+                let people: Vec<_> = rows.iter().map(person::of).collect();
+                self.added.extend(people.iter().map(|person| person.id));
+                for person in &people {
+                    tx.touch_profile(person.id);
+                }
+                self.parts.users.tell_of_added_in(tx, &people, &self.origin()).await?;
+            }
+            "files" => batch::insert_files(tx, table, rows).await?,
+            "file_links" => batch::insert_links(tx, &rows).await?,
+            _ => batch::insert(tx, table, &rows).await?,
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, tx: &Tx, mut change: Change) -> Result<(), ImportRefusal> {
+        let users = change.after.table.name == "users";
+        let signed_out: Vec<Uuid> = signed_out_by(&change).collect();
+        if users {
+            person::move_on(&mut change, !signed_out.is_empty(), self.how, self.parts.clock.now());
+        }
+        self.signed_out.extend(signed_out);
+        batch::update(tx, &change).await?;
+        if users {
+            let (before, after) = (person::of(&change.before), person::of(&change.after));
+            tx.touch(after.id);
+            self.parts.users.tell_of_moved_in(tx, &before, &after, &self.origin()).await?;
+        } else {
+            for user in change.after.table.users.iter().filter_map(|column| change.after.id(column)) {
+                tx.touch_profile(user);
+            }
+        }
+        match self.how {
+            How::Import => self.count(&change.after).filled += 1,
+            How::Recover => self.count(&change.after).overwritten += 1,
+        }
+        Ok(())
+    }
+
+    /// Accounts whose second factor was left out have none, so that their owners get in and set another one up.
+    async fn unlock(&self, tx: &Tx) -> Result<(), ImportRefusal> {
+        for users in self.unlocked.chunks(BATCH) {
+            batch::unlock(tx, users).await?;
+            for user in users {
+                tx.touch(*user);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_caller(&self, user: Uuid) -> bool {
+        self.options.by.is_some_and(|by| by.user == user)
+    }
+
+    fn origin(&self) -> Origin {
+        Origin { by: self.options.by.map(|by| by.user), session: None, trace_id: None }
+    }
+
+    fn count(&mut self, row: &Row) -> &mut TableCounts {
+        self.counts.entry(row.table.name).or_default()
+    }
+
+    fn leave_out(&mut self, row: &Row, why: &str) {
+        let counts = self.count(row);
+        counts.left_out += 1;
+        if counts.notes.len() < NOTES {
+            counts.notes.push(format!("{}: {why}", row.name()));
+        }
+    }
+}
+
+fn refused(row: &Row, column: &'static str, words: &'static str) -> ImportRefusal {
+    ImportRefusal::Row { table: row.table.name, row: row.name(), flaw: Flaw::new(column, words) }
+}
+
+fn ids_of(rows: &[Row]) -> HashSet<Uuid> {
+    rows.iter().filter_map(|row| row.id("id")).collect()
+}
+
+/// Whose sessions end by a change: those whose rights it concerns, or how they sign in.
+fn signed_out_by(change: &Change) -> impl Iterator<Item = Uuid> {
+    let (before, after) = (&change.before, &change.after);
+    let column = match after.table.name {
+        "users" if change.touches(&STANDING) => "id",
+        name if SIGNING_IN.contains(&name) && change.touches(&["user_id", "subject", "sealed_seed"]) => {
+            "user_id"
+        }
+        _ => "",
+    };
+    [before.id(column), after.id(column)].into_iter().flatten()
+}
+
+fn roles_of(row: &Row) -> Roles {
+    Roles::from_bits(row.whole("roles").and_then(|bits| i32::try_from(bits).ok()).unwrap_or_default())
+}
+
+/// The values of these columns; none if one of them is empty, which is nobody's.
+pub(super) fn values_of(row: &Row, columns: &[&'static str]) -> Option<Vec<Cell>> {
+    let values: Vec<Cell> = columns.iter().map(|column| row.cell(column).clone()).collect();
+    (!values.contains(&Cell::Null)).then_some(values)
+}
+
+/// Rows by what names them.
+pub(super) type ByKey = HashMap<Vec<Cell>, Row>;

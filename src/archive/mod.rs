@@ -1,0 +1,309 @@
+//! Moves of data: everything into a file, and back out of one, whichever database it was and is.
+//!
+//! What travels stands in [`tables`], with what does not and why. An export reads one consistent view of the database
+//! ([`Snapshot`](crate::platform::db::Snapshot)), table by table in the order of their keys, into a SQLite file that is a Gatehouse
+//! database itself. An import trusts nothing of a file: its schema must be exactly one that the migrations make, it is
+//! read under limits, each row must pass the rules of its feature ([`check`](self)), all of it before the first change; then
+//! one transaction changes everything or nothing.
+
+mod api;
+mod batch;
+mod check;
+mod export;
+mod file;
+mod import;
+mod merge;
+mod person;
+mod progress;
+mod reading;
+mod row;
+mod source;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use sea_orm::DbErr;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+pub use api::ArchiveApi;
+pub use progress::Progress;
+pub use reading::canonical_dump;
+pub use row::{Cell, Flaw, Row};
+pub use source::Source;
+pub use tables::{Column, Kind, Part, STAYS, TRAVELS, Table};
+
+use import::Import;
+
+use crate::audit::{Audit, Entry, Subject};
+use crate::files::{Files, Received, UploadRefusal};
+use crate::oauth::Oauth;
+use crate::otp::Otp;
+use crate::platform::clock::{Clock, Timestamp};
+use crate::platform::db::Database;
+use crate::platform::problem::Failure;
+use crate::platform::random::Random;
+use crate::platform::web::Upload;
+use crate::sessions::{Roles, Sessions};
+use crate::users::{self, Users};
+
+/// Exports that are written at once: each holds a connection.
+const EXPORTS: usize = 2;
+/// What was there before the last import.
+const BEFORE: &str = "before-import.db";
+
+/// The feature: what it owns.
+#[derive(Clone)]
+pub struct Archive {
+    parts: Arc<Parts>,
+    exports: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
+}
+
+/// The earlier features that moves are built on.
+pub struct Parts {
+    /// The database.
+    pub db: Database,
+    /// What staff did.
+    pub audit: Audit,
+    /// Whose sessions end.
+    pub sessions: Arc<Sessions>,
+    /// Who is told of changes.
+    pub users: Users,
+    /// What bytes there are.
+    pub files: Files,
+    /// What opens second factors.
+    pub otp: Otp,
+    /// What opens what other providers gave us.
+    pub oauth: Oauth,
+    /// Time.
+    pub clock: Clock,
+    /// Chance.
+    pub random: Random,
+    /// Where what was there before an import is kept.
+    pub data_dir: PathBuf,
+    /// Largest file that is taken over HTTP, in bytes.
+    pub most_bytes: u64,
+}
+
+/// What an import does with rows that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Adds rows that are missing, fills what is empty, overwrites nothing.
+    Import,
+    /// Adds rows that are missing, overwrites what differs.
+    Recover,
+}
+
+/// What whoever imports has decided.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Leaves out what no known secret opens, instead of refusing the file: second factors, whose owners then have none,
+    /// and what other providers gave us.
+    pub drop_second_factors: bool,
+    /// Who asks for it: their own account can't be changed by it, nor may it give anybody what they don't have.
+    /// None: the operator, at the command line.
+    pub by: Option<Mover>,
+}
+
+/// Who asks for an import.
+#[derive(Clone, Copy, Debug)]
+pub struct Mover {
+    /// The account.
+    pub user: Uuid,
+    /// What they are.
+    pub roles: Roles,
+}
+
+/// What an export wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Rows of each table.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// SHA-256 of the canonical dump of these rows: the same for the same rows, whichever database they stand in.
+    pub digest: [u8; 32],
+}
+
+/// What an import did, table by table.
+pub type Counts = BTreeMap<&'static str, TableCounts>;
+
+/// What an import did to one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableCounts {
+    /// Rows that were not there.
+    pub added: u64,
+    /// Rows in which something empty was filled.
+    pub filled: u64,
+    /// Rows in which something was overwritten.
+    pub overwritten: u64,
+    /// Rows that were there and stayed as they were.
+    pub equal: u64,
+    /// Rows that were not taken.
+    pub left_out: u64,
+    /// Why rows were not taken: a line for each of the first.
+    pub notes: Vec<String>,
+}
+
+/// Why an export failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveFault {
+    /// The database did not answer.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    /// The file can't be written.
+    #[error("the file can't be written: {0}")]
+    Unwritable(String),
+}
+
+/// Why an import changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportRefusal {
+    /// It is no database of Gatehouse, or not one that can be trusted.
+    #[error("the file was refused: {0}")]
+    Foreign(String),
+    /// It was made by a program that knows more than this one.
+    #[error("the file was made by a newer Gatehouse: it has the step {0}")]
+    Newer(String),
+    /// It is damaged.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// Reading it takes longer than any file of its size needs.
+    #[error("the file was given up: reading it takes too long")]
+    Slow,
+    /// A row is not as it must be, or can't be taken.
+    #[error("{table}, row {row}: {}: {}", .flaw.column, .flaw.words)]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// What names the row.
+        row: String,
+        /// What is wrong.
+        flaw: Flaw,
+    },
+    /// There would be no admin left.
+    #[error("afterwards there would be no admin who can sign in")]
+    LastAdmin,
+    /// Something broke.
+    #[error(transparent)]
+    Broken(#[from] anyhow::Error),
+}
+
+impl From<DbErr> for ImportRefusal {
+    fn from(error: DbErr) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl Archive {
+    /// The feature.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let turns = |number| Arc::new(Semaphore::new(number));
+        Self { parts: Arc::new(parts), exports: turns(EXPORTS), imports: turns(1) }
+    }
+
+    /// Writes everything that travels, as it is at one moment, into a SQLite file, which nobody else can read. Until it is
+    /// complete it has another name.
+    pub async fn export_to(&self, path: &Path, progress: &Progress) -> Result<Exported, ArchiveFault> {
+        let name = format!(".{}.part", self.parts.random.uuid_v7(self.parts.clock.now()));
+        let _turn = self.exports.acquire().await;
+        let (temp, exported) = export::export(&self.parts.db, path.with_file_name(name), progress).await?;
+        temp.becomes(path)?;
+        Ok(exported)
+    }
+
+    /// The same into a file that has no name any more: it is gone once it is closed.
+    async fn export_for_a_while(&self) -> Result<(tokio::fs::File, Exported), ArchiveFault> {
+        let _turn = self.exports.acquire().await;
+        let place = self.parts.files.place_for_a_while();
+        let (temp, exported) = export::export(&self.parts.db, place, &Progress::Silent).await?;
+        Ok((tokio::fs::File::open(temp.path()).await?, exported))
+    }
+
+    /// Notes in the log of what staff did that everything was taken out.
+    pub async fn note_export(&self, by: Option<Uuid>, exported: &Exported) -> Result<(), DbErr> {
+        let rows: u64 = exported.rows.values().sum();
+        let audit = self.parts.audit.clone();
+        let entry = entry(by, "database_exported").with("rows", rows);
+        self.parts.db.write(move |tx| async move { audit.record(tx, entry).await }.boxed()).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Reads an upload, which is gone when it is dropped.
+    async fn receive(&self, upload: Upload) -> Result<Received, Failure<UploadRefusal>> {
+        self.parts.files.receive_up_to(upload, self.parts.most_bytes).await
+    }
+
+    /// Reads a file into the database: all of it, or nothing. What was there before is kept beside, in `before-import.db`.
+    pub async fn import_from(
+        &self,
+        path: &Path,
+        how: How,
+        options: &ImportOptions,
+        progress: &Progress,
+    ) -> Result<Counts, ImportRefusal> {
+        let _turn = self.imports.acquire().await;
+        progress.say("checking");
+        let path = path.to_owned();
+        let checked = tokio::task::spawn_blocking(move || check_all(Source::open(&path)?)).await;
+        let (source, rows) = checked.map_err(anyhow::Error::from)??;
+        self.keep_what_is_there(progress).await?;
+        progress.say(if how == How::Import { "importing" } else { "recovering" });
+        progress.expect(rows);
+        let import = Import::new(Arc::clone(&self.parts), how, options.clone(), progress.clone());
+        let pieces = import::begin_reading(source);
+        let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
+        progress.finish();
+        done
+    }
+}
+
+impl Archive {
+    /// Whoever has read in the wrong file finds here what was there before; the last one only.
+    async fn keep_what_is_there(&self, progress: &Progress) -> Result<(), ImportRefusal> {
+        if !users::store::is_any(self.parts.db.reader()).await? {
+            return Ok(());
+        }
+        let kept = self.export_to(&self.parts.data_dir.join(BEFORE), progress).await;
+        kept.map(drop).map_err(|fault| anyhow::Error::from(fault).into())
+    }
+}
+
+/// What stands in the log of what staff did.
+fn entry(by: Option<Uuid>, action: &'static str) -> Entry {
+    let operator = || Entry::by_operator(action, Subject::Database);
+    by.map_or_else(operator, |by| Entry::by(by, action, Subject::Database))
+}
+
+/// Reads all of a file before anything is changed; how many rows it has.
+fn check_all(source: Source) -> Result<(Source, u64), ImportRefusal> {
+    let mut rows = 0;
+    for table in TRAVELS {
+        source.rows(table, &mut |_| {
+            rows += 1;
+            Ok(())
+        })?;
+    }
+    Ok((source, rows))
+}
+
+impl Parts {
+    /// The column of a row that is sealed in a way that no known secret opens.
+    fn unopened(&self, row: &Row) -> Option<&'static str> {
+        let (column, opens): (_, fn(&Self, Uuid, &[u8]) -> bool) = match row.table.name {
+            "second_factors" => ("sealed_seed", |parts, user, sealed| parts.otp.opens(user, sealed)),
+            "external_accounts" => {
+                ("sealed_grant", |parts, account, sealed| parts.oauth.opens(account, sealed))
+            }
+            _ => return None,
+        };
+        let (Some(Cell::Id(id)), Some(sealed)) = (row.key().first(), row.bytes(column)) else { return None };
+        (!opens(self, *id, sealed)).then_some(column)
+    }
+}

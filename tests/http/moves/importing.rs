@@ -1,0 +1,171 @@
+//! Adding what a file has more.
+
+use serde_json::json;
+
+use super::{changed_by, count, dump, exported, on_the_way, send};
+use crate::harness::{PASSWORD, TestApp};
+
+#[tokio::test]
+async fn an_empty_server_has_everything_afterwards_and_people_sign_in() {
+    let old = TestApp::new().await;
+    let (ann, ben) = (old.user("ann").await, old.user("ben").await);
+    ann.patch("/api/user/me").json(&json!({"description": "gardens"})).await.ok();
+    ann.put(&format!("{}/blocked_users?users_ids={}", ann.path(), ben.id)).await.ok();
+    let admin = old.admin().await;
+    let content = exported(&admin).await;
+
+    let new = TestApp::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = super::written(folder.path(), &content);
+    let archive = &new.inside.archive;
+    let how = gatehouse::archive::How::Import;
+    let silent = gatehouse::archive::Progress::Silent;
+    let counts = archive
+        .import_from(&path, how, &gatehouse::archive::ImportOptions::default(), &silent)
+        .await
+        .unwrap();
+    assert_eq!(counts["users"].added, 3);
+    assert_eq!(dump(&new).await, dump(&old).await);
+
+    assert!(dump(&new).await.contains("\"table\":\"user_blocks\""));
+    let again = new.sign_in("ann").await;
+    assert_eq!(again.id, ann.id);
+    assert_eq!(again.me().await["description"], "gardens");
+    new.inside.events.place().await.unwrap();
+    let told = new.sign_in("root").await.get("/api/admin/events?limit=10").await.ok().json();
+    let created = told.as_array().unwrap().iter().filter(|event| event["event_type"] == "user.created");
+    let sources: Vec<&str> = created.map(|event| event["data"]["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["import"; 3]);
+}
+
+#[tokio::test]
+async fn what_is_there_already_stays_as_it_is() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    ann.patch("/api/user/me").json(&json!({"description": "gardens", "first_name": "Ann"})).await.ok();
+    let content = exported(&admin).await;
+    let same = dump(&app).await;
+    let answer = send(&admin, "import", &content).await.is(200).json();
+    assert_eq!(count(&answer, "users", "equal"), 2);
+    assert_eq!(count(&answer, "users", "added"), 0);
+    assert_eq!(dump(&app).await, same);
+
+    ann.patch("/api/user/me").json(&json!({"description": "boats", "first_name": ""})).await.ok();
+    let answer = send(&admin, "import", &content).await.is(200).json();
+    assert_eq!(count(&answer, "users", "filled"), 1);
+    let me = ann.me().await;
+    assert_eq!((&me["description"], &me["first_name"]), (&json!("boats"), &json!("Ann")));
+    assert_eq!(on_the_way(&app), 0);
+}
+
+#[tokio::test]
+async fn an_account_that_was_removed_for_good_does_not_come_back() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    let content = exported(&admin).await;
+    admin.delete(&format!("{}?purge=true", ann.path())).await.is(200);
+    for how in ["import", "recover"] {
+        let answer = send(&admin, how, &content).await.is(200).json();
+        assert_eq!((count(&answer, "users", "added"), count(&answer, "users", "left_out")), (0, 1));
+        assert!(count(&answer, "user_history", "left_out") >= 1);
+    }
+    app.try_sign_in("ann", PASSWORD).await.refused(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn nobody_who_is_here_gets_another_way_to_sign_in() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    let content = changed_by(
+        &exported(&admin).await,
+        "INSERT INTO external_accounts (id, provider, subject, user_id, created_at, updated_at) \
+         SELECT randomblob(16), 'github', '1', id, 0, 0 FROM users; \
+         INSERT INTO recovery_codes (user_id, digest) SELECT id, zeroblob(32) FROM users",
+    );
+    let answer = send(&admin, "import", &content).await.is(200).json();
+    assert_eq!(count(&answer, "external_accounts", "left_out"), 2);
+    assert_eq!(count(&answer, "recovery_codes", "left_out"), 2);
+    ann.get("/api/user/me").await.ok();
+    assert!(!dump(&app).await.contains("external_accounts"));
+}
+
+#[tokio::test]
+async fn a_name_that_is_anothers_here_is_left_out_with_all_that_hangs_on_it() {
+    let (old, new) = (TestApp::new().await, TestApp::new().await);
+    old.user("ann").await;
+    let content = exported(&old.admin().await).await;
+    let (here, admin) = (new.user("ann").await, new.admin().await);
+    let answer = send(&admin, "import", &content).await.is(200).json();
+    assert_eq!((count(&answer, "users", "added"), count(&answer, "users", "left_out")), (0, 2));
+    assert!(answer["users"]["notes"][0].as_str().unwrap().contains("username"));
+    assert_eq!(new.sign_in("ann").await.id, here.id);
+    let same = dump(&new).await;
+    send(&admin, "recover", &content).await.refused(422, "validation_failed");
+    assert_eq!(dump(&new).await, same);
+}
+
+#[tokio::test]
+async fn a_second_factor_that_no_secret_opens_is_refused_or_left_out() {
+    let secret = ("JWT_SECRET_KEY", "another-secret-for-this-test-of-48-characters-xx");
+    let (old, new) = (TestApp::new().await, TestApp::with(&[secret]).await);
+    let ann = old.user("ann").await;
+    ann.enrol(&old).await;
+    let content = exported(&old.admin().await).await;
+    let content = changed_by(
+        &content,
+        "UPDATE users SET username = 'toor', email = 'toor@example.com', \
+        display_name = 'toor', search_name = 'toor' WHERE username = 'root'",
+    );
+    let admin = new.admin().await;
+    let same = dump(&new).await;
+    let refused = send(&admin, "import", &content).await;
+    let problem = refused.refused(422, "validation_failed").json();
+    assert!(problem["errors"][0]["field"].as_str().unwrap().starts_with("second_factors["), "{problem}");
+    assert_eq!(dump(&new).await, same);
+
+    let answer = send(&admin, "import?drop_second_factors=true", &content).await.is(200).json();
+    assert_eq!(count(&answer, "second_factors", "left_out"), 1);
+    assert_eq!(new.sign_in("ann").await.me().await["otp_method"], "none");
+}
+
+#[tokio::test]
+async fn a_file_whose_bytes_are_not_here_is_left_out_and_said() {
+    let (old, new) = (TestApp::new().await, TestApp::new().await);
+    let ann = old.user("ann").await;
+    let upload =
+        "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nx\r\n--B--\r\n";
+    ann.post("/api/file").body("multipart/form-data; boundary=B", upload).await.is(201);
+    let content = exported(&old.admin().await).await;
+    let answer = send(&new.admin().await, "import", &content).await.is(200).json();
+    assert_eq!((count(&answer, "files", "added"), count(&answer, "files", "left_out")), (0, 1));
+    assert!(answer["files"]["notes"][0].as_str().unwrap().contains("bytes"), "{answer}");
+
+    // Where the bytes are, the row comes back under its number.
+    let admin = old.admin().await;
+    let id = admin.get("/api/file/count").await.ok().json();
+    assert_eq!(id, json!(1));
+    let same = dump(&old).await;
+    assert!(same.contains("\"table\":\"files\""));
+}
+
+#[tokio::test]
+async fn numbers_of_files_are_not_given_again() {
+    let (old, new) = (TestApp::new().await, TestApp::new().await);
+    let ann = old.user("ann").await;
+    let upload = |name: &str| {
+        format!(
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\nx\r\n--B--\r\n"
+        )
+    };
+    let kind = "multipart/form-data; boundary=B";
+    let mut last = 0;
+    for name in ["a", "b", "c"] {
+        let file = ann.post("/api/file").body(kind, upload(name)).await.is(201).json();
+        last = file["id"].as_i64().unwrap();
+        ann.delete(&format!("/api/file/{last}")).await.ok();
+    }
+    let content = exported(&old.admin().await).await;
+    send(&new.admin().await, "import", &content).await.is(200);
+    let file = new.sign_in("ann").await.post("/api/file").body(kind, upload("d")).await.is(201).json();
+    assert_eq!(file["id"].as_i64().unwrap(), last + 1);
+}
