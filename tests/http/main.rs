@@ -26,6 +26,7 @@ mod lists;
 mod mail;
 mod oauth;
 mod openapi;
+mod pages;
 mod passwords;
 mod permissions;
 mod pictures;
