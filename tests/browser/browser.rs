@@ -37,7 +37,9 @@ impl Browser {
         self.fill("User name or e-mail address", name).await;
         self.fill("Password", PASSWORD).await;
         self.press("Sign in").await;
-        self.until("the session", "return !location.pathname.startsWith('/signin')", json!([])).await;
+        const IS_IN: &str =
+            "return document.readyState === 'complete' && !document.querySelector('main input')";
+        self.until("the session", IS_IN, json!([])).await;
     }
 
     /// Opens a page of the program, or of somewhere else.
@@ -83,7 +85,14 @@ impl Browser {
 
     /// Chooses in a list by what is shown there.
     pub async fn choose(&self, label: &str, option: &str) {
-        self.with("field", label, async |element| self.driver.type_into(&element, option).await).await;
+        const CHOOSE: &str = "const list = [...document.querySelectorAll('select')]
+                .find(list => list.labels[0]?.innerText.trim().startsWith(arguments[0]));
+            const option = [...(list?.options ?? [])].find(option => option.text === arguments[1]);
+            if (!option) return false;
+            option.selected = true;
+            for (const kind of ['input', 'change']) list.dispatchEvent(new Event(kind, { bubbles: true }));
+            return true";
+        self.until(option, CHOOSE, json!([label, option])).await;
     }
 
     /// Clicks on the button, link, switch or other thing of this name.
