@@ -60,16 +60,16 @@ impl Methods {
         problem: Problem,
         route: Option<&str>,
         asked: &Asked,
-        project_name: &str,
+        pages: Option<&Pages>,
     ) -> Response {
         if problem.headers.iter().any(|(name, _)| name == header::ALLOW) {
-            return refusal::written(problem, asked, project_name);
+            return refusal::written(problem, asked, pages);
         }
         let allow = self.allow(route);
         if asked.method == Method::OPTIONS {
             return Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish();
         }
-        refusal::written(problem.with_header(header::ALLOW, allow), asked, project_name)
+        refusal::written(problem.with_header(header::ALLOW, allow), asked, pages)
     }
 }
 
