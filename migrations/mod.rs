@@ -19,6 +19,7 @@ mod m0011_oauth;
 mod m0012_events;
 mod m0013_webhooks;
 mod m0014_workos;
+mod m0015_audit;
 
 /// One step of the schema.
 pub struct Step {
@@ -48,4 +49,5 @@ pub const STEPS: &[Step] = &[
     m0012_events::STEP,
     m0013_webhooks::STEP,
     m0014_workos::STEP,
+    m0015_audit::STEP,
 ];

@@ -12,7 +12,8 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminApi, EmailApi, EventsApi};
+use crate::admin::{AdminApi, AuditApi, BansApi, EmailApi, EventsApi, UserSessionsApi};
+use crate::audit::Audit;
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::events::{self, Broker, Events, broker};
 use crate::files::{self, FileApi, Files};
@@ -75,6 +76,7 @@ type Apis = (
     FileApi,
     EmailApi,
     AdminApi,
+    (BansApi, UserSessionsApi, AuditApi),
     EventsApi,
     FlagsApi,
     WebhooksApi,
@@ -150,6 +152,8 @@ pub struct App {
     pub events: Events,
     /// The message broker that tells them, if there is one.
     pub broker: Option<Broker>,
+    /// What staff did.
+    pub audit: Audit,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
     /// Who may do what.
@@ -216,6 +220,7 @@ impl App {
             let (db, clock, random) = (db.clone(), clock.clone(), random.clone());
             Broker::new(broker::Parts { db, clock, random, placed: events.placed() }, settings)
         });
+        let audit = Audit::new(db.clone(), clock.clone(), Arc::clone(&secrets));
         let sessions = Sessions::open(
             db.clone(),
             clock.clone(),
@@ -232,7 +237,7 @@ impl App {
         let rate_limits = RateLimits::new(limit_settings(&config), clock.clone(), &secrets);
         let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
         let tasks = Tasks::default();
-        let flags = open_flags(&config, &db, &clock, &random, &tasks).await;
+        let flags = open_flags(&config, &db, &clock, &random, &tasks, audit.clone()).await;
         let flags = flags.map_err(anyhow::Error::from)?;
         let users = Users::new(
             db.clone(),
@@ -240,6 +245,7 @@ impl App {
             random.clone(),
             Arc::clone(&sessions),
             events.clone(),
+            audit.clone(),
             user_settings(&config),
         );
         let api_url = api_url(&config);
@@ -257,6 +263,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             secrets: Arc::clone(&secrets),
+            audit: audit.clone(),
         };
         let mail = Mail::open(parts, mail_settings(&config)).map_err(StartFault::Setting)?;
         let parts = webhooks::Parts {
@@ -266,6 +273,7 @@ impl App {
             secrets: Arc::clone(&secrets),
             events: events.clone(),
             mail: mail.clone(),
+            audit: audit.clone(),
         };
         let webhooks = Webhooks::open(parts, webhook_reach(&config)).map_err(anyhow::Error::from)?;
         let otp = Otp::new(
@@ -340,6 +348,7 @@ impl App {
             random,
             events,
             broker,
+            audit,
             sessions,
             gate,
             rate_limits,
@@ -484,6 +493,7 @@ impl App {
     /// Forgets what is past its time.
     pub async fn sweep(&self) -> Result<(), DbErr> {
         self.rate_limits.sweep();
+        self.audit.tell_head().await?;
         self.sessions.sweep().await?;
         self.otp.sweep().await?;
         self.oauth.sweep().await?;
@@ -596,14 +606,22 @@ impl App {
         let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
-        let events = EventsApi { events: self.events.clone() };
+        let events = EventsApi { events: self.events.clone(), audit: self.audit.clone() };
+        let bans = BansApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
+        let user_sessions = UserSessionsApi {
+            db: self.db.clone(),
+            sessions: Arc::clone(&self.sessions),
+            audit: self.audit.clone(),
+        };
+        let audit = AuditApi { audit: self.audit.clone(), cursor_key: self.audit.cursor_key() };
+        let staff = (bans, user_sessions, audit);
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
         let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
         let apis = (
             auth, otp, recovery, session, oauth, workos, users, user_files, picture, file, email, admin,
-            events, flags, webhooks,
+            staff, events, flags, webhooks,
         );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
     }
@@ -848,9 +866,15 @@ async fn open_flags(
     clock: &Clock,
     random: &Random,
     tasks: &Tasks,
+    audit: Audit,
 ) -> Result<Flags, DbErr> {
-    let parts =
-        flags::Parts { db: db.clone(), clock: clock.clone(), random: random.clone(), tasks: tasks.clone() };
+    let parts = flags::Parts {
+        db: db.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        tasks: tasks.clone(),
+        audit,
+    };
     let settings = flags::Settings {
         file: config.server.data_dir.join(&config.flags.file),
         enforced: config.flags.enabled,

@@ -4,6 +4,7 @@
 #[path = "../migrations/mod.rs"]
 pub mod migrations;
 pub mod platform; // configuration, clock, chance, database, secrets, problems, telemetry: knows no feature
+pub mod audit; // what staff did: a chain of rows, in which nothing can be changed unseen
 pub mod events; // what other systems are told: the outbox, one event for each change, in its transaction
 pub mod sessions; // who is calling: sessions, access and refresh tokens, signing keys
 pub mod permissions; // who may do what: Cedar policies, decisions and their explanation

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::audit::{Audit, Entry, Subject};
 use crate::events::store::{Filter, event};
 use crate::events::{Body, Events, Feed, FeedRefusal, Replay, ReplayRefusal, type_named};
 use crate::permissions::{Action, Allowed, Permission, System};
@@ -29,6 +30,8 @@ const USUAL: u64 = 100;
 pub struct EventsApi {
     /// What other systems are told.
     pub events: Events,
+    /// What staff did.
+    pub audit: Audit,
 }
 
 #[derive(Tags)]
@@ -237,9 +240,20 @@ impl EventsApi {
         allowed: &Allowed<ReplayEvents>,
         order: Replay,
     ) -> Result<Json<Replayed>, Failure<ReplayRefusal>> {
-        let replayed = self.events.replay(order).await?;
+        let entry = Entry::by(allowed.caller.user_id, "events_replayed", Subject::Events);
+        let replayed = self.events.replay(order.clone(), &self.audit, told(entry, &order)).await?;
         tracing::warn!(by = %allowed.caller.user_id, replayed, "events are sent again");
         Ok(Json(Replayed { replayed }))
+    }
+}
+
+/// Which events it was about.
+fn told(entry: Entry, order: &Replay) -> Entry {
+    match order {
+        Replay::These(ids) => entry.with("events", ids.len()),
+        Replay::Range { after, until } => {
+            entry.with("after", after.map(|id| id.to_string())).with("until", until.to_string())
+        }
     }
 }
 

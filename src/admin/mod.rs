@@ -1,9 +1,15 @@
-//! The admin's tools: who may do what, and why; letters to people; what other systems are told.
+//! The admin's tools: who may do what, and why; bans, sessions, what staff did; letters to people; what other systems are told.
 
 mod api;
+mod audit_api;
+mod bans_api;
 mod email_api;
 mod events_api;
+mod sessions_api;
 
 pub use api::AdminApi;
+pub use audit_api::AuditApi;
+pub use bans_api::BansApi;
 pub use email_api::EmailApi;
 pub use events_api::EventsApi;
+pub use sessions_api::UserSessionsApi;

@@ -45,7 +45,7 @@ pub use otp_api::OtpApi;
 pub use recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
 pub use recovery_api::RecoveryApi;
 pub use second_factor::{OtpRefusal, SecondFactor};
-pub use session_api::SessionApi;
+pub use session_api::{Session, SessionApi};
 pub use sign_in::{Credentials, SignInRefusal};
 pub use sign_up::{SignUp, SignUpRefusal, SignedUp};
 

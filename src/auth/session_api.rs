@@ -23,6 +23,7 @@ use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread};
+use crate::sessions::store::session;
 use crate::sessions::{Caller, Ending, Enrolling, SessionCookies, Sessions, bearer_text};
 
 /// The operations of `/auth` about sessions and tokens.
@@ -89,6 +90,22 @@ pub struct Session {
     pub expires_at: i64,
     /// Whether it is the one that asks.
     pub current: bool,
+}
+
+impl Session {
+    /// As it is shown to whoever asks in the session `asking`.
+    #[must_use]
+    pub(crate) fn of(row: session::Model, asking: Uuid) -> Self {
+        Self {
+            id: row.id,
+            device: row.user_agent,
+            ip: row.ip,
+            created_at: seconds(row.created_at),
+            last_seen_at: seconds(row.last_seen_at),
+            expires_at: seconds(row.expires_at.min(row.idle_expires_at)),
+            current: row.id == asking,
+        }
+    }
 }
 
 /// A token to be looked at or revoked (RFC 7662, 2.1; RFC 7009, 2.1).
@@ -248,15 +265,7 @@ impl SessionApi {
     #[oai(path = "/sessions", method = "get", operation_id = "read_sessions")]
     async fn sessions(&self, caller: Enrolling) -> Result<Json<Vec<Session>>, Failure<Infallible>> {
         let rows = self.auth.sessions.of_user(caller.user_id).await?;
-        let shown = rows.into_iter().map(|row| Session {
-            id: row.id,
-            device: row.user_agent,
-            ip: row.ip,
-            created_at: seconds(row.created_at),
-            last_seen_at: seconds(row.last_seen_at),
-            expires_at: seconds(row.expires_at.min(row.idle_expires_at)),
-            current: row.id == caller.session_id,
-        });
+        let shown = rows.into_iter().map(|row| Session::of(row, caller.session_id));
         Ok(Json(shown.collect()))
     }
 

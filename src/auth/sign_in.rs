@@ -246,13 +246,9 @@ impl Auth {
 
     /// Why an account is switched off, in the words of its history.
     pub(super) async fn reason(&self, user: Uuid) -> Result<String, DbErr> {
-        let history = self.users.recent_history(user, 20).await?;
-        let last = history.into_iter().find(|line| line.action == Deed::Deactivated.name());
-        Ok(match last {
-            Some(line) if !line.description.is_empty() => {
-                format!("The account may not be used. Reason: {}", line.description)
-            }
-            _ => "The account may not be used.".to_owned(),
+        Ok(match self.users.reason_of_ban(user).await? {
+            Some(reason) => format!("The account may not be used. Reason: {reason}"),
+            None => "The account may not be used.".to_owned(),
         })
     }
 

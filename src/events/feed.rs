@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Events;
 use super::store::{self, Filter, event};
+use crate::audit::{Audit, Entry};
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError};
 
@@ -90,21 +91,38 @@ impl Events {
         Ok(store::matching(self.db.reader(), &feed.filter, position, feed.limit).await?)
     }
 
-    /// Lets the broker have events again, under the same ids; how many it had been given, or had refused.
-    pub async fn replay(&self, replay: Replay) -> Result<u64, Failure<ReplayRefusal>> {
+    /// Lets the broker have events again, under the same ids; how many it had been given, or had refused. `entry` tells of it
+    /// in the log of what staff did.
+    pub async fn replay(
+        &self,
+        replay: Replay,
+        audit: &Audit,
+        entry: Entry,
+    ) -> Result<u64, Failure<ReplayRefusal>> {
+        let audit = audit.clone();
         let count = match replay {
-            Replay::These(ids) => self.replay_these(ids).await?,
-            Replay::Range { after, until } => self.replay_range(after, until).await?,
+            Replay::These(ids) => self.replay_these(ids, audit, entry).await?,
+            Replay::Range { after, until } => self.replay_range((after, until), audit, entry).await?,
         };
         self.placed.send_modify(|_| ());
         Ok(count)
     }
 
-    async fn replay_these(&self, ids: Vec<Uuid>) -> Result<u64, Failure<ReplayRefusal>> {
-        self.db.write(move |tx| replay_these_in(tx, ids).boxed()).await
+    async fn replay_these(
+        &self,
+        ids: Vec<Uuid>,
+        audit: Audit,
+        entry: Entry,
+    ) -> Result<u64, Failure<ReplayRefusal>> {
+        self.db.write(move |tx| replay_these_in(tx, ids, audit, entry).boxed()).await
     }
 
-    async fn replay_range(&self, after: Option<Uuid>, until: Uuid) -> Result<u64, Failure<ReplayRefusal>> {
+    async fn replay_range(
+        &self,
+        (after, until): (Option<Uuid>, Uuid),
+        audit: Audit,
+        entry: Entry,
+    ) -> Result<u64, Failure<ReplayRefusal>> {
         let after = match after {
             Some(after) => self.position_of(after).await?.ok_or(ReplayRefusal::NotFound)?,
             None => 0,
@@ -112,6 +130,8 @@ impl Events {
         let until = self.position_of(until).await?.ok_or(ReplayRefusal::NotFound)?;
         let oldest = store::after(self.db.reader(), after, 1).await?;
         let mut from = oldest.first().and_then(|event| event.position).map_or(until, |first| first - 1);
+        // Before the first step: a range that was begun counts as well.
+        self.db.write::<_, DbErr, _>(move |tx| async move { audit.record(tx, entry).await }.boxed()).await?;
         let mut count = 0;
         while from < until {
             let to = until.min(from + STEP);
@@ -127,9 +147,16 @@ impl Events {
     }
 }
 
-async fn replay_these_in(tx: &Tx, ids: Vec<Uuid>) -> Result<u64, Failure<ReplayRefusal>> {
+async fn replay_these_in(
+    tx: &Tx,
+    ids: Vec<Uuid>,
+    audit: Audit,
+    entry: Entry,
+) -> Result<u64, Failure<ReplayRefusal>> {
     if store::how_many(tx, &ids).await? < ids.len() as u64 {
         return Err(ReplayRefusal::NotFound.into());
     }
-    Ok(store::unpublish(tx, &ids).await?)
+    let count = store::unpublish(tx, &ids).await?;
+    audit.record(tx, entry).await?;
+    Ok(count)
 }

@@ -36,6 +36,7 @@ pub use rules::ChangeRefusal;
 pub use set::{Change, Difference, FlagSet, LARGEST};
 pub use written::{FlagRule, FlagValue};
 
+use crate::audit::Audit;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub random: Random,
     /// Changes go on when the client leaves.
     pub tasks: Tasks,
+    /// What staff did.
+    pub audit: Audit,
 }
 
 /// The flags in force. Clones mean the same.

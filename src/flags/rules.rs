@@ -11,6 +11,7 @@ use super::file::{self, Note, Reading};
 use super::name::Name;
 use super::set::{Change, FlagSet};
 use super::{Author, Flags, Known, Parts, Source, Version, store};
+use crate::audit::{Entry, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError};
@@ -187,7 +188,7 @@ impl Flags {
         wanted: Option<String>,
         author: Author,
     ) -> Result<Version, Failure<ChangeRefusal>> {
-        let now = self.0.parts.clock.now();
+        let (now, audit) = (self.0.parts.clock.now(), self.0.parts.audit.clone());
         let changed = self.0.parts.db.write(move |tx| {
             async move {
                 store::hold(tx).await?;
@@ -200,7 +201,9 @@ impl Flags {
                 if set == latest.set {
                     return Ok(latest);
                 }
-                Ok(store::add(tx, &latest, set, &author, now).await?)
+                let version = store::add(tx, &latest, set, &author, now).await?;
+                audit.record(tx, entry(&latest, &version, &author)).await?;
+                Ok(version)
             }
             .boxed()
         });
@@ -266,5 +269,23 @@ impl Flags {
 fn warn_of_idle(set: &FlagSet) {
     for flag in set.without_effect() {
         tracing::warn!(%flag, "this operation can't be switched off: its flag has no effect");
+    }
+}
+
+/// What the log of what staff did tells of a new version: which flags are others; their history tells how.
+fn entry(before: &Version, version: &Version, author: &Author) -> Entry {
+    let changed: Vec<String> =
+        before.set.differences(&version.set).into_iter().map(|difference| difference.flag).collect();
+    let details = [
+        ("version".to_owned(), version.number.into()),
+        ("source".to_owned(), author.source.name().into()),
+        ("flags".to_owned(), changed.into()),
+    ];
+    Entry {
+        actor: author.by,
+        action: "flags_changed".into(),
+        subject: Subject::Flags,
+        details: details.into_iter().collect(),
+        trace_id: author.trace_id.clone(),
     }
 }

@@ -13,6 +13,7 @@ use super::Mail;
 use super::letter::{Languages, Letter};
 use super::rules::Content;
 use super::store::{self, NewBatch, NewMail};
+use crate::audit::{Entry, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::users::store::{Reachable, reachable_after};
@@ -47,12 +48,15 @@ impl Mail {
         let mails: Vec<NewMail> =
             readers.map(|reader| self.of_batch(batch.id, batch.trace_id.clone(), reader, now)).collect();
         let ids = mails.iter().map(|mail| mail.id).collect();
+        let entry = Entry::by(circular.by, "letter_sent", Subject::Letter(Some(batch.id)));
+        let entry = entry.with("recipients", count);
         let mail = self.clone();
         let posting = self.0.db.write(move |tx| {
             Box::pin(async move {
                 store::insert_batch(tx, batch).await?;
                 store::insert_all(tx, mails).await?;
                 tx.wake(&mail.0.queued);
+                mail.0.audit.record(tx, entry).await?;
                 Ok::<_, DbErr>(())
             })
         });
@@ -64,10 +68,12 @@ impl Mail {
     pub async fn send_to_all(&self, circular: Circular) -> Result<Uuid, DbErr> {
         let batch = self.new_batch(&circular, true, 0, self.0.clock.now())?;
         let (id, mail) = (batch.id, self.clone());
+        let entry = Entry::by(circular.by, "letter_sent_to_all", Subject::Letter(Some(id)));
         let beginning = self.0.db.write(move |tx| {
             Box::pin(async move {
                 store::insert_batch(tx, batch).await?;
                 tx.wake(&mail.0.begun);
+                mail.0.audit.record(tx, entry).await?;
                 Ok::<_, DbErr>(())
             })
         });

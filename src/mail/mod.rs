@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::audit::Audit;
 use crate::platform::clock::Clock;
 use crate::platform::config;
 use crate::platform::db::Database;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub random: Random,
     /// Keys from the master secret.
     pub secrets: Arc<Secrets>,
+    /// What staff did.
+    pub audit: Audit,
 }
 
 /// The feature. Clones mean the same.
@@ -74,6 +77,7 @@ struct Inner {
     clock: Clock,
     random: Random,
     secrets: Arc<Secrets>,
+    audit: Audit,
     ids: OrderedIds,
     cursor_key: Key32,
     settings: Settings,
@@ -90,7 +94,7 @@ struct Inner {
 impl Mail {
     /// Opens the feature. Connects to nobody yet.
     pub fn open(parts: Parts, settings: Settings) -> anyhow::Result<Self> {
-        let Parts { db, clock, random, secrets } = parts;
+        let Parts { db, clock, random, secrets, audit } = parts;
         let links = Links {
             base_url: settings.base_url.clone(),
             verify_url: settings.mail.verify_url.clone(),
@@ -102,6 +106,7 @@ impl Mail {
             random,
             cursor_key: secrets.derive("mail cursor"),
             secrets,
+            audit,
             ids: OrderedIds::default(),
             links,
             templates: Templates::open(settings.templates.clone())?,

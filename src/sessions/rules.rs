@@ -398,16 +398,30 @@ impl Sessions {
         self.db.write(move |tx| end_others_in(tx, user, kept, events, now).boxed()).await
     }
 
-    /// Ends the sessions of a user, who is held, but the one to be kept, in the transaction of the act that calls for it.
+    /// Ends the sessions of a user, who is held, but the one to be kept, in the transaction of the act that calls for it;
+    /// returns how many.
     pub async fn end_all(
         &self,
         tx: &Tx,
         user: Uuid,
         except: Option<Uuid>,
         reason: Ending,
-    ) -> Result<(), DbErr> {
+    ) -> Result<usize, DbErr> {
         let gone = store::end_all(tx, user, except).await?;
-        tell_ended(&self.events, tx, gone, reason, self.clock.now()).await
+        let count = gone.len();
+        tell_ended(&self.events, tx, gone, reason, self.clock.now()).await?;
+        Ok(count)
+    }
+
+    /// Ends one session of a user in the transaction of the act that calls for it; whether there was one.
+    pub async fn end_one_in(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        session: Uuid,
+        reason: Ending,
+    ) -> Result<bool, DbErr> {
+        end_in(tx, (user, session), reason, self.events.clone(), self.clock.now()).await
     }
 
     /// Whether somebody was signed in to this account from such a client before, as far as its sessions tell; `None`

@@ -3,11 +3,15 @@
 //! A change writes its line of history and its events for other systems in its own transaction, so none exists without
 //! the others.
 
+use std::borrow::Cow;
+
 use sea_orm::DbErr;
+use serde_json::Map;
 use uuid::Uuid;
 
 use super::store::{history, user};
 use super::{Users, at_once, told};
+use crate::audit::{Entry, Subject};
 use crate::events::{Event, Told};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -28,6 +32,12 @@ impl Origin {
     #[must_use]
     pub fn is(&self, user: Uuid) -> bool {
         self.by == Some(user)
+    }
+
+    /// Whether somebody else than the account itself asked for it.
+    #[must_use]
+    pub fn is_another(&self, user: Uuid) -> bool {
+        self.by.is_some_and(|by| by != user)
     }
 
     /// The session to be kept when `user`'s others end: the acting one, if it is the user's own.
@@ -54,6 +64,10 @@ pub enum Deed {
     Activated,
     /// May not be used any more.
     Deactivated,
+    /// Banned; the words are the reason.
+    Banned,
+    /// The ban was lifted; the words are the reason.
+    Unbanned,
     /// Deleted, to be restored for a while.
     Deleted,
     /// Back again.
@@ -100,6 +114,8 @@ impl Deed {
             Self::RolesChanged => "roles_changed",
             Self::Activated => "activated",
             Self::Deactivated => "deactivated",
+            Self::Banned => "banned",
+            Self::Unbanned => "unbanned",
             Self::Deleted => "deleted",
             Self::Restored => "restored",
             Self::PasswordChanged => "password_changed",
@@ -117,6 +133,18 @@ impl Deed {
             Self::ExternalAccountLinked => "external_account_linked",
             Self::ExternalAccountUnlinked => "external_account_unlinked",
         }
+    }
+
+    /// Whether it is told in the history of everybody who has the file, by whoever changed it.
+    const fn is_of_files(self) -> bool {
+        matches!(
+            self,
+            Self::FileAdded
+                | Self::FileChanged
+                | Self::FileRemoved
+                | Self::PictureChanged
+                | Self::PictureRemoved
+        )
     }
 }
 
@@ -158,9 +186,11 @@ impl Change<'_> {
 impl Users {
     /// Records a change in its transaction: its line of history, and the events that tell of it.
     pub(super) async fn record(&self, tx: &Tx, change: Change<'_>, told: Vec<Event>) -> Result<(), DbErr> {
-        let (user, at) = (change.user, change.at);
+        let (user, at, origin, deed) = (change.user, change.at, change.origin, change.deed);
         let line = change.line(self.history_ids.next(&self.random, at));
-        at_once::write_down(tx, user, &[line], &self.events.draw(tx, told)).await
+        let lines = [line];
+        at_once::write_down(tx, user, &lines, &self.events.draw(tx, told)).await?;
+        if deed.is_of_files() { Ok(()) } else { self.audit_lines(tx, user, &lines, origin).await }
     }
 
     /// The same of a change that comes to several lines.
@@ -170,8 +200,50 @@ impl Users {
         user: Uuid,
         lines: &[history::Model],
         told: Vec<Event>,
+        origin: &Origin,
     ) -> Result<(), DbErr> {
-        at_once::write_down(tx, user, lines, &self.events.draw(tx, told)).await
+        at_once::write_down(tx, user, lines, &self.events.draw(tx, told)).await?;
+        self.audit_lines(tx, user, lines, origin).await
+    }
+
+    /// What somebody did to another's account goes into the log of what staff did.
+    async fn audit_lines(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        lines: &[history::Model],
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        if !origin.is_another(user) {
+            return Ok(());
+        }
+        for line in lines {
+            self.audit_in(tx, user, line.action.clone(), &line.description, origin).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was done to an account into the log of what staff did.
+    pub(super) async fn audit_in(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        action: impl Into<Cow<'static, str>>,
+        words: &str,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        let mut details = Map::new();
+        if !words.is_empty() {
+            details.insert("description".to_owned(), words.into());
+        }
+        let entry = Entry {
+            actor: origin.by,
+            action: action.into(),
+            subject: Subject::User(user),
+            details,
+            trace_id: origin.trace_id.clone(),
+        };
+        self.audit.record(tx, entry).await
     }
 
     /// Changes the row of a user as it was seen, and records that, in one trip. `None`: the row has changed since, and

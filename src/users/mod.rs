@@ -4,6 +4,7 @@
 //! why a value was turned away; the caller knows which field it belongs to.
 
 mod at_once;
+mod bans;
 mod blocks;
 mod change_set;
 mod changes;
@@ -24,6 +25,7 @@ mod text;
 mod told;
 mod username;
 
+pub use bans::{BanRefusal, Judge, Reason, UnbanRefusal};
 pub use blocks::{BlockChange, BlockRefusal, MOST_BLOCKS};
 pub use change_set::Changes;
 pub use changes::{Change, Deed, Origin};
@@ -52,6 +54,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use crate::audit::Audit;
 use crate::events::Events;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
@@ -84,6 +87,7 @@ pub struct Users {
     random: Random,
     sessions: Arc<Sessions>,
     events: Events,
+    audit: Audit,
     settings: Arc<Settings>,
     totals: Cache<Filter, Arc<Total>>,
     history_ids: Arc<OrderedIds>,
@@ -98,11 +102,13 @@ impl Users {
         random: Random,
         sessions: Arc<Sessions>,
         events: Events,
+        audit: Audit,
         settings: Settings,
     ) -> Self {
         let totals = Cache::new(REMEMBERED_TOTALS);
         let history_ids = Arc::new(OrderedIds::default());
-        Self { db, clock, random, sessions, events, settings: Arc::new(settings), totals, history_ids }
+        let settings = Arc::new(settings);
+        Self { db, clock, random, sessions, events, audit, settings, totals, history_ids }
     }
 
     /// What the operator decides about accounts.

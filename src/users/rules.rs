@@ -184,7 +184,8 @@ impl Users {
         let columns = changes.columns(&held, self.settings.display_name_free, now);
         let row = written(tx, &held, columns, ChangeRefusal::of).await?;
         let lines = self.lines(target, deeds, origin, now);
-        self.record_all(tx, target, &lines, told::of_change(&held, &row, origin, now)?).await?;
+        let told = told::of_change(&held, &row, origin, now)?;
+        self.record_all(tx, target, &lines, told, origin).await?;
         Ok(row)
     }
 
@@ -199,7 +200,9 @@ impl Users {
         origin: &Origin,
     ) -> Result<Updated, Failure<ChangeRefusal>> {
         let as_seen = revision.is_none_or(|revision| revision == seen.revision);
-        if as_seen && let Some(updated) = self.update_at_once_in(tx, seen, &changes, origin).await? {
+        // What others do goes into the log of what staff did as well, so that is no single statement.
+        let is_simple = as_seen && !origin.is_another(seen.id);
+        if is_simple && let Some(updated) = self.update_at_once_in(tx, seen, &changes, origin).await? {
             return Ok(updated);
         }
         let user = self.update_in(tx, seen.id, changes, revision, origin).await?;
@@ -462,6 +465,9 @@ impl Users {
             another_admin(tx, target).await?;
         }
         self.forget_in(tx, target, origin).await?;
+        if origin.is_another(target) {
+            self.audit_in(tx, target, "purged", "", origin).await?;
+        }
         Ok(held)
     }
 
@@ -502,7 +508,11 @@ impl Users {
     }
 }
 
-async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Model, Failure<DeleteRefusal>> {
+pub(super) async fn living(
+    tx: &Tx,
+    target: Uuid,
+    revision: Option<i64>,
+) -> Result<user::Model, Failure<DeleteRefusal>> {
     let held = store::held(tx, target).await?.ok_or(DeleteRefusal::NotFound)?;
     if held.deleted_at.is_some() {
         return Err(DeleteRefusal::Deleted.into());
@@ -513,7 +523,7 @@ async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Mo
     Ok(held)
 }
 
-async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<DeleteRefusal>> {
+pub(super) async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<DeleteRefusal>> {
     if store::other_admins(tx, target).await? == 0 {
         return Err(DeleteRefusal::LastAdmin.into());
     }

@@ -493,6 +493,22 @@ pub async fn history_of(
         .await
 }
 
+/// The newest line of a user's history that tells of one of these actions.
+pub async fn last_told(
+    db: &impl ConnectionTrait,
+    user: Uuid,
+    actions: &[&str],
+) -> Result<Option<history::Model>, DbErr> {
+    history::Entity::find()
+        .filter(history::Column::UserId.eq(user))
+        .filter(history::Column::Action.is_in(actions.iter().copied()))
+        .order_by_desc(history::Column::At)
+        .order_by_desc(history::Column::Id)
+        .limit(1)
+        .one(db)
+        .await
+}
+
 /// How many lines a user's history has.
 pub async fn history_count(db: &impl ConnectionTrait, user: Uuid) -> Result<u64, DbErr> {
     history::Entity::find().filter(history::Column::UserId.eq(user)).count(db).await

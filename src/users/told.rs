@@ -125,15 +125,16 @@ struct RolesChanged {
 
 /// The account may not be used any more.
 #[derive(Debug, Serialize)]
-struct UserBanned {
+pub(super) struct UserBanned {
     /// In words, if somebody gave one.
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 /// The account may be used again.
 #[derive(Debug, Serialize)]
-struct UserUnbanned {
-    reason: Option<String>,
+pub(super) struct UserUnbanned {
+    /// In words, if somebody gave one.
+    pub(super) reason: Option<String>,
 }
 
 /// Makes a type of event without data from each line.

@@ -297,7 +297,7 @@ impl WebhooksApi {
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
         let wanted = if_match(request).map_err(|problem| ChangeRefusal::Invalid(problem.errors))?;
         let change = self.read(body.0).map_err(ChangeRefusal::Invalid)?;
-        let webhook = self.webhooks.change(id, change, wanted.map(str::to_owned)).await?;
+        let webhook = self.webhooks.change(id, change, wanted.map(str::to_owned), by).await?;
         tracing::info!(%by, webhook = %id, "a webhook was changed");
         Ok(answer(webhook))
     }
@@ -315,7 +315,7 @@ impl WebhooksApi {
         let by = allowed.caller.user_id;
         allowed.caller.require_proof(self.webhooks.now()).map_err(|_| ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
-        if !self.webhooks.remove(id).await? {
+        if !self.webhooks.remove(id, by).await? {
             return Err(ChangeRefusal::NotFound.into());
         }
         tracing::info!(%by, webhook = %id, "a webhook was removed");
@@ -336,7 +336,7 @@ impl WebhooksApi {
         let by = allowed.caller.user_id;
         allowed.caller.require_proof(self.webhooks.now()).map_err(|_| ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
-        let WithSecret { webhook, secret } = self.webhooks.rotate(id).await?;
+        let WithSecret { webhook, secret } = self.webhooks.rotate(id, by).await?;
         tracing::info!(%by, webhook = %id, "a webhook was given a new secret");
         let etag = etag(&webhook);
         Ok(RotatedAnswer::Ok(Json(told(webhook, &secret)), etag))
@@ -402,7 +402,7 @@ impl WebhooksApi {
         let by = allowed.caller.user_id;
         allowed.caller.require_proof(self.webhooks.now()).map_err(|_| ReplayRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ReplayRefusal::NotFound)?;
-        let webhook = self.webhooks.replay(id, body.0.after).await?;
+        let webhook = self.webhooks.replay(id, body.0.after, by).await?;
         tracing::info!(%by, webhook = %id, after = %body.0.after, "a webhook was set to another place");
         Ok(answer(webhook))
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::audit::Audit;
 use crate::events::Events;
 use crate::mail::Mail;
 use crate::platform::clock::{Clock, Timestamp};
@@ -48,6 +49,8 @@ pub struct Parts {
     pub events: Events,
     /// Who writes to the admins.
     pub mail: Mail,
+    /// What staff did.
+    pub audit: Audit,
 }
 
 /// The feature. Clones mean the same.
@@ -61,6 +64,7 @@ struct Inner {
     secrets: Arc<Secrets>,
     events: Events,
     mail: Mail,
+    audit: Audit,
     reach: Reach,
     outgoing: Outgoing,
     cursor_key: Key32,
@@ -72,7 +76,7 @@ struct Inner {
 impl Webhooks {
     /// Opens the feature. Asks nobody yet.
     pub fn open(parts: Parts, reach: Reach) -> reqwest::Result<Self> {
-        let Parts { db, clock, random, secrets, events, mail } = parts;
+        let Parts { db, clock, random, secrets, events, mail, audit } = parts;
         let holder = random.uuid_v7(clock.now());
         Ok(Self(Arc::new(Inner {
             lease: Lease::new(db.clone(), "webhooks", holder, LEASE),
@@ -85,6 +89,7 @@ impl Webhooks {
             secrets,
             events,
             mail,
+            audit,
             reach,
         })))
     }

@@ -13,9 +13,10 @@ use super::secret::SigningSecret;
 use super::store::{self, Delivery, webhook};
 use super::target::EventTypes;
 use super::{Webhooks, message};
+use crate::audit::{Entry, Subject};
 use crate::events::store::by_id;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Database, Tx};
+use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, Problem};
 use crate::platform::web::Cursor;
 
@@ -127,6 +128,8 @@ impl Webhooks {
             created_at: now.millis(),
             updated_at: now.millis(),
         };
+        let entry = Entry::by(by, "webhook_created", Subject::Webhook(id));
+        let audit = self.0.audit.clone();
         let made = self.0.db.write::<_, Failure<CreateRefusal>, _>(move |tx| {
             async move {
                 store::hold(tx).await?;
@@ -135,6 +138,7 @@ impl Webhooks {
                 }
                 let row = webhook::Model { position: store::newest_position(tx).await?, ..row };
                 store::insert(tx, row.clone()).await?;
+                audit.record(tx, entry).await?;
                 Ok(row)
             }
             .boxed()
@@ -148,20 +152,34 @@ impl Webhooks {
         id: Uuid,
         change: Change,
         wanted: Option<String>,
+        by: Uuid,
     ) -> Result<webhook::Model, Failure<ChangeRefusal>> {
         let now = self.0.clock.now();
-        let changed = changed(&self.0.db, id, wanted, move |row| apply(row, change, now)).await?;
+        let entry = Entry::by(by, "webhook_changed", Subject::Webhook(id)).with("fields", change.fields());
+        let changed = self.changed(id, wanted, entry, move |row| apply(row, change, now)).await?;
         self.wake();
         Ok(changed)
     }
 
     /// Removes one.
-    pub(super) async fn remove(&self, id: Uuid) -> Result<bool, DbErr> {
-        self.0.db.write(move |tx| async move { Ok(store::delete(tx, id).await? == 1) }.boxed()).await
+    pub(super) async fn remove(&self, id: Uuid, by: Uuid) -> Result<bool, DbErr> {
+        let entry = Entry::by(by, "webhook_deleted", Subject::Webhook(id));
+        let audit = self.0.audit.clone();
+        let removed = self.0.db.write(move |tx| {
+            async move {
+                let was_there = store::delete(tx, id).await? == 1;
+                if was_there {
+                    audit.record(tx, entry).await?;
+                }
+                Ok(was_there)
+            }
+            .boxed()
+        });
+        removed.await
     }
 
     /// Gives one a new secret; the one before signs beside it for a day.
-    pub(super) async fn rotate(&self, id: Uuid) -> Result<WithSecret, Failure<ChangeRefusal>> {
+    pub(super) async fn rotate(&self, id: Uuid, by: Uuid) -> Result<WithSecret, Failure<ChangeRefusal>> {
         let (now, secret) = (self.0.clock.now(), SigningSecret::new(&self.0.random));
         let sealed = secret.seal(&self.0.secrets, &self.0.random, id);
         let rotate = move |row: &mut webhook::Model| {
@@ -169,7 +187,8 @@ impl Webhooks {
             row.previous_until = Some(now.after(BOTH).millis());
             row.updated_at = now.millis();
         };
-        let webhook = changed(&self.0.db, id, None, rotate).await?;
+        let entry = Entry::by(by, "webhook_secret_rotated", Subject::Webhook(id));
+        let webhook = self.changed(id, None, entry, rotate).await?;
         Ok(WithSecret { webhook, secret: secret.text() })
     }
 
@@ -211,8 +230,11 @@ impl Webhooks {
         &self,
         id: Uuid,
         after: Uuid,
+        by: Uuid,
     ) -> Result<webhook::Model, Failure<ReplayRefusal>> {
         let now = self.0.clock.now();
+        let entry = Entry::by(by, "webhook_replayed", Subject::Webhook(id)).with("after", after.to_string());
+        let audit = self.0.audit.clone();
         let replayed = self.0.db.write::<_, Failure<ReplayRefusal>, _>(move |tx| {
             async move {
                 let event = by_id(tx, after).await?.and_then(|event| event.position);
@@ -220,6 +242,7 @@ impl Webhooks {
                 if store::replay(tx, id, position, now).await? == 0 {
                     return Err(ReplayRefusal::NotFound.into());
                 }
+                audit.record(tx, entry).await?;
                 store::find(tx, id).await?.ok_or_else(|| ReplayRefusal::NotFound.into())
             }
             .boxed()
@@ -227,6 +250,34 @@ impl Webhooks {
         let replayed = replayed.await?;
         self.wake();
         Ok(replayed)
+    }
+
+    /// Changes a webhook, if it is the version that is wanted.
+    async fn changed(
+        &self,
+        id: Uuid,
+        wanted: Option<String>,
+        entry: Entry,
+        change: impl FnOnce(&mut webhook::Model) + Send + 'static,
+    ) -> Result<webhook::Model, Failure<ChangeRefusal>> {
+        let audit = self.0.audit.clone();
+        let changed = self.0.db.write(move |tx: &Tx| {
+            async move {
+                let Some(mut row) = store::find_to_change(tx, id).await? else {
+                    return Err(ChangeRefusal::NotFound.into());
+                };
+                if wanted.is_some_and(|wanted| wanted != etag(&row)) {
+                    return Err(ChangeRefusal::Stale.into());
+                }
+                change(&mut row);
+                row.version += 1;
+                store::update(tx, &row).await?;
+                audit.record(tx, entry).await?;
+                Ok(row)
+            }
+            .boxed()
+        });
+        changed.await
     }
 
     /// What was delivered last, the newest first.
@@ -274,29 +325,17 @@ impl Webhooks {
     }
 }
 
-/// Changes a webhook, if it is the version that is wanted.
-async fn changed(
-    db: &Database,
-    id: Uuid,
-    wanted: Option<String>,
-    change: impl FnOnce(&mut webhook::Model) + Send + 'static,
-) -> Result<webhook::Model, Failure<ChangeRefusal>> {
-    db.write(move |tx: &Tx| {
-        async move {
-            let Some(mut row) = store::find_to_change(tx, id).await? else {
-                return Err(ChangeRefusal::NotFound.into());
-            };
-            if wanted.is_some_and(|wanted| wanted != etag(&row)) {
-                return Err(ChangeRefusal::Stale.into());
-            }
-            change(&mut row);
-            row.version += 1;
-            store::update(tx, &row).await?;
-            Ok(row)
-        }
-        .boxed()
-    })
-    .await
+impl Change {
+    /// The fields that are given.
+    fn fields(&self) -> Vec<&'static str> {
+        let fields = [
+            ("url", self.url.is_some()),
+            ("description", self.description.is_some()),
+            ("event_types", self.event_types.is_some()),
+            ("enabled", self.enabled.is_some()),
+        ];
+        fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
 }
 
 fn apply(row: &mut webhook::Model, change: Change, now: Timestamp) {

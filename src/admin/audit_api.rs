@@ -1,0 +1,161 @@
+//! What staff did, to be read.
+
+use std::collections::BTreeMap;
+
+use poem_openapi::param::Query;
+use poem_openapi::{Object, OpenApi, Tags};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::audit::{Audit, Filter, Hash, Part, Row};
+use crate::permissions::{Action, Allowed, Permission, System};
+use crate::platform::clock::Timestamp;
+use crate::platform::problem::{Failure, FieldError, Problem};
+use crate::platform::secrets::Key32;
+use crate::platform::web::{Cursor, Listing, Order, Paging, Range};
+
+/// Characters of an action's name.
+const LONGEST_ACTION: usize = 100;
+
+/// The operations on the log of what staff did.
+pub struct AuditApi {
+    /// The log.
+    pub audit: Audit,
+    /// Seals cursors.
+    pub cursor_key: Key32,
+}
+
+#[derive(Tags)]
+enum Section {
+    /// The admin's tools.
+    Admin,
+}
+
+/// Read what staff did.
+pub struct ReadAudit;
+
+impl Permission for ReadAudit {
+    const ACTION: Action = Action::AuditRead;
+    type On = System;
+}
+
+crate::refusals! {
+    /// Why the log is not shown.
+    pub enum AuditRefusal {
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
+/// Something that staff did.
+#[derive(Debug, Serialize, Object)]
+pub struct AuditEntry {
+    /// Its place in the log: 1, 2, 3, …
+    pub number: i64,
+    /// When, in seconds since the Unix epoch.
+    pub time: i64,
+    /// Who did it; null: the operator, from the command line or in a file.
+    #[oai(nullable)]
+    pub actor: Option<Uuid>,
+    /// What was done, as `banned`.
+    pub action: String,
+    /// What it was done to: `user`, `webhook`, `letter`, `flags`, `events`, `database` or `system`.
+    pub subject_type: String,
+    /// Which one, where there are several. It may be gone.
+    #[oai(nullable)]
+    pub subject: Option<Uuid>,
+    /// What there is to know besides.
+    pub details: BTreeMap<String, Value>,
+    /// The trace id of the request.
+    #[oai(nullable)]
+    pub trace_id: Option<String>,
+    /// The digest of this entry and of all before it, in hexadecimal.
+    pub hash: String,
+}
+
+impl From<Row> for AuditEntry {
+    fn from(row: Row) -> Self {
+        Self {
+            number: row.number,
+            time: Timestamp::from_millis(row.at).seconds(),
+            actor: row.actor_id,
+            action: row.action,
+            subject_type: row.subject_type,
+            subject: row.subject_id,
+            // Whoever has tampered with it may have left anything there.
+            details: serde_json::from_str(&row.details).unwrap_or_default(),
+            trace_id: row.trace_id,
+            hash: Hash::from_bytes(&row.hash).map(|hash| hash.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/admin", tag = "Section::Admin")]
+impl AuditApi {
+    /// What staff did, newest first
+    ///
+    /// For admins. Each entry holds the digest of itself and of the one before; `gatehouse audit verify` finds out whether
+    /// anything was changed since.
+    #[oai(path = "/audit", method = "get", operation_id = "read_audit")]
+    #[expect(clippy::too_many_arguments, reason = "one for each parameter of the query")]
+    async fn read(
+        &self,
+        _allowed: Allowed<ReadAudit>,
+        paging: Paging,
+        /// Only what this account did.
+        actor: Query<Option<Uuid>>,
+        /// Only this action, as `banned`.
+        action: Query<Option<String>>,
+        /// Only what was done to this account, webhook or letter.
+        subject: Query<Option<Uuid>>,
+        /// Only what happened then or later, in seconds since the Unix epoch.
+        range_start: Query<Option<i64>>,
+        /// Only what happened before, in seconds since the Unix epoch.
+        range_end: Query<Option<i64>>,
+    ) -> Result<Listing<AuditEntry>, Failure<AuditRefusal>> {
+        if action.as_deref().is_some_and(|action| action.len() > LONGEST_ACTION || action.contains('\0')) {
+            let error = FieldError::new("action", "Must be the name of an action.");
+            return Err(AuditRefusal::Invalid(vec![error]).into());
+        }
+        let filter = Filter {
+            actor: actor.0,
+            action: action.0,
+            subject: subject.0,
+            since: range_start.0.map(Timestamp::from_seconds),
+            until: range_end.0.map(Timestamp::from_seconds),
+        };
+        self.listing(&filter, &paging).await
+    }
+}
+
+impl AuditApi {
+    async fn listing(
+        &self,
+        filter: &Filter,
+        paging: &Paging,
+    ) -> Result<Listing<AuditEntry>, Failure<AuditRefusal>> {
+        let position = paging.position(self.cursor_key.bytes()).map_err(invalid)?;
+        let after = position.map(|bytes| bytes.try_into().map_or(0, i64::from_be_bytes));
+        let offset = match paging.range {
+            Range::Rows { offset, .. } => offset,
+            Range::From { .. } => 0,
+        };
+        let limit = paging.range.limit();
+        let newest_first = paging.order != Some(Order::Asc);
+        // One more than is shown tells whether there is a next part.
+        let part = Part { newest_first, after, offset, limit: limit + 1 };
+        let mut rows = self.audit.list(filter, &part).await?;
+        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > shown;
+        rows.truncate(shown);
+        let last = rows.last().filter(|_| has_more);
+        let next = last.map(|last| Cursor::seal(self.cursor_key.bytes(), &last.number.to_be_bytes()));
+        let total = self.audit.count(filter).await?;
+        let links = paging.links(total, rows.len(), next.as_deref(), None);
+        Ok(Listing { rows: rows.into_iter().map(AuditEntry::from).collect(), total, links })
+    }
+}
+
+fn invalid(problem: Problem) -> AuditRefusal {
+    AuditRefusal::Invalid(problem.errors)
+}
