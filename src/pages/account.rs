@@ -158,7 +158,7 @@ impl AccountPages {
         let (rows, total) = self.inside.users.history(who.user.id, offset, LINES).await?;
         let lines = rows.into_iter().map(|line| {
             let undone = undo(&line.action, &line.description);
-            let label = who.pages.word(&format!("history.{}", line.action)).to_owned();
+            let label = history_label(&who.pages, &line.action);
             context! {
                 label => label, description => line.description, at => time(line.at),
                 is_own => line.by_id == Some(who.user.id), by_staff => line.by_id.is_some_and(|by| by != who.user.id),
@@ -170,6 +170,13 @@ impl AccountPages {
             username => who.user.username, grace_days => self.grace.as_secs() / 86_400,
         })
     }
+}
+
+/// What a line of history is called; by its own name where the pages know none.
+fn history_label(pages: &Pages, action: &str) -> String {
+    let key = format!("history.{action}");
+    let word = pages.word(&key);
+    if word == key { action.replace('_', " ") } else { word.to_owned() }
 }
 
 /// How somebody is known at another provider.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Request, Response};
+use sea_orm::DbErr;
 use url::form_urlencoded;
 
 use super::{Pages, Person, Reader};
@@ -57,7 +58,10 @@ impl Inside {
         let Some(user) = found else { return Ok(Err(to_sign_in(request))) };
         let mut reader = Reader::of(request, user.locale.as_deref());
         let mut signed_in = SignedIn { caller, user, pages: self.pages.clone() };
+        let proofs =
+            self.proofs_of(&signed_in.user).await.map_err(|error| Breakage::from(error).problem())?;
         reader.person = Some(Person {
+            proofs,
             name: signed_in.user.display_name.clone(),
             uuid: signed_in.user.id.to_string(),
             csrf_token: self.sessions.csrf_token(signed_in.caller.session_id).expose().to_owned(),
@@ -65,6 +69,16 @@ impl Inside {
         });
         signed_in.pages = self.pages.read_by(reader);
         Ok(Ok(signed_in))
+    }
+}
+
+impl Inside {
+    async fn proofs_of(&self, user: &user::Model) -> Result<Vec<String>, DbErr> {
+        if user.password_hash.is_some() {
+            return Ok(Vec::new());
+        }
+        let linked = self.users.external_of(&[user.id]).await?.remove(&user.id).unwrap_or_default();
+        Ok(linked.into_iter().map(|account| account.provider).collect())
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Person {
     pub csrf_token: String,
     /// Whether there is anything for them on the console.
     pub console: bool,
+    /// The providers where they prove who they are, for want of a password.
+    pub proofs: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -208,7 +208,7 @@ impl Pages {
         });
         let person = person.as_ref().map(|person| {
             context! {
-                name => person.name, uuid => person.uuid, csrf_token => person.csrf_token, console => person.console,
+                name => person.name, uuid => person.uuid, csrf_token => person.csrf_token, console => person.console, proofs => person.proofs,
             }
         });
         let settings = &self.press.settings;

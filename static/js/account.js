@@ -23,10 +23,7 @@ async function showCodes(codes) {
 const codesShown = () => [...part("codes-list").children].map((item) => item.textContent).join("\n") + "\n";
 
 const acts = {
-  async picture() {
-    const { choosePicture } = await import("./picture.js");
-    await choosePicture(me);
-  },
+  picture: () => part("picture-file").click(),
   async "no-picture"() {
     await api("DELETE", `/user/${me}/image`);
     again(t("account.saved"));
@@ -110,6 +107,11 @@ document.addEventListener("click", (event) => {
   if (button && acts[button.dataset.act]) {
     busy(button, () => acts[button.dataset.act](button.dataset));
   }
+});
+
+part("picture-file")?.addEventListener("change", async ({ target }) => {
+  const { takePicture } = await import("./picture.js");
+  await takePicture(me, target);
 });
 
 for (const id of ["otp-form", "codes-form"]) {

@@ -6,17 +6,13 @@ import { ask, say, sayNext } from "./ui.js";
 const LARGEST = 512;
 const part = (id) => document.getElementById(id);
 
-export function choosePicture(user) {
-  const file = part("picture-file");
-  file.value = "";
-  file.onchange = async () => {
-    try {
-      if (file.files[0]) await cut(user, file.files[0]);
-    } catch (problem) {
-      say(problem.fields?.[0]?.message ?? problem.message, "problem");
-    }
-  };
-  file.click();
+export async function takePicture(user, field) {
+  try {
+    if (field.files[0]) await cut(user, field.files[0]);
+  } catch (problem) {
+    say(problem.fields?.[0]?.message ?? problem.message, "problem");
+  }
+  field.value = "";
 }
 
 async function cut(user, file) {

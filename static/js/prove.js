@@ -12,6 +12,19 @@ export function proveWhoYouAre() {
   return asking;
 }
 
+/** Who has no password proves who they are where they sign in, and comes back to this page. */
+async function leaveFor(provider, form) {
+  const json = { redirect_uri: location.pathname };
+  const code = form.elements.otp_code.value.replace(/\s/g, "");
+  if (code) json.otp_code = code;
+  try {
+    const path = `/oauth/${encodeURIComponent(provider)}/reauthenticate`;
+    location.assign((await api("POST", path, { json })).authorization_url);
+  } catch (problem) {
+    showProblem(form, problem);
+  }
+}
+
 async function askOnce() {
   const dialog = document.getElementById("prove");
   if (!dialog) {
@@ -36,6 +49,9 @@ async function askOnce() {
       showProblem(form, problem);
     }
   };
+  for (const button of dialog.querySelectorAll("[data-prove]")) {
+    button.onclick = () => leaveFor(button.dataset.prove, form);
+  }
   form.addEventListener("submit", send);
   await ask("prove");
   form.removeEventListener("submit", send);

@@ -1,5 +1,6 @@
 //! A browser as a person uses it: things are found by what they are called, and waited for.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -103,6 +104,12 @@ impl Browser {
     /// Clicks on the first thing that the selector names.
     pub async fn press_at(&self, selector: &str) {
         self.with("selector", selector, async |element| self.driver.click(&element).await).await;
+    }
+
+    /// Gives a file to the field that the selector names.
+    pub async fn give_file(&self, selector: &str, file: &Path) {
+        let file = file.to_str().expect("a plain path");
+        self.with("selector", selector, async |element| self.driver.type_into(&element, file).await).await;
     }
 
     /// Waits until the page shows this text somewhere.

@@ -31,7 +31,7 @@ async fn whoever_signs_up_on_the_page_can_sign_in_on_the_other() {
     browser.fill("Password", "short").await;
     browser.fill("The same again", "short").await;
     browser.press("Sign up").await;
-    browser.until_shown("password:").await;
+    browser.until_shown("Password:").await;
     look_at(&browser, "sign-up-refused").await;
     browser.fill("Password", PASSWORD).await;
     browser.fill("The same again", PASSWORD).await;

@@ -12,6 +12,7 @@
 #[path = "../http/harness/mod.rs"]
 mod harness;
 
+mod account;
 mod browser;
 mod driver;
 mod looks;
