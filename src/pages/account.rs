@@ -104,7 +104,7 @@ impl AccountPages {
             first_name => user.first_name, middle_name => user.middle_name, last_name => user.last_name,
             description => user.description, email => user.email, email_verified => user.email_verified,
             pending_email => user.pending_email, locale => locale, locale_is_other => is_other,
-            known_languages => languages.to_vec(), revision => user.revision,
+            known_languages => languages.to_vec(),
             names_are_free => self.inside.users.settings().display_name_free,
         }
     }

@@ -1,7 +1,7 @@
 // Forms that are sent to the API: `<form data-api="PATCH /user/…">`. What is wrong is said at its field.
 //
 // `data-said`: the words when it worked; `data-then`: where to go then (`reload`, or a path). A field that is empty is
-// sent as null with `data-null`, and not at all with `data-skip`. A page can do more with the events `answered` (its
+// sent as null with `data-null`, and not at all with `data-skip`; a form with `data-changed` sends what was changed. A page can do more with the events `answered` (its
 // `detail` is the answer) and `refused`.
 
 import { api, Problem } from "./api.js";
@@ -49,11 +49,18 @@ function setDescription(field, id) {
   else field.removeAttribute("aria-describedby");
 }
 
+/** Whether a field holds something else than when the page came. */
+function isChanged(field) {
+  if (field instanceof HTMLSelectElement) return [...field.options].some((option) => option.selected !== option.defaultSelected);
+  return field.value !== field.defaultValue;
+}
+
 /** The fields of a form as the API takes them. */
 export function fieldsOf(form) {
   const json = {};
   for (const field of form.elements) {
     if (!field.name || field.disabled || field.type === "submit" || field.type === "button") continue;
+    if ("changed" in form.dataset && !isChanged(field)) continue;
     if (field.type === "checkbox") {
       json[field.name] = field.checked;
     } else if (field.type === "radio") {

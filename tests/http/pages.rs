@@ -325,6 +325,40 @@ async fn signing_out_takes_a_button_of_our_own_page() {
     assert_eq!(page(&app, "/logout").await.is(303).header("location"), Some("/signin"));
 }
 
+//
+#[tokio::test]
+async fn the_form_gives_a_new_session_whatever_cookie_was_planted() {
+    let app = TestApp::new().await;
+    app.user("mallory").await;
+    app.user("ann").await;
+    let planted = Visitor::sign_in(&app, "mallory").await.cookie;
+    let fields = [("username", "ann"), ("password", PASSWORD)];
+    let cookies = format!("{planted}; gatehouse-back=x; gatehouse-otp=x; gatehouse-oauth=x");
+    let reply = app.post("/signin").header("origin", OURS).header("cookie", &cookies).form(&fields).await;
+    let session = format!("gatehouse={}", reply.is(303).cookie("gatehouse").unwrap());
+    assert_ne!(session, planted);
+    let who =
+        async |cookie: &str| app.get("/account").header("cookie", cookie).await.is(200).text().to_owned();
+    assert!(who(&planted).await.contains("@mallory") && who(&session).await.contains("@ann"));
+}
+
+//
+#[tokio::test]
+async fn cookies_beyond_reason_open_nothing() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let session = Visitor::sign_in(&app, "ann").await.cookie;
+    let many = (0..200).map(|number| format!("c{number}=x; ")).collect::<String>();
+    for (cookies, status) in [
+        (format!("{session}; {session}"), 303),
+        (format!("{many}{session}"), 200),
+        (format!("gatehouse-language={}; {session}", "d".repeat(3000)), 200),
+        ("gatehouse=%00; gatehouse-language=%ff".to_owned(), 303),
+    ] {
+        assert_eq!(app.get("/account").header("cookie", &cookies).await.status(), status, "{cookies}");
+    }
+}
+
 #[tokio::test]
 async fn the_texts_are_there_and_the_operators_own_win() {
     let app = TestApp::with(&[("CONTACT_EMAIL", "help@example.com")]).await;
