@@ -100,10 +100,10 @@ impl AccountPages {
             Language::ALL.map(|language| context! { tag => language.tag(), name => language.name() });
         let is_other = !locale.is_empty() && Language::of_tag(&locale).is_none();
         context! {
-            uuid => user.id.to_string(), username => user.username, display_name => user.display_name,
-            first_name => user.first_name, middle_name => user.middle_name, last_name => user.last_name,
-            description => user.description, email => user.email, email_verified => user.email_verified,
-            pending_email => user.pending_email, locale => locale, locale_is_other => is_other,
+            uuid => user.id.to_string(), username => &user.username, display_name => &user.display_name,
+            first_name => &user.first_name, middle_name => &user.middle_name, last_name => &user.last_name,
+            description => &user.description, email => &user.email, email_verified => user.email_verified,
+            pending_email => &user.pending_email, locale => locale, locale_is_other => is_other,
             known_languages => languages.to_vec(),
             names_are_free => self.inside.users.settings().display_name_free,
         }
@@ -119,7 +119,7 @@ impl AccountPages {
             }
         });
         Ok(context! {
-            method => who.user.otp_method, min_length => self.min_length, username => who.user.username,
+            method => &who.user.otp_method, min_length => self.min_length, username => &who.user.username,
             by_mail => self.codes_by_mail && who.user.email_verified, sessions => sessions.collect::<Vec<_>>(),
         })
     }
@@ -133,7 +133,7 @@ impl AccountPages {
         };
         let account = |account: &External| {
             context! {
-                provider => account.provider, name => shown_name(&account.provider), who => known_as(account),
+                provider => &account.provider, name => shown_name(&account.provider), who => known_as(account),
                 linked => time(account.created_at),
             }
         };
@@ -167,7 +167,7 @@ impl AccountPages {
         });
         Ok(context! {
             lines => lines.collect::<Vec<_>>(), page => page, has_next => offset.saturating_add(LINES) < total,
-            username => who.user.username, grace_days => self.grace.as_secs() / 86_400,
+            username => &who.user.username, grace_days => self.grace.as_secs() / 86_400,
         })
     }
 }

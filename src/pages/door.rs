@@ -416,7 +416,7 @@ impl DoorPages {
 
     fn sign_up_form(&self, status: StatusCode, given: &SignUpForm, errors: &[FieldError]) -> Response {
         let shown = context! {
-            username => given.username, email => given.email, next => kept(&given.next),
+            username => &given.username, email => &given.email, next => kept(&given.next),
             min_length => self.min_length, problems => self.pages.sentences(errors),
             buttons => self.buttons(&given.next),
         };

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use minijinja::context;
+use minijinja::value::Serde;
+use minijinja::{Value, context};
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, Request, RequestBody, Response, Route};
@@ -17,6 +18,10 @@ use crate::sessions::{Ending, Enrolling, SessionCookies};
 
 /// The largest text of an operator, in bytes.
 const LARGEST: usize = 256 * 1024;
+/// The methods of a page that is only looked at.
+const READ: &[Method] = &[Method::GET];
+/// The methods of a page with a form.
+const FORM: &[Method] = &[Method::GET, Method::POST];
 /// The picture of the server.
 const LOGO: &[u8] = include_bytes!("../../static/logo.png");
 
@@ -71,8 +76,8 @@ const PATHS: [(&str, Page); 9] = [
 impl Page {
     const fn methods(self) -> &'static [Method] {
         match self {
-            Self::Logout => &[Method::GET, Method::POST],
-            _ => &[Method::GET],
+            Self::Logout => FORM,
+            _ => READ,
         }
     }
 }
@@ -175,7 +180,7 @@ impl FrontPages {
             Some(written) => parts(&written),
             None => parts(text.embedded(language)),
         };
-        let shown = context! { title => pages.word(text.title()), parts => written };
+        let shown = context! { title => pages.word(text.title()), parts => Value::from(Serde(written)) };
         pages.page(StatusCode::OK, "text.html", shown)
     }
 

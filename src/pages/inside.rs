@@ -16,8 +16,9 @@ use crate::users::Users;
 use crate::users::store::user;
 
 /// What opens something on the console.
-const STAFF: [Action; 7] = [
-    Action::UserReadPrivate,
+const STAFF: [Action; 8] = [
+    Action::UserList,
+    Action::EmailSingle,
     Action::FlagsRead,
     Action::AuditRead,
     Action::StatsRead,

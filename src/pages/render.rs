@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use minijinja::value::Kwargs;
+use minijinja::value::{Kwargs, merge_maps};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
@@ -176,11 +176,8 @@ impl Pages {
         nonce: &str,
         policy: &str,
     ) -> Response {
-        let page = self
-            .press
-            .templates
-            .get_template(template)
-            .and_then(|template| template.render(context! { nonce => nonce, ..shown, ..self.frame() }));
+        let shown = merge_maps([self.frame(), shown, context! { nonce => nonce }]);
+        let page = self.press.templates.get_template(template).and_then(|template| template.render(shown));
         match page {
             Ok(page) => self.answer(status, page, policy),
             Err(error) => {
@@ -208,12 +205,13 @@ impl Pages {
         });
         let person = person.as_ref().map(|person| {
             context! {
-                name => person.name, uuid => person.uuid, csrf_token => person.csrf_token, console => person.console, proofs => person.proofs,
+                name => &person.name, uuid => &person.uuid, csrf_token => &person.csrf_token,
+                console => person.console, proofs => person.proofs.clone(),
             }
         });
         let settings = &self.press.settings;
         context! {
-            project_name => settings.project_name, contact => settings.contact, api => settings.api_prefix,
+            project_name => &settings.project_name, contact => &settings.contact, api => &settings.api_prefix,
             lang => language.tag(), languages => languages.to_vec(), person => person, here => here,
             t => Value::from_function(sentence),
             asset => Value::from_function(move |name: &str| assets.path(name)),

@@ -255,3 +255,22 @@ async fn all_data_goes_along_and_the_account_is_deleted_and_comes_back() {
     browser.go("/account/data").await;
     browser.until_shown("Account restored").await;
 }
+
+#[tokio::test]
+async fn the_interactive_documentation_works_with_the_session() {
+    let app = TestApp::new().await;
+    app.admin().await;
+    let browser = Browser::open(&app).await;
+    browser.go("/interactive-docs").await;
+    browser.fill("User name or e-mail address", "root").await;
+    browser.fill("Password", PASSWORD).await;
+    browser.press("Sign in").await;
+    let authorized = "return document.querySelector('button.authorize.locked') !== null";
+    browser.until("who is signed in is authorized", authorized, json!([])).await;
+    browser.press_at("[id$='-read_users_me'] .opblock-summary-control").await;
+    browser.press_at("[id$='-read_users_me'] .try-out__btn").await;
+    browser.press_at("[id$='-read_users_me'] .execute").await;
+    let answered = "return [...document.querySelectorAll('.live-responses-table')]
+        .some(table => table.innerText.includes('200') && table.innerText.includes('root'))";
+    browser.until("the answer", answered, json!([])).await;
+}

@@ -7,6 +7,7 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::{Asked, refusal};
+use crate::pages::Pages;
 use crate::platform::problem::Problem;
 
 /// Methods by path, parameters left out of the count.
