@@ -21,7 +21,9 @@ use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
 use crate::oauth::{self, Connections, Oauth, Place, Places};
 use crate::otp::{self, Otp};
-use crate::pages::{self, AccountPages, DoorPages, FrontPages, InboxPage, Inside, Pages, SetUpPage};
+use crate::pages::{
+    self, AccountPages, ConsolePages, DoorPages, FrontPages, InboxPage, Inside, Pages, SetUpPage,
+};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::pictures::Pictures;
 use crate::platform::clock::{Clock, Timestamp};
@@ -538,7 +540,9 @@ impl App {
         let methods = DoorPages::paths()
             .fold(methods, |methods, path| methods.and(path, &[Method::GET, Method::POST]))
             .and("/setup", &[Method::GET, Method::POST]);
-        let methods = AccountPages::paths().fold(methods, |methods, path| methods.and(path, &[Method::GET]));
+        let methods = AccountPages::paths()
+            .chain(ConsolePages::paths())
+            .fold(methods, |methods, path| methods.and(path, &[Method::GET]));
         let methods = FrontPages::paths()
             .fold(methods, |methods, (path, taken)| methods.and(path, taken))
             .and("/interactive-docs", &[Method::GET, Method::POST]);
@@ -551,7 +555,9 @@ impl App {
         }
         let account = self.account_pages(pages.clone());
         let front = self.front_pages(pages.clone());
-        let routes = pages.assets().on(front.on(account.on(door.on(routes)))).nest("/", root);
+        let console = ConsolePages { inside: self.inside(pages.clone()) };
+        let routes = console.on(front.on(account.on(door.on(routes))));
+        let routes = pages.assets().on(routes).nest("/", root);
         let routes = self.guarded(&document, pages.clone())?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))

@@ -27,6 +27,21 @@ impl Assets {
             static_file!(SCRIPT, "prove.js"),
             static_file!(SCRIPT, "account.js"),
             static_file!(SCRIPT, "picture.js"),
+            static_file!(STYLE, "console.css"),
+            static_file!(SCRIPT, "chart.js"),
+            static_file!(SCRIPT, "console-audit.js"),
+            static_file!(SCRIPT, "console-events.js"),
+            static_file!(SCRIPT, "console-files.js"),
+            static_file!(SCRIPT, "console-flags.js"),
+            static_file!(SCRIPT, "console-health.js"),
+            static_file!(SCRIPT, "console-mail.js"),
+            static_file!(SCRIPT, "console-overview.js"),
+            static_file!(SCRIPT, "console-permissions.js"),
+            static_file!(SCRIPT, "console-user.js"),
+            static_file!(SCRIPT, "console-users.js"),
+            static_file!(SCRIPT, "console-webhooks.js"),
+            static_file!(SCRIPT, "console.js"),
+            static_file!(SCRIPT, "picker.js"),
         ];
         let hashes: String = files.iter().map(|(_, asset)| asset.hash()).collect();
         Self { hash: content_hash(hashes.as_bytes()), files }

@@ -7,25 +7,13 @@ use poem::{Request, Response};
 use sea_orm::DbErr;
 use url::form_urlencoded;
 
-use super::{Pages, Person, Reader};
+use super::{Pages, Person, Reader, console};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::problem::Breakage;
 use crate::platform::web::is_own_path;
 use crate::sessions::{Enrolling, Sessions};
 use crate::users::Users;
 use crate::users::store::user;
-
-/// What opens something on the console.
-const STAFF: [Action; 8] = [
-    Action::UserList,
-    Action::EmailSingle,
-    Action::FlagsRead,
-    Action::AuditRead,
-    Action::StatsRead,
-    Action::EventsRead,
-    Action::WebhooksRead,
-    Action::PermissionsCheck,
-];
 
 /// What pages for those who are signed in are made of.
 #[derive(Clone)]
@@ -66,7 +54,7 @@ impl Inside {
             name: signed_in.user.display_name.clone(),
             uuid: signed_in.user.id.to_string(),
             csrf_token: self.sessions.csrf_token(signed_in.caller.session_id).expose().to_owned(),
-            console: STAFF.into_iter().any(|action| signed_in.may(&self.gate, action)),
+            console: console::is_open_to(&self.gate, &signed_in),
         });
         signed_in.pages = self.pages.read_by(reader);
         Ok(Ok(signed_in))

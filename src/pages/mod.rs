@@ -6,6 +6,7 @@
 mod account;
 mod assets;
 mod back;
+mod console;
 mod door;
 mod front;
 mod inbox;
@@ -17,6 +18,7 @@ mod words;
 
 pub use account::AccountPages;
 pub use assets::Assets;
+pub use console::ConsolePages;
 pub use door::DoorPages;
 pub use front::FrontPages;
 pub use inbox::InboxPage;

@@ -1,6 +1,5 @@
 //! Templates become answers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use minijinja::value::{Kwargs, merge_maps};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
+use serde::Serialize;
 
 use super::assets::Assets;
 use super::reader::{self, Reader};
@@ -29,7 +29,7 @@ macro_rules! template {
 }
 
 /// The templates, by name. All are part of the program.
-const TEMPLATES: [(&str, &str); 19] = [
+const TEMPLATES: [(&str, &str); 33] = [
     template!("layout.html"),
     template!("set-up.html"),
     template!("sign-in.html"),
@@ -49,6 +49,20 @@ const TEMPLATES: [(&str, &str); 19] = [
     template!("account-security.html"),
     template!("account-connections.html"),
     template!("account-data.html"),
+    template!("console/frame.html"),
+    template!("console/state.html"),
+    template!("console/more.html"),
+    template!("console/overview.html"),
+    template!("console/users.html"),
+    template!("console/user.html"),
+    template!("console/files.html"),
+    template!("console/mail.html"),
+    template!("console/flags.html"),
+    template!("console/events.html"),
+    template!("console/webhooks.html"),
+    template!("console/audit.html"),
+    template!("console/permissions.html"),
+    template!("console/health.html"),
 ];
 
 /// What the operator decides about pages.
@@ -219,6 +233,18 @@ impl Pages {
         }
     }
 
+    /// What the server is called.
+    #[must_use]
+    pub fn project_name(&self) -> &str {
+        &self.press.settings.project_name
+    }
+
+    /// Path of the API, such as `/api`.
+    #[must_use]
+    pub fn api_prefix(&self) -> &str {
+        &self.press.settings.api_prefix
+    }
+
     /// A page that only says something: the names of its title and of its words.
     #[must_use]
     pub fn message(&self, status: StatusCode, title: &str, words: &str) -> Response {
@@ -290,8 +316,8 @@ impl Pages {
 }
 
 /// JSON that stands in a script element as data: nothing in it ends the element or begins a comment.
-fn data_block(words: &BTreeMap<&str, &str>) -> Value {
-    let json = serde_json::to_string(words).unwrap_or_default();
+pub(super) fn data_block(data: &impl Serialize) -> Value {
+    let json = serde_json::to_string(data).unwrap_or_default();
     Value::from_safe_string(json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 

@@ -45,7 +45,7 @@ async function send(method, path, { json, form, headers = {} } = {}) {
     sent.body = form; // the browser writes the boundary of multipart bodies
   }
   try {
-    return await fetch(prefix + path, sent);
+    return await fetch(path.startsWith("//") ? path.slice(1) : prefix + path, sent);
   } catch {
     throw new Problem(0, { code: "offline", detail: t("problem.offline") });
   }

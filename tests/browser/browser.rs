@@ -34,12 +34,12 @@ impl Browser {
 
     /// Signs in on the page.
     pub async fn sign_in(&self, name: &str) {
+        const IS_IN: &str = "return document.readyState === 'complete'
+            && document.querySelector('form[action=\"/signin\"]') === null";
         self.go("/signin").await;
         self.fill("User name or e-mail address", name).await;
         self.fill("Password", PASSWORD).await;
         self.press("Sign in").await;
-        const IS_IN: &str =
-            "return document.readyState === 'complete' && !document.querySelector('main input')";
         self.until("the session", IS_IN, json!([])).await;
     }
 

@@ -14,7 +14,7 @@ mod harness;
 
 mod account;
 mod browser;
+mod console;
+mod door;
 mod driver;
 mod looks;
-
-mod door;

@@ -493,3 +493,63 @@ async fn going_back_has_the_flag_of_s1() {
     let flags: Value = admin.get("/api/admin/feature-flags").await.is(200).json();
     assert_eq!(flags["REDIRECT_URI"], true);
 }
+
+/// The pages of the console but for the first, which leads on to what somebody may see.
+const CONSOLE: [&str; 9] = [
+    "/console/users",
+    "/console/files",
+    "/console/mail",
+    "/console/flags",
+    "/console/events",
+    "/console/webhooks",
+    "/console/audit",
+    "/console/permissions",
+    "/console/health",
+];
+
+#[tokio::test]
+async fn the_console_opens_what_the_policies_allow_and_nothing_else() {
+    let app = TestApp::with(&[("USER_DIRECTORY", "members")]).await;
+    app.moderator().await;
+    app.user("annika").await;
+    for (name, first, opened) in
+        [("root", 200, &CONSOLE[..]), ("mods", 303, &CONSOLE[..3]), ("annika", 403, &CONSOLE[..0])]
+    {
+        let visitor = Visitor::sign_in(&app, name).await;
+        visitor.get("/console").await.is(first);
+        for path in CONSOLE {
+            visitor.get(path).await.is(if opened.contains(&path) { 200 } else { 403 });
+        }
+    }
+    for path in CONSOLE {
+        let reply = page(&app, path).await;
+        let next = serde_urlencoded::to_string([("next", path)]).unwrap();
+        assert_eq!(reply.is(303).header("location"), Some(format!("/signin?{next}").as_str()));
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_a_user_has_buttons_for_what_may_be_done_to_this_one() {
+    let app = TestApp::new().await;
+    let (moderator, ann, admin) = (app.moderator().await, app.user("annika").await, app.admin().await);
+    let acts = ["edit", "ban", "unban", "sign-out", "delete", "restore", "purge"];
+    for (name, whom, offered) in [
+        ("root", &ann, &acts[..]),
+        ("root", &admin, &["edit", "sign-out", "delete", "restore", "purge"][..]),
+        ("mods", &ann, &["edit", "ban"][..]),
+        ("mods", &moderator, &["edit", "sign-out", "delete"][..]),
+        ("mods", &admin, &acts[..0]),
+    ] {
+        let visitor = Visitor::sign_in(&app, name).await;
+        let reply = visitor.get(&format!("/console/users/{}", whom.id)).await;
+        let text = reply.is(200).text();
+        let found: Vec<&str> =
+            acts.into_iter().filter(|act| text.contains(&format!("id=\"{act}\""))).collect();
+        assert_eq!(found, offered, "{name} on the page of {}", whom.name);
+    }
+    let visitor = Visitor::sign_in(&app, "mods").await;
+    visitor.get("/console/users/@nobody_here").await.is(404);
+    visitor.get("/console/users/x").await.is(404);
+    let place = format!("/console/users/{}", ann.id);
+    assert_eq!(visitor.get("/console/users/@Annika").await.is(303).header("location"), Some(&*place));
+}
