@@ -12,7 +12,7 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminApi, AuditApi, BansApi, EmailApi, EventsApi, UserSessionsApi};
+use crate::admin::{AdminApi, AuditApi, BansApi, EmailApi, EventsApi, StatsApi, StatsParts, UserSessionsApi};
 use crate::audit::Audit;
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::events::{self, Broker, Events, broker};
@@ -78,7 +78,7 @@ type Apis = (
     FileApi,
     EmailApi,
     AdminApi,
-    (BansApi, UserSessionsApi, AuditApi),
+    (BansApi, UserSessionsApi, AuditApi, StatsApi),
     EventsApi,
     FlagsApi,
     WebhooksApi,
@@ -620,7 +620,15 @@ impl App {
             audit: self.audit.clone(),
         };
         let audit = AuditApi { audit: self.audit.clone(), cursor_key: self.audit.cursor_key() };
-        let staff = (bans, user_sessions, audit);
+        let stats = StatsApi::new(StatsParts {
+            clock: self.clock.clone(),
+            users: self.users.clone(),
+            sessions: Arc::clone(&self.sessions),
+            mail: self.mail.clone(),
+            files: self.files.clone(),
+            broker: self.broker.clone(),
+        });
+        let staff = (bans, user_sessions, audit, stats);
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
@@ -860,7 +868,8 @@ async fn prepare_schema(config: &Config, db: &Database) -> Result<(), StartFault
     Ok(Schema(db).check().await?)
 }
 
-fn secrets(config: &Config) -> Secrets {
+/// The keys of the settings.
+pub(crate) fn secrets(config: &Config) -> Secrets {
     let previous: Vec<&[u8]> = config.tokens.previous_secrets.iter().map(MasterSecret::expose).collect();
     Secrets::new(config.tokens.master_secret.expose(), &previous)
 }

@@ -126,7 +126,7 @@ enum SentToAll {
 }
 
 /// How many mails stand where.
-#[derive(Debug, Serialize, Object)]
+#[derive(Clone, Copy, Debug, Serialize, Object)]
 pub struct MailCounts {
     /// To be sent, now or after a failed try.
     pub waiting: u64,

@@ -6,6 +6,7 @@ mod bans_api;
 mod email_api;
 mod events_api;
 mod sessions_api;
+mod stats_api;
 
 pub use api::AdminApi;
 pub use audit_api::AuditApi;
@@ -13,3 +14,4 @@ pub use bans_api::BansApi;
 pub use email_api::EmailApi;
 pub use events_api::EventsApi;
 pub use sessions_api::UserSessionsApi;
+pub use stats_api::{StatsApi, StatsParts};

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt;
 use sea_orm::DbErr;
 use serde_json::Value;
 
@@ -40,6 +41,28 @@ impl Audit {
         let hash = Hash::of(&before, &row);
         row.hash = hash.bytes().to_vec();
         store::append(tx, &row, &self.seal(row.number, &hash)).await
+    }
+
+    /// Puts a seal by the present master secret in the place of one by an earlier one; whether there was such a one.
+    pub async fn reseal(&self) -> Result<bool, DbErr> {
+        let audit = self.clone();
+        self.db.write(move |tx| async move { audit.reseal_in(tx).await }.boxed()).await
+    }
+
+    async fn reseal_in(&self, tx: &Tx) -> Result<bool, DbErr> {
+        let Some(HeadRow { number, hash: Some(hash), seal: Some(seal) }) = store::hold(tx).await? else {
+            return Ok(false);
+        };
+        let Some(hash) = Hash::from_bytes(&hash).filter(|_| self.is_sealed(number, Some(&hash), Some(&seal)))
+        else {
+            return Ok(false);
+        };
+        let present = self.seal(number, &hash);
+        if seal == present {
+            return Ok(false);
+        }
+        store::seal(tx, &present).await?;
+        Ok(true)
     }
 
     /// What only we can say of an end of the log.

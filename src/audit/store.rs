@@ -105,6 +105,13 @@ pub(super) async fn append(tx: &Tx, row: &Row, seal: &[u8]) -> Result<(), DbErr>
     tx.execute_at_the_end(Statement::from_sql_and_values(backend, sql, values.into_vec())).await
 }
 
+/// Puts another seal on the head, which is held.
+pub(super) async fn seal(tx: &Tx, seal: &[u8]) -> Result<(), DbErr> {
+    let sql = "UPDATE audit_head SET seal = $1 WHERE id = 1";
+    let values = [seal.to_vec().into()];
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await.map(|_| ())
+}
+
 /// The head and the last row, as of one moment. `None`: there is no head.
 pub(super) async fn end(db: &impl ConnectionTrait) -> Result<Option<End>, DbErr> {
     let sql = "SELECT number, hash, seal, (SELECT MAX(number) FROM audit_log) AS last \

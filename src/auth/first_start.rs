@@ -15,7 +15,7 @@ use crate::platform::web::ClientInfo;
 use crate::profiles::SignUpFields;
 use crate::sessions::{OneTimeToken, OpaqueToken, Purpose, Role, Roles};
 use crate::users::store::user;
-use crate::users::{CreateRefusal, NewUser, Origin, Password};
+use crate::users::{ChangeRefusal, CreateRefusal, Deed, NewUser, Origin, Password, Users};
 
 /// How long the set-up link works.
 const LIFETIME: Duration = Duration::from_hours(24);
@@ -94,7 +94,10 @@ impl Auth {
                     }
                     forget_links(tx).await?;
                     let origin = Origin { by: None, session: None, trace_id };
-                    users.create_in(tx, new, &origin).await.map_err(Failure::within)
+                    let made = users.create_in(tx, new, &origin).await;
+                    let made = made.map_err(Failure::within::<SetUpRefusal>)?;
+                    users.audit_operator_in(tx, made.id, Deed::Created.name()).await?;
+                    Ok(made)
                 }
                 .boxed()
             })
@@ -128,8 +131,7 @@ impl Auth {
                     if crate::users::store::has_admin(tx).await? {
                         return Ok(false); // another instance was faster
                     }
-                    let made = users.create_in(tx, new, &Origin::default()).await;
-                    made.map(|_| true).map_err(Failure::within)
+                    create_in(tx, &users, new).await.map(|_| true).map_err(Failure::within)
                 }
                 .boxed()
             })
@@ -159,7 +161,8 @@ impl Auth {
         }
         new.password_hash = Some(self.passwords.hash(&password).await?);
         new.roles = first_admin_roles();
-        let made = self.users.create(new, Origin::default()).await;
+        let users = self.users.clone();
+        let made = self.db.write(move |tx| async move { create_in(tx, &users, new).await }.boxed()).await;
         Ok(made.map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))?.id)
     }
 
@@ -175,7 +178,9 @@ impl Auth {
         let set = self.db.write(move |tx| {
             async move {
                 throttle::forgive(tx, id, now).await?;
-                users.set_password_in(tx, id, hash, None, &Origin::default()).await
+                let set = users.set_password_in(tx, id, hash, None, &Origin::default()).await?;
+                users.audit_operator_in(tx, id, Deed::PasswordChanged.name()).await?;
+                Ok::<_, Failure<ChangeRefusal>>(set)
             }
             .boxed()
         });
@@ -194,6 +199,13 @@ impl Auth {
             })
             .await
     }
+}
+
+/// Makes an account on the operator's word.
+async fn create_in(tx: &Tx, users: &Users, new: NewUser) -> Result<user::Model, Failure<CreateRefusal>> {
+    let made = users.create_in(tx, new, &Origin::default()).await?;
+    users.audit_operator_in(tx, made.id, Deed::Created.name()).await?;
+    Ok(made)
 }
 
 /// Words that the person is known by.

@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
+use futures_util::FutureExt;
+use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::prompt::{self, PasswordSource};
 use super::{Admin, Keys, Migrate};
 use crate::app::{self, App, StartFault, connect};
+use crate::audit::{Entry, Subject};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, DatabaseAddress, Loaded};
 use crate::platform::db::{Direction, Schema, StepStatus};
@@ -160,10 +163,16 @@ pub(super) async fn keys(command: Keys, loaded: Loaded) -> Result<ExitCode, Star
     let words = match command {
         Keys::Rotate => {
             let kid = app.sessions.rotate_keys().await?;
+            let (audit, entry) = (app.audit.clone(), Entry::by_operator("keys_rotated", Subject::System));
+            let entry = entry.with("kid", kid.as_str());
+            let noted =
+                app.db.write::<_, DbErr, _>(move |tx| async move { audit.record(tx, entry).await }.boxed());
+            noted.await.map_err(anyhow::Error::from)?;
             format!("key {kid} signs from now on; running servers take it up within 30 seconds\n")
         }
         Keys::Rewrap => {
             let (keys, seeds) = (app.sessions.rewrap_keys().await?, app.otp.rewrap_seeds().await?);
+            app.audit.reseal().await.map_err(anyhow::Error::from)?;
             let (grants, webhooks) = (app.oauth.rewrap_grants().await?, app.webhooks.rewrap_secrets().await?);
             format!(
                 "{keys} key(s), {seeds} second factor(s), {grants} provider grant(s) and {webhooks} webhook secret(s) \

@@ -2,6 +2,7 @@
 //!
 //! Commands that need no configuration are done here; the others get it and go to the module of their subject.
 
+mod audit;
 mod check;
 mod config;
 mod database;
@@ -18,6 +19,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::app::StartFault;
+use crate::audit::Head;
 use crate::platform::config::{Config, Loaded, LogFormat, Mistake, Sources};
 use crate::platform::telemetry::files::FileSettings;
 use crate::platform::telemetry::{self, Format, Losses};
@@ -90,6 +92,9 @@ pub enum ServerCommand {
     /// Change the keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// Look at the log of what staff did.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Follow the directory at WorkOS until told to stop, without serving.
     WorkosSync,
     /// List what here is not as WorkOS says: exit code 0 if nothing, 1 otherwise.
@@ -171,6 +176,18 @@ pub enum Keys {
     Rewrap,
 }
 
+/// What to do with the log of what staff did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Audit {
+    /// Walk the whole log: exit code 0 if each row is as it was written, 65 otherwise, 1 if that can't be found out.
+    Verify {
+        /// An end of the log that was noted down earlier, as this command prints it: finds out whether rows were cut off
+        /// since.
+        #[arg(long, value_name = "NUMBER:HASH")]
+        head: Option<Head>,
+    },
+}
+
 /// Does what the arguments of the process ask for.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -229,6 +246,7 @@ async fn run(command: ServerCommand, loaded: Loaded, losses: Losses) -> ExitCode
         ServerCommand::Migrate(command) => database::migrate(command, loaded).await,
         ServerCommand::Admin(command) => Box::pin(database::admin(command, loaded)).await,
         ServerCommand::Keys(command) => Box::pin(database::keys(command, loaded)).await,
+        ServerCommand::Audit(Audit::Verify { head }) => audit::verify(head, &loaded).await,
         ServerCommand::Openapi => Box::pin(check::openapi(loaded)).await,
         ServerCommand::WorkosSync => Box::pin(workos::sync(loaded)).await,
         ServerCommand::WorkosCheck { forget } => Box::pin(workos::check(forget, loaded)).await,
@@ -325,6 +343,8 @@ mod tests {
             "health",
             "keys rotate",
             "keys rewrap",
+            "audit verify",
+            "audit verify --head 0:0000000000000000000000000000000000000000000000000000000000000000",
             "workos-sync",
             "workos-check",
             "workos-check --forget",
@@ -337,9 +357,13 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        for arguments in
-            ["migrate down --all --to m0001_users", "config --schema --example", "admin create", "srve"]
-        {
+        for arguments in [
+            "migrate down --all --to m0001_users",
+            "config --schema --example",
+            "admin create",
+            "audit verify --head 7",
+            "srve",
+        ] {
             assert!(parsed(arguments).is_err(), "{arguments}");
         }
     }

@@ -21,6 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use sea_orm::DbErr;
+
 use crate::platform::clock::Clock;
 use crate::platform::config;
 use crate::platform::db::Database;
@@ -92,6 +94,12 @@ impl Files {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How many files there are, pictures among them, and their bytes together. Reads every row: for whoever remembers the
+    /// answer.
+    pub async fn kept(&self) -> Result<(u64, u64), DbErr> {
+        store::kept(self.db.reader()).await
     }
 
     /// Whether the storage answers, and where it is, in words for an operator.

@@ -185,12 +185,16 @@ impl Files {
         if !quota::has_room(tx, row.created_by, size, &self.settings).await? {
             return Err(UploadRefusal::Quota.into());
         }
-        store::insert(tx, row, &others).await.map_err(|error| match violated_unique(&error) {
+        let kept = store::insert(tx, row, &others).await.map_err(|error| match violated_unique(&error) {
             Some(words) if words.contains("files.name") || words.contains("files_name") => {
-                UploadRefusal::NameTaken.into()
+                Failure::from(UploadRefusal::NameTaken)
             }
             _ => error.into(),
-        })
+        })?;
+        for user in others {
+            self.users.audit_deed_in(tx, user, Deed::FileAdded, origin).await?;
+        }
+        Ok(kept)
     }
 
     /// Keeps a person's picture, in the place of the one before. Its bytes go after the commit.
@@ -257,6 +261,7 @@ impl Files {
         }
         let linked = if row.created_by == of { vec![] } else { vec![of] };
         let kept = store::insert(tx, row, &linked).await?;
+        self.users.audit_deed_in(tx, of, Deed::PictureChanged, origin).await?;
         Ok((kept, before.into_iter().map(|before| before.blob).collect()))
     }
 
@@ -308,6 +313,8 @@ impl Files {
             Some(_) => Failure::from(ChangeRefusal::NameTaken),
             None => Failure::from(error),
         })?;
+        let owner = row.picture_of.unwrap_or(row.created_by);
+        self.users.audit_deed_in(tx, owner, Deed::FileChanged, origin).await?;
         Ok(row)
     }
 
@@ -325,6 +332,8 @@ impl Files {
                 if !store::delete(tx, id).await? {
                     return Err(FileRefusal::NotFound.into());
                 }
+                let owner = row.picture_of.unwrap_or(row.created_by);
+                files.users.audit_deed_in(tx, owner, deed, &origin).await?;
                 Ok::<_, Failure<FileRefusal>>(row)
             }
             .boxed()

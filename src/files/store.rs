@@ -174,6 +174,17 @@ pub async fn kept_by(tx: &Tx, owner: Uuid) -> Result<(u64, u64), DbErr> {
     Ok((files.unsigned_abs(), bytes.unsigned_abs()))
 }
 
+/// How many files there are, pictures among them, and their bytes together. Reads every row.
+pub async fn kept(db: &impl ConnectionTrait) -> Result<(u64, u64), DbErr> {
+    let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM files";
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    let (files, bytes): (i64, i64) = match row {
+        Some(row) => (row.try_get_by_index(0)?, row.try_get_by_index(1)?),
+        None => (0, 0),
+    };
+    Ok((files.unsigned_abs(), bytes.unsigned_abs()))
+}
+
 /// Adds a file, but for its number, and links it; a taken name is the unique index's to refuse.
 pub async fn insert(tx: &Tx, mut row: file::Model, linked: &[Uuid]) -> Result<file::Model, DbErr> {
     let sql = "INSERT INTO files (created_by, picture_of, name, media_type, description, size, sha256, blob, \

@@ -135,7 +135,8 @@ impl Deed {
         }
     }
 
-    /// Whether it is told in the history of everybody who has the file, by whoever changed it.
+    /// Whether it is told in the history of everybody who has the file: who changed it may be any of them. Such a deed is
+    /// written into the log of what staff did by itself, see [`Users::audit_deed_in`].
     const fn is_of_files(self) -> bool {
         matches!(
             self,
@@ -221,6 +222,20 @@ impl Users {
             self.audit_in(tx, user, line.action.clone(), &line.description, origin).await?;
         }
         Ok(())
+    }
+
+    /// Writes what somebody did to another's account into the log of what staff did: for a deed that several people's
+    /// histories tell of. It comes last, once all of them were held.
+    pub async fn audit_deed_in(&self, tx: &Tx, user: Uuid, deed: Deed, origin: &Origin) -> Result<(), DbErr> {
+        if !origin.is_another(user) {
+            return Ok(());
+        }
+        self.audit_in(tx, user, deed.name(), "", origin).await
+    }
+
+    /// Writes what the operator did to an account, from the command line or by settings, into the log of what staff did.
+    pub async fn audit_operator_in(&self, tx: &Tx, user: Uuid, action: &'static str) -> Result<(), DbErr> {
+        self.audit.record(tx, Entry::by_operator(action, Subject::User(user))).await
     }
 
     /// Writes what was done to an account into the log of what staff did.

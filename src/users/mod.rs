@@ -6,6 +6,7 @@
 mod at_once;
 mod bans;
 mod blocks;
+mod census;
 mod change_set;
 mod changes;
 mod description;
@@ -27,6 +28,7 @@ mod username;
 
 pub use bans::{BanRefusal, Judge, Reason, UnbanRefusal};
 pub use blocks::{BlockChange, BlockRefusal, MOST_BLOCKS};
+pub use census::{Census, MadeOn, day_of};
 pub use change_set::Changes;
 pub use changes::{Change, Deed, Origin};
 pub use description::Description;

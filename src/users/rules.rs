@@ -232,8 +232,16 @@ impl Users {
         let user = self.by_id(target).await?.ok_or_else(|| anyhow::anyhow!("there is no such user"))?;
         let roles = Roles::from_bits(user.roles).iter().chain([role]).collect();
         let changes = Changes { roles: Some(roles), ..Changes::default() };
-        let updated = self.update(target, changes, None, Origin::default()).await;
-        updated.map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))
+        let users = self.clone();
+        let updated = self.db.write::<_, Failure<ChangeRefusal>, _>(move |tx| {
+            async move {
+                let user = users.update_in(tx, target, changes, None, &Origin::default()).await?;
+                users.audit_operator_in(tx, target, Deed::RolesChanged.name()).await?;
+                Ok(user)
+            }
+            .boxed()
+        });
+        updated.await.map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))
     }
 
     /// Gives an account another password (its hash) in the transaction of the act that calls for it, and ends its

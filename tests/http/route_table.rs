@@ -83,6 +83,9 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("PUT /api/user/{user}/username",               "",                    r#"{"username":"$new"}"#,              [401, 403, 403, 403, 200, 401]),
     ("PUT /api/user/{user}/full-name",              "",                    r#"{"first_name":"Ann"}"#,             [401, 403, 403, 403, 200, 401]),
     ("GET /api/user/{user}/history",                "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+    ("GET /api/user/{user}/sessions",               "",                    "",                                    [401, 403, 403, 200, 200, 401]),
+    ("DELETE /api/user/{user}/sessions",            "",                    "",                                    [401, 403, 403, 403, 204, 401]),
+    ("DELETE /api/user/{user}/sessions/{id}",       "",                    "",                                    [401, 403, 403, 403, 404, 401]),
     ("GET /api/user/{user}/image",                  "",                    "",                                    [200, 200, 200, 200, 200, 401]),
     ("PUT /api/user/{user}/blocked_users",          "users_ids=$other",    "",                                    [401, 403, 403, 403, 200, 401]),
     ("PATCH /api/user/{user}/blocked_users",        "add=$other",          "",                                    [401, 403, 403, 403, 200, 401]),
@@ -124,6 +127,11 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("POST /ofrep/v1/evaluate/flags",               "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
     ("POST /ofrep/v1/evaluate/flags/{key}",         "",                    "{}",                                  [401, 200, 200, 200, 200, 401]),
 
+    ("POST /api/admin/ban/{user}",                  "",                    r#"{"reason":"x"}"#,                   [401, 403, 403, 200, 200, 401]),
+    // The account is not banned.
+    ("POST /api/admin/unban/{user}",                "",                    r#"{"reason":"x"}"#,                   [401, 403, 403, 403, 409, 401]),
+    ("GET /api/admin/audit",                        "limit=1",             "",                                    [401, 403, 403, 403, 200, 401]),
+    ("GET /api/admin/stats",                        "",                    "",                                    [401, 403, 403, 403, 200, 401]),
     ("GET /api/admin/events",                       "limit=1",             "",                                    [401, 403, 403, 403, 200, 401]),
     ("POST /api/admin/events/{id}/replay",          "",                    "",                                    [401, 403, 403, 403, 404, 401]),
     ("POST /api/admin/events/replay",               "",                    r#"{"until":"$target"}"#,              [401, 403, 403, 403, 404, 401]),

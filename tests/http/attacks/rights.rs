@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::browser::Browser;
 use super::wire::{bare, request};
 use super::{Scene, Wire, operations, with_ids};
 use crate::harness::PASSWORD;
@@ -103,7 +104,9 @@ async fn ordinary_people_change_nobody_else() {
             }
             for whom in &people {
                 let reply = operation.ask(who, whom.id).await;
-                let reads = operation.method == "GET" && on_somebody && !operation.path.ends_with("/history");
+                let for_nobody_else = ["/history", "/sessions"];
+                let is_private = for_nobody_else.iter().any(|end| operation.path.ends_with(end));
+                let reads = operation.method == "GET" && on_somebody && !is_private;
                 if reads && operation.path.ends_with("/image") {
                     assert_eq!(reply.is(200).header("content-type"), Some("image/png"), "{reply:?}");
                 } else if reads {
@@ -157,6 +160,38 @@ async fn nobody_and_the_banned_and_the_deleted_get_nowhere() {
             }
         }
     }
+    scene.is_unharmed().await;
+}
+
+// T-05: whatever somebody still has who is banned, nothing takes it.
+#[tokio::test]
+async fn no_credential_of_a_banned_person_is_good_for_anything() {
+    let scene = Scene::new().await;
+    let (admin, ann) = (scene.admin().await, scene.user("ann").await);
+    let browser = Browser::sign_in(&scene, "ann").await;
+    let cookie = browser.header();
+    scene.get("/api/user/me").header("cookie", &cookie).await.is(200);
+    let ban = format!("/api/admin/ban/{}", ann.id);
+    admin.post(&ban).json(&json!({"reason": "spam"})).await.is(200);
+    for operation in operations(&scene).into_iter().filter(|operation| !operation.is_open) {
+        for id in [ann.id, scene.bystander().id] {
+            let path = with_ids(&operation.path, &id.to_string());
+            let ask = scene.ask(&operation.method, &path).header("cookie", &cookie);
+            let ask = ask.header("origin", "http://localhost:8000").header("x-csrf-token", &browser.csrf);
+            ask.json(&json!({})).await.refused(401, "token_invalid");
+            operation.ask(&ann, id).await.refused(401, "token_invalid");
+        }
+    }
+    let refresh = json!({"refresh_token": ann.refresh});
+    scene.post("/api/auth/token/refresh").json(&refresh).await.refused(401, "token_invalid");
+    for token in [&ann.access, &ann.refresh] {
+        let told = admin.post("/api/auth/token/introspect").json(&json!({"token": token})).await;
+        assert_eq!(told.is(200).json(), json!({"active": false}));
+    }
+    // Basic, or the password again, is no other way in.
+    scene.get("/api/user/me").basic("ann", PASSWORD).await.is(401);
+    scene.try_sign_in("ann", PASSWORD).await.refused(403, "user_inactive");
+    scene.try_sign_in("ann@example.com", PASSWORD).await.refused(403, "user_inactive");
     scene.is_unharmed().await;
 }
 

@@ -128,11 +128,11 @@ impl TestApp {
         self.made_by_admin("tess", &["tester"]).await
     }
 
-    /// Somebody whom the admin has switched off; they still have their tokens. To be called once.
+    /// Somebody whom the admin has banned; they still have their tokens. To be called once.
     pub async fn banned(&self) -> Actor {
         let banned = self.user("banned").await;
-        let change = json!({"is_active": false});
-        self.admin().await.patch(&banned.path()).json(&change).await.ok();
+        let ban = format!("/api/admin/ban/{}", banned.id);
+        self.admin().await.post(&ban).json(&json!({"reason": "spam"})).await.is(200);
         banned
     }
 
