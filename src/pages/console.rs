@@ -67,7 +67,7 @@ const EVENTS: [&str; 17] = [
 ];
 
 /// What staff does that is written down, to be chosen from.
-const DEEDS: [&str; 20] = [
+const DEEDS: [&str; 22] = [
     "banned",
     "unbanned",
     "created",
@@ -88,6 +88,8 @@ const DEEDS: [&str; 20] = [
     "webhook_changed",
     "webhook_deleted",
     "webhook_secret_rotated",
+    "webhook_replayed",
+    "keys_rotated",
 ];
 
 /// The pages of the console.
