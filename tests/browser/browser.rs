@@ -34,12 +34,12 @@ impl Browser {
 
     /// Signs in on the page.
     pub async fn sign_in(&self, name: &str) {
+        const IS_IN: &str = "return document.readyState === 'complete'
+            && document.querySelector('form[action=\"/signin\"]') === null";
         self.go("/signin").await;
         self.fill("User name or e-mail address", name).await;
         self.fill("Password", PASSWORD).await;
         self.press("Sign in").await;
-        const IS_IN: &str =
-            "return document.readyState === 'complete' && !document.querySelector('main input')";
         self.until("the session", IS_IN, json!([])).await;
     }
 
@@ -143,7 +143,7 @@ impl Browser {
 
     /// What a script returns; `arguments` are its arguments.
     pub async fn run(&self, script: &str, arguments: Value) -> Value {
-        self.driver.run(script, arguments).await.unwrap_or_else(|refused| panic!("{script}: {refused:?}"))
+        self.driver.run(script, arguments).await.unwrap_or_else(|refused| panic!("{script}: {refused}"))
     }
 
     /// Waits until a script returns true.
@@ -169,9 +169,9 @@ impl Browser {
         let begun = Instant::now();
         loop {
             let done = match self.driver.find(FIND, json!([kind, name])).await {
-                Ok(Some(element)) => act(element).await.map_err(|refused| format!("{refused:?}")),
+                Ok(Some(element)) => act(element).await.map_err(|refused| refused.to_string()),
                 Ok(None) => Err("it is not there".to_owned()),
-                Err(refused) => Err(format!("{refused:?}")),
+                Err(refused) => Err(refused.to_string()),
             };
             let Err(reason) = done else { return };
             if begun.elapsed() > PATIENCE {

@@ -1,7 +1,7 @@
 //! WebDriver (W3C), as much of it as the tests need: JSON over HTTP to a `chromedriver` of our own.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -18,17 +18,18 @@ pub struct Driver {
     http: reqwest::Client,
     session: String,
     process: Child,
+    /// Held open: who writes to a closed pipe ends.
+    _said: BufReader<ChildStdout>,
     /// What the browser keeps: cookies and the like. Gone with it.
-    _profile: TempDir,
+    profile: TempDir,
 }
 
-/// Why a command was refused.
-#[derive(Debug)]
+/// Why a command was refused: WebDriver's name for it, such as `no such element`, and what the driver says of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}: {message}")]
 pub struct Refused {
-    /// WebDriver's name for it, such as `no such element`.
-    pub error: String,
-    /// What the driver says of it.
-    pub message: String,
+    error: String,
+    message: String,
 }
 
 /// Something on a page.
@@ -40,17 +41,18 @@ impl Driver {
     pub async fn start() -> Self {
         let profile = tempfile::tempdir().expect("a folder");
         let mut process = Command::new("chromedriver")
-            .args(["--port=0", "--log-level=OFF"])
+            .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver can be started (Debian: apt-get install chromium chromium-driver)");
-        let said = BufReader::new(process.stdout.take().expect("its output"));
-        let port = said.lines().find_map(|line| port_of(&line.ok()?)).expect("chromedriver says its port");
+        let mut said = BufReader::new(process.stdout.take().expect("its output"));
+        let port = said.by_ref().lines().find_map(|line| port_of(&line.ok()?));
+        let port = port.expect("chromedriver says its port");
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        let mut driver =
-            Self { http, session: format!("http://127.0.0.1:{port}/session"), process, _profile: profile };
+        let session = format!("http://127.0.0.1:{port}/session");
+        let mut driver = Self { http, session, process, _said: said, profile };
         let opened = driver.ask(Method::POST, "", &driver.capabilities()).await;
         let opened = opened.expect("Chromium starts (Debian: apt-get install chromium)");
         let id = opened["sessionId"].as_str().expect("an id of the session");
@@ -59,7 +61,7 @@ impl Driver {
     }
 
     fn capabilities(&self) -> Value {
-        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
         let mut arguments = vec![
             "--headless",
             "--lang=en-GB",
@@ -89,15 +91,10 @@ impl Driver {
         self.ask(Method::POST, command, &body).await
     }
 
-    /// A question.
-    pub async fn get(&self, command: &str) -> Result<Value, Refused> {
-        self.ask(Method::GET, command, &Value::Null).await
-    }
-
     /// What chromedriver hands on to Chromium's own protocol.
     pub async fn chromium(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
-        self.post("/goog/cdp/execute", body).await.unwrap_or_else(|refused| panic!("{command}: {refused:?}"))
+        self.post("/goog/cdp/execute", body).await.unwrap_or_else(|refused| panic!("{command}: {refused}"))
     }
 
     /// What a script returns, the body of a function with these arguments.

@@ -30,7 +30,7 @@ pub async fn look_at(browser: &Browser, name: &str) {
     }
     put_on(browser, 1280, 900, "light").await;
     wrong.extend(too_heavy(browser).await);
-    wrong.extend(browser.log().await.into_iter().filter(|line| line.starts_with("\"SEVERE")));
+    wrong.extend(browser.log().await.into_iter().filter(|line| is_trouble(line)));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -52,15 +52,15 @@ async fn photograph(browser: &Browser, name: &str) {
 
 /// What axe-core finds that is serious or worse.
 async fn findings(browser: &Browser) -> Vec<String> {
-    let there = browser.run("return Boolean(window.axe)", json!([])).await;
-    if there != true {
-        browser.run(AXE, json!([])).await;
-    }
     const CHECK: &str = "const done = arguments[arguments.length - 1];
         axe.run(document, { resultTypes: ['violations'] }).then(
             found => done(found.violations.map(({ id, impact, nodes }) => ({
                 id, impact, nodes: nodes.map(node => [node.target.join(' '), node.failureSummary]) }))),
             error => done([{ id: String(error), impact: 'critical', nodes: [] }]))";
+    let there = browser.run("return Boolean(window.axe)", json!([])).await;
+    if there != true {
+        browser.run(AXE, json!([])).await;
+    }
     let found = browser.driver.run_async(CHECK, json!([])).await.expect("an answer of axe");
     let is_serious = |finding: &&Value| finding["impact"] == "serious" || finding["impact"] == "critical";
     found
@@ -70,6 +70,12 @@ async fn findings(browser: &Browser) -> Vec<String> {
         .filter(is_serious)
         .map(|finding| format!("{finding:#}"))
         .collect()
+}
+
+/// An error, but for answers of the API and pages that refuse something: those are meant.
+fn is_trouble(line: &str) -> bool {
+    let is_refusal = line.contains("Failed to load resource") && !line.contains("/assets/");
+    line.starts_with("\"SEVERE") && !is_refusal
 }
 
 /// Nobody scrolls sideways.
