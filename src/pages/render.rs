@@ -334,7 +334,7 @@ mod tests {
     async fn what_a_page_shows_is_escaped_and_each_page_has_a_nonce_of_its_own() {
         let pages = pages("<b>Gate");
         let first = pages.message_of(StatusCode::OK, "door.done", "<script>alert(1)</script>");
-        let second = pages.message(StatusCode::OK, "door.done", "door.signed_in");
+        let second = pages.message(StatusCode::OK, "door.done", "door.password_counts");
         let policy = |response: &Response| response.header("content-security-policy").unwrap().to_owned();
         assert_ne!(policy(&first), policy(&second));
         let page = first.into_body().into_string().await.unwrap();
@@ -351,7 +351,7 @@ mod tests {
             (
                 "sign-in.html",
                 context! {
-                    words => "w", error => hostile, action => "/x", next => hostile, links => true,
+                    words => hostile, done => hostile, error => hostile, action => "/x", next => hostile, links => true,
                     buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
@@ -359,7 +359,7 @@ mod tests {
             (
                 "sign-up.html",
                 context! {
-                    username => hostile, email => hostile, min_length => 10,
+                    username => hostile, email => hostile, next => hostile, min_length => 10,
                     problems => vec![hostile], buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
