@@ -1,5 +1,5 @@
-//! Compresses the files of the documentation pages. They are most of what the program carries besides itself, nearly every
-//! browser wants them compressed, and so they need not be compressed while it waits.
+//! Compresses the scripts and styles of the pages. Those of the documentation are most of what the program carries besides
+//! itself, nearly every browser wants them compressed, and so they need not be compressed while it waits.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// The folders of `static/` whose scripts and styles are compressed.
-const FOLDERS: [&str; 3] = ["docs", "redoc", "swagger-ui"];
+const FOLDERS: [&str; 5] = [".", "docs", "js", "redoc", "swagger-ui"];
 
 #[expect(
     clippy::disallowed_methods,

@@ -66,6 +66,9 @@ readonly COMPILERS=('gcc=command -v cc' 'libc6-dev=test -e /usr/include/stdio.h'
 # What tests read our pictures with.
 readonly READERS=('tesseract-ocr=command -v tesseract')
 
+# What tests look at our pages with.
+readonly BROWSERS=('chromium=command -v chromium' 'chromium-driver=command -v chromedriver')
+
 # --- cargo
 
 # Where cargo builds, whatever decided it: the variable, a configuration file, or the default.

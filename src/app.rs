@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::http::{Method, StatusCode};
+use poem::http::Method;
 use poem::middleware::AddData;
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
@@ -22,7 +22,9 @@ use crate::flags::{self, Flagged, Flags, FlagsApi, OfrepApi};
 use crate::mail::{self, Mail};
 use crate::oauth::{self, Connections, Oauth, Place, Places};
 use crate::otp::{self, Otp};
-use crate::pages::{DoorPages, InboxPage, Pages, SetUpPage};
+use crate::pages::{
+    self, AccountPages, ConsolePages, DoorPages, FrontPages, InboxPage, Inside, Pages, SetUpPage,
+};
 use crate::permissions::{Gate, Permissions, PolicyMistake};
 use crate::pictures::Pictures;
 use crate::platform::clock::{Clock, Timestamp};
@@ -85,7 +87,7 @@ type Apis = (
 /// The operations at the root.
 type RootApis = (RootApi, OfrepApi);
 /// Makes a page from what it is about.
-type MakePage = Arc<dyn Fn(&str) -> poem::Response + Send + Sync>;
+type MakePage = Arc<dyn Fn(&poem::Request, &str) -> poem::Response + Send + Sync>;
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -537,12 +539,12 @@ impl App {
     pub fn endpoint(&self) -> anyhow::Result<impl Endpoint + 'static> {
         let prefix = self.config.server.api_prefix.clone();
         let document = self.document();
-        let pages = Pages::new(self.random.clone(), &self.config.server.project_name)?;
+        let pages = Pages::new(self.random.clone(), page_settings(&self.config))?;
         let door = self.door_pages(pages.clone());
         let (verify, nowhere) = (door.clone(), pages.clone());
         let api = self.api(
-            Arc::new(move |token| verify.verify_page(token)),
-            Arc::new(move |words| nowhere.message(StatusCode::BAD_REQUEST, "That did not work", words)),
+            Arc::new(move |request, token| verify.verify_page(request, token)),
+            Arc::new(move |request, words| nowhere.of(request).nowhere(words)),
         );
         let root = self.root_api();
         let set_up = SetUpPage {
@@ -554,17 +556,26 @@ impl App {
         let methods = Methods::of_document(&document, "");
         let methods = DoorPages::paths()
             .fold(methods, |methods, path| methods.and(path, &[Method::GET, Method::POST]))
-            .and("/setup", &[Method::GET, Method::POST])
+            .and("/setup", &[Method::GET, Method::POST]);
+        let methods = AccountPages::paths()
+            .chain(ConsolePages::paths())
+            .fold(methods, |methods, path| methods.and(path, &[Method::GET]));
+        let methods = FrontPages::paths()
+            .fold(methods, |methods, (path, taken)| methods.and(path, taken))
             .and("/interactive-docs", &[Method::GET, Method::POST]);
         let repeatable = documentation::repeatable_parameters(&document);
         let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
         if self.config.server.environment.is_local() {
             let host = self.config.server.base_url.host_str().unwrap_or_default();
-            let inbox = InboxPage::new(self.mail.clone(), &self.config.server.project_name, host)?;
+            let inbox = InboxPage::new(self.mail.clone(), pages.clone(), host);
             routes = routes.at("/dev/inbox", inbox.clone()).at("/dev/inbox.json", inbox);
         }
-        let routes = door.on(routes).nest("/", root);
-        let routes = self.guarded(&document, pages)?.on(routes, &prefix);
+        let account = self.account_pages(pages.clone());
+        let front = self.front_pages(pages.clone());
+        let console = ConsolePages { inside: self.inside(pages.clone()) };
+        let routes = console.on(front.on(account.on(door.on(routes))));
+        let routes = pages.assets().on(routes).nest("/", root);
+        let routes = self.guarded(&document, pages.clone())?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
@@ -575,7 +586,8 @@ impl App {
         let counted = Arc::clone(&measured);
         self.metrics.tell(move || counted.measures());
         let tracer = self.export.as_ref().and_then(|export| export.tracer.clone());
-        let edge = Edge::new(routes, self.edge_settings(methods, repeatable), Arc::clone(&self.trace_ids));
+        let edge =
+            Edge::new(routes, self.edge_settings(methods, repeatable, pages), Arc::clone(&self.trace_ids));
         let edge = edge.with_measured(measured).with_tracer(tracer);
         Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
     }
@@ -583,7 +595,7 @@ impl App {
     /// The OpenAPI document.
     #[must_use]
     pub fn document(&self) -> serde_json::Value {
-        let no_page: MakePage = Arc::new(|_| poem::Response::default());
+        let no_page: MakePage = Arc::new(|_, _| poem::Response::default());
         let api = self.api(Arc::clone(&no_page), no_page);
         let mut document = document(&api.spec(), &self.root_api().spec(), &self.config);
         documentation::complete(&mut document, self.config.limiter.enabled);
@@ -686,6 +698,39 @@ impl App {
             min_length: self.config.passwords.min_length,
             home: self.own_frontend().then(|| self.config.server.frontend_url.to_string()),
             api_prefix: self.config.server.api_prefix.clone(),
+            places: self.oauth.places().clone(),
+            back: None,
+        }
+    }
+
+    fn front_pages(&self, pages: Pages) -> FrontPages {
+        FrontPages {
+            inside: self.inside(pages),
+            flags: self.flags.clone(),
+            cookies: self.session_cookies(),
+            places: self.oauth.places().clone(),
+            frontend: self.own_frontend().then(|| self.config.server.frontend_url.clone()),
+            texts: self.config.server.data_dir.join("templates").join("page"),
+        }
+    }
+
+    fn inside(&self, pages: Pages) -> Inside {
+        Inside {
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+            users: self.users.clone(),
+            pages,
+        }
+    }
+
+    fn account_pages(&self, pages: Pages) -> AccountPages {
+        AccountPages {
+            inside: self.inside(pages),
+            auth: self.auth.clone(),
+            api_prefix: self.config.server.api_prefix.clone(),
+            min_length: self.config.passwords.min_length,
+            codes_by_mail: self.mail.is_on() && self.config.otp.email_allowed,
+            grace: self.config.users.deleted_retention,
         }
     }
 
@@ -743,12 +788,12 @@ impl App {
         }
     }
 
-    fn edge_settings(&self, methods: Methods, repeatable: Vec<String>) -> EdgeSettings {
+    fn edge_settings(&self, methods: Methods, repeatable: Vec<String>, pages: Pages) -> EdgeSettings {
         let server = &self.config.server;
         EdgeSettings {
             base_url: base_url(&self.config),
             api_prefix: server.api_prefix.clone(),
-            project_name: server.project_name.clone(),
+            pages: Some(pages),
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,
@@ -881,7 +926,8 @@ async fn open_flags(
         file: config.server.data_dir.join(&config.flags.file),
         enforced: config.flags.enabled,
     };
-    let operations = [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>()].concat();
+    let pages = FrontPages::flags();
+    let operations = [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>(), pages].concat();
     Flags::open(parts, settings, operations).await
 }
 
@@ -941,13 +987,19 @@ fn connections(
     Connections::open(&config.oauth, &parts).map_err(StartFault::Setting)
 }
 
-fn oauth_settings(config: &Config) -> oauth::Settings {
+/// Where people may be sent who come back: what the operator allows, else this server and the application.
+fn allowed_places(config: &Config) -> Vec<RedirectRule> {
     let server = &config.server;
     let origin = |url: &url::Url| url.join("/").ok().map(RedirectRule::Below);
-    let mut allowed = config.oauth.allowed_redirect_uris.clone();
-    if allowed.is_empty() {
-        allowed = [&server.base_url, &server.frontend_url].into_iter().filter_map(origin).collect();
+    let allowed = config.oauth.allowed_redirect_uris.clone();
+    if !allowed.is_empty() {
+        return allowed;
     }
+    [&server.base_url, &server.frontend_url].into_iter().filter_map(origin).collect()
+}
+
+fn oauth_settings(config: &Config) -> oauth::Settings {
+    let server = &config.server;
     let usual = if server.frontend_url.origin() == server.base_url.origin() {
         Place::Own("/account".to_owned())
     } else {
@@ -955,7 +1007,7 @@ fn oauth_settings(config: &Config) -> oauth::Settings {
     };
     oauth::Settings {
         api_url: api_url(config),
-        places: Places::new(allowed, usual),
+        places: Places::new(allowed_places(config), usual),
         link_unverified_local: config.oauth.link_unverified_local,
     }
 }
@@ -1073,6 +1125,28 @@ fn mail_settings(config: &Config) -> mail::Settings {
 fn webhook_reach(config: &Config) -> Reach {
     let private = config.webhooks.allow_private;
     Reach { plain: private || config.server.environment.is_local(), private }
+}
+
+fn page_settings(config: &Config) -> pages::Settings {
+    let origin = |rule: &RedirectRule| match rule {
+        RedirectRule::Exactly(url) | RedirectRule::Below(url) => url.origin(),
+    };
+    let origins = allowed_places(config).iter().map(origin).filter(url::Origin::is_tuple).collect::<Vec<_>>();
+    let own = config.server.base_url.origin();
+    let mut form_origins: Vec<String> = origins
+        .into_iter()
+        .filter(|origin| *origin != own)
+        .map(|origin| origin.ascii_serialization())
+        .collect();
+    form_origins.sort_unstable();
+    form_origins.dedup();
+    pages::Settings {
+        project_name: config.server.project_name.clone(),
+        api_prefix: config.server.api_prefix.clone(),
+        contact: config.mail.contact.clone(),
+        secure: config.server.cookie_is_secure(),
+        form_origins,
+    }
 }
 
 fn auth_settings(config: &Config, mail: &Mail) -> auth::Settings {

@@ -38,7 +38,7 @@ pub struct OauthApi {
     /// The cookie of the built-in pages.
     pub cookies: SessionCookies,
     /// Makes the page for somebody who comes back without having left. The pages come later in the order of features.
-    pub nowhere_page: Arc<dyn Fn(&str) -> Response + Send + Sync>,
+    pub nowhere_page: Arc<dyn Fn(&Request, &str) -> Response + Send + Sync>,
 }
 
 #[derive(Tags)]
@@ -345,7 +345,7 @@ impl OauthApi {
             GoesOn::Nowhere => {
                 let words = "Please begin again where you came from: this sign-in has expired, was used, or began in \
                              another browser.";
-                BackAnswer::Nowhere((self.nowhere_page)(words))
+                BackAnswer::Nowhere((self.nowhere_page)(request, words))
             }
             goes_on => BackAnswer::Onward(self.onward(goes_on, &provider)),
         })

@@ -26,7 +26,7 @@ pub struct RecoveryApi {
     /// Where people go when their address is proved.
     pub frontend_url: String,
     /// Makes the page behind a verification link from its token. The pages come later in the order of features.
-    pub verify_page: Arc<dyn Fn(&str) -> Response + Send + Sync>,
+    pub verify_page: Arc<dyn Fn(&Request, &str) -> Response + Send + Sync>,
 }
 
 /// A page.
@@ -228,10 +228,11 @@ impl RecoveryApi {
     #[oai(path = "/email/verify", method = "get", operation_id = "verify_email_page")]
     async fn verify_page(
         &self,
+        request: &Request,
         /// The token of the link.
         token: Query<String>,
     ) -> Page {
-        Page((self.verify_page)(&token))
+        Page((self.verify_page)(request, &token))
     }
 
     /// Prove an address by a mailed link

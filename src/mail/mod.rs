@@ -37,6 +37,7 @@ pub use batches::Circular;
 pub use letter::{Languages, Letter, Occasion, Post, masked};
 pub use reading::{BatchProgress, InboxMail, QueueCounts, QueuePage, QueuedMail};
 pub use templates::Rendered;
+pub(crate) use templates::wanted;
 
 /// What the operator decides about mail.
 #[derive(Clone, Debug)]

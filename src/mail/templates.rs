@@ -19,6 +19,8 @@ use super::html;
 use super::letter::Languages;
 use folder::Files;
 
+pub(crate) use languages::wanted;
+
 /// The language that every letter is written in.
 pub(super) const ENGLISH: &str = "en";
 /// The files of a letter.

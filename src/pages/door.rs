@@ -5,19 +5,19 @@
 
 use minijinja::context;
 use poem::error::MethodNotAllowedError;
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response, Route};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use super::Pages;
+use super::{Pages, back, see_other};
 use crate::auth::{
     Admission, AskRefusal, Auth, Challenged, Credentials, Door, ResetRefusal, SecondFactor, SignUp,
     SignUpRefusal, SignedIn, SignedUp, VerifyRefusal,
 };
 use crate::flags::Flags;
-use crate::oauth::Trouble;
+use crate::oauth::{Place, Places, Trouble};
 use crate::otp::Method as Factor;
 use crate::platform::problem::{Failure, FieldError, Problem, Refusal};
 use crate::platform::web::{ClientInfo, is_own_path, read_body};
@@ -46,6 +46,10 @@ pub struct DoorPages {
     pub home: Option<String>,
     /// Where the operations are: the buttons of other providers lead there.
     pub api_prefix: String,
+    /// Where somebody may be sent back to.
+    pub places: Places,
+    /// Where whoever reads the pages wants to go back to.
+    pub back: Option<Place>,
 }
 
 /// Each page, by what it is for.
@@ -92,6 +96,7 @@ struct Asked {
     token: String,
     next: String,
     error: String,
+    done: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -116,6 +121,7 @@ struct SignUpForm {
     email: String,
     password: String,
     confirm_password: String,
+    next: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -152,11 +158,21 @@ impl DoorPages {
         PATHS.iter().map(|(path, _)| *path)
     }
 
+    /// The same for whoever sent this request.
+    #[must_use]
+    pub fn read_by(&self, request: &Request) -> Self {
+        let back = back::kept(request, &self.places);
+        Self { pages: self.pages.of(request), back, ..self.clone() }
+    }
+
     /// The page behind a verification link: one button.
     #[must_use]
-    pub fn verify_page(&self, token: &str) -> Response {
-        let shown = context! { title => "Prove your address", token => token };
-        self.pages.page(StatusCode::OK, "verify.html", shown)
+    pub fn verify_page(&self, request: &Request, token: &str) -> Response {
+        self.read_by(request).proof(token)
+    }
+
+    fn proof(&self, token: &str) -> Response {
+        self.pages.page(StatusCode::OK, "verify.html", context! { token => token })
     }
 
     /// Signs in by a form, with whatever comes next: the second factor, or the page that was asked for.
@@ -184,7 +200,7 @@ impl DoorPages {
     }
 
     fn signed_in(&self, signed_in: &SignedIn, next: &str) -> Response {
-        let mut response = self.onward(next, "You are signed in.");
+        let mut response = self.onward(next);
         let cookies = [self.cookies.set(signed_in.session.secret.expose()), self.door.known(signed_in)];
         let cookies = cookies.into_iter().flatten().map(|cookie| (header::SET_COOKIE, cookie));
         response.headers_mut().extend(cookies);
@@ -200,14 +216,15 @@ impl DoorPages {
         response
     }
 
-    /// To a page of this very server, or home; without either, says what was done.
-    fn onward(&self, next: &str, done: &str) -> Response {
-        let place = if is_own_path(next) { Some(next) } else { self.home.as_deref() };
-        let Some(location) = place.and_then(|place| HeaderValue::try_from(place).ok()) else {
-            return self.pages.message(StatusCode::OK, "Done", done);
-        };
-        let mut response = Response::builder().status(StatusCode::SEE_OTHER).finish();
-        response.headers_mut().insert(header::LOCATION, location);
+    /// To a page of this very server, or back to where somebody came from, or home; without any, to their account.
+    fn onward(&self, next: &str) -> Response {
+        let back = self.back.as_ref().map(Place::as_str);
+        let place = if is_own_path(next) { Some(next) } else { back.or(self.home.as_deref()) };
+        let mut response = see_other(place.unwrap_or("/account"));
+        if self.back.is_some() {
+            let forgotten = back::forget(self.door.secure).map(|cookie| (header::SET_COOKIE, cookie));
+            response.headers_mut().extend(forgotten);
+        }
         response
     }
 
@@ -215,15 +232,19 @@ impl DoorPages {
         let asked = request.params::<Asked>().unwrap_or_default();
         match page {
             Page::SignIn => {
-                let error = Trouble::words_of(&asked.error).unwrap_or_default();
-                self.sign_in_form(StatusCode::OK, &asked.next, error)
+                let error = self.pages.said(Trouble::words_of(&asked.error).unwrap_or_default());
+                self.sign_in_form(StatusCode::OK, &asked.next, &error, self.done(&asked.done))
             }
             Page::Otp if self.door.challenge(request).is_some() => {
                 self.otp_form(StatusCode::OK, &asked.next, false, "")
             }
-            Page::Otp => self.onward("/signin", ""),
-            Page::SignUp => self.sign_up_form(StatusCode::OK, "", "", &[]),
-            Page::Verify => self.verify_page(&asked.token),
+            Page::Otp => see_other("/signin"),
+            Page::SignUp => self.sign_up_form(
+                StatusCode::OK,
+                &SignUpForm { next: asked.next, ..SignUpForm::default() },
+                &[],
+            ),
+            Page::Verify => self.proof(&asked.token),
             Page::Forgot => self.forgot_form(StatusCode::OK, ""),
             Page::Reset => self.reset_form(StatusCode::OK, &asked.token, &[]),
         }
@@ -251,7 +272,8 @@ impl DoorPages {
         match self.sign_in(request, client, (form.username, &form.password), &form.next).await {
             Ok(response) => Ok(response),
             Err(problem) => {
-                let page = self.sign_in_form(problem.status, &form.next, &problem.detail);
+                let page =
+                    self.sign_in_form(problem.status, &form.next, &self.pages.said(&problem.detail), "");
                 Ok(with_headers(page, problem))
             }
         }
@@ -260,7 +282,7 @@ impl DoorPages {
     async fn take_otp(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: OtpForm = form(request).await?;
         let Some(token) = self.door.challenge(request).map(str::to_owned) else {
-            return Ok(self.onward("/signin", ""));
+            return Ok(see_other("/signin"));
         };
         let device = self.door.device(request).map(str::to_owned);
         let answer = SecondFactor { token, code: form.otp_code, client, device };
@@ -274,7 +296,8 @@ impl DoorPages {
             Ok(Admission::Challenged(challenged)) => Ok(self.challenged(&challenged, &form.next)),
             Err(failure) => {
                 let problem = failure.problem();
-                let page = self.otp_form(problem.status, &form.next, false, &problem.detail);
+                let page =
+                    self.otp_form(problem.status, &form.next, false, &self.pages.said(&problem.detail));
                 Ok(with_headers(page, problem))
             }
         }
@@ -293,20 +316,18 @@ impl DoorPages {
         let read = fields.read(&given.password, &given.confirm_password, self.auth.user_settings());
         let (new, password) = match read {
             Ok(read) => read,
-            Err(errors) => return Ok(self.sign_up_again(&given, StatusCode::UNPROCESSABLE_ENTITY, &errors)),
+            Err(errors) => return Ok(self.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors)),
         };
         match self.auth.sign_up(SignUp { new, password, client, kind: Kind::Cookie }).await {
-            Ok(SignedUp::In(signed_in)) => Ok(self.signed_in(&signed_in, "")),
-            Ok(SignedUp::ToProve) => {
-                Ok(self.look_into_your_mail("Follow the link in it to finish signing up."))
-            }
+            Ok(SignedUp::In(signed_in)) => Ok(self.signed_in(&signed_in, &given.next)),
+            Ok(SignedUp::ToProve) => Ok(self.look_into_your_mail("door.mail_to_finish")),
             Err(Failure::Refused(SignUpRefusal::Invalid(errors))) => {
-                Ok(self.sign_up_again(&given, StatusCode::UNPROCESSABLE_ENTITY, &errors))
+                Ok(self.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors))
             }
             Err(failure) => {
                 let problem = failure.problem();
                 let error = FieldError::new("", problem.detail.clone());
-                Ok(with_headers(self.sign_up_again(&given, problem.status, &[error]), problem))
+                Ok(with_headers(self.sign_up_form(problem.status, &given, &[error]), problem))
             }
         }
     }
@@ -315,10 +336,8 @@ impl DoorPages {
         let form: VerifyForm = form(request).await?;
         match self.auth.verify(&form.token, client).await {
             Ok(_) => match &self.home {
-                Some(_) => Ok(self.onward("", "")),
-                None => {
-                    Ok(self.pages.linking("Done", "The address is proved to be yours.", "/signin", "Sign in"))
-                }
+                Some(home) => Ok(see_other(home)),
+                None => Ok(self.pages.linking("door.done", "door.proved", "/signin", "door.sign_in")),
             },
             Err(Failure::Refused(refusal)) => Ok(self.refused_link(&VerifyRefusal::problem(&refusal))),
             Err(broken) => Err(broken.into()),
@@ -328,16 +347,13 @@ impl DoorPages {
     async fn take_forgot(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: ForgotForm = form(request).await?;
         if form.username.trim().is_empty() {
-            return Ok(self.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, "Please fill in the field."));
+            return Ok(self.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, self.pages.word("door.fill_in")));
         }
         match self.auth.forgot(&Identifier::parse(&form.username), client).await {
-            Ok(()) => {
-                Ok(self
-                    .look_into_your_mail("If there is such an account, it holds a link to a new password."))
-            }
+            Ok(()) => Ok(self.look_into_your_mail("door.mail_to_reset")),
             Err(Failure::Refused(refusal)) => {
                 let problem = AskRefusal::problem(&refusal);
-                Ok(with_headers(self.forgot_form(problem.status, &problem.detail), problem))
+                Ok(with_headers(self.forgot_form(problem.status, &self.pages.said(&problem.detail)), problem))
             }
             Err(broken) => Err(broken.into()),
         }
@@ -348,17 +364,19 @@ impl DoorPages {
         let again =
             |errors: &[FieldError]| self.reset_form(StatusCode::UNPROCESSABLE_ENTITY, &form.token, errors);
         if form.new_password != form.confirm_password {
-            return Ok(again(&[FieldError::new("", "The two passwords differ.")]));
+            return Ok(again(&[FieldError::new("", self.pages.word("door.differ").to_owned())]));
         }
         let new = match Password::parse(&form.new_password) {
             Ok(new) => new,
             Err(invalid) => return Ok(again(&[FieldError::new("new_password", invalid.into_words())])),
         };
         match self.auth.reset(&form.token, &new, client).await {
-            Ok(()) => {
-                let words = "Your new password counts from now on, and you were signed out everywhere.";
-                Ok(self.pages.linking("Password changed", words, "/signin", "Sign in"))
-            }
+            Ok(()) => Ok(self.pages.linking(
+                "door.password_changed",
+                "door.password_counts",
+                "/signin",
+                "door.sign_in",
+            )),
             Err(Failure::Refused(ResetRefusal::Fields(errors))) => Ok(again(&errors)),
             Err(Failure::Refused(refusal)) => Ok(self.refused_link(&refusal.problem())),
             Err(broken) => Err(broken.into()),
@@ -366,45 +384,41 @@ impl DoorPages {
     }
 
     fn refused_link(&self, problem: &Problem) -> Response {
-        self.pages.message(problem.status, "That did not work", &problem.detail)
+        self.pages.message_of(problem.status, "door.did_not_work", &self.pages.said(&problem.detail))
     }
 
     fn look_into_your_mail(&self, words: &str) -> Response {
-        self.pages.message(StatusCode::ACCEPTED, "Look into your mail", words)
+        self.pages.message(StatusCode::ACCEPTED, "door.look_into_mail", words)
     }
 
-    fn sign_in_form(&self, status: StatusCode, next: &str, error: &str) -> Response {
+    /// What is said of what was just done, by the address that somebody comes from.
+    fn done(&self, done: &str) -> &str {
+        match done {
+            "signed_out" => self.pages.word("flash.signed_out"),
+            "deleted" => self.pages.word("flash.deleted"),
+            _ => "",
+        }
+    }
+
+    fn sign_in_form(&self, status: StatusCode, next: &str, error: &str, done: &str) -> Response {
         let shown = context! {
-            title => "Sign in", words => "", error => error, action => "/signin", next => kept(next), links => true,
+            words => "", done => done, error => error, action => "/signin", next => kept(next), links => true,
             buttons => self.buttons(next),
         };
         self.pages.page(status, "sign-in.html", shown)
     }
 
     fn otp_form(&self, status: StatusCode, next: &str, by_mail: bool, error: &str) -> Response {
-        let words = if by_mail {
-            "We have sent you a mail with a code."
-        } else {
-            "Enter the code of your authenticator or of our mail, or a recovery code."
-        };
-        let shown = context! { title => "Second factor", words => words, error => error, next => kept(next) };
+        let words = self.pages.word(if by_mail { "otp.by_mail" } else { "otp.words" });
+        let shown = context! { words => words, error => error, next => kept(next) };
         self.pages.page(status, "otp.html", shown)
     }
 
-    fn sign_up_again(&self, given: &SignUpForm, status: StatusCode, errors: &[FieldError]) -> Response {
-        self.sign_up_form(status, &given.username, &given.email, errors)
-    }
-
-    fn sign_up_form(
-        &self,
-        status: StatusCode,
-        username: &str,
-        email: &str,
-        errors: &[FieldError],
-    ) -> Response {
+    fn sign_up_form(&self, status: StatusCode, given: &SignUpForm, errors: &[FieldError]) -> Response {
         let shown = context! {
-            title => "Sign up", username => username, email => email,
-            min_length => self.min_length, problems => sentences(errors), buttons => self.buttons(""),
+            username => &given.username, email => &given.email, next => kept(&given.next),
+            min_length => self.min_length, problems => self.pages.sentences(errors),
+            buttons => self.buttons(&given.next),
         };
         self.pages.page(status, "sign-up.html", shown)
     }
@@ -412,7 +426,8 @@ impl DoorPages {
     /// Links, not forms: what a form may lead to is bounded (`form-action`), and a link needs no script.
     fn buttons(&self, next: &str) -> Vec<minijinja::Value> {
         // These pages sign in by the cookie, so it is a page of ours that people come back to.
-        let place = if kept(next).is_empty() { "/account" } else { next };
+        let back = self.back.as_ref().map_or("/account", Place::as_str);
+        let place = if kept(next).is_empty() { back } else { next };
         let usable = self.auth.providers().filter(|(_, _, usable)| *usable);
         let button = |(name, shown_name, _): (&str, &str, bool)| {
             let query =
@@ -423,12 +438,12 @@ impl DoorPages {
     }
 
     fn forgot_form(&self, status: StatusCode, error: &str) -> Response {
-        self.pages.page(status, "forgot.html", context! { title => "Forgotten password", error => error })
+        self.pages.page(status, "forgot.html", context! { error => error })
     }
 
     fn reset_form(&self, status: StatusCode, token: &str, errors: &[FieldError]) -> Response {
         let shown = context! {
-            title => "New password", token => token, min_length => self.min_length, problems => sentences(errors),
+            token => token, min_length => self.min_length, problems => self.pages.sentences(errors),
         };
         self.pages.page(status, "reset.html", shown)
     }
@@ -447,9 +462,10 @@ impl Endpoint for DoorPage {
         if let Some(flag) = self.page.flag() {
             self.pages.flags.require(flag, &request).await?;
         }
+        let pages = self.pages.read_by(&request);
         match *request.method() {
-            Method::GET => Ok(self.pages.show(self.page, &request).await),
-            Method::POST => self.pages.take(self.page, &mut request).await,
+            Method::GET => Ok(pages.show(self.page, &request).await),
+            Method::POST => pages.take(self.page, &mut request).await,
             _ => Err(MethodNotAllowedError.into()),
         }
     }
@@ -466,14 +482,6 @@ fn with_headers(mut page: Response, problem: Problem) -> Response {
     let headers = problem.headers.into_iter().filter(|(name, _)| *name == header::RETRY_AFTER);
     page.headers_mut().extend(headers.map(|(name, value)| (Some(name), value)));
     page
-}
-
-fn sentences(errors: &[FieldError]) -> Vec<String> {
-    let sentence = |error: &FieldError| match error.field.as_str() {
-        "" => error.message.clone(),
-        field => format!("{}: {}", field.replace('_', " "), error.message),
-    };
-    errors.iter().map(sentence).collect()
 }
 
 /// What a form carries on of where somebody wants to go.

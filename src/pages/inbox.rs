@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use minijinja::context;
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, context};
 use poem::error::MethodNotAllowedError;
-use poem::http::{HeaderValue, Method, header};
+use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response};
 use serde_json::{Value, json};
 use url::Host;
 
+use super::Pages;
 use crate::mail::{InboxMail, Mail};
 use crate::platform::problem::Failure;
 use crate::platform::web::Json;
@@ -18,11 +19,8 @@ use crate::platform::web::Json;
 const NEWEST: i64 = 100;
 /// Where they are JSON whatever is asked for.
 const AS_JSON: &str = "/dev/inbox.json";
-/// No script, nothing from elsewhere, in no frame. What mails look like they say by attributes of style.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'",
-);
+/// No script. What mails look like they say by attributes of style.
+const POLICY: &str = "style-src 'self' 'unsafe-inline'; img-src 'self'; frame-src 'self'";
 
 crate::refusals! {
     /// Why mails are not shown.
@@ -35,23 +33,15 @@ crate::refusals! {
 #[derive(Clone)]
 pub struct InboxPage {
     mail: Mail,
-    templates: Arc<Environment<'static>>,
-    project_name: Arc<str>,
+    pages: Pages,
     host: Arc<str>,
 }
 
 impl InboxPage {
     /// The page of a server that clients reach as `host`.
-    pub fn new(mail: Mail, project_name: &str, host: &str) -> anyhow::Result<Self> {
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        templates.add_template("inbox.html", include_str!("../../templates/page/inbox.html"))?;
-        Ok(Self {
-            mail,
-            templates: Arc::new(templates),
-            project_name: project_name.into(),
-            host: host.into(),
-        })
+    #[must_use]
+    pub fn new(mail: Mail, pages: Pages, host: &str) -> Self {
+        Self { mail, pages, host: host.into() }
     }
 
     /// A page elsewhere could make its own name lead to this machine (DNS rebinding) and would then read along, with
@@ -69,16 +59,10 @@ impl InboxPage {
         }
     }
 
-    fn page(&self, mails: &[InboxMail]) -> Result<Response, Failure<InboxRefusal>> {
+    fn page(&self, request: &Request, mails: &[InboxMail]) -> Response {
         let mails: Vec<Value> = mails.iter().map(on_page).collect();
-        let shown = context! {
-            project_name => &*self.project_name,
-            is_on => self.mail.is_on(),
-            mails => minijinja::Value::from(Serde(mails)),
-        };
-        let template = self.templates.get_template("inbox.html").map_err(anyhow::Error::from)?;
-        let page = template.render(shown).map_err(anyhow::Error::from)?;
-        Ok(Response::builder().content_type("text/html; charset=utf-8").body(page))
+        let shown = context! { is_on => self.mail.is_on(), mails => minijinja::Value::from(Serde(mails)) };
+        self.pages.of(request).page_with(StatusCode::OK, "inbox.html", shown, "", POLICY)
     }
 }
 
@@ -93,13 +77,10 @@ impl Endpoint for InboxPage {
             return Err(Failure::from(InboxRefusal::Elsewhere).into());
         }
         let mails = self.mail.inbox(NEWEST).await.map_err(Failure::<InboxRefusal>::from)?;
-        let mut response = if wants_json(&request) {
-            Json(mails.iter().map(as_json).collect::<Vec<_>>()).into_response()
-        } else {
-            self.page(&mails)?
-        };
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
-        Ok(response)
+        if wants_json(&request) {
+            return Ok(Json(mails.iter().map(as_json).collect::<Vec<_>>()).into_response());
+        }
+        Ok(self.page(&request, &mails))
     }
 }
 

@@ -1,57 +1,199 @@
 //! Templates become answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::value::{Kwargs, merge_maps};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 use poem::http::{HeaderValue, StatusCode, header};
-use poem::{IntoResponse, Response};
+use poem::{IntoResponse, Request, Response};
+use serde::Serialize;
 
-use crate::platform::problem::Problem;
+use super::assets::Assets;
+use super::reader::{self, Reader};
+use super::words::{Language, Words};
+use crate::platform::problem::{FieldError, Problem};
 use crate::platform::random::Random;
+use crate::sessions::set_cookie;
+
+/// How long the language that somebody chose is kept.
+const LANGUAGE_LASTS: Duration = Duration::from_hours(24 * 365);
+
+/// Names a template of the program with its text.
+macro_rules! template {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../templates/page/", $name)))
+    };
+}
 
 /// The templates, by name. All are part of the program.
-const TEMPLATES: [(&str, &str); 9] = [
-    ("layout.html", include_str!("../../templates/page/layout.html")),
-    ("set-up.html", include_str!("../../templates/page/set-up.html")),
-    ("sign-in.html", include_str!("../../templates/page/sign-in.html")),
-    ("otp.html", include_str!("../../templates/page/otp.html")),
-    ("sign-up.html", include_str!("../../templates/page/sign-up.html")),
-    ("verify.html", include_str!("../../templates/page/verify.html")),
-    ("forgot.html", include_str!("../../templates/page/forgot.html")),
-    ("reset.html", include_str!("../../templates/page/reset.html")),
-    ("message.html", include_str!("../../templates/page/message.html")),
+const TEMPLATES: [(&str, &str); 33] = [
+    template!("layout.html"),
+    template!("set-up.html"),
+    template!("sign-in.html"),
+    template!("otp.html"),
+    template!("sign-up.html"),
+    template!("verify.html"),
+    template!("forgot.html"),
+    template!("reset.html"),
+    template!("message.html"),
+    template!("inbox.html"),
+    template!("logout.html"),
+    template!("home.html"),
+    template!("text.html"),
+    template!("error.html"),
+    template!("account.html"),
+    template!("account-profile.html"),
+    template!("account-security.html"),
+    template!("account-connections.html"),
+    template!("account-data.html"),
+    template!("console/frame.html"),
+    template!("console/state.html"),
+    template!("console/more.html"),
+    template!("console/overview.html"),
+    template!("console/users.html"),
+    template!("console/user.html"),
+    template!("console/files.html"),
+    template!("console/mail.html"),
+    template!("console/flags.html"),
+    template!("console/events.html"),
+    template!("console/webhooks.html"),
+    template!("console/audit.html"),
+    template!("console/permissions.html"),
+    template!("console/health.html"),
 ];
 
-/// What makes pages.
-#[derive(Clone)]
+/// What the operator decides about pages.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What the server is called.
+    pub project_name: String,
+    /// Path of the API, such as `/api`.
+    pub api_prefix: String,
+    /// Whom to write to (`CONTACT_EMAIL`).
+    pub contact: Option<String>,
+    /// Whether cookies are sent over https only.
+    pub secure: bool,
+    /// Origins besides this one that a form may end at, because they may be gone back to after signing in.
+    pub form_origins: Vec<String>,
+}
+
+/// What makes pages, for whoever reads them.
+#[derive(Clone, Debug)]
 pub struct Pages {
-    templates: Arc<Environment<'static>>,
+    press: Arc<Press>,
+    reader: Arc<Reader>,
+}
+
+/// What is the same for all readers.
+#[derive(Debug)]
+struct Press {
+    templates: Environment<'static>,
+    words: Arc<Words>,
+    assets: Arc<Assets>,
     random: Random,
-    project_name: Arc<str>,
+    settings: Settings,
 }
 
 impl Pages {
     /// Reads the templates; one that is broken, or asks for what it is not given, fails here or in the tests.
-    pub fn new(random: Random, project_name: &str) -> anyhow::Result<Self> {
+    pub fn new(random: Random, settings: Settings) -> anyhow::Result<Self> {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         for (name, text) in TEMPLATES {
             templates.add_template(name, text)?;
         }
-        Ok(Self { templates: Arc::new(templates), random, project_name: project_name.into() })
+        let (words, assets) = (Arc::new(Words::embedded()?), Arc::new(Assets::embedded()));
+        let press = Press { templates, words, assets, random, settings };
+        Ok(Self { press: Arc::new(press), reader: Arc::default() })
+    }
+
+    /// The same for whoever sent this request, who need not be signed in.
+    #[must_use]
+    pub fn of(&self, request: &Request) -> Self {
+        self.read_by(Reader::of(request, None))
+    }
+
+    /// The same for this reader.
+    #[must_use]
+    pub fn read_by(&self, reader: Reader) -> Self {
+        Self { press: Arc::clone(&self.press), reader: Arc::new(reader) }
+    }
+
+    /// Who reads.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The style and the scripts of the pages.
+    #[must_use]
+    pub fn assets(&self) -> &Arc<Assets> {
+        &self.press.assets
+    }
+
+    /// A word in the language of the reader.
+    #[must_use]
+    pub fn word<'a>(&'a self, key: &'a str) -> &'a str {
+        self.press.words.word(self.reader.language, key)
+    }
+
+    /// A sentence of the API in the language of the reader.
+    #[must_use]
+    pub fn said(&self, sentence: &str) -> String {
+        self.press.words.said(self.reader.language, sentence)
+    }
+
+    /// What is wrong with some fields, a sentence for each.
+    #[must_use]
+    pub fn sentences(&self, errors: &[FieldError]) -> Vec<String> {
+        let sentence = |error: &FieldError| {
+            let message = self.said(&error.message);
+            match self.field(&error.field) {
+                Some(field) => format!("{field}: {message}"),
+                None => message,
+            }
+        };
+        errors.iter().map(sentence).collect()
+    }
+
+    /// What a page calls a field.
+    fn field(&self, name: &str) -> Option<&str> {
+        let key = match name {
+            "username" => "field.username",
+            "email" => "field.email",
+            "password" => "field.password",
+            "new_password" => "field.new_password",
+            "confirm_password" => "field.again",
+            _ => return None,
+        };
+        Some(self.word(key))
     }
 
     /// The page of a template. Everything that the template shows is escaped; nothing from the page leaves the site.
     #[must_use]
-    pub fn page(&self, status: StatusCode, template: &str, shown: minijinja::Value) -> Response {
-        let nonce = STANDARD.encode(self.random.bytes::<16>());
-        let page = self.templates.get_template(template).and_then(|template| {
-            template.render(context! { project_name => &*self.project_name, nonce => &nonce, ..shown })
-        });
+    pub fn page(&self, status: StatusCode, template: &str, shown: Value) -> Response {
+        let nonce = STANDARD.encode(self.press.random.bytes::<16>());
+        let policy =
+            format!("script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data: blob:");
+        self.page_with(status, template, shown, &nonce, &policy)
+    }
+
+    /// The page of a template with a policy of its own for scripts, styles, images and frames.
+    pub(super) fn page_with(
+        &self,
+        status: StatusCode,
+        template: &str,
+        shown: Value,
+        nonce: &str,
+        policy: &str,
+    ) -> Response {
+        let shown = merge_maps([self.frame(), shown, context! { nonce => nonce }]);
+        let page = self.press.templates.get_template(template).and_then(|template| template.render(shown));
         match page {
-            Ok(page) => answer(status, page, &nonce),
+            Ok(page) => self.answer(status, page, policy),
             Err(error) => {
                 tracing::error!(%error, template, "a page could not be made");
                 Problem::internal().into_response()
@@ -59,45 +201,140 @@ impl Pages {
         }
     }
 
-    /// A page that only says something.
+    /// What every template may use.
+    fn frame(&self) -> Value {
+        let Reader { language, here, person, .. } = &*self.reader;
+        let language = *language;
+        let (words, for_scripts, assets) =
+            (Arc::clone(&self.press.words), Arc::clone(&self.press.words), Arc::clone(&self.press.assets));
+        let sentence = move |key: &str, values: Kwargs| words.sentence(language, key, &values);
+        let script_words = move |prefixes: Vec<String>| {
+            let prefixes: Vec<&str> =
+                prefixes.iter().map(String::as_str).chain(["problem.", "said."]).collect();
+            data_block(&for_scripts.for_scripts(language, &prefixes))
+        };
+        let languages = Language::ALL.map(|known| {
+            let sign = if here.contains('?') { '&' } else { '?' };
+            context! { tag => known.tag(), name => known.name(), href => format!("{here}{sign}lang={}", known.tag()) }
+        });
+        let person = person.as_ref().map(|person| {
+            context! {
+                name => &person.name, uuid => &person.uuid, csrf_token => &person.csrf_token,
+                console => person.console, proofs => person.proofs.clone(),
+            }
+        });
+        let settings = &self.press.settings;
+        context! {
+            project_name => &settings.project_name, contact => &settings.contact, api => &settings.api_prefix,
+            lang => language.tag(), languages => languages.to_vec(), person => person, here => here,
+            t => Value::from_function(sentence),
+            asset => Value::from_function(move |name: &str| assets.path(name)),
+            script_words => Value::from_function(script_words),
+        }
+    }
+
+    /// What the server is called.
+    #[must_use]
+    pub fn project_name(&self) -> &str {
+        &self.press.settings.project_name
+    }
+
+    /// Path of the API, such as `/api`.
+    #[must_use]
+    pub fn api_prefix(&self) -> &str {
+        &self.press.settings.api_prefix
+    }
+
+    /// A page that only says something: the names of its title and of its words.
     #[must_use]
     pub fn message(&self, status: StatusCode, title: &str, words: &str) -> Response {
-        let shown = context! { title => title, words => words, link => "", link_words => "" };
+        self.message_of(status, title, self.word(words))
+    }
+
+    /// A page that only says something, in words that are no page's.
+    #[must_use]
+    pub fn message_of(&self, status: StatusCode, title: &str, words: &str) -> Response {
+        let shown = context! { title => self.word(title), words => words, link => "", link_words => "" };
         self.page(status, "message.html", shown)
+    }
+
+    /// The page of somebody who comes back from a provider without having left.
+    #[must_use]
+    pub fn nowhere(&self, words: &str) -> Response {
+        self.message_of(StatusCode::BAD_REQUEST, "door.did_not_work", &self.said(words))
+    }
+
+    /// The page that a person sees instead of a problem document.
+    #[must_use]
+    pub fn problem(&self, problem: &Problem, trace_id: &str) -> Response {
+        let title = match problem.status {
+            StatusCode::NOT_FOUND => "error.not_found",
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => "error.not_allowed",
+            StatusCode::TOO_MANY_REQUESTS => "error.too_many",
+            status if status.is_server_error() => "error.broken",
+            _ => "error.other",
+        };
+        let shown = context! {
+            status => problem.status.as_u16(), title => self.word(title), words => self.said(&problem.detail),
+            trace_id => trace_id,
+        };
+        self.page(problem.status, "error.html", shown)
     }
 
     /// A page that says something and leads on.
     #[must_use]
     pub fn linking(&self, title: &str, words: &str, link: &str, link_words: &str) -> Response {
-        let shown = context! { title => title, words => words, link => link, link_words => link_words };
+        let shown = context! {
+            title => self.word(title), words => self.word(words), link => link, link_words => self.word(link_words),
+        };
         self.page(StatusCode::OK, "message.html", shown)
+    }
+
+    /// Referrers are off for the whole server, so a token in the address goes nowhere; the page is never stored (R-23).
+    fn answer(&self, status: StatusCode, page: String, policy: &str) -> Response {
+        let Settings { form_origins, secure, .. } = &self.press.settings;
+        let forms: String = form_origins.iter().map(|origin| format!(" {origin}")).collect();
+        let policy = format!(
+            "default-src 'none'; {policy}; font-src 'self'; connect-src 'self'; form-action 'self'{forms}; \
+             base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+        );
+        let mut response =
+            Response::builder().status(status).content_type("text/html; charset=utf-8").body(page);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let language = self.reader.language.tag();
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language));
+        if let Ok(policy) = HeaderValue::try_from(policy) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        if self.reader.chose {
+            let kept = set_cookie(reader::COOKIE, language, LANGUAGE_LASTS, *secure);
+            headers.extend(kept.map(|cookie| (header::SET_COOKIE, cookie)));
+        }
+        response
     }
 }
 
-/// Referrers are off for the whole server, so a token in the address goes nowhere; the page is never stored (R-23).
-fn answer(status: StatusCode, page: String, nonce: &str) -> Response {
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self' data:; form-action 'self'; \
-         base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
-    );
-    let mut response = Response::builder().status(status).content_type("text/html; charset=utf-8").body(page);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(policy) = HeaderValue::try_from(policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
+/// JSON that stands in a script element as data: nothing in it ends the element or begins a comment.
+pub(super) fn data_block(data: &impl Serialize) -> Value {
+    let json = serde_json::to_string(data).unwrap_or_default();
+    Value::from_safe_string(json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn pages(name: &str) -> Pages {
+        let settings = Settings { project_name: name.to_owned(), ..Settings::default() };
+        Pages::new(Random::seeded(1), settings).unwrap()
+    }
+
     #[tokio::test]
     async fn what_a_page_shows_is_escaped_and_each_page_has_a_nonce_of_its_own() {
-        let pages = Pages::new(Random::seeded(1), "<b>Gate").unwrap();
-        let first = pages.message(StatusCode::OK, "Hello", "<script>alert(1)</script>");
-        let second = pages.message(StatusCode::OK, "Hello", "");
+        let pages = pages("<b>Gate");
+        let first = pages.message_of(StatusCode::OK, "door.done", "<script>alert(1)</script>");
+        let second = pages.message(StatusCode::OK, "door.done", "door.password_counts");
         let policy = |response: &Response| response.header("content-security-policy").unwrap().to_owned();
         assert_ne!(policy(&first), policy(&second));
         let page = first.into_body().into_string().await.unwrap();
@@ -108,34 +345,31 @@ mod tests {
 
     #[tokio::test]
     async fn every_template_renders_with_what_its_page_shows_and_has_no_script() {
-        let pages = Pages::new(Random::seeded(1), "Gate").unwrap();
+        let pages = pages("Gate");
         let hostile = "\"><script>alert(1)</script>";
         let shown = [
             (
                 "sign-in.html",
                 context! {
-                    title => "t", words => "w", error => hostile, action => "/x", next => hostile, links => true,
+                    words => hostile, done => hostile, error => hostile, action => "/x", next => hostile, links => true,
                     buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
-            ("otp.html", context! { title => "t", words => "w", error => hostile, next => hostile }),
+            ("otp.html", context! { words => "w", error => hostile, next => hostile }),
             (
                 "sign-up.html",
                 context! {
-                    title => "t", username => hostile, email => hostile, min_length => 10,
+                    username => hostile, email => hostile, next => hostile, min_length => 10,
                     problems => vec![hostile], buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
-            ("verify.html", context! { title => "t", token => hostile }),
-            ("forgot.html", context! { title => "t", error => hostile }),
-            (
-                "reset.html",
-                context! { title => "t", token => hostile, min_length => 10, problems => vec![hostile] },
-            ),
+            ("verify.html", context! { token => hostile }),
+            ("forgot.html", context! { error => hostile }),
+            ("reset.html", context! { token => hostile, min_length => 10, problems => vec![hostile] }),
             (
                 "set-up.html",
                 context! {
-                    title => "t", token => hostile, username => hostile, email => hostile,
+                    token => hostile, username => hostile, email => hostile,
                     min_length => 10, problems => vec![hostile],
                 },
             ),

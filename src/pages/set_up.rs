@@ -2,17 +2,18 @@
 
 use minijinja::context;
 use poem::error::MethodNotAllowedError;
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::http::{Method, StatusCode};
 use poem::{Endpoint, FromRequest, Request, RequestBody, Response};
 use serde::Deserialize;
 
-use super::Pages;
+use super::{Pages, see_other};
 use crate::auth::{Auth, SetUpRefusal};
 use crate::platform::problem::{Failure, FieldError, Refusal};
 use crate::platform::web::{ClientInfo, read_body};
 use crate::profiles::SignUpFields;
 
 /// `GET` and `POST /setup`. The GET changes nothing, so that whatever looks at links beforehand does no harm.
+#[derive(Clone)]
 pub struct SetUpPage {
     /// The door.
     pub auth: Auth,
@@ -44,11 +45,12 @@ impl Endpoint for SetUpPage {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let page = Self { pages: self.pages.of(&request), ..self.clone() };
         match *request.method() {
-            Method::POST => self.make(&mut request).await,
+            Method::POST => page.make(&mut request).await,
             Method::GET => match request.params::<Asked>() {
-                Ok(Asked { token }) => Ok(self.form(StatusCode::OK, &token, "", "", &[])),
-                Err(_) => Ok(self.not_valid()),
+                Ok(Asked { token }) => Ok(page.form(StatusCode::OK, &token, "", "", &[])),
+                Err(_) => Ok(page.not_valid()),
             },
             _ => Err(MethodNotAllowedError.into()),
         }
@@ -102,29 +104,18 @@ impl SetUpPage {
         email: &str,
         errors: &[FieldError],
     ) -> Response {
-        let sentence = |error: &FieldError| match error.field.as_str() {
-            "" => error.message.clone(),
-            field => format!("{}: {}", field.replace('_', " "), error.message),
-        };
-        let problems: Vec<String> = errors.iter().map(sentence).collect();
         let shown = context! {
-            title => "Set up", token => token, username => username, email => email,
-            min_length => self.min_length, problems => problems,
+            token => token, username => username, email => email,
+            min_length => self.min_length, problems => self.pages.sentences(errors),
         };
         self.pages.page(status, "set-up.html", shown)
     }
 
     fn not_valid(&self) -> Response {
-        let words = "This set-up link is not valid, or no longer. Start the server again to get a new one, or run \
-                     `gatehouse admin create`.";
-        self.pages.message(StatusCode::UNAUTHORIZED, "Link not valid", words)
+        self.pages.message(StatusCode::UNAUTHORIZED, "set_up.not_valid", "set_up.new_link")
     }
 
     fn done(&self) -> Response {
-        let mut response = Response::builder().status(StatusCode::SEE_OTHER).finish();
-        if let Ok(location) = HeaderValue::try_from(self.then.as_str()) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        response
+        see_other(&self.then)
     }
 }

@@ -73,7 +73,7 @@ impl Changes {
     }
 
     /// The other fields that get another value.
-    fn profile_fields(&self, held: &user::Model) -> Vec<&'static str> {
+    fn profile_fields(&self, held: &user::Model) -> Vec<String> {
         let description = held.description.as_deref();
         let fields = [
             ("display_name", self.display_name.as_ref().is_some_and(|new| new.as_str() != held.display_name)),
@@ -87,7 +87,20 @@ impl Changes {
             ("locale", differs(self.locale.as_ref(), Locale::as_str, held.locale.as_deref())),
             ("metadata", self.metadata.as_ref().is_some_and(|new| new.to_json() != held.metadata)),
         ];
-        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+        let changed = fields.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(name, _)| self.told_of_field(name, held)).collect()
+    }
+
+    /// What history says of a field that gets another value. The shown name can be put back, so both are told, in quotes
+    /// that nothing in them ends.
+    fn told_of_field(&self, name: &str, held: &user::Model) -> String {
+        match (name, &self.display_name) {
+            ("display_name", Some(new)) => {
+                let quoted = |name: &str| serde_json::Value::from(name).to_string();
+                format!("display_name from {} to {}", quoted(&held.display_name), quoted(new.as_str()))
+            }
+            _ => name.to_owned(),
+        }
     }
 
     /// Whether an active admin would be one no more.

@@ -22,7 +22,7 @@
     return request;
   }
 
-  window.SwaggerUIBundle({
+  const ui = window.SwaggerUIBundle({
     url: place.dataset.document,
     domNode: place,
     deepLinking: true,
@@ -31,6 +31,12 @@
     docExpansion: "list",
     filter: true,
     persistAuthorization: false,
+    // Who is signed in at the pages is authorized here, too: the browser sends the cookie by itself.
+    onComplete: async () => {
+      if (await csrfToken()) {
+        ui.preauthorizeApiKey("cookie", "session");
+      }
+    },
     requestInterceptor: withCsrfToken,
     // No badge from another server.
     validatorUrl: null,

@@ -28,6 +28,7 @@ mod mail;
 mod moves;
 mod oauth;
 mod openapi;
+mod pages;
 mod passwords;
 mod permissions;
 mod pictures;

@@ -6,7 +6,7 @@ use crate::mail::Languages;
 const MOST: usize = 20;
 
 /// Their own language, then those of the header by weight (RFC 9110, 12.5.4); `de-AT` also means `de`.
-pub(super) fn wanted(languages: &Languages) -> Vec<String> {
+pub(crate) fn wanted(languages: &Languages) -> Vec<String> {
     let own = languages.locale.iter().map(String::as_str);
     let mut ranges: Vec<(&str, u32)> =
         languages.accept_language.as_deref().unwrap_or_default().split(',').take(MOST).map(weighed).collect();

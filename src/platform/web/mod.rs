@@ -4,6 +4,7 @@
 //! also puts a [`Visit`] into each request, which the extractors here read; without one (a handler tested alone)
 //! they fall back to the connection's address and the default limits.
 
+mod asset;
 mod body;
 mod client;
 mod cursor;
@@ -18,6 +19,7 @@ mod strict;
 mod text;
 mod trace;
 
+pub use asset::{Asset, SCRIPT, STYLE, content_hash};
 pub use body::read_body;
 pub(crate) use body::{broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;

@@ -87,11 +87,10 @@ impl Guarded {
                 Ok(self.documentation.swagger_ui())
             }
             Ok(Some(_)) => {
-                let words =
-                    "Your account may not use this page. Ask an admin for the permission docs:swagger.";
-                Ok(self.pages.message(StatusCode::FORBIDDEN, "Not for you", words))
+                let pages = self.pages.of(request);
+                Ok(pages.message(StatusCode::FORBIDDEN, "docs.not_for_you", "docs.ask_an_admin"))
             }
-            Ok(None) => Ok(self.form(StatusCode::OK, "")),
+            Ok(None) => Ok(form(&self.pages.of(request), StatusCode::OK, "")),
             Err(problem) => Err(problem.into()),
         }
     }
@@ -101,13 +100,15 @@ impl Guarded {
         let client = ClientInfo::from_request_without_body(request).await?;
         let mut body = RequestBody::new(request.take_body());
         let text = read_body(request, &mut body).await?;
+        let pages = self.pages.of(request);
         let Ok(given) = serde_urlencoded::from_bytes::<Given>(&text) else {
-            return Ok(self.form(StatusCode::UNPROCESSABLE_ENTITY, "Please fill in both fields."));
+            return Ok(form(&pages, StatusCode::UNPROCESSABLE_ENTITY, pages.word("door.fill_in_both")));
         };
-        match self.door.sign_in(request, client, (given.username, &given.password), INTERACTIVE).await {
+        let door = self.door.read_by(request);
+        match door.sign_in(request, client, (given.username, &given.password), INTERACTIVE).await {
             Ok(response) => Ok(response),
             Err(problem) => {
-                let mut page = self.form(problem.status, &problem.detail);
+                let mut page = form(&pages, problem.status, &pages.said(&problem.detail));
                 page.headers_mut()
                     .extend(problem.headers.into_iter().map(|(name, value)| (Some(name), value)));
                 Ok(page)
@@ -124,18 +125,17 @@ impl Guarded {
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "This form was not sent by one of our pages."))
     }
 
-    fn form(&self, status: StatusCode, error: &str) -> Response {
-        let words = "Trying out the API needs an account that may do so.";
-        let shown = context! {
-            title => "Sign in", words => words, error => error, action => INTERACTIVE,
-            next => "", links => false, buttons => Vec::<minijinja::Value>::new(),
-        };
-        self.pages.page(status, "sign-in.html", shown)
-    }
-
     fn allows(&self, caller: &Caller, action: Action) -> bool {
         self.gate.allows(&Subject::from(caller), action, &Resource::System, Context::default())
     }
+}
+
+fn form(pages: &Pages, status: StatusCode, error: &str) -> Response {
+    let shown = context! {
+        words => pages.word("docs.sign_in"), done => "", error => error, action => INTERACTIVE,
+        next => "", links => false, buttons => Vec::<minijinja::Value>::new(),
+    };
+    pages.page(status, "sign-in.html", shown)
 }
 
 struct Answer {

@@ -20,7 +20,8 @@ use serde_json::Value;
 
 use crate::platform::problem::Problem;
 use crate::platform::random::Random;
-use assets::{Asset, Assets, Served};
+use crate::platform::web::Asset;
+use assets::{Assets, Served};
 pub use document::{complete, repeatable_parameters};
 pub use guard::Guarded;
 

@@ -10,13 +10,13 @@ use crate::rate_limit::{Counted, Meter};
 /// Signs of life and measurements, for those who ask all the time.
 const SIGNS_OF_LIFE: [&str; 5] = ["/ping", "/healthcheck", "/health/live", "/health/ready", "/metrics"];
 /// Files that a client keeps for ever.
-const FILES: &str = "/static/";
+const FILES: [&str; 2] = ["/static/", "/assets/"];
 
 /// Whether requests for this path count.
 #[must_use]
 pub fn is_counted(path: &str) -> bool {
     let bare = path.strip_suffix('/').unwrap_or(path);
-    !SIGNS_OF_LIFE.contains(&bare) && !path.starts_with(FILES)
+    !SIGNS_OF_LIFE.contains(&bare) && !FILES.iter().any(|folder| path.starts_with(folder))
 }
 
 /// The limit of requests.

@@ -7,6 +7,7 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::{Asked, refusal};
+use crate::pages::Pages;
 use crate::platform::problem::Problem;
 
 /// Methods by path, parameters left out of the count.
@@ -60,16 +61,16 @@ impl Methods {
         problem: Problem,
         route: Option<&str>,
         asked: &Asked,
-        project_name: &str,
+        pages: Option<&Pages>,
     ) -> Response {
         if problem.headers.iter().any(|(name, _)| name == header::ALLOW) {
-            return refusal::written(problem, asked, project_name);
+            return refusal::written(problem, asked, pages);
         }
         let allow = self.allow(route);
         if asked.method == Method::OPTIONS {
             return Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish();
         }
-        refusal::written(problem.with_header(header::ALLOW, allow), asked, project_name)
+        refusal::written(problem.with_header(header::ALLOW, allow), asked, pages)
     }
 }
 

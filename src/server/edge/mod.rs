@@ -30,6 +30,7 @@ use ipnet::IpNet;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
+use crate::pages::{Pages, Reader};
 use crate::platform::problem::Problem;
 use crate::platform::telemetry::spans::{Fact, Span, Tracer};
 use crate::platform::web::{Errand, TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
@@ -52,8 +53,8 @@ pub struct EdgeSettings {
     pub base_url: String,
     /// Path below which every error is a problem document, such as `/api`; empty for everywhere.
     pub api_prefix: String,
-    /// Name shown on error pages.
-    pub project_name: String,
+    /// What makes the pages that people see of refusals; without, they see the bare words.
+    pub pages: Option<Pages>,
     /// Origins whose scripts may read answers below the API's prefix, each as `scheme://host[:port]`.
     pub cors_origins: Vec<String>,
     /// Networks of proxies whose word about the client counts.
@@ -112,7 +113,8 @@ struct Asked {
     ip: std::net::IpAddr,
     origin: Option<HeaderValue>,
     in_api: bool,
-    wants_page: bool,
+    /// Who looks, where a person does.
+    reader: Option<Reader>,
 }
 
 impl<E: Endpoint> Edge<E> {
@@ -172,6 +174,7 @@ impl<E: Endpoint> Edge<E> {
         let path = request.uri().path();
         // OFREP has its place at the root, and its clients are programs, too.
         let in_api = is_below(path, &self.settings.api_prefix) || is_below(path, OFREP);
+        let wants_page = !in_api && !accepts_json(request) && !is_for_programs(path);
         Asked {
             begun: Instant::now(),
             method: request.method().clone(),
@@ -179,7 +182,7 @@ impl<E: Endpoint> Edge<E> {
             ip: self.client_of(request),
             origin: if in_api { headers.get(header::ORIGIN).cloned() } else { None },
             in_api,
-            wants_page: !in_api && !accepts_json(request) && !is_for_programs(request.uri().path()),
+            reader: wants_page.then(|| Reader::of(request, None)),
         }
     }
 
@@ -260,10 +263,10 @@ impl<E: Endpoint> Edge<E> {
             Err(error) => (refusal::of_error(&error), error.data::<PathPattern>().cloned()),
         };
         let route = pattern.as_ref().map(|pattern| pattern.0.as_ref());
-        let name = &self.settings.project_name;
+        let pages = self.settings.pages.as_ref();
         let mut response = match problem.status {
-            StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked, name),
-            _ => refusal::written(problem, asked, name),
+            StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked, pages),
+            _ => refusal::written(problem, asked, pages),
         };
         if let Some(pattern) = pattern {
             response.set_data(pattern);

@@ -1,17 +1,13 @@
-//! The page that a person sees instead of a problem document.
+//! The page that a person sees instead of a problem document, where there are no pages to take it from.
 
 use crate::platform::problem::Problem;
 
 /// The same words as the document, without script, style or image.
-pub(super) fn of_problem(problem: &Problem, trace_id: &str, project_name: &str) -> String {
+pub(super) fn of_problem(problem: &Problem, trace_id: &str) -> String {
     let title = problem.status.canonical_reason().unwrap_or("Error");
     let mut page = String::with_capacity(512);
     for part in ["<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>", title] {
         page.push_str(part);
-    }
-    if !project_name.is_empty() {
-        page.push_str(" – ");
-        escape(&mut page, project_name);
     }
     page.push_str("</title><meta name=\"viewport\" content=\"width=device-width\"><h1>");
     page.push_str(title);

@@ -2,12 +2,13 @@
 
 use poem::Response;
 use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError};
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{StatusCode, header};
 use poem_openapi::error::{
     AuthorizationError, ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
 };
 
 use super::{Asked, page};
+use crate::pages::Pages;
 use crate::platform::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::platform::web::{bad_request, broken_off, too_large, unsupported};
 
@@ -104,17 +105,19 @@ fn of_status(status: StatusCode) -> Problem {
 }
 
 /// The answer of a refusal.
-pub(super) fn written(problem: Problem, asked: &Asked, project_name: &str) -> Response {
-    let mut response = Response::builder().status(problem.status).finish();
-    let (kind, body) = if asked.wants_page {
-        ("text/html; charset=utf-8", page::of_problem(&problem, asked.trace_id.as_str(), project_name))
-    } else {
-        (MEDIA_TYPE, problem.body(asked.trace_id.as_str()).to_string())
+pub(super) fn written(problem: Problem, asked: &Asked, pages: Option<&Pages>) -> Response {
+    let trace_id = asked.trace_id.as_str();
+    let mut response = match (&asked.reader, pages) {
+        (Some(reader), Some(pages)) => pages.read_by(reader.clone()).problem(&problem, trace_id),
+        (Some(_), None) => body(&problem, "text/html; charset=utf-8", page::of_problem(&problem, trace_id)),
+        (None, _) => body(&problem, MEDIA_TYPE, problem.body(trace_id).to_string()),
     };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     for (name, value) in problem.headers {
         response.headers_mut().append(name, value);
     }
-    response.set_body(body);
     response
+}
+
+fn body(problem: &Problem, kind: &'static str, text: String) -> Response {
+    Response::builder().status(problem.status).header(header::CONTENT_TYPE, kind).body(text)
 }

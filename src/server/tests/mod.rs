@@ -63,7 +63,7 @@ pub(super) fn settings() -> EdgeSettings {
     EdgeSettings {
         base_url: "https://gate.test".into(),
         api_prefix: "/api".into(),
-        project_name: "Gatehouse".into(),
+        pages: None,
         cors_origins: vec!["https://app.test".into()],
         trusted_proxies: Vec::new(),
         max_body_bytes: 1024,
