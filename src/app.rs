@@ -275,7 +275,7 @@ impl App {
             mail: mail.clone(),
             audit: audit.clone(),
         };
-        let webhooks = Webhooks::open(parts, webhook_reach(&config)).map_err(anyhow::Error::from)?;
+        let webhooks = Webhooks::new(parts, webhook_reach(&config));
         let otp = Otp::new(
             db.clone(),
             clock.clone(),

@@ -33,7 +33,7 @@ pub use kind::is_shown_inline;
 pub use name::{FileName, disposition};
 pub use range::Content;
 pub use rules::{ChangeRefusal, FileRefusal, NewFile, UploadRefusal};
-pub use shown::{File, hexadecimal, picture_url};
+pub use shown::{File, picture_url};
 pub use storage::{Bucket, Disk, Pieces, Received, Storage, StorageFault};
 pub(crate) use store::file;
 pub use target::FileTarget;

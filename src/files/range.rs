@@ -12,9 +12,9 @@ use poem_openapi::types::Type;
 
 use super::kind::{UNKNOWN, is_shown_inline};
 use super::name::disposition;
-use super::shown::hexadecimal;
 use super::storage::Pieces;
 use super::store::file;
+use crate::platform::hexadecimal;
 use crate::platform::problem::{Details, Problem};
 
 /// What is sent of a file.
@@ -89,7 +89,7 @@ impl Details for Length {
 /// The ETag of a file: its content.
 #[must_use]
 pub fn etag(file: &file::Model) -> String {
-    format!("\"{}\"", hexadecimal(&file.sha256))
+    format!("\"{}\"", hexadecimal::written(&file.sha256))
 }
 
 /// Whether `If-None-Match` names this tag; compared weakly (RFC 9110, 13.1.2).

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::store::file;
 use crate::platform::clock::Timestamp;
+use crate::platform::hexadecimal;
 
 /// A file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
@@ -48,7 +49,7 @@ impl File {
             created_at: Timestamp::from_millis(row.created_at).seconds(),
             created_by_uuid: row.created_by,
             size: row.size,
-            sha256: hexadecimal(&row.sha256),
+            sha256: hexadecimal::written(&row.sha256),
         }
     }
 }
@@ -57,11 +58,4 @@ impl File {
 #[must_use]
 pub fn picture_url(user: Uuid, api_url: &str) -> String {
     format!("{api_url}/user/{user}/image")
-}
-
-/// Bytes as lower-case hexadecimal.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    let half_bytes = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    half_bytes.filter_map(|half| char::from_digit(half.into(), 16)).collect()
 }

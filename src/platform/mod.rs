@@ -7,6 +7,7 @@ pub mod domains;
 pub mod fetch;
 pub mod freshness;
 pub mod hashing;
+pub mod hexadecimal;
 pub mod names;
 pub mod outgoing;
 pub mod priority;

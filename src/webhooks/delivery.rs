@@ -11,7 +11,7 @@ use super::message::Message;
 use super::secret::SigningSecret;
 use super::store::webhook;
 use crate::platform::clock::Timestamp;
-use crate::platform::outgoing::{Bounds, Unanswered};
+use crate::platform::outgoing::{Bounds, Outgoing, Unanswered};
 use crate::platform::web::TraceParent;
 
 /// How long a receiver may take, and how much of what it says is read.
@@ -81,11 +81,18 @@ impl Webhooks {
     /// Sends a message to a webhook, once.
     pub(super) async fn try_to_send(&self, webhook: &webhook::Model, message: Message) -> Attempt {
         let (begun, now) = (Instant::now(), self.0.clock.now());
-        let Some(request) = self.request(webhook, message, now) else {
+        let outgoing = match self.outgoing() {
+            Ok(outgoing) => outgoing,
+            Err(error) => {
+                tracing::error!(%error, "no webhook can be sent: are there certificate authorities on this machine?");
+                return Attempt::unanswered("unreachable", begun.elapsed());
+            }
+        };
+        let Some(request) = self.request(outgoing, webhook, message, now) else {
             tracing::error!(webhook = %webhook.id, "its secret can't be opened, or its address can't be read");
             return Attempt::unanswered("sealed", begun.elapsed());
         };
-        let answer = self.0.outgoing.tell(request, BOUNDS).await;
+        let answer = outgoing.tell(request, BOUNDS).await;
         let took = begun.elapsed();
         match answer {
             Ok((status, headers)) => Attempt {
@@ -100,12 +107,16 @@ impl Webhooks {
         }
     }
 
-    fn request(&self, webhook: &webhook::Model, message: Message, now: Timestamp) -> Option<Request> {
+    fn request(
+        &self,
+        outgoing: &Outgoing,
+        webhook: &webhook::Model,
+        message: Message,
+        now: Timestamp,
+    ) -> Option<Request> {
         let signatures = self.signatures(webhook, &message, now)?;
         let Message { id, trace_id, body, .. } = message;
-        let request = self
-            .0
-            .outgoing
+        let request = outgoing
             .request(Method::POST, Url::parse(&webhook.url).ok()?)
             .header(USER_AGENT, AGENT)
             .header(CONTENT_TYPE, "application/json")

@@ -15,7 +15,7 @@ mod secret;
 mod store;
 mod target;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -66,7 +66,8 @@ struct Inner {
     mail: Mail,
     audit: Audit,
     reach: Reach,
-    outgoing: Outgoing,
+    /// Made for the first delivery: reading the certificate authorities takes a while.
+    outgoing: OnceLock<Outgoing>,
     cursor_key: Key32,
     lease: Lease,
     /// Woken when there may be something to deliver.
@@ -75,12 +76,13 @@ struct Inner {
 
 impl Webhooks {
     /// Opens the feature. Asks nobody yet.
-    pub fn open(parts: Parts, reach: Reach) -> reqwest::Result<Self> {
+    #[must_use]
+    pub fn new(parts: Parts, reach: Reach) -> Self {
         let Parts { db, clock, random, secrets, events, mail, audit } = parts;
         let holder = random.uuid_v7(clock.now());
-        Ok(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             lease: Lease::new(db.clone(), "webhooks", holder, LEASE),
-            outgoing: Outgoing::to_named(Names::of_system(), reach)?,
+            outgoing: OnceLock::new(),
             cursor_key: secrets.derive("webhook deliveries cursor"),
             due: Arc::default(),
             db,
@@ -91,7 +93,16 @@ impl Webhooks {
             mail,
             audit,
             reach,
-        })))
+        }))
+    }
+
+    /// What asks the receivers.
+    fn outgoing(&self) -> reqwest::Result<&Outgoing> {
+        if let Some(outgoing) = self.0.outgoing.get() {
+            return Ok(outgoing);
+        }
+        let outgoing = Outgoing::to_named(Names::of_system(), self.0.reach)?;
+        Ok(self.0.outgoing.get_or_init(|| outgoing))
     }
 
     /// Where webhooks may lead.

@@ -130,8 +130,9 @@ impl Workos {
     /// Opens the feature.
     pub fn new(foundations: Foundations, settings: Settings) -> anyhow::Result<Self> {
         let Foundations { db, clock, random, users, sessions } = foundations;
-        let outgoing = Outgoing::to_known()?;
-        let client = settings.api_key.clone().map(|api_key| {
+        // Reading the certificate authorities takes a while: who has no directory there does not wait for it.
+        let outgoing = settings.api_key.as_ref().map(|_| Outgoing::to_known()).transpose()?;
+        let client = settings.api_key.clone().zip(outgoing).map(|(api_key, outgoing)| {
             Client::new(Parts {
                 outgoing,
                 base_url: settings.base_url.clone(),

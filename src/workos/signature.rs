@@ -7,6 +7,7 @@ use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::platform::clock::Timestamp;
+use crate::platform::hexadecimal;
 
 /// How far its time may be from ours, in both directions.
 const TOLERANCE: Duration = Duration::from_mins(3);
@@ -39,23 +40,12 @@ fn parts(header: &str) -> Option<(&str, [u8; 32])> {
     }
     let time =
         time.filter(|time| (1..=15).contains(&time.len()) && time.bytes().all(|b| b.is_ascii_digit()))?;
-    Some((time, bytes(signature?)?))
-}
-
-fn bytes(hexadecimal: &str) -> Option<[u8; 32]> {
-    let is_one = hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut bytes = [0; 32];
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)).filter(|_| is_one) {
-        *byte = u8::from_str_radix(hexadecimal.get(at..at + 2)?, 16).ok()?;
-    }
-    is_one.then_some(bytes)
+    Some((time, hexadecimal::read(signature?)?))
 }
 
 /// The SHA-256 of a text, in hexadecimal.
 pub(super) fn digest(text: &str) -> String {
-    let digest = sha256(&SHA256, text.as_bytes());
-    let half_bytes = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    half_bytes.filter_map(|half| char::from_digit(half.into(), 16)).collect()
+    hexadecimal::written(sha256(&SHA256, text.as_bytes()).as_ref())
 }
 
 #[cfg(test)]

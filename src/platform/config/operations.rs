@@ -10,6 +10,7 @@ use super::catalogue::section;
 use super::kinds::{Flag, List, Optional, Secret, Word};
 use super::reader::Reader;
 use super::server::{ENVIRONMENT, NETWORK};
+use crate::platform::hexadecimal;
 
 section! {
     /// The documentation pages.
@@ -105,9 +106,7 @@ const METRICS_TOKEN: Word<MetricsToken> = Word {
 /// The hash of a service's secret as `SERVICE_CLIENTS` takes it: SHA-256 in lower-case hexadecimal.
 #[must_use]
 pub fn hash_of_secret(secret: &[u8]) -> String {
-    let hash = digest(&SHA256, secret);
-    let half_bytes = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    half_bytes.filter_map(|half| char::from_digit(half.into(), 16)).collect()
+    hexadecimal::written(digest(&SHA256, secret).as_ref())
 }
 
 const SERVICE_CLIENT: Word<ServiceClient> = Word {
@@ -116,20 +115,9 @@ const SERVICE_CLIENT: Word<ServiceClient> = Word {
         let (name, hash) = text.rsplit_once(':')?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let named = !name.is_empty() && name.chars().all(plain);
-        Some(ServiceClient { name: named.then(|| name.to_owned())?, secret_hash: bytes_of_hex(hash)? })
+        Some(ServiceClient { name: named.then(|| name.to_owned())?, secret_hash: hexadecimal::read(hash)? })
     },
 };
-
-fn bytes_of_hex(hex: &str) -> Option<[u8; 32]> {
-    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
-    }
-    Some(bytes)
-}
 
 /// Open interactive documentation in production is rarely meant.
 pub(super) fn check_docs(reader: &mut Reader) {

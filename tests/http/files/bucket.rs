@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
-use gatehouse::files::hexadecimal;
+use gatehouse::platform::hexadecimal;
 use poem::http::{Method, StatusCode};
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{Endpoint, Request, Response, Server};
@@ -198,10 +198,10 @@ fn is_signed(request: &Request, body: &[u8]) -> bool {
     );
     let digest = digest::digest(&digest::SHA256, canonical.as_bytes());
     let date = request.header("x-amz-date").unwrap();
-    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hexadecimal(digest.as_ref()));
+    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hexadecimal::written(digest.as_ref()));
     let key = mac(format!("AWS4{KEY}").as_bytes(), &date[..8]);
     let key = mac(&mac(&mac(&key, REGION), "s3"), "aws4_request");
-    hexadecimal(&mac(&key, &to_sign)) == signature
+    hexadecimal::written(&mac(&key, &to_sign)) == signature
 }
 
 #[tokio::test]

@@ -79,5 +79,5 @@ fn unfinished(app: &TestApp) -> Vec<PathBuf> {
 /// SHA-256 in hexadecimal.
 fn sha256(content: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
-    gatehouse::files::hexadecimal(digest.as_ref())
+    gatehouse::platform::hexadecimal::written(digest.as_ref())
 }

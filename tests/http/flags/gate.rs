@@ -202,7 +202,7 @@ async fn a_percentage_keeps_everybody_on_their_side() {
 fn place_of(flag: &str, person: &Actor) -> f64 {
     use aws_lc_rs::digest::{SHA256, digest};
     let hash = digest(&SHA256, format!("{flag}-{}", person.id).as_bytes());
-    let digits = gatehouse::files::hexadecimal(&hash.as_ref()[..4]);
+    let digits = gatehouse::platform::hexadecimal::written(&hash.as_ref()[..4]);
     f64::from(u32::from_str_radix(&digits, 16).unwrap()) / 4_294_967_295.0
 }
 
