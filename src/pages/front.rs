@@ -1,6 +1,6 @@
 //! The pages around the others: the root, signing out, the texts that a service needs, and where somebody goes back to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use minijinja::value::Serde;
 use minijinja::{Value, context};
@@ -8,6 +8,8 @@ use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, Request, RequestBody, Response, Route};
 use serde::{Deserialize, Serialize};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
 
 use super::{Inside, Language, back, see_other};
 use crate::flags::{Flags, Name, flag_of};
@@ -18,6 +20,8 @@ use crate::sessions::{Ending, Enrolling, SessionCookies};
 
 /// The largest text of an operator, in bytes.
 const LARGEST: usize = 256 * 1024;
+/// So much is read of it: a byte more tells that it is too long.
+const READ_AT_MOST: u64 = 256 * 1024 + 1;
 /// The methods of a page that is only looked at.
 const READ: &[Method] = &[Method::GET];
 /// The methods of a page with a form.
@@ -188,7 +192,7 @@ impl FrontPages {
     async fn of_operator(&self, text: Text, language: Language) -> Option<String> {
         for name in [format!("{}.{}.txt", text.name(), language.tag()), format!("{}.txt", text.name())] {
             let path = self.texts.join(name);
-            match tokio::fs::read(&path).await {
+            match read_start(&path).await {
                 Ok(bytes) if bytes.len() <= LARGEST => {
                     return Some(String::from_utf8_lossy(&bytes).into_owned());
                 }
@@ -240,6 +244,12 @@ impl FrontPages {
         response.headers_mut().extend(kept.map(|cookie| (header::SET_COOKIE, cookie)));
         Ok(response)
     }
+}
+
+async fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).await?.take(READ_AT_MOST).read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }
 
 async fn csrf_token_of(request: &mut Request) -> poem::Result<String> {
