@@ -78,6 +78,7 @@ async fn only_who_knows_the_password_is_told_of_the_ban_and_its_reason() {
     ban(&admin, &ann, ODD).await.is(200);
     let wrong = app.try_sign_in("ann", OTHER_PASSWORD).await;
     assert!(!wrong.refused(401, "invalid_credentials").text().contains("alert"));
+    app.clock.advance(Duration::from_mins(1)); // after a wrong password, the next try has to wait
     assert_eq!(told_at_the_door(&app, "ann").await, format!("The account may not be used. Reason: {ODD}"));
     // However much is told of the account since, it is the reason of this ban.
     for number in 0..25 {
