@@ -318,7 +318,10 @@ impl Import {
                 .chain(
                     changes
                         .iter()
-                        .filter(|change| change.touches(unique.columns))
+                        // Whoever comes back to life takes their name back, too.
+                        .filter(|change| {
+                            change.touches(unique.columns) || change.touches(unique.unless.as_slice())
+                        })
                         .map(|change| &change.after),
                 )
                 .filter(applies)
