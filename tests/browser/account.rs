@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::harness::{Authenticator, PASSWORD, TestApp};
+use crate::harness::{Authenticator, PASSWORD, Reply, TestApp};
 use crate::looks::look_at;
 
 /// A picture that is at hand.
@@ -105,8 +105,11 @@ async fn a_picture_is_cut_out_and_taken() {
     assert_eq!(ann.me().await["profile_picture"]["file_type"], "png");
     browser.press("Remove").await;
     browser.until_shown("Saved.").await;
-    crate::harness::eventually(|| ann.get("/api/user/me"), |me| me.json()["profile_picture"] == Value::Null)
-        .await;
+    crate::harness::eventually(
+        || ann.get("/api/user/me"),
+        |me: &Reply| me.json()["profile_picture"] == Value::Null,
+    )
+    .await;
 }
 
 #[tokio::test]
