@@ -29,9 +29,9 @@ use crate::platform::db::sqlite_script;
 /// What each SQLite database begins with (its file format, 1.3.1).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// What checking the structure may take, besides what its size needs.
-const CHECKING: Duration = Duration::from_secs(6);
+pub(super) const CHECKING: Duration = Duration::from_secs(6);
 /// What is checked of a file within a second, in bytes: a slow disk's pace.
-const CHECKED_A_SECOND: u64 = 64 * 1024 * 1024;
+pub(super) const CHECKED_A_SECOND: u64 = 64 * 1024 * 1024;
 /// What finding the next row may take: they are read in the order in which they lie.
 const NEXT_ROW: Duration = Duration::from_secs(2);
 /// Largest value, and largest row, in bytes.
@@ -82,11 +82,16 @@ impl GatehouseFile {
             let mut cells = Vec::with_capacity(table.columns.len());
             for (at, column) in table.columns.iter().enumerate() {
                 let value = result.get_ref(at).map_err(|error| unreadable(&error))?;
-                let cell = read(value, column).map_err(|words| refused(table, number, Flaw::new(column.name, words)))?;
+                let cell = read(value, column)
+                    .map_err(|words| refused(table, number, Flaw::new(column.name, words)))?;
                 cells.push(cell);
             }
             let row = Row { table, cells };
-            (table.check)(&row).map_err(|flaw| ImportRefusal::Row { table: table.name, row: row.name(), flaw })?;
+            (table.check)(&row).map_err(|flaw| ImportRefusal::Row {
+                table: table.name,
+                row: row.name(),
+                flaw,
+            })?;
             each(row)?;
             // What is done with a row may take its time.
             self.budget.allow(NEXT_ROW);
@@ -104,7 +109,9 @@ impl GatehouseFile {
         let found = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         match found {
             // So near to the end there would soon be no number left.
-            Ok(number) if number > i64::MAX / 2 => Err(ImportRefusal::Foreign("its files have no numbers left".to_owned())),
+            Ok(number) if number > i64::MAX / 2 => {
+                Err(ImportRefusal::Foreign("its files have no numbers left".to_owned()))
+            }
             Ok(number) => Ok(number.max(0)),
             Err(rusqlite::Error::QueryReturnedNoRows) => Ok(0),
             Err(error) => Err(unreadable(&error)),
@@ -154,7 +161,7 @@ fn read(value: ValueRef<'_>, column: &Column) -> Result<Cell, &'static str> {
 }
 
 /// What can be said of a file without SQLite; its size.
-fn look_at(path: &Path) -> Result<u64, ImportRefusal> {
+pub(super) fn look_at(path: &Path) -> Result<u64, ImportRefusal> {
     let foreign = |words: String| ImportRefusal::Foreign(words);
     let unreadable = |error: std::io::Error| foreign(format!("it can't be read: {error}"));
     let kind = fs::metadata(path).map_err(unreadable)?;
@@ -180,11 +187,12 @@ fn look_at(path: &Path) -> Result<u64, ImportRefusal> {
 }
 
 /// A connection that can read, and little else.
-fn connect(path: &Path, budget: &Budget) -> Result<Connection, ImportRefusal> {
+pub(super) fn connect(path: &Path, budget: &Budget) -> Result<Connection, ImportRefusal> {
     let path = path.to_str().ok_or_else(|| ImportRefusal::Foreign("its path is no text".to_owned()))?;
     // Nobody changes it meanwhile, and nothing is written beside it.
     let uri = format!("file:{}?mode=ro&immutable=1", utf8_percent_encode(path, ESCAPED));
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(&uri, flags)?;
         for (limit, most) in [
@@ -214,7 +222,8 @@ fn connect(path: &Path, budget: &Budget) -> Result<Connection, ImportRefusal> {
         let over = budget.clone();
         connection.progress_handler(OPERATIONS, Some(move || over.is_over()))?;
         budget.allow(CHECKING);
-        connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA query_only = ON")?;
+        connection
+            .execute_batch("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA query_only = ON")?;
         Ok(connection)
     };
     open().map_err(|error| unreadable(&error))
@@ -229,7 +238,8 @@ fn steps_of(connection: &Connection) -> Result<Vec<&'static Step>, ImportRefusal
     }
     let names = || -> rusqlite::Result<Vec<String>> {
         // More than there can be would only be refused later.
-        let mut statement = connection.prepare("SELECT name FROM schema_steps ORDER BY position LIMIT 1000")?;
+        let mut statement =
+            connection.prepare("SELECT name FROM schema_steps ORDER BY position LIMIT 1000")?;
         let names = statement.query_map([], |row| row.get(0))?;
         names.collect()
     };
@@ -237,7 +247,8 @@ fn steps_of(connection: &Connection) -> Result<Vec<&'static Step>, ImportRefusal
     for (at, name) in names.iter().enumerate() {
         if STEPS.get(at).is_none_or(|step| step.name != name) {
             let known = STEPS.iter().any(|step| step.name == name);
-            let plain = name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            let plain =
+                name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             return Err(if known || !plain {
                 ImportRefusal::Foreign("its migration steps are out of order".to_owned())
             } else {
@@ -259,7 +270,9 @@ fn compare_schemas(connection: &Connection, steps: &[&Step]) -> Result<BTreeSet<
     let strange = |thing: &&Made| !wanted.contains(*thing);
     if let Some((kind, name, _)) = found.iter().find(strange) {
         let (kind, name) = (plain(kind), plain(name));
-        return Err(ImportRefusal::Foreign(format!("it holds a {kind} that is not one of Gatehouse: {name}")));
+        return Err(ImportRefusal::Foreign(format!(
+            "it holds a {kind} that is not one of Gatehouse: {name}"
+        )));
     }
     if let Some((kind, name, _)) = wanted.iter().find(|thing| !found.contains(*thing)) {
         return Err(ImportRefusal::Foreign(format!("it lacks the {kind} {name}")));
@@ -298,7 +311,7 @@ fn columns(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     names.collect()
 }
 
-fn check_structure(connection: &Connection) -> Result<(), ImportRefusal> {
+pub(super) fn check_structure(connection: &Connection) -> Result<(), ImportRefusal> {
     let check = || -> rusqlite::Result<String> {
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
     };
@@ -308,7 +321,7 @@ fn check_structure(connection: &Connection) -> Result<(), ImportRefusal> {
     }
 }
 
-fn unreadable(error: &rusqlite::Error) -> ImportRefusal {
+pub(super) fn unreadable(error: &rusqlite::Error) -> ImportRefusal {
     let rusqlite::Error::SqliteFailure(cause, _) = error else {
         return ImportRefusal::Damaged("something in it can't be read".to_owned());
     };
@@ -327,10 +340,10 @@ fn plain(name: &str) -> String {
 
 /// Until when SQLite may go on with what it does.
 #[derive(Clone, Default)]
-struct Budget(Arc<Mutex<Option<Instant>>>);
+pub(super) struct Budget(Arc<Mutex<Option<Instant>>>);
 
 impl Budget {
-    fn allow(&self, time: Duration) {
+    pub(super) fn allow(&self, time: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
     }
 

@@ -107,7 +107,14 @@ const fn empty(name: &'static str, kind: Kind) -> Column {
 }
 
 const fn counter(name: &'static str) -> Column {
-    Column { name, kind: Kind::Whole, nullable: false, fillable: false, part: Part::Counter, before: Before::Zero }
+    Column {
+        name,
+        kind: Kind::Whole,
+        nullable: false,
+        fillable: false,
+        part: Part::Counter,
+        before: Before::Zero,
+    }
 }
 
 const fn once(columns: &'static [&'static str], unless: Option<&'static str>) -> Unique {
@@ -197,11 +204,7 @@ pub static TRAVELS: &[Table] = &[
     Table {
         name: "second_factors",
         source: "second_factors",
-        columns: &[
-            column("user_id", Kind::Id),
-            maybe("sealed_seed", Kind::Bytes),
-            counter("last_step"),
-        ],
+        columns: &[column("user_id", Kind::Id), maybe("sealed_seed", Kind::Bytes), counter("last_step")],
         key: 1,
         unique: &[],
         fixed: &[],
@@ -307,10 +310,16 @@ const fn stays(name: &'static str, because: &'static str) -> Stays {
 /// What does not travel, with the reason.
 pub static STAYS: &[Stays] = &[
     stays("schema_steps", "says what a database looks like; the file says it of itself"),
-    stays("audit_log", "a chain that one server has sealed; elsewhere it would prove nothing, and could be forged"),
+    stays(
+        "audit_log",
+        "a chain that one server has sealed; elsewhere it would prove nothing, and could be forged",
+    ),
     stays("audit_head", "goes with its chain"),
     stays("sessions", "people sign in again: a file of sessions would be a file of keys to every account"),
-    stays("signing_keys", "each server signs with keys of its own; what an old one signed dies with its sessions"),
+    stays(
+        "signing_keys",
+        "each server signs with keys of its own; what an old one signed dies with its sessions",
+    ),
     stays("throttles", "counts failures against one server, for minutes"),
     stays("one_time_tokens", "links that were sent out in the name of one server, for a day"),
     stays("mails", "a queue: the server that took a letter in sends it; two would send it twice"),
@@ -321,12 +330,16 @@ pub static STAYS: &[Stays] = &[
     stays("sign_ups", "no account yet: whoever has not proved their address signs up again"),
     stays("mailed_links", "links that were sent out in the name of one server, for a day"),
     stays("file_storage", "names the storage that one database may sweep; a copy must not sweep it"),
-    stays("flag_versions", "a move must switch nothing on or off; the set is a file that is taken along by itself"),
+    stays(
+        "flag_versions",
+        "a move must switch nothing on or off; the set is a file that is taken along by itself",
+    ),
     stays("oauth_transactions", "sign-ins that are half done, for ten minutes"),
     stays("oauth_codes", "codes that live for a minute"),
     stays("oauth_joinings", "goes with its challenge"),
     stays("events", "a queue and its log: who listens has been told, and is told of what an import changes"),
     stays("leases", "says which instance does something right now"),
+    stays("backups", "says what one server has done, and when"),
     stays("webhooks", "a copy must not begin to call the receivers of the original"),
     stays("webhook_deliveries", "goes with its webhook"),
     stays("workos_state", "where one server stands in a feed; another one compares everything first"),
@@ -396,7 +409,8 @@ mod tests {
 
     /// Columns of tables that travel which do not: a seed that waits for its first code, for ten minutes; and what names a
     /// file in one database, in whose place its bytes do.
-    const COLUMNS_STAY: [&str; 3] = ["second_factors.pending_seed", "second_factors.pending_until", "file_links.file_id"];
+    const COLUMNS_STAY: [&str; 3] =
+        ["second_factors.pending_seed", "second_factors.pending_until", "file_links.file_id"];
 
     fn schema() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
@@ -416,7 +430,11 @@ mod tests {
         let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
         let decided = TRAVELS.iter().map(|table| table.name).chain(STAYS.iter().map(|table| table.name));
         let decided: Vec<String> = decided.map(str::to_owned).collect();
-        assert_eq!(decided.iter().cloned().collect::<BTreeSet<_>>().len(), decided.len(), "a table is there twice");
+        assert_eq!(
+            decided.iter().cloned().collect::<BTreeSet<_>>().len(),
+            decided.len(),
+            "a table is there twice"
+        );
         assert_eq!(texts(&schema(), sql), decided.into_iter().collect());
         assert!(STAYS.iter().all(|table| !table.because.is_empty()));
     }
@@ -447,7 +465,13 @@ mod tests {
                 );
                 let said = texts(&connection, &sql).pop_first().unwrap();
                 let is_number = column.part == Part::Number;
-                assert_eq!(said == "may be empty", column.nullable || is_number, "{}.{}", table.name, column.name);
+                assert_eq!(
+                    said == "may be empty",
+                    column.nullable || is_number,
+                    "{}.{}",
+                    table.name,
+                    column.name
+                );
             }
         }
     }
