@@ -15,7 +15,9 @@ use crate::platform::db::{Tx, Values};
 pub(super) async fn with_keys(tx: &Tx, table: &'static Table, rows: &[Row]) -> Result<ByKey, DbErr> {
     let keys: Vec<&[Cell]> = rows.iter().map(Row::key).collect();
     let mut there = HashMap::with_capacity(rows.len());
-    let Some(query) = among(tx, table, table.columns, table.key_columns(), &keys, None) else { return Ok(there) };
+    let Some(query) = among(tx, table, table.columns, table.key_columns(), &keys, None) else {
+        return Ok(there);
+    };
     for result in &tx.query_all_raw(query).await? {
         let row = Row { table, cells: cells_of(result, table.columns)? };
         there.insert(row.key().to_vec(), row);
@@ -165,8 +167,7 @@ fn updating(change: &Change) -> (String, Values) {
     };
     let changed = change.columns.iter().filter_map(|name| table.column(name));
     let set: Vec<String> = changed.map(|column| placed(&change.after, &column)).collect();
-    let key: Vec<String> =
-        table.key_columns().iter().map(|column| placed(&change.before, column)).collect();
+    let key: Vec<String> = table.key_columns().iter().map(|column| placed(&change.before, column)).collect();
     (format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), key.join(" AND ")), values)
 }
 
@@ -214,7 +215,10 @@ async fn settle_file_number(tx: &Tx, least: i64) -> Result<(), DbErr> {
         tx.execute_unprepared(begin).await?;
         let raise = "UPDATE sqlite_sequence SET seq = MAX(seq, $1, (SELECT COALESCE(MAX(id), 0) FROM files)) \
                      WHERE name = 'files'";
-        return tx.execute_raw(Statement::from_sql_and_values(backend, raise, [least.into()])).await.map(|_| ());
+        return tx
+            .execute_raw(Statement::from_sql_and_values(backend, raise, [least.into()]))
+            .await
+            .map(|_| ());
     }
     let sql = "SELECT setval(pg_get_serial_sequence('files', 'id')::regclass, highest) FROM \
                (SELECT GREATEST($1, (SELECT COALESCE(MAX(id), 0) FROM files), \

@@ -92,7 +92,8 @@ pub(super) fn recovery_code(row: &Row) -> Result<(), Flaw> {
 
 /// An account at another provider.
 pub(super) fn external_account(row: &Row) -> Result<(), Flaw> {
-    let visible = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let visible =
+        |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     holds(row.text("provider").is_some_and(visible), "provider", "is no name of a provider")?;
     let subject = row.text("subject").unwrap_or_default();
     holds((1..=LONGEST_FOREIGN).contains(&subject.len()), "subject", "is empty or too long")?;
@@ -115,17 +116,25 @@ pub(super) fn file(row: &Row) -> Result<(), Flaw> {
     holds(FileName::of(name).as_str() == name, "name", "is no name of a file")?;
     let media_type = row.text("media_type").unwrap_or_default();
     let fits = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-    let is_type = (3..=255).contains(&media_type.len()) && media_type.bytes().all(fits) && media_type.contains('/');
+    let is_type =
+        (3..=255).contains(&media_type.len()) && media_type.bytes().all(fits) && media_type.contains('/');
     holds(is_type, "media_type", "is no media type")?;
     same(row, "description", |text| Description::parse(text).ok().map(|text| text.to_string()))?;
-    holds(row.whole("id").is_some_and(|id| (1..=i64::MAX / 2).contains(&id)), "id", "is no number of a file")?;
+    holds(
+        row.whole("id").is_some_and(|id| (1..=i64::MAX / 2).contains(&id)),
+        "id",
+        "is no number of a file",
+    )?;
     holds(row.whole("size").is_some_and(|size| size >= 0), "size", "must not be negative")?;
     holds(row.bytes("sha256").is_some_and(|digest| digest.len() == 32), "sha256", "must be 32 bytes")?;
     moments(row, &["created_at"])
 }
 
 /// A file that somebody else may read.
-#[expect(clippy::unnecessary_wraps, reason = "one shape for all tables; two ids say nothing that could be wrong")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one shape for all tables; two ids say nothing that could be wrong"
+)]
 pub(super) fn file_link(_: &Row) -> Result<(), Flaw> {
     Ok(())
 }

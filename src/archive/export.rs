@@ -76,7 +76,8 @@ async fn read(
 }
 
 fn write(path: &Path, mut pieces: mpsc::Receiver<Piece>) -> Result<Exported, ArchiveFault> {
-    let mut exported = Exported { rows: TRAVELS.iter().map(|table| (table.name, 0)).collect(), digest: [0; 32] };
+    let mut exported =
+        Exported { rows: TRAVELS.iter().map(|table| (table.name, 0)).collect(), digest: [0; 32] };
     let mut digest = Context::new(&SHA256);
     let connection = Connection::open(path)?;
     // Nobody reads it before it is complete, and an incomplete one is thrown away.
@@ -116,7 +117,8 @@ fn write(path: &Path, mut pieces: mpsc::Receiver<Piece>) -> Result<Exported, Arc
 /// The statement that puts a row of a table into the file.
 fn insert(table: &Table) -> String {
     if table.name == "file_links" {
-        return "INSERT INTO file_links (user_id, file_id) SELECT ?1, id FROM files WHERE blob = ?2".to_owned();
+        return "INSERT INTO file_links (user_id, file_id) SELECT ?1, id FROM files WHERE blob = ?2"
+            .to_owned();
     }
     let places: Vec<String> = (1..=table.columns.len()).map(|number| format!("?{number}")).collect();
     let (names, fixed) = (table.names_to_write(), table.fixed_values());

@@ -71,10 +71,7 @@ pub(super) fn begin_reading(source: Source) -> Pieces {
     waiting
 }
 
-fn read(
-    source: &Source,
-    pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>,
-) -> Result<(), ImportRefusal> {
+fn read(source: &Source, pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>) -> Result<(), ImportRefusal> {
     let send = |piece| {
         let gone = |_| ImportRefusal::Broken(anyhow::anyhow!("the import has ended"));
         pieces.blocking_send(Ok(piece)).map_err(gone)
@@ -178,9 +175,15 @@ impl Import {
     }
 
     /// Leaves out rows of users who are not here, and ids that nobody may have again.
-    async fn sift(&mut self, tx: &Tx, table: &'static Table, rows: Vec<Row>) -> Result<Vec<Row>, ImportRefusal> {
+    async fn sift(
+        &mut self,
+        tx: &Tx,
+        table: &'static Table,
+        rows: Vec<Row>,
+    ) -> Result<Vec<Row>, ImportRefusal> {
         let mut kept = Vec::with_capacity(rows.len());
-        let wanted = |row: &Row| -> Vec<Uuid> { table.users.iter().filter_map(|column| row.id(column)).collect() };
+        let wanted =
+            |row: &Row| -> Vec<Uuid> { table.users.iter().filter_map(|column| row.id(column)).collect() };
         let owners: HashSet<Uuid> = rows.iter().flat_map(wanted).collect();
         let here = batch::users_here(tx, owners).await?;
         let living = match table.name {
@@ -206,7 +209,11 @@ impl Import {
     fn may_be_opened(&mut self, row: &mut Row) -> Result<bool, ImportRefusal> {
         let Some(column) = self.parts.unopened(row) else { return Ok(true) };
         if !self.options.drop_second_factors {
-            return Err(refused(row, column, "no known secret opens it; drop_second_factors leaves such things out"));
+            return Err(refused(
+                row,
+                column,
+                "no known secret opens it; drop_second_factors leaves such things out",
+            ));
         }
         if row.table.name != "second_factors" {
             row.set(column, Cell::Null);
@@ -259,7 +266,9 @@ impl Import {
         let size = self.parts.files.size_of(blob).await.map_err(anyhow::Error::from)?;
         Ok(match size {
             None => Some("its bytes are not here"),
-            Some(size) if i64::try_from(size).ok() != row.whole("size") => Some("its bytes are not as many as it says"),
+            Some(size) if i64::try_from(size).ok() != row.whole("size") => {
+                Some("its bytes are not as many as it says")
+            }
             Some(_) => None,
         })
     }
@@ -271,7 +280,11 @@ impl Import {
             return Ok(None);
         };
         if signed_out_by(&change).any(|user| self.is_caller(user)) {
-            return Err(refused(held, change.columns[0], "would change how you sign in yourself, or what you may do"));
+            return Err(refused(
+                held,
+                change.columns[0],
+                "would change how you sign in yourself, or what you may do",
+            ));
         }
         self.may_give(&change.after, roles_of(held))?;
         Ok(Some(change))
@@ -302,7 +315,15 @@ impl Import {
             let applies = |row: &&Row| unique.unless.is_none_or(|column| *row.cell(column) == Cell::Null);
             let concerned: Vec<Row> = new
                 .iter()
-                .chain(changes.iter().filter(|change| change.touches(unique.columns)).map(|change| &change.after))
+                .chain(
+                    changes
+                        .iter()
+                        // Whoever comes back to life takes their name back, too.
+                        .filter(|change| {
+                            change.touches(unique.columns) || change.touches(unique.unless.as_slice())
+                        })
+                        .map(|change| &change.after),
+                )
                 .filter(applies)
                 .cloned()
                 .collect();
@@ -315,7 +336,11 @@ impl Import {
                     continue;
                 }
                 if self.how == How::Recover {
-                    return Err(refused(&row, unique.columns[unique.columns.len() - 1], "is another one's here"));
+                    return Err(refused(
+                        &row,
+                        unique.columns[unique.columns.len() - 1],
+                        "is another one's here",
+                    ));
                 }
                 let words = format!("its {} is another one's here", unique.columns.join(" and "));
                 self.leave_out(&row, &words);
@@ -421,7 +446,9 @@ fn signed_out_by(change: &Change) -> impl Iterator<Item = Uuid> {
     let (before, after) = (&change.before, &change.after);
     let column = match after.table.name {
         "users" if change.touches(&STANDING) => "id",
-        name if SIGNING_IN.contains(&name) && change.touches(&["user_id", "subject", "sealed_seed"]) => "user_id",
+        name if SIGNING_IN.contains(&name) && change.touches(&["user_id", "subject", "sealed_seed"]) => {
+            "user_id"
+        }
         _ => "",
     };
     [before.id(column), after.id(column)].into_iter().flatten()

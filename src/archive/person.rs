@@ -44,7 +44,8 @@ pub(super) fn of(row: &Row) -> user::Model {
 
 /// What goes with every change of an account: its next revision, and the end of its tokens where it signs in otherwise.
 pub(super) fn move_on(change: &mut Change, signed_out: bool, how: How, now: Timestamp) {
-    let next = |column: &str, change: &Change| change.before.whole(column).unwrap_or_default().saturating_add(1);
+    let next =
+        |column: &str, change: &Change| change.before.whole(column).unwrap_or_default().saturating_add(1);
     let revision = next("revision", change);
     change.set("revision", Cell::Whole(revision));
     if signed_out {

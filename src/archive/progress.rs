@@ -22,7 +22,8 @@ impl Progress {
             return Self::Silent;
         }
         let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{msg:>18} {wide_bar} {human_pos}/{human_len} rows, {eta} to go");
+        let style =
+            ProgressStyle::with_template("{msg:>18} {wide_bar} {human_pos}/{human_len} rows, {eta} to go");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self::Bar(bar)
     }

@@ -32,7 +32,8 @@ impl Pages {
         let found = snapshot.query_all(self.statement(snapshot.backend())).await?;
         let mut rows = Vec::with_capacity(found.len());
         for result in &found {
-            let cells = self.table.columns.iter().enumerate().map(|(at, column)| Cell::found(result, at, column));
+            let cells =
+                self.table.columns.iter().enumerate().map(|(at, column)| Cell::found(result, at, column));
             rows.push(Row { table: self.table, cells: cells.collect::<Result<_, _>>()? });
         }
         self.is_over = rows.len() < PAGE;
@@ -43,9 +44,11 @@ impl Pages {
     fn statement(&self, backend: DbBackend) -> Statement {
         let table = self.table;
         let mut values = Values::default();
-        let keys: Vec<String> = table.key_columns().iter().map(|column| table.qualified(column.name)).collect();
+        let keys: Vec<String> =
+            table.key_columns().iter().map(|column| table.qualified(column.name)).collect();
         let past = self.after.as_ref().map(|after| {
-            let placed = after.iter().zip(table.key_columns()).map(|(cell, column)| values.place(cell.value(column)));
+            let placed =
+                after.iter().zip(table.key_columns()).map(|(cell, column)| values.place(cell.value(column)));
             let placed: Vec<String> = placed.collect();
             // The first condition is the one that an index answers.
             let (first, from) = (&keys[0], &placed[0]);
@@ -95,7 +98,8 @@ pub async fn canonical_dump(db: &Database, out: &mut (dyn Write + Send)) -> Resu
         let mut pages = Pages::of(table);
         while let Some(rows) = pages.next(&mut snapshot).await? {
             for row in &rows {
-                writeln!(out, "{}", row.line()).map_err(|error| ArchiveFault::Unwritable(error.to_string()))?;
+                writeln!(out, "{}", row.line())
+                    .map_err(|error| ArchiveFault::Unwritable(error.to_string()))?;
             }
         }
     }

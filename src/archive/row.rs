@@ -119,7 +119,8 @@ impl Row {
     /// Its line in the canonical dump: JSON, the same whichever database it stands in.
     #[must_use]
     pub fn line(&self) -> String {
-        let told = self.table.columns.iter().zip(&self.cells).filter(|(column, _)| column.part != Part::Counter);
+        let told =
+            self.table.columns.iter().zip(&self.cells).filter(|(column, _)| column.part != Part::Counter);
         let members = told.map(|(column, cell)| (column.name.to_owned(), cell.json()));
         let mut object = serde_json::Map::from_iter([("table".to_owned(), self.table.name.into())]);
         object.extend(members);

@@ -51,6 +51,7 @@ pub(super) async fn read_in(how: How, incoming: Incoming, loaded: Loaded) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
+/// What an import did, for an operator.
 pub(super) fn told(counts: &Counts) -> String {
     let mut words = format!(
         "{:<18}{:>10}{:>10}{:>12}{:>10}{:>10}\n",

@@ -14,7 +14,12 @@ use crate::platform::db::Tx;
 impl Users {
     /// Tells of accounts that were not there before, in the transaction that has added them. Of those that are deleted
     /// there is nothing to tell.
-    pub async fn tell_of_added_in(&self, tx: &Tx, rows: &[user::Model], origin: &Origin) -> Result<(), DbErr> {
+    pub async fn tell_of_added_in(
+        &self,
+        tx: &Tx,
+        rows: &[user::Model],
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
         let now = self.clock.now();
         let living = rows.iter().filter(|row| row.deleted_at.is_none());
         let told = living.map(|row| {

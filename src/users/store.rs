@@ -291,7 +291,14 @@ pub async fn other_admins(tx: &Tx, except: Uuid) -> Result<u64, DbErr> {
 
 /// Whether there is any account, deleted or not.
 pub async fn is_any(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
-    Ok(user::Entity::find().select_only().column(user::Column::Id).limit(1).into_tuple::<Uuid>().one(db).await?.is_some())
+    Ok(user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .limit(1)
+        .into_tuple::<Uuid>()
+        .one(db)
+        .await?
+        .is_some())
 }
 
 /// Whether any admin could sign in.

@@ -10,7 +10,7 @@ async fn an_empty_server_has_everything_afterwards_and_people_sign_in() {
     let old = TestApp::new().await;
     let (ann, ben) = (old.user("ann").await, old.user("ben").await);
     ann.patch("/api/user/me").json(&json!({"description": "gardens"})).await.ok();
-    ann.post(&format!("{}/block", ann.path())).json(&json!({"uuids": [ben.id]})).await;
+    ann.put(&format!("{}/blocked_users?users_ids={}", ann.path(), ben.id)).await.ok();
     let admin = old.admin().await;
     let content = exported(&admin).await;
 
@@ -20,13 +20,18 @@ async fn an_empty_server_has_everything_afterwards_and_people_sign_in() {
     let archive = &new.inside.archive;
     let how = gatehouse::archive::How::Import;
     let silent = gatehouse::archive::Progress::Silent;
-    let counts = archive.import_from(&path, how, &Default::default(), &silent).await.unwrap();
+    let counts = archive
+        .import_from(&path, how, &gatehouse::archive::ImportOptions::default(), &silent)
+        .await
+        .unwrap();
     assert_eq!(counts["users"].added, 3);
     assert_eq!(dump(&new).await, dump(&old).await);
 
+    assert!(dump(&new).await.contains("\"table\":\"user_blocks\""));
     let again = new.sign_in("ann").await;
     assert_eq!(again.id, ann.id);
     assert_eq!(again.me().await["description"], "gardens");
+    new.inside.events.place().await.unwrap();
     let told = new.sign_in("root").await.get("/api/admin/events?limit=10").await.ok().json();
     let created = told.as_array().unwrap().iter().filter(|event| event["event_type"] == "user.created");
     let sources: Vec<&str> = created.map(|event| event["data"]["source"].as_str().unwrap()).collect();
@@ -58,12 +63,10 @@ async fn an_account_that_was_removed_for_good_does_not_come_back() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann").await, app.admin().await);
     let content = exported(&admin).await;
-    admin.delete(&ann.path()).await.ok();
-    admin.delete(&format!("{}?purge=true", ann.path())).await;
-    let gone = admin.get(&ann.path()).await.status();
-    let answer = send(&admin, "import", &content).await.is(200).json();
-    if gone == 404 {
-        assert_eq!(count(&answer, "users", "left_out"), 1);
+    admin.delete(&format!("{}?purge=true", ann.path())).await.is(200);
+    for how in ["import", "recover"] {
+        let answer = send(&admin, how, &content).await.is(200).json();
+        assert_eq!((count(&answer, "users", "added"), count(&answer, "users", "left_out")), (0, 1));
         assert!(count(&answer, "user_history", "left_out") >= 1);
     }
     app.try_sign_in("ann", PASSWORD).await.refused(401, "invalid_credentials");
@@ -108,8 +111,11 @@ async fn a_second_factor_that_no_secret_opens_is_refused_or_left_out() {
     let ann = old.user("ann").await;
     ann.enrol(&old).await;
     let content = exported(&old.admin().await).await;
-    let content = changed_by(&content, "UPDATE users SET username = 'toor', email = 'toor@example.com', \
-        display_name = 'toor', search_name = 'toor' WHERE username = 'root'");
+    let content = changed_by(
+        &content,
+        "UPDATE users SET username = 'toor', email = 'toor@example.com', \
+        display_name = 'toor', search_name = 'toor' WHERE username = 'root'",
+    );
     let admin = new.admin().await;
     let same = dump(&new).await;
     let refused = send(&admin, "import", &content).await;
@@ -126,7 +132,8 @@ async fn a_second_factor_that_no_secret_opens_is_refused_or_left_out() {
 async fn a_file_whose_bytes_are_not_here_is_left_out_and_said() {
     let (old, new) = (TestApp::new().await, TestApp::new().await);
     let ann = old.user("ann").await;
-    let upload = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nx\r\n--B--\r\n";
+    let upload =
+        "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nx\r\n--B--\r\n";
     ann.post("/api/file").body("multipart/form-data; boundary=B", upload).await.is(201);
     let content = exported(&old.admin().await).await;
     let answer = send(&new.admin().await, "import", &content).await.is(200).json();
@@ -146,7 +153,9 @@ async fn numbers_of_files_are_not_given_again() {
     let (old, new) = (TestApp::new().await, TestApp::new().await);
     let ann = old.user("ann").await;
     let upload = |name: &str| {
-        format!("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\nx\r\n--B--\r\n")
+        format!(
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\nx\r\n--B--\r\n"
+        )
     };
     let kind = "multipart/form-data; boundary=B";
     let mut last = 0;

@@ -15,9 +15,13 @@ async fn what_differs_is_overwritten_and_the_dump_is_that_of_the_file() {
 
     admin.delete(&ben.path()).await.ok();
     let sql = "UPDATE users SET description = 'defaced', roles = 10 WHERE username = 'ann'";
-    app.inside.db.write::<_, sea_orm::DbErr, _>(move |tx| {
-        Box::pin(async move { sea_orm::ConnectionTrait::execute_unprepared(tx, sql).await.map(drop) })
-    }).await.unwrap();
+    app.inside
+        .db
+        .write::<_, sea_orm::DbErr, _>(move |tx| {
+            Box::pin(async move { sea_orm::ConnectionTrait::execute_unprepared(tx, sql).await.map(drop) })
+        })
+        .await
+        .unwrap();
     assert_ne!(dump(&app).await, before);
     let answer = send(&admin, "recover", &content).await.is(200).json();
     assert_eq!(count(&answer, "users", "overwritten"), 2);
@@ -32,8 +36,11 @@ async fn whoever_signs_in_otherwise_afterwards_is_signed_out_and_nobody_else() {
     let app = TestApp::new().await;
     let (ann, ben, admin) = (app.user("ann").await, app.user("ben").await, app.admin().await);
     let content = exported(&admin).await;
-    let content = changed_by(&content, "UPDATE users SET is_active = 0 WHERE username = 'ann'; \
-        UPDATE users SET description = 'boats' WHERE username = 'ben'");
+    let content = changed_by(
+        &content,
+        "UPDATE users SET is_active = 0 WHERE username = 'ann'; \
+        UPDATE users SET description = 'boats' WHERE username = 'ben'",
+    );
     send(&admin, "recover", &content).await.is(200);
     ann.get("/api/user/me").await.is(401);
     app.post("/api/auth/token/refresh").json(&json!({"refresh_token": ann.refresh})).await.is(401);

@@ -28,7 +28,8 @@ fn fill(file: &Connection, users: usize) {
              'none', NULL, 5)",
         )
         .unwrap();
-    let mut history = file.prepare("INSERT INTO user_history VALUES (?1, ?2, ?3, 'created', ?4, ?2, NULL)").unwrap();
+    let mut history =
+        file.prepare("INSERT INTO user_history VALUES (?1, ?2, ?3, 'created', ?4, ?2, NULL)").unwrap();
     let mut block = file.prepare("INSERT INTO user_blocks VALUES (?1, ?2, ?3)").unwrap();
     let mut account = file
         .prepare("INSERT INTO external_accounts VALUES (?1, 'github', ?2, ?1, NULL, 'Ånn 🦉', NULL, NULL, NULL, ?3, ?3)")
@@ -45,8 +46,20 @@ fn fill(file: &Connection, users: usize) {
         let (roles, deleted) = (if number == 1 { 9 } else { 8 }, (number % 50 == 49).then_some(at));
         let display = name.replace('_', " ").to_uppercase();
         user.execute(params![
-            id, name, display, email, number % 2, first, first, description, locale, at, roles, number % 11 != 2,
-            metadata, deleted
+            id,
+            name,
+            display,
+            email,
+            number % 2 == 1,
+            first,
+            first,
+            description,
+            locale,
+            at,
+            roles,
+            number % 11 != 2,
+            metadata,
+            deleted
         ])
         .unwrap();
         history.execute(params![id, id, at, "signed up — once"]).unwrap();
@@ -113,7 +126,8 @@ async fn everything_comes_back_as_it_was() {
     assert!(digests.iter().all(|digest| *digest == digests[0]));
 
     let begun = Instant::now();
-    let counts = apps[2].inside.archive.import_from(&path, How::Recover, &options, &Progress::Silent).await.unwrap();
+    let counts =
+        apps[2].inside.archive.import_from(&path, How::Recover, &options, &Progress::Silent).await.unwrap();
     println!("all of it again in {:?}", begun.elapsed());
     assert!(counts.values().all(|table| table.added + table.overwritten + table.filled == 0), "{counts:?}");
     assert_eq!(dump(&apps[2]).await, dumps[0]);
