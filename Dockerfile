@@ -17,12 +17,12 @@ COPY . .
 RUN touch src/lib.rs src/main.rs && cargo build --locked --profile dist
 
 # The image's whole file system, in one folder.
-RUN mkdir -p /image/usr/local/bin /image/etc /image/data \
+RUN mkdir -p /image/usr/local/bin /image/etc /image/data /image/backups \
     && mkdir -m 1777 /image/tmp \
     && cp target/dist/gatehouse /image/usr/local/bin/ \
     && ldd target/dist/gatehouse | grep -o '/[^ ]*' | xargs -I '{}' cp --dereference --parents '{}' /image \
     && echo 'gatehouse:x:10001:10001:gatehouse:/data:/none' > /image/etc/passwd \
-    && chown 10001:10001 /image/data
+    && chown 10001:10001 /image/data /image/backups
 
 FROM scratch
 COPY --from=build /image /

@@ -20,6 +20,7 @@ mod m0012_events;
 mod m0013_webhooks;
 mod m0014_workos;
 mod m0015_audit;
+mod m0016_backups;
 
 /// One step of the schema.
 pub struct Step {
@@ -50,4 +51,5 @@ pub const STEPS: &[Step] = &[
     m0013_webhooks::STEP,
     m0014_workos::STEP,
     m0015_audit::STEP,
+    m0016_backups::STEP,
 ];

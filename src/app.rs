@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminApi, AuditApi, BansApi, EmailApi, EventsApi, StatsApi, StatsParts, UserSessionsApi};
-use crate::archive::{self, Archive, ArchiveApi};
+use crate::archive::{self, Archive, ArchiveApi, Plan, Schedule};
 use crate::audit::Audit;
 use crate::auth::{self, Auth, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::events::{self, Broker, Events, broker};
@@ -189,6 +189,8 @@ pub struct App {
     pub auth: Auth,
     /// Moves of data.
     pub archive: Archive,
+    /// Backups by themselves, if there are to be any.
+    pub backups: Option<Schedule>,
     /// Which passwords are good enough.
     pub passwords: Passwords,
     /// Names requests.
@@ -349,6 +351,8 @@ impl App {
             sessions: Arc::clone(&sessions),
             users: users.clone(),
             files: files.clone(),
+            pictures: pictures.clone(),
+            mail: mail.clone(),
             otp: otp.clone(),
             oauth: oauth.clone(),
             clock: clock.clone(),
@@ -356,6 +360,7 @@ impl App {
             data_dir: config.server.data_dir.clone(),
             most_bytes: config.files.max_import_bytes,
         });
+        let backups = backup_plan(&config).map(|plan| Schedule::new(archive.clone(), plan));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
         let metrics = Metrics::new(clock.clone());
         let export = otlp::start(config.otlp.clone(), &metrics, &clock, &random)?;
@@ -383,6 +388,7 @@ impl App {
             proofs,
             auth,
             archive,
+            backups,
             passwords,
             trace_ids,
             metrics,
@@ -428,6 +434,12 @@ impl App {
             self.metrics.ask(RARELY, move || {
                 let broker = broker.clone();
                 async move { broker.measures().await }
+            });
+        }
+        if let Some(backups) = self.backups.clone() {
+            self.metrics.ask(RARELY, move || {
+                let backups = backups.clone();
+                async move { backups.measures().await }
             });
         }
         let workos = self.workos.clone();
@@ -494,6 +506,9 @@ impl App {
         self.tasks.keep("mail batches", move || mail.clone().work_on_batches());
         let (webhooks, tasks) = (self.webhooks.clone(), self.tasks.clone());
         self.tasks.keep("webhooks", move || webhooks.clone().work(tasks.clone()));
+        if let Some(backups) = self.backups.clone() {
+            self.tasks.keep("backups", move || backups.clone().keep());
+        }
         if self.config.workos.sync_in_process {
             let workos = self.workos.clone();
             self.tasks.keep("workos", move || workos.clone().follow());
@@ -1022,6 +1037,13 @@ fn workos_settings(config: &Config) -> workos::Settings {
         base_url: settings.base_url.clone(),
         webhook_secret: settings.webhook_secret.clone(),
     }
+}
+
+fn backup_plan(config: &Config) -> Option<Plan> {
+    let settings = &config.backups;
+    let schedule = settings.schedule.clone()?;
+    let keep = usize::try_from(settings.keep).unwrap_or(usize::MAX);
+    Some(Plan { schedule, folder: settings.dir.clone(), keep })
 }
 
 fn limit_settings(config: &Config) -> rate_limit::Settings {

@@ -244,7 +244,7 @@ impl ArchiveApi {
         caller.require_proof(self.archive.now()).map_err(|_| MoveRefusal::Unproved)?;
         let received = self.archive.receive(upload).await.map_err(Failure::within)?;
         let by = Some(Mover { user: caller.user_id, roles: caller.roles });
-        let options = ImportOptions { drop_second_factors, by };
+        let options = ImportOptions { drop_second_factors, files_root: None, by };
         let counts = self.archive.import_from(received.path(), how, &options, &Progress::Silent).await?;
         tracing::warn!(by = %caller.user_id, ?how, "a file was read into the database");
         Ok(answer(counts))

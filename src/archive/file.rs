@@ -29,9 +29,9 @@ use crate::platform::db::sqlite_script;
 /// What each SQLite database begins with (its file format, 1.3.1).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// What checking the structure may take, besides what its size needs.
-const CHECKING: Duration = Duration::from_secs(6);
+pub(super) const CHECKING: Duration = Duration::from_secs(6);
 /// What is checked of a file within a second, in bytes: a slow disk's pace.
-const CHECKED_A_SECOND: u64 = 64 * 1024 * 1024;
+pub(super) const CHECKED_A_SECOND: u64 = 64 * 1024 * 1024;
 /// What finding the next row may take: they are read in the order in which they lie.
 const NEXT_ROW: Duration = Duration::from_secs(2);
 /// Largest value, and largest row, in bytes.
@@ -161,7 +161,7 @@ fn read(value: ValueRef<'_>, column: &Column) -> Result<Cell, &'static str> {
 }
 
 /// What can be said of a file without SQLite; its size.
-fn look_at(path: &Path) -> Result<u64, ImportRefusal> {
+pub(super) fn look_at(path: &Path) -> Result<u64, ImportRefusal> {
     let foreign = |words: String| ImportRefusal::Foreign(words);
     let unreadable = |error: std::io::Error| foreign(format!("it can't be read: {error}"));
     let kind = fs::metadata(path).map_err(unreadable)?;
@@ -187,7 +187,7 @@ fn look_at(path: &Path) -> Result<u64, ImportRefusal> {
 }
 
 /// A connection that can read, and little else.
-fn connect(path: &Path, budget: &Budget) -> Result<Connection, ImportRefusal> {
+pub(super) fn connect(path: &Path, budget: &Budget) -> Result<Connection, ImportRefusal> {
     let path = path.to_str().ok_or_else(|| ImportRefusal::Foreign("its path is no text".to_owned()))?;
     // Nobody changes it meanwhile, and nothing is written beside it.
     let uri = format!("file:{}?mode=ro&immutable=1", utf8_percent_encode(path, ESCAPED));
@@ -311,7 +311,7 @@ fn columns(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     names.collect()
 }
 
-fn check_structure(connection: &Connection) -> Result<(), ImportRefusal> {
+pub(super) fn check_structure(connection: &Connection) -> Result<(), ImportRefusal> {
     let check = || -> rusqlite::Result<String> {
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
     };
@@ -321,7 +321,7 @@ fn check_structure(connection: &Connection) -> Result<(), ImportRefusal> {
     }
 }
 
-fn unreadable(error: &rusqlite::Error) -> ImportRefusal {
+pub(super) fn unreadable(error: &rusqlite::Error) -> ImportRefusal {
     let rusqlite::Error::SqliteFailure(cause, _) = error else {
         return ImportRefusal::Damaged("something in it can't be read".to_owned());
     };
@@ -340,10 +340,10 @@ fn plain(name: &str) -> String {
 
 /// Until when SQLite may go on with what it does.
 #[derive(Clone, Default)]
-struct Budget(Arc<Mutex<Option<Instant>>>);
+pub(super) struct Budget(Arc<Mutex<Option<Instant>>>);
 
 impl Budget {
-    fn allow(&self, time: Duration) {
+    pub(super) fn allow(&self, time: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
     }
 

@@ -7,6 +7,7 @@
 //! one transaction changes everything or nothing.
 
 mod api;
+mod backup;
 mod batch;
 mod check;
 mod export;
@@ -17,8 +18,11 @@ mod person;
 mod progress;
 mod reading;
 mod row;
+mod s1;
+mod schedule;
 mod source;
 mod tables;
+mod tape;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,9 +34,11 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use api::ArchiveApi;
+pub use backup::{BackupFault, Inspected, Made, Manifest, RestoreRefusal, Restored};
 pub use progress::Progress;
 pub use reading::canonical_dump;
 pub use row::{Cell, Flaw, Row};
+pub use schedule::{Plan, Schedule};
 pub use source::Source;
 pub use tables::{Column, Kind, Part, STAYS, TRAVELS, Table};
 
@@ -40,8 +46,10 @@ use import::Import;
 
 use crate::audit::{Audit, Entry, Subject};
 use crate::files::{Files, Received, UploadRefusal};
+use crate::mail::Mail;
 use crate::oauth::Oauth;
 use crate::otp::Otp;
+use crate::pictures::Pictures;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::Database;
 use crate::platform::problem::Failure;
@@ -75,6 +83,10 @@ pub struct Parts {
     pub users: Users,
     /// What bytes there are.
     pub files: Files,
+    /// What makes pictures that may be shown.
+    pub pictures: Pictures,
+    /// Who is told of what did not come along.
+    pub mail: Mail,
     /// What opens second factors.
     pub otp: Otp,
     /// What opens what other providers gave us.
@@ -104,6 +116,8 @@ pub struct ImportOptions {
     /// Leaves out what no known secret opens, instead of refusing the file: second factors, whose owners then have none,
     /// and what other providers gave us.
     pub drop_second_factors: bool,
+    /// The folder that the files of a database of S1 lie in; without it they are left out.
+    pub files_root: Option<PathBuf>,
     /// Who asks for it: their own account can't be changed by it, nor may it give anybody what they don't have.
     /// None: the operator, at the command line.
     pub by: Option<Mover>,
@@ -250,6 +264,20 @@ impl Archive {
     ) -> Result<Counts, ImportRefusal> {
         let _turn = self.imports.acquire().await;
         progress.say("checking");
+        if self.is_s1(path).await? {
+            return self.import_s1(path, how, options, progress).await;
+        }
+        self.import_gatehouse(path, how, options, progress).await
+    }
+
+    /// The same of a database of Gatehouse.
+    async fn import_gatehouse(
+        &self,
+        path: &Path,
+        how: How,
+        options: &ImportOptions,
+        progress: &Progress,
+    ) -> Result<Counts, ImportRefusal> {
         let path = path.to_owned();
         let checked = tokio::task::spawn_blocking(move || check_all(Source::open(&path)?)).await;
         let (source, rows) = checked.map_err(anyhow::Error::from)??;

@@ -339,6 +339,7 @@ pub static STAYS: &[Stays] = &[
     stays("oauth_joinings", "goes with its challenge"),
     stays("events", "a queue and its log: who listens has been told, and is told of what an import changes"),
     stays("leases", "says which instance does something right now"),
+    stays("backups", "says what one server has done, and when"),
     stays("webhooks", "a copy must not begin to call the receivers of the original"),
     stays("webhook_deliveries", "goes with its webhook"),
     stays("workos_state", "where one server stands in a feed; another one compares everything first"),

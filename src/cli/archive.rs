@@ -37,7 +37,11 @@ pub(super) async fn export(file: &Path, force: bool, loaded: Loaded) -> Result<E
 /// Reads a file into the database.
 pub(super) async fn read_in(how: How, incoming: Incoming, loaded: Loaded) -> Result<ExitCode, StartFault> {
     let app = App::open(loaded.config, Clock::System, Random::System).await?;
-    let options = ImportOptions { drop_second_factors: incoming.drop_second_factors, by: None };
+    let options = ImportOptions {
+        drop_second_factors: incoming.drop_second_factors,
+        files_root: incoming.files_root,
+        by: None,
+    };
     let counts = app.archive.import_from(&incoming.file, how, &options, &Progress::of_terminal()).await;
     app.close().await;
     match counts {
@@ -47,7 +51,8 @@ pub(super) async fn read_in(how: How, incoming: Incoming, loaded: Loaded) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(counts: &Counts) -> String {
+/// What an import did, for an operator.
+pub(super) fn told(counts: &Counts) -> String {
     let mut words = format!(
         "{:<18}{:>10}{:>10}{:>12}{:>10}{:>10}\n",
         "", "added", "filled", "overwritten", "equal", "left out"
@@ -62,7 +67,7 @@ fn told(counts: &Counts) -> String {
     for (table, note) in
         counts.iter().flat_map(|(table, rows)| rows.notes.iter().map(move |note| (table, note)))
     {
-        line(&mut words, &format!("left out of {table}: {note}"));
+        line(&mut words, &format!("{table}: {note}"));
     }
     words
 }

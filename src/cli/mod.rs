@@ -4,6 +4,7 @@
 
 mod audit;
 mod archive;
+mod backup;
 mod check;
 mod config;
 mod database;
@@ -109,6 +110,13 @@ pub enum ServerCommand {
     Import(Incoming),
     /// Put everything back to what a file says; what is not in it stays.
     Recover(Incoming),
+    /// Make a backup: everything, with the bytes of the files, in one file that proves itself.
+    Backup {
+        /// The folder; without one, `BACKUP_DIR`.
+        folder: Option<PathBuf>,
+    },
+    /// Put a backup back into an empty database, or look whether it is good.
+    Restore(Restoring),
     /// Follow the directory at WorkOS until told to stop, without serving.
     WorkosSync,
     /// List what here is not as WorkOS says: exit code 0 if nothing, 1 otherwise.
@@ -122,9 +130,28 @@ pub enum ServerCommand {
 /// A file to be read in.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Incoming {
-    /// A database of Gatehouse: an export, or the file of a stopped server.
+    /// A database of Gatehouse, an export or the file of a stopped server; or a SQLite database of S1.
     file: PathBuf,
     /// Leave out second factors that no known secret opens, and take them from their owners, instead of refusing the file.
+    #[arg(long)]
+    drop_second_factors: bool,
+    /// Of a database of S1: the folder that its files lie in. Without it they are left out.
+    #[arg(long, value_name = "DIR")]
+    files_root: Option<PathBuf>,
+}
+
+/// A backup to be put back.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Restoring {
+    /// The backup.
+    backup: PathBuf,
+    /// Only look whether it is whole and its secrets can be opened; touch nothing.
+    #[arg(long, conflicts_with_all = ["over", "drop_second_factors"])]
+    verify: bool,
+    /// Restore although there are accounts: what differs is overwritten, what is not in the backup stays.
+    #[arg(long)]
+    over: bool,
+    /// Leave out second factors that no known secret opens, and take them from their owners, instead of refusing the backup.
     #[arg(long)]
     drop_second_factors: bool,
 }
@@ -234,7 +261,7 @@ pub fn main() -> ExitCode {
 impl ServerCommand {
     /// Whether it must leave no file behind.
     const fn only_looks(&self) -> bool {
-        matches!(self, Self::Openapi | Self::Health)
+        matches!(self, Self::Openapi | Self::Health | Self::Restore(Restoring { verify: true, .. }))
     }
 }
 
@@ -271,6 +298,8 @@ async fn run(command: ServerCommand, loaded: Loaded, losses: Losses) -> ExitCode
         ServerCommand::Export { file, force } => Box::pin(archive::export(&file, force, loaded)).await,
         ServerCommand::Import(incoming) => Box::pin(archive::read_in(How::Import, incoming, loaded)).await,
         ServerCommand::Recover(incoming) => Box::pin(archive::read_in(How::Recover, incoming, loaded)).await,
+        ServerCommand::Backup { folder } => Box::pin(backup::back_up(folder, loaded)).await,
+        ServerCommand::Restore(restoring) => Box::pin(backup::restore(restoring, loaded)).await,
         ServerCommand::Admin(command) => Box::pin(database::admin(command, loaded)).await,
         ServerCommand::Keys(command) => Box::pin(database::keys(command, loaded)).await,
         ServerCommand::Audit(Audit::Verify { head }) => audit::verify(head, &loaded).await,
@@ -378,6 +407,12 @@ mod tests {
             "import all.db --drop-second-factors",
             "recover all.db",
             "recover all.db --drop-second-factors",
+            "import s1.db --files-root /srv/s1",
+            "backup",
+            "backup /mnt/backups",
+            "restore gatehouse-20260101T030000Z.tar",
+            "restore gatehouse-20260101T030000Z.tar --verify",
+            "restore gatehouse-20260101T030000Z.tar --over --drop-second-factors",
             "workos-sync",
             "workos-check",
             "workos-check --forget",

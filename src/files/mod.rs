@@ -6,6 +6,7 @@
 //! its bytes, and the sweeper takes those away when no upload could still be waiting for its row.
 
 mod api;
+mod bring;
 mod kind;
 mod name;
 mod quota;
@@ -32,6 +33,7 @@ use crate::platform::secrets::{Key32, Secrets};
 use crate::users::Users;
 
 pub use api::{FileApi, description_of};
+pub use bring::{Brought, pieces_of};
 pub use kind::is_shown_inline;
 pub use name::{FileName, disposition};
 pub use range::Content;

@@ -127,7 +127,7 @@ impl Files {
     }
 
     /// Of the time: so the sweeper knows how old it is.
-    fn new_blob(&self) -> Uuid {
+    pub(super) fn new_blob(&self) -> Uuid {
         self.random.uuid_v7(self.clock.now())
     }
 

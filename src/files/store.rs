@@ -228,6 +228,19 @@ pub async fn with_blobs(db: &impl ConnectionTrait, blobs: &[Uuid]) -> Result<Vec
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
+/// The bytes of this owner's file of this name, if this is their digest.
+pub async fn known(
+    db: &impl ConnectionTrait,
+    owner: Uuid,
+    name: &str,
+    sha256: Vec<u8>,
+) -> Result<Option<Uuid>, DbErr> {
+    let sql =
+        "SELECT blob FROM files WHERE created_by = $1 AND name = $2 AND sha256 = $3 ORDER BY id LIMIT 1";
+    let row = db.query_one_raw(statement(db, sql, [owner.into(), name.into(), sha256.into()])).await?;
+    row.map(|row| row.try_get_by_index(0)).transpose()
+}
+
 /// The names of the bytes that go when this user goes.
 pub async fn blobs_of(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
     let sql = "SELECT blob FROM files WHERE created_by = $1 OR picture_of = $1";

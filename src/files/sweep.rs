@@ -10,11 +10,18 @@ use uuid::Uuid;
 use super::storage::StorageFault;
 use super::{Files, store};
 use crate::platform::clock::Timestamp;
+use crate::platform::db::Lease;
 
 /// No upload, and no act behind it, takes as long as this: what is younger may still get its row.
 const AGE: Duration = Duration::from_hours(1);
 /// Looking at every blob takes its time where there are millions.
 const EVERY: Duration = Duration::from_hours(1);
+/// How long whoever sweeps, or brings bytes whose rows come later, is believed to live without a word.
+const HOLD: Duration = Duration::from_mins(2);
+const RENEW: Duration = Duration::from_secs(30);
+/// How often, and how many times, the end of a sweep is waited for: longer than for one that has died.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSES: u32 = 300;
 
 impl Files {
     /// Removes unfinished uploads and bytes without a row, if they are old enough.
@@ -52,7 +59,37 @@ impl Files {
         Ok(())
     }
 
+    /// Held by whoever sweeps, and by whoever brings the bytes of another database: their names tell of a time long ago,
+    /// and their rows come last.
+    fn sweeping(&self) -> Lease {
+        Lease::new(self.db.clone(), "file sweep", self.random.uuid_v7(self.clock.now()), HOLD)
+    }
+
+    /// Waits until nobody sweeps, and keeps everybody from it until the work is done.
+    pub async fn without_sweeping<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+        let lease = self.sweeping();
+        for _ in 0..PAUSES {
+            if lease.take().await? {
+                let done = holding(&lease, work).await;
+                lease.give_back().await?;
+                return Ok(done);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        anyhow::bail!("a server sweeps its files, or somebody else restores; please try again later")
+    }
+
     async fn sweep_blobs(&self, before: Timestamp) -> Result<usize, Unswept> {
+        let lease = self.sweeping();
+        if !lease.take().await? {
+            return Ok(0);
+        }
+        let swept = holding(&lease, self.sweep_blobs_alone(before)).await;
+        lease.give_back().await?;
+        swept
+    }
+
+    async fn sweep_blobs_alone(&self, before: Timestamp) -> Result<usize, Unswept> {
         if !self.is_ours().await? {
             tracing::warn!(
                 storage = self.storage.words(),
@@ -84,6 +121,22 @@ impl Files {
         }
         self.storage.claim(ours).await?;
         Ok(true)
+    }
+}
+
+/// Does the work, and says meanwhile that it goes on.
+async fn holding<T>(lease: &Lease, work: impl Future<Output = T>) -> T {
+    let renewing = async {
+        loop {
+            tokio::time::sleep(RENEW).await;
+            if let Err(error) = lease.take().await {
+                tracing::warn!(%error, "the lease of sweeping was not held longer; it is tried again");
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        never = renewing => never,
     }
 }
 

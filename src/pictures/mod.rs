@@ -19,7 +19,7 @@ use crate::platform::freshness::{FreshCache, View};
 use crate::users::Users;
 
 pub use ready::Ready;
-pub use rules::{Face, PictureRefusal, RemovePictureRefusal, ShowRefusal, Side};
+pub use rules::{Face, Made, PictureRefusal, RemovePictureRefusal, ShowRefusal, Side};
 
 use pen::Pen;
 use ready::Shelf;

@@ -109,6 +109,17 @@ pub struct Face {
     chosen: Option<file::Model>,
 }
 
+/// A picture that may be kept and shown.
+#[derive(Debug)]
+pub struct Made {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What its name ends with.
+    pub ending: &'static str,
+    /// What it is.
+    pub media_type: &'static str,
+}
+
 impl Pictures {
     /// Makes a picture of an upload and gives it to somebody, in the place of the one before.
     pub async fn receive(
@@ -150,16 +161,26 @@ impl Pictures {
         description: Option<Description>,
         origin: Origin,
     ) -> Result<file::Model, Failure<PictureRefusal>> {
-        let developed = self.studio.run(move || develop(&bytes, resize)).await;
-        let Developed { bytes, format } = match developed {
-            Ok(developed) => developed.map_err(PictureRefusal::from)?,
-            Err(Undone::Busy) => return Err(PictureRefusal::Busy(LATER).into()),
-            // What makes a decoder panic is no picture.
-            Err(Undone::Panicked) => return Err(PictureRefusal::from(Flaw::Broken).into()),
-        };
-        let received = self.files.receive_bytes(bytes.into()).await.map_err(kept)?;
-        let (ending, media_type) = (format.extension(), format.media_type());
+        let Made { bytes, ending, media_type } = self.make(bytes, resize).await?;
+        let received = self.files.receive_bytes(bytes).await.map_err(kept)?;
         self.files.keep_picture(received, of, by, ending, media_type, description, origin).await.map_err(kept)
+    }
+
+    /// Makes a picture of ours of what somebody calls one.
+    pub async fn make(&self, bytes: Bytes, resize: bool) -> Result<Made, PictureRefusal> {
+        if bytes.len() > MOST_BYTES {
+            return Err(PictureRefusal::TooLarge);
+        }
+        match self.studio.run(move || develop(&bytes, resize)).await {
+            Ok(developed) => {
+                let Developed { bytes, format } = developed.map_err(PictureRefusal::from)?;
+                let (ending, media_type) = (format.extension(), format.media_type());
+                Ok(Made { bytes: bytes.into(), ending, media_type })
+            }
+            Err(Undone::Busy) => Err(PictureRefusal::Busy(LATER)),
+            // What makes a decoder panic is no picture.
+            Err(Undone::Panicked) => Err(PictureRefusal::from(Flaw::Broken)),
+        }
     }
 
     /// Removes the picture that somebody has chosen, if they have chosen one.

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod cron;
 pub mod db;
 pub mod domains;
 pub mod fetch;

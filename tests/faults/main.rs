@@ -17,6 +17,7 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod backups;
 mod broker;
 mod chance;
 mod client;

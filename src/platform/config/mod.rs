@@ -5,6 +5,7 @@
 //! settings themselves stand as tables in the sections, see `catalogue`.
 
 mod accounts;
+mod backups;
 mod catalogue;
 mod database;
 mod dotenv;
@@ -40,6 +41,7 @@ use std::path::Path;
 use ipnet::IpNet;
 
 pub use accounts::{Directory, FirstAdmin, Quota, SignUp, Throttles, Users};
+pub use backups::Backups;
 pub use catalogue::{Alias, Setting};
 pub use database::{Database, DatabaseAddress};
 pub use events::{BrokerAddress, Rabbitmq};
@@ -67,7 +69,7 @@ use reader::Reader;
 
 /// The sections in the order of the documentation, each with its settings. A new section is a line here and a field
 /// of [`Config`].
-const GROUPS: [(&str, &[&[Setting]]); 16] = [
+const GROUPS: [(&str, &[&[Setting]]); 17] = [
     ("server", &[Server::SETTINGS]),
     ("log", &[Log::SETTINGS]),
     ("telemetry", &[otel::SETTINGS]),
@@ -81,6 +83,7 @@ const GROUPS: [(&str, &[&[Setting]]); 16] = [
     ("oauth", &oauth::SETTINGS),
     ("workos", &[Workos::SETTINGS]),
     ("database", &database::SETTINGS),
+    ("backups", &[Backups::SETTINGS]),
     ("limiter", &[Limiter::SETTINGS]),
     ("events", &[Rabbitmq::SETTINGS]),
     ("operations", &operations::SETTINGS),
@@ -121,6 +124,8 @@ pub struct Config {
     pub flags: FeatureFlags,
     /// The database.
     pub database: Database,
+    /// Backups that the server makes by itself.
+    pub backups: Backups,
     /// How often clients may try the door, and do what costs much.
     pub throttles: Throttles,
     /// How many requests they may make at all.
@@ -186,6 +191,7 @@ impl Config {
         let docs = Docs::read(reader);
         let flags = FeatureFlags::read(reader);
         let database = Database::read(reader);
+        let backups = Backups::read(reader).inspect(|backups| backups::check(backups, reader));
         let throttles = Throttles::read(reader);
         let limiter = Limiter::read(reader);
         let rabbitmq = Rabbitmq::read(reader);
@@ -213,6 +219,7 @@ impl Config {
             docs: docs?,
             flags: flags?,
             database: database?,
+            backups: backups?,
             throttles: throttles?,
             limiter: limiter?,
             rabbitmq: rabbitmq?,

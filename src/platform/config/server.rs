@@ -176,7 +176,7 @@ pub(super) const NETWORK: Word<IpNet> = Word {
     parse: |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)),
 };
 
-const FOLDER: Word<PathBuf> = Word {
+pub(super) const FOLDER: Word<PathBuf> = Word {
     accepts: "the path of a folder",
     parse: |text| (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text)),
 };

@@ -93,7 +93,7 @@ async fn nobody_who_is_here_gets_another_way_to_sign_in() {
 async fn a_name_that_is_anothers_here_is_left_out_with_all_that_hangs_on_it() {
     let (old, new) = (TestApp::new().await, TestApp::new().await);
     old.user("ann").await;
-    let content = exported(&old.admin().await).await;
+    let content = exported(&*old.admin().await).await;
     let (here, admin) = (new.user("ann").await, new.admin().await);
     let answer = send(&admin, "import", &content).await.is(200).json();
     assert_eq!((count(&answer, "users", "added"), count(&answer, "users", "left_out")), (0, 2));
@@ -110,7 +110,7 @@ async fn a_second_factor_that_no_secret_opens_is_refused_or_left_out() {
     let (old, new) = (TestApp::new().await, TestApp::with(&[secret]).await);
     let ann = old.user("ann").await;
     ann.enrol(&old).await;
-    let content = exported(&old.admin().await).await;
+    let content = exported(&*old.admin().await).await;
     let content = changed_by(
         &content,
         "UPDATE users SET username = 'toor', email = 'toor@example.com', \
@@ -135,8 +135,8 @@ async fn a_file_whose_bytes_are_not_here_is_left_out_and_said() {
     let upload =
         "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nx\r\n--B--\r\n";
     ann.post("/api/file").body("multipart/form-data; boundary=B", upload).await.is(201);
-    let content = exported(&old.admin().await).await;
-    let answer = send(&new.admin().await, "import", &content).await.is(200).json();
+    let content = exported(&*old.admin().await).await;
+    let answer = send(&*new.admin().await, "import", &content).await.is(200).json();
     assert_eq!((count(&answer, "files", "added"), count(&answer, "files", "left_out")), (0, 1));
     assert!(answer["files"]["notes"][0].as_str().unwrap().contains("bytes"), "{answer}");
 
@@ -164,8 +164,8 @@ async fn numbers_of_files_are_not_given_again() {
         last = file["id"].as_i64().unwrap();
         ann.delete(&format!("/api/file/{last}")).await.ok();
     }
-    let content = exported(&old.admin().await).await;
-    send(&new.admin().await, "import", &content).await.is(200);
+    let content = exported(&*old.admin().await).await;
+    send(&*new.admin().await, "import", &content).await.is(200);
     let file = new.sign_in("ann").await.post("/api/file").body(kind, upload("d")).await.is(201).json();
     assert_eq!(file["id"].as_i64().unwrap(), last + 1);
 }

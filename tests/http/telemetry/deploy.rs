@@ -34,6 +34,8 @@ async fn dashboard_and_rules_name_what_is_measured() {
         "gatehouse_outbox_oldest_seconds",
         "gatehouse_outbox_events_total",
         "gatehouse_workos_lag_seconds",
+        "gatehouse_backup_failing",
+        "gatehouse_backup_age_seconds",
     ];
     for (place, text) in [("dashboard", DASHBOARD), ("rules", RULES)] {
         let named = names(text);
