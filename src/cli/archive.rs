@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use super::Incoming;
 use crate::app::{App, StartFault};
 use crate::archive::{Counts, How, ImportOptions, Progress};
-use crate::files::hexadecimal;
 use crate::platform::clock::Clock;
 use crate::platform::config::Loaded;
+use crate::platform::hexadecimal;
 use crate::platform::random::Random;
 
 /// Writes the file.
