@@ -25,9 +25,10 @@ use super::source::Source;
 use super::tables::TRAVELS;
 use super::tape::{Entry, Reader, Writer};
 use super::{Archive, ArchiveFault, Counts, Exported, How, ImportOptions, ImportRefusal, Parts, Progress};
-use crate::files::{StorageFault, hexadecimal};
+use crate::files::StorageFault;
 use crate::migrations::STEPS;
 use crate::platform::clock::Timestamp;
+use crate::platform::hexadecimal;
 use crate::users::listing::Filter;
 use crate::users::store as people;
 
@@ -444,7 +445,7 @@ impl Packer {
         })?;
         packed.files += 1;
         packed.file_bytes += blob.size;
-        if sum != hexadecimal(&blob.sha256) {
+        if sum != hexadecimal::written(&blob.sha256) {
             packed.flawed.push(blob.name);
         }
         Ok(())
@@ -462,7 +463,7 @@ impl Packer {
             gatehouse: env!("CARGO_PKG_VERSION").to_owned(),
             made_at: moment.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             schema: STEPS.last().map_or("", |step| step.name).to_owned(),
-            dump: hexadecimal(&exported.digest),
+            dump: hexadecimal::written(&exported.digest),
             rows: exported.rows.iter().map(|(table, rows)| ((*table).to_owned(), *rows)).collect(),
             files: packed.files,
             file_bytes: packed.file_bytes,
@@ -552,7 +553,7 @@ fn read(
         digest.update(line_of(&sum, &entry.name).as_bytes());
     };
     let sums = reader.end().map_err(RestoreRefusal::of_reading)?;
-    if sums != hexadecimal(digest.finish().as_ref()) {
+    if sums != hexadecimal::written(digest.finish().as_ref()) {
         return Err(RestoreRefusal::damaged("what is in it is not what its SHA256SUMS say"));
     }
     if reader.next().map_err(RestoreRefusal::of_reading)?.is_some() {
@@ -613,7 +614,7 @@ fn look(parts: &Parts, path: &Path, database: &Path) -> Result<Inspected, Restor
             count += 1;
             unopened += u64::from(parts.unopened(&row).is_some());
             if let (Some(blob), Some(sha256)) = (row.id("blob"), row.bytes("sha256")) {
-                let is_there = sums.get(&blob).is_some_and(|sum| *sum == hexadecimal(sha256));
+                let is_there = sums.get(&blob).is_some_and(|sum| *sum == hexadecimal::written(sha256));
                 flawed += u64::from(!is_there);
             }
             Ok(())

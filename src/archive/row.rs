@@ -7,7 +7,7 @@ use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
 
 use super::tables::{Before, Column, Kind, Part, Table};
-use crate::files::hexadecimal;
+use crate::platform::hexadecimal;
 
 /// What stands in one column. It can't be printed: it may be a password's hash.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,7 +169,7 @@ impl Cell {
             Self::Flag(flag) => (*flag).into(),
             Self::Whole(number) => (*number).into(),
             Self::Text(text) => text.as_str().into(),
-            Self::Bytes(bytes) => hexadecimal(bytes).into(),
+            Self::Bytes(bytes) => hexadecimal::written(bytes).into(),
             Self::Id(id) => id.to_string().into(),
         }
     }

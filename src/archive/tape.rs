@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::files::hexadecimal;
+use crate::platform::hexadecimal;
 
 /// Everything is a multiple of it.
 const BLOCK: usize = 512;
@@ -60,7 +60,7 @@ impl Writer {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an entry is shorter than announced"));
         }
         self.out.write_all(&[0; BLOCK][..self.padding])?;
-        Ok(hexadecimal(std::mem::replace(&mut self.digest, Context::new(&SHA256)).finish().as_ref()))
+        Ok(hexadecimal::written(std::mem::replace(&mut self.digest, Context::new(&SHA256)).finish().as_ref()))
     }
 
     /// Ends the archive, and makes it durable.
@@ -120,7 +120,7 @@ impl Reader {
         if block != [0; BLOCK] {
             return Err(foreign());
         }
-        Ok(hexadecimal(std::mem::replace(&mut self.digest, Context::new(&SHA256)).finish().as_ref()))
+        Ok(hexadecimal::written(std::mem::replace(&mut self.digest, Context::new(&SHA256)).finish().as_ref()))
     }
 }
 

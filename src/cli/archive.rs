@@ -29,7 +29,7 @@ pub(super) async fn export(file: &Path, force: bool, loaded: Loaded) -> Result<E
     for (table, rows) in &exported.rows {
         line(&mut words, &format!("{rows:>10} {table}"));
     }
-    line(&mut words, &format!("sha-256 of the canonical dump: {}", hexadecimal(&exported.digest)));
+    line(&mut words, &format!("sha-256 of the canonical dump: {}", hexadecimal::written(&exported.digest)));
     super::say(&words);
     Ok(ExitCode::SUCCESS)
 }
