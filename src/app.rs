@@ -588,8 +588,8 @@ impl App {
         let account = self.account_pages(pages.clone());
         let front = self.front_pages(pages.clone());
         let console = ConsolePages { inside: self.inside(pages.clone()) };
-        let routes = console.on(front.on(account.on(door.on(routes))));
-        let routes = pages.assets().on(routes).nest("/", root);
+        let routes = pages.assets().on(console.on(account.on(door.on(routes))));
+        let routes = front.on(routes, root);
         let routes = self.guarded(&document, pages.clone())?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))

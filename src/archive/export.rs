@@ -43,9 +43,9 @@ pub(super) async fn export(
     let temp = Temp::make(place)?;
     let (pieces, waiting) = mpsc::channel(WAITING);
     let path = temp.0.clone();
-    let writing = tokio::task::spawn_blocking(move || write(&path, waiting));
+    let task = tokio::task::spawn_blocking(move || write(&path, waiting));
     let read = read(&mut snapshot, pieces, progress).await;
-    let written = writing.await.map_err(|error| ArchiveFault::Unwritable(error.to_string()))?;
+    let written = task.await.map_err(|error| ArchiveFault::Unwritable(error.to_string()))?;
     read?;
     let exported = written?;
     snapshot.end().await?;

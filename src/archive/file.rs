@@ -335,7 +335,7 @@ pub(super) fn unreadable(error: &rusqlite::Error) -> ImportRefusal {
 
 /// A name from the file, fit to be shown.
 fn plain(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect()
+    name.chars().filter(char::is_ascii_graphic).take(64).collect()
 }
 
 /// Until when SQLite may go on with what it does.

@@ -265,9 +265,9 @@ impl Archive {
         let _turn = self.imports.acquire().await;
         progress.say("checking");
         if self.is_s1(path).await? {
-            return self.import_s1(path, how, options, progress).await;
+            return Box::pin(self.import_s1(path, how, options, progress)).await;
         }
-        self.import_gatehouse(path, how, options, progress).await
+        Box::pin(self.import_gatehouse(path, how, options, progress)).await
     }
 
     /// The same of a database of Gatehouse.
@@ -321,10 +321,13 @@ fn check_all(source: Source) -> Result<(Source, u64), ImportRefusal> {
     Ok((source, rows))
 }
 
+/// Whether a known secret opens what is sealed for this id.
+type Opens = fn(&Parts, Uuid, &[u8]) -> bool;
+
 impl Parts {
     /// The column of a row that is sealed in a way that no known secret opens.
     fn unopened(&self, row: &Row) -> Option<&'static str> {
-        let (column, opens): (_, fn(&Self, Uuid, &[u8]) -> bool) = match row.table.name {
+        let (column, opens): (_, Opens) = match row.table.name {
             "second_factors" => ("sealed_seed", |parts, user, sealed| parts.otp.opens(user, sealed)),
             "external_accounts" => {
                 ("sealed_grant", |parts, account, sealed| parts.oauth.opens(account, sealed))

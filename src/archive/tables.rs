@@ -381,7 +381,7 @@ impl Table {
     /// What those of its columns hold that do not travel, to follow the other values.
     #[must_use]
     pub fn fixed_values(&self) -> String {
-        self.fixed.iter().map(|(_, value)| format!(", {value}")).collect()
+        self.fixed.iter().map(|(_, value)| [", ", &value.to_string()].concat()).collect()
     }
 
     /// A column with the table that it stands in, for a statement.

@@ -19,6 +19,8 @@ pub mod throttle;
 
 use std::sync::Arc;
 
+use poem::{Request, Response};
+
 use crate::flags::Flags;
 use crate::mail::Mail;
 use crate::oauth::Oauth;
@@ -48,6 +50,9 @@ pub use second_factor::{OtpRefusal, SecondFactor};
 pub use session_api::{Session, SessionApi};
 pub use sign_in::{Credentials, SignInRefusal};
 pub use sign_up::{SignUp, SignUpRefusal, SignedUp};
+
+/// Makes a page for whoever sent the request, about a token or a provider. The pages come later in the order of features.
+pub type MakePage = Arc<dyn Fn(&Request, &str) -> Response + Send + Sync>;
 
 /// What the operator decides about the door.
 #[derive(Clone, Debug)]

@@ -10,7 +10,6 @@ use poem_openapi::registry::{MetaResponse, MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use serde::{Deserialize, Serialize};
 
-use super::Auth;
 use super::admission::Admission;
 use super::api::TokenAnswer;
 use super::door::Door;
@@ -18,6 +17,7 @@ use super::oauth::{
     Back, CodeRefusal, GoesOn, LeaveRefusal, LeaveToLinkRefusal, LeaveToProveRefusal, LeaveToSignInRefusal,
     Onward,
 };
+use super::{Auth, MakePage};
 use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
@@ -37,8 +37,8 @@ pub struct OauthApi {
     pub door: Door,
     /// The cookie of the built-in pages.
     pub cookies: SessionCookies,
-    /// Makes the page for somebody who comes back without having left. The pages come later in the order of features.
-    pub nowhere_page: Arc<dyn Fn(&Request, &str) -> Response + Send + Sync>,
+    /// Makes the page for somebody who comes back without having left.
+    pub nowhere_page: MakePage,
 }
 
 #[derive(Tags)]

@@ -1,7 +1,5 @@
 //! The operations of `/auth` about the forgotten password and the proof of an address.
 
-use std::sync::Arc;
-
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::Query;
@@ -11,9 +9,9 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
-use super::Auth;
 use super::api::Section;
 use super::recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
+use super::{Auth, MakePage};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::sessions::{Caller, bearer_text};
@@ -25,8 +23,8 @@ pub struct RecoveryApi {
     pub auth: Auth,
     /// Where people go when their address is proved.
     pub frontend_url: String,
-    /// Makes the page behind a verification link from its token. The pages come later in the order of features.
-    pub verify_page: Arc<dyn Fn(&Request, &str) -> Response + Send + Sync>,
+    /// Makes the page behind a verification link from its token.
+    pub verify_page: MakePage,
 }
 
 /// A page.

@@ -35,9 +35,9 @@ pub(super) async fn back_up(folder: Option<PathBuf>, loaded: Loaded) -> Result<E
 /// Looks at a backup, or puts it back.
 pub(super) async fn restore(restoring: Restoring, loaded: Loaded) -> Result<ExitCode, StartFault> {
     if restoring.verify {
-        verify(&restoring.backup, loaded.config).await
+        Box::pin(verify(&restoring.backup, loaded.config)).await
     } else {
-        put_back(restoring, loaded).await
+        Box::pin(put_back(restoring, loaded)).await
     }
 }
 
@@ -61,24 +61,24 @@ async fn verify(backup: &Path, mut config: Config) -> Result<ExitCode, StartFaul
 
 fn told(inspected: &Inspected) -> String {
     let Inspected { manifest, flawed, unopened } = inspected;
-    let mut words =
-        format!("made at {} by gatehouse {} ({})\n", manifest.made_at, manifest.gatehouse, manifest.schema);
-    for (table, rows) in &manifest.rows {
-        words += &format!("{rows:>10} {table}\n");
-    }
-    words += &format!("{:>10} files with {} bytes\n", manifest.files, manifest.file_bytes);
+    let made =
+        format!("made at {} by gatehouse {} ({})", manifest.made_at, manifest.gatehouse, manifest.schema);
+    let mut lines = vec![made];
+    lines.extend(manifest.rows.iter().map(|(table, rows)| format!("{rows:>10} {table}")));
+    lines.push(format!("{:>10} files with {} bytes", manifest.files, manifest.file_bytes));
     if *flawed > 0 {
-        words += &format!("FAIL  the bytes of {flawed} file(s) are missing or damaged\n");
+        lines.push(format!("FAIL  the bytes of {flawed} file(s) are missing or damaged"));
     }
     if *unopened > 0 {
-        words += &format!(
-            "FAIL  no known secret opens {unopened} sealed value(s): set JWT_SECRET_KEY, or JWT_SECRET_KEY_PREVIOUS, to the one it was made with\n"
-        );
+        lines.push(format!(
+            "FAIL  no known secret opens {unopened} sealed value(s): set JWT_SECRET_KEY, or JWT_SECRET_KEY_PREVIOUS, \
+             to the one it was made with"
+        ));
     }
     if *flawed == 0 && *unopened == 0 {
-        words += "ok    whole, and every secret in it opens\n";
+        lines.push("ok    whole, and every secret in it opens".to_owned());
     }
-    words
+    lines.join("\n") + "\n"
 }
 
 async fn put_back(restoring: Restoring, loaded: Loaded) -> Result<ExitCode, StartFault> {

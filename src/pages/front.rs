@@ -6,7 +6,7 @@ use minijinja::value::Serde;
 use minijinja::{Value, context};
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
-use poem::{Endpoint, Request, RequestBody, Response, Route};
+use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, RequestBody, Response, Route};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
@@ -145,11 +145,13 @@ struct Part {
 }
 
 impl FrontPages {
-    /// Puts the pages on the route.
+    /// Puts the pages on the route, and `others` wherever nothing else is.
     #[must_use]
-    pub fn on(&self, route: Route) -> Route {
+    pub fn on<E: IntoEndpoint<Endpoint: 'static>>(&self, route: Route, others: E) -> Route {
         let at = |page| FrontPage { front: self.clone(), page };
-        PATHS.iter().fold(route, |route, (path, page)| route.at(*path, at(*page)))
+        let paths = PATHS.iter().filter(|(_, page)| *page != Page::Home);
+        let route = paths.fold(route, |route, (path, page)| route.at(*path, at(*page)));
+        route.nest("/", HomeOr { home: at(Page::Home), others: others.into_endpoint() })
     }
 
     /// The flags of the operations of S1 that are pages here.
@@ -312,6 +314,24 @@ impl Endpoint for FrontPage {
             Page::Missing => Err(NotFoundError.into()),
             Page::Logo => Ok(logo()),
             Page::GoBack => self.front.go_back(&request).await,
+        }
+    }
+}
+
+/// The first page at the root itself: what is nested there is asked for it, too.
+struct HomeOr<E> {
+    home: FrontPage,
+    others: E,
+}
+
+impl<E: Endpoint> Endpoint for HomeOr<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        if request.uri().path() == "/" {
+            self.home.call(request).await
+        } else {
+            self.others.call(request).await.map(IntoResponse::into_response)
         }
     }
 }

@@ -264,9 +264,11 @@ impl Pages {
         self.message_of(StatusCode::BAD_REQUEST, "door.did_not_work", &self.said(words))
     }
 
-    /// The page that a person sees instead of a problem document.
+    /// The page that a person sees instead of a problem document. Nothing of what was sent is repeated on it, not even in the
+    /// links to the other languages (R-57).
     #[must_use]
     pub fn problem(&self, problem: &Problem, trace_id: &str) -> Response {
+        let pages = self.read_by(Reader { here: String::new(), ..(*self.reader).clone() });
         let title = match problem.status {
             StatusCode::NOT_FOUND => "error.not_found",
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => "error.not_allowed",
@@ -278,7 +280,7 @@ impl Pages {
             status => problem.status.as_u16(), title => self.word(title), words => self.said(&problem.detail),
             trace_id => trace_id,
         };
-        self.page(problem.status, "error.html", shown)
+        pages.page(problem.status, "error.html", shown)
     }
 
     /// A page that says something and leads on.
@@ -293,7 +295,7 @@ impl Pages {
     /// Referrers are off for the whole server, so a token in the address goes nowhere; the page is never stored (R-23).
     fn answer(&self, status: StatusCode, page: String, policy: &str) -> Response {
         let Settings { form_origins, secure, .. } = &self.press.settings;
-        let forms: String = form_origins.iter().map(|origin| format!(" {origin}")).collect();
+        let forms: String = form_origins.iter().flat_map(|origin| [" ", origin.as_str()]).collect();
         let policy = format!(
             "default-src 'none'; {policy}; font-src 'self'; connect-src 'self'; form-action 'self'{forms}; \
              base-uri 'none'; object-src 'none'; frame-ancestors 'none'"

@@ -82,9 +82,9 @@ impl Cron {
 /// A field: a list of ranges.
 fn numbers(field: &str, from: u32, to: u32, names: &[&str], first: u32) -> Option<Numbers> {
     let read = |text: &str| {
-        let named = names.iter().position(|name| name.eq_ignore_ascii_case(text));
+        let by_name = names.iter().position(|name| name.eq_ignore_ascii_case(text));
         let digits = || text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
-        let number = named.and_then(|place| u32::try_from(place).ok()).map(|place| place + first);
+        let number = by_name.and_then(|place| u32::try_from(place).ok()).map(|place| place + first);
         number.or_else(digits).filter(|number| (from..=to).contains(number))
     };
     field.split(',').try_fold(Numbers(0), |set, part| {

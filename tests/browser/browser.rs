@@ -79,7 +79,7 @@ impl Browser {
         .await;
     }
 
-    /// Types at the end of what the field of this label holds; keys as in WebDriver's table, such as `\u{e007}`.
+    /// Types at the end of what the field of this label holds; keys as in `WebDriver`'s table, such as `\u{e007}`.
     pub async fn type_into(&self, label: &str, text: &str) {
         self.with("field", label, async |element| self.driver.type_into(&element, text).await).await;
     }
@@ -154,9 +154,7 @@ impl Browser {
             if self.driver.run(script, arguments.clone()).await.is_ok_and(|answer| answer == true) {
                 return;
             }
-            if begun.elapsed() > PATIENCE {
-                panic!("in vain: {what}\n{}", self.seen().await);
-            }
+            assert!(begun.elapsed() <= PATIENCE, "in vain: {what}\n{}", self.seen().await);
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -174,9 +172,7 @@ impl Browser {
                 Err(refused) => Err(refused.to_string()),
             };
             let Err(reason) = done else { return };
-            if begun.elapsed() > PATIENCE {
-                panic!("{kind} {name:?}: {reason}\n{}", self.seen().await);
-            }
+            assert!(begun.elapsed() <= PATIENCE, "{kind} {name:?}: {reason}\n{}", self.seen().await);
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -1,4 +1,4 @@
-//! WebDriver (W3C), as much of it as the tests need: JSON over HTTP to a `chromedriver` of our own.
+//! `WebDriver` (W3C), as much of it as the tests need: JSON over HTTP to a `chromedriver` of our own.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -8,10 +8,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What elements are called in WebDriver's JSON.
+/// What elements are called in `WebDriver`'s JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Whatever takes longer has hung.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A browser that is driven: a `chromedriver`, and the Chromium that ends with it.
 pub struct Driver {
@@ -24,7 +24,7 @@ pub struct Driver {
     profile: TempDir,
 }
 
-/// Why a command was refused: WebDriver's name for it, such as `no such element`, and what the driver says of it.
+/// Why a command was refused: `WebDriver`'s name for it, such as `no such element`, and what the driver says of it.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}: {message}")]
 pub struct Refused {

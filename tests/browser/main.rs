@@ -1,4 +1,4 @@
-//! The pages in a browser: Chromium, driven over WebDriver, against the program that the tests over HTTP open as well.
+//! The pages in a browser: Chromium, driven over `WebDriver`, against the program that the tests over HTTP open as well.
 
 #![expect(
     clippy::unwrap_used,

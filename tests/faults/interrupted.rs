@@ -6,6 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use gatehouse::migrations::STEPS;
 
+use crate::chance::{Dice, rounds};
 use crate::database::{column, connect, count, postgres_server};
 use crate::gatehouse::{Finished, Site};
 use crate::waiting::{SOON, until_true};
@@ -16,7 +17,10 @@ async fn a_migration_killed_after_any_statement_leaves_nothing_and_is_completed_
     let postgres = connect(postgres.as_str()).await;
     // The table of the steps comes before them.
     let statements = 1 + STEPS.iter().flat_map(|step| step.up).filter(|sql| is_definition(sql)).count();
-    for at in 1..=statements {
+    // Some of them, others each time: a server is started for each. All with `FAULT_ROUNDS` for each.
+    let stride = statements.div_ceil(usize::try_from(rounds(12)).unwrap());
+    let first = 1 + Dice::new().below(stride);
+    for at in (first..statements).step_by(stride).chain([statements]) {
         let site = Site::new();
         run(&postgres, &format!("CREATE DATABASE {}", site.database_name())).await;
         let db = site.database().await;
@@ -48,7 +52,9 @@ async fn a_migration_killed_before_any_write_is_completed_by_the_next() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/kill_at_write.c");
     let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
     assert!(compiler.expect("a C compiler, which the build needs as well").success());
-    let (mut at, mut killed) = (1, 0);
+    // Every eighth or so, from another one on each time; each with `FAULT_ROUNDS` for every write.
+    let stride = usize::try_from(8_u64.saturating_sub(rounds(0)).max(1)).unwrap();
+    let (mut at, mut killed) = (1 + Dice::new().below(stride), 0_usize);
     loop {
         let site = Site::on(None);
         let mut migration = site.command(&["migrate", "up"]);
@@ -56,14 +62,14 @@ async fn a_migration_killed_before_any_write_is_completed_by_the_next() {
         if Finished::of(migration).code.is_some() {
             break; // it has ended before
         }
-        (at, killed) = (at + 1, killed + 1);
+        (at, killed) = (at + stride, killed + 1);
         site.must(&["migrate", "up"]);
         let db = site.database().await;
         is_complete(&db).await;
         assert_eq!(column::<String>(&db, "PRAGMA integrity_check").await, ["ok"]);
     }
     println!("killed before each of {killed} writes");
-    assert!(killed > 20, "{killed} writes are no migration");
+    assert!(killed * stride > 20, "{killed} writes are no migration");
 }
 
 /// Every step is there, and what the steps make.

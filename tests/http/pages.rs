@@ -70,7 +70,7 @@ async fn loaded_by(app: &TestApp, reply: &Reply) -> Vec<String> {
     waiting.retain(|place| place.starts_with("/assets/"));
     let mut found = BTreeSet::new();
     while let Some(place) = waiting.pop() {
-        if found.insert(place.clone()) && place.ends_with(".js") {
+        if found.insert(place.clone()) && place.rsplit_once('.').is_some_and(|(_, kind)| kind == "js") {
             let script = app.get(&place).await;
             let folder = place.rsplit_once('/').unwrap().0;
             let imports = named(script.is(200).text(), "\"./");
@@ -348,7 +348,7 @@ async fn cookies_beyond_reason_open_nothing() {
     let app = TestApp::new().await;
     app.user("ann").await;
     let session = Visitor::sign_in(&app, "ann").await.cookie;
-    let many = (0..200).map(|number| format!("c{number}=x; ")).collect::<String>();
+    let many = (0..200).map(|number| format!("c{number}=x")).collect::<Vec<_>>().join("; ") + "; ";
     for (cookies, status) in [
         (format!("{session}; {session}"), 303),
         (format!("{many}{session}"), 200),
@@ -416,10 +416,10 @@ async fn who_was_sent_to_sign_in_comes_back_to_where_they_came_from() {
     let app = TestApp::with(&[("FRONTEND_URL", "https://app.example.com")]).await;
     app.user("ann").await;
     for place in ["https://app.example.com/deep/page?x=1", "/interactive-docs"] {
-        let sent = go(&app, place).await;
-        assert_eq!(sent.is(303).header("location"), Some("/signin"));
-        let kept = format!("gatehouse-back={}", sent.cookie("gatehouse-back").expect("where to go"));
-        let set = sent.set_cookie("gatehouse-back").unwrap();
+        let away = go(&app, place).await;
+        assert_eq!(away.is(303).header("location"), Some("/signin"));
+        let kept = format!("gatehouse-back={}", away.cookie("gatehouse-back").expect("where to go"));
+        let set = away.set_cookie("gatehouse-back").unwrap();
         assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax"), "{set}");
         let fields = [("username", "ann"), ("password", PASSWORD)];
         let reply = app.post("/signin").header("origin", OURS).header("cookie", &kept).form(&fields).await;
@@ -439,7 +439,7 @@ async fn who_was_sent_to_sign_in_comes_back_to_where_they_came_from() {
 async fn nobody_is_led_elsewhere() {
     let app = TestApp::with(&[("FRONTEND_URL", "https://good.example.com")]).await;
     app.user("ann").await;
-    let long = format!("https://good.example.com/{}", "a".repeat(8192));
+    let long = format!("https://good.example.com/{}", "a".repeat(4096));
     let evil = [
         "",
         "//evil.test",

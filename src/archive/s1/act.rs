@@ -48,7 +48,7 @@ impl Archive {
             self.parts.files.discard_rowless(&converted.blobs).await?;
             Ok::<_, ImportRefusal>((imported?, converted.notes))
         };
-        let (mut counts, notes) = self.parts.files.without_sweeping(work).await??;
+        let (mut counts, notes) = self.parts.files.without_sweeping(Box::pin(work)).await??;
         let notes = notes.lines().collect();
         counts.insert(NOTES, TableCounts { notes, ..TableCounts::default() });
         Ok(counts)

@@ -105,7 +105,7 @@ impl Work<'_> {
         let known = self.runtime.block_on(files.known(owner, &arrived.name, brought.sha256));
         match known.map_err(anyhow::Error::from)? {
             Some(known) => {
-                self.runtime.block_on(files.discard(vec![std::mem::replace(&mut brought.blob, known)]))
+                self.runtime.block_on(files.discard(vec![std::mem::replace(&mut brought.blob, known)]));
             }
             None => self.converted.blobs.push(brought.blob),
         }
@@ -132,7 +132,7 @@ impl Work<'_> {
             match self.picture(&file, of)? {
                 Some(arrived) => return Ok(Ok(arrived)),
                 None => {
-                    self.note(format!("{of}: the picture is none that can be shown; it is a plain file now"))
+                    self.note(format!("{of}: the picture is none that can be shown; it is a plain file now"));
                 }
             }
         }

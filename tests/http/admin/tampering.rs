@@ -48,7 +48,7 @@ async fn rows(app: &TestApp) -> Vec<Row> {
 
 /// Bytes as both databases write them in SQL.
 fn literal(app: &TestApp, bytes: &[u8]) -> String {
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = gatehouse::platform::hexadecimal::written(bytes);
     match app.inside.db.backend() {
         DbBackend::Postgres => format!("'\\x{text}'::bytea"),
         _ => format!("X'{text}'"),

@@ -119,7 +119,6 @@ async fn there_is_nothing_to_be_learned_from_old_paths() {
         "/server-status",
         "/actuator",
         "/actuator/env",
-        "/console",
         "/graphql",
         "/admin",
         "/api/admin",

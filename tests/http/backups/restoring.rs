@@ -106,7 +106,7 @@ async fn a_server_with_people_is_left_alone_unless_one_insists() {
     let folder = tempfile::tempdir().unwrap();
     let path = backed_up(&app, folder.path()).await;
     let then = dump(&app).await;
-    ann.patch("/api/user/me").json(&json!({"description": "changed"})).await.ok();
+    ann.patch(&ann.path()).json(&json!({"description": "changed"})).await.ok();
     let now = dump(&app).await;
     let refusal = restored(&app, &path, How::Import).await.unwrap_err();
     assert!(matches!(refusal, RestoreRefusal::NotEmpty(3)), "{refusal}");

@@ -43,7 +43,7 @@ pub const PASSWORD: &str = "velvet otter 27 granite";
 /// The program, served. Itself it asks as somebody who is not signed in.
 pub struct TestApp {
     /// The program's inside, for what has no operation: `inside.sweep()`, `inside.first_start()`.
-    pub inside: App,
+    pub inside: Box<App>,
     /// The time of this program and of its other instances.
     pub clock: Clock,
     /// The settings beyond the defaults.
@@ -85,7 +85,8 @@ impl TestApp {
             pairs.push((name, text));
         }
         let config = Config::for_tests(storage.folder(), &pairs);
-        let inside = App::open(config, clock.clone(), Random::System).await.expect("the program opens");
+        let opened = App::open(config, clock.clone(), Random::System).await;
+        let inside = Box::new(opened.expect("the program opens"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(address, inside.limits(), Arc::clone(&inside.trace_ids)).expect("a port");
         let contract = Arc::new(Contract::new(inside.document()));

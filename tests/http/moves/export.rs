@@ -20,7 +20,7 @@ fn number(file: &Connection, sql: &str) -> i64 {
 async fn it_is_a_whole_database_of_gatehouse_without_sessions() {
     let app = TestApp::new().await;
     let (ann, ben) = (app.user("ann").await, app.user("ben").await);
-    ann.patch("/api/user/me").json(&json!({"description": "gardens"})).await.ok();
+    ann.patch(&ann.path()).json(&json!({"description": "gardens"})).await.ok();
     let folder = tempfile::tempdir().unwrap();
     let admin = app.admin().await;
 
@@ -76,7 +76,7 @@ async fn five_at_once_while_people_write_are_each_consistent() {
             }
             for change in 0..10 {
                 let change = json!({"description": format!("{nth} {change}")});
-                ann.patch("/api/user/me").json(&change).await.ok();
+                ann.patch(&ann.path()).json(&change).await.ok();
             }
             None
         }

@@ -21,7 +21,7 @@ async fn refuse(app: &TestApp, admin: &Actor, what: &str, content: &[u8]) -> Str
         assert_eq!(reply.status(), 422, "{what}: {reply:?}");
         assert_eq!(dump(app).await, same, "{what}");
         assert_eq!(on_the_way(app), 0, "{what}");
-        said = reply.json()["detail"].as_str().unwrap().to_owned();
+        reply.json()["detail"].as_str().unwrap().clone_into(&mut said);
     }
     said
 }

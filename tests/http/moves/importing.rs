@@ -9,7 +9,7 @@ use crate::harness::{PASSWORD, TestApp};
 async fn an_empty_server_has_everything_afterwards_and_people_sign_in() {
     let old = TestApp::new().await;
     let (ann, ben) = (old.user("ann").await, old.user("ben").await);
-    ann.patch("/api/user/me").json(&json!({"description": "gardens"})).await.ok();
+    ann.patch(&ann.path()).json(&json!({"description": "gardens"})).await.ok();
     ann.put(&format!("{}/blocked_users?users_ids={}", ann.path(), ben.id)).await.ok();
     let admin = old.admin().await;
     let content = exported(&admin).await;
@@ -42,7 +42,7 @@ async fn an_empty_server_has_everything_afterwards_and_people_sign_in() {
 async fn what_is_there_already_stays_as_it_is() {
     let app = TestApp::new().await;
     let (ann, admin) = (app.user("ann").await, app.admin().await);
-    ann.patch("/api/user/me").json(&json!({"description": "gardens", "first_name": "Ann"})).await.ok();
+    ann.patch(&ann.path()).json(&json!({"description": "gardens", "first_name": "Ann"})).await.ok();
     let content = exported(&admin).await;
     let same = dump(&app).await;
     let answer = send(&admin, "import", &content).await.is(200).json();
@@ -50,7 +50,7 @@ async fn what_is_there_already_stays_as_it_is() {
     assert_eq!(count(&answer, "users", "added"), 0);
     assert_eq!(dump(&app).await, same);
 
-    ann.patch("/api/user/me").json(&json!({"description": "boats", "first_name": ""})).await.ok();
+    ann.patch(&ann.path()).json(&json!({"description": "boats", "first_name": ""})).await.ok();
     let answer = send(&admin, "import", &content).await.is(200).json();
     assert_eq!(count(&answer, "users", "filled"), 1);
     let me = ann.me().await;
@@ -79,7 +79,7 @@ async fn nobody_who_is_here_gets_another_way_to_sign_in() {
     let content = changed_by(
         &exported(&admin).await,
         "INSERT INTO external_accounts (id, provider, subject, user_id, created_at, updated_at) \
-         SELECT randomblob(16), 'github', '1', id, 0, 0 FROM users; \
+         SELECT randomblob(16), 'github', lower(hex(id)), id, 0, 0 FROM users; \
          INSERT INTO recovery_codes (user_id, digest) SELECT id, zeroblob(32) FROM users",
     );
     let answer = send(&admin, "import", &content).await.is(200).json();

@@ -52,6 +52,7 @@ fn changed(content: &[u8], change: impl FnOnce(&Connection)) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = written(folder.path(), content);
     let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
     change(&connection);
     connection.close().unwrap();
     std::fs::read(path).unwrap()

@@ -10,7 +10,7 @@ use crate::harness::{TestApp, race};
 async fn what_differs_is_overwritten_and_the_dump_is_that_of_the_file() {
     let app = TestApp::new().await;
     let (ann, ben, admin) = (app.user("ann").await, app.user("ben").await, app.admin().await);
-    ann.patch("/api/user/me").json(&json!({"description": "gardens"})).await.ok();
+    ann.patch(&ann.path()).json(&json!({"description": "gardens"})).await.ok();
     let (content, before) = (exported(&admin).await, dump(&app).await);
 
     admin.delete(&ben.path()).await.ok();
@@ -102,7 +102,7 @@ async fn imports_exports_and_changes_at_once_leave_no_half_state() {
                 0 => send(&admin, "import", &content).await,
                 1 => send(&admin, "recover", &content).await,
                 2 => admin.get("/api/db/export").await,
-                _ => ann.patch("/api/user/me").json(&json!({"description": format!("{nth}")})).await,
+                _ => ann.patch(&ann.path()).json(&json!({"description": format!("{nth}")})).await,
             }
         }
     })

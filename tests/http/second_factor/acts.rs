@@ -31,7 +31,7 @@ macro_rules! act {
 /// The acts.
 #[derive(Clone)]
 pub struct Acts {
-    app: App,
+    app: Box<App>,
 }
 
 impl Acts {
