@@ -10,8 +10,18 @@
     return answer.ok ? (await answer.json()).csrf_token : null;
   }
 
-  async function withCsrfToken(request) {
+  // The document names the server by its public address. This page is on it, whichever name it was opened by, and so is the
+  // cookie.
+  function toThisServer(request) {
+    const { pathname, search } = new URL(request.url, location.href);
+    request.url = location.origin + pathname + search;
+  }
+
+  async function asThisPage(request) {
     const changes = unsafe.has((request.method || "GET").toUpperCase());
+    if (!request.loadSpec) {
+      toThisServer(request);
+    }
     const bearer = request.headers && (request.headers.Authorization || request.headers.authorization);
     if (changes && !bearer && !request.loadSpec) {
       const token = await csrfToken();
@@ -37,7 +47,7 @@
         ui.preauthorizeApiKey("cookie", "session");
       }
     },
-    requestInterceptor: withCsrfToken,
+    requestInterceptor: asThisPage,
     // No badge from another server.
     validatorUrl: null,
   });

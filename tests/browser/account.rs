@@ -102,7 +102,7 @@ async fn a_picture_is_cut_out_and_taken() {
     browser.until_shown("Saved.").await;
     let picture = ann.get(&format!("{}/image", ann.path())).await;
     assert_eq!(picture.is(200).header("content-type"), Some("image/png"));
-    assert_eq!(ann.me().await["profile_picture"]["file_type"], "png");
+    assert_eq!(ann.me().await["profile_picture"]["file_type"], "image/png");
     browser.press("Remove").await;
     browser.until_shown("Saved.").await;
     crate::harness::eventually(
@@ -197,7 +197,7 @@ async fn people_are_blocked_by_name_and_let_go_again() {
     browser.go("/account/connections").await;
     browser.fill("User name", "nobody").await;
     browser.press("Block").await;
-    browser.until_shown("There is no such user").await;
+    browser.until_shown("There is nothing here, or nothing for you.").await;
     browser.fill("User name", "@bob").await;
     browser.press("Block").await;
     browser.until_shown("Blocked.").await;
@@ -222,6 +222,7 @@ async fn the_password_is_changed_where_one_is_signed_in() {
     };
     change("not that one", "sapphire lantern 88 meadow").await;
     browser.until_shown("The old password is wrong.").await;
+    app.clock.advance(std::time::Duration::from_mins(1)); // after a wrong password, the next try has to wait
     change(PASSWORD, "sapphire lantern 88 meadow").await;
     browser.until_shown("Your password is changed.").await;
     app.try_sign_in("ann", PASSWORD).await.is(401);

@@ -277,7 +277,7 @@ async fn an_account_is_changed_deleted_and_restored_on_its_page() {
     browser.until_at(&format!("/console/users/{}", ann.id)).await;
     browser.press("Edit").await;
     look_at(&browser, "console-edit").await;
-    browser.fill("User name", "x").await;
+    browser.fill("User name", "not a name").await;
     browser.press("Save").await;
     browser
         .until(

@@ -48,6 +48,7 @@ async fn whoever_signs_up_on_the_page_can_sign_in_on_the_other() {
         .until("the refusal", "return document.querySelector('[role=alert]') !== null", serde_json::json!([]))
         .await;
     look_at(&browser, "sign-in-refused").await;
+    app.clock.advance(std::time::Duration::from_mins(1)); // after a wrong password, the next try has to wait
     browser.sign_in("ann").await;
     let sessions = app.sign_in("ann").await.get("/api/auth/sessions").await.is(200).json();
     assert!(sessions.as_array().is_some_and(|all| all.len() == 3), "{sessions}");

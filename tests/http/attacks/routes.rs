@@ -122,7 +122,6 @@ async fn there_is_nothing_to_be_learned_from_old_paths() {
         "/graphql",
         "/admin",
         "/api/admin",
-        "/api/db/export",
         "/api/internal",
         "/api/debug",
         "/.well-known/security.txt",
