@@ -1,6 +1,6 @@
 //! Moves of data: everything into a file, and back out of one, whichever database it was and is.
 //!
-//! What travels stands in [`tables`], with what does not and why. An export reads one consistent view of the database
+//! What travels stands in `tables.rs`, with what does not and why. An export reads one consistent view of the database
 //! ([`Snapshot`](crate::platform::db::Snapshot)), table by table in the order of their keys, into a SQLite file that is a Gatehouse
 //! database itself. An import trusts nothing of a file: its schema must be exactly one that the migrations make, it is
 //! read under limits, each row must pass the rules of its feature ([`check`](self)), all of it before the first change; then

@@ -220,7 +220,9 @@ async fn no_path_leads_to_a_file() {
         "/?/../../etc/passwd/..",
     ] {
         let answer = Wire::to(&scene).send(bare("GET", path, None)).await;
-        assert!(matches!(answer.status, 400 | 404), "{path}: {answer:?}");
+        // Behind a question mark stands no path: that is the first page.
+        let is_refused = matches!(answer.status, 400 | 404);
+        assert!(is_refused || path.starts_with("/?"), "{path}: {answer:?}");
         assert!(!answer.text.contains("root:"), "{path}");
     }
     for target in [
