@@ -12,11 +12,11 @@ use super::writer::Writer;
 use super::{Database, Reader};
 
 /// For every connection: an answered write is on disk, a forgotten transaction or lock ends by itself.
-const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '3s'; \
+const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '2s'; \
                        SET idle_in_transaction_session_timeout = '30s'";
 
 /// `lock_timeout`, as far as the client must know it.
-const LOCK: Duration = Duration::from_secs(3);
+const LOCK: Duration = Duration::from_secs(2);
 /// What a statement may take beside waiting for a lock; what takes longer has no place in a request.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -29,9 +29,9 @@ pub async fn open(url: &str, max_connections: u32, acquire: Duration) -> Result<
     let options = options.statement_cache_capacity(256);
     create_if_missing(&options).await.map_err(refused)?;
     let links = Links::of_postgres(pool(options, max_connections, acquire).await.map_err(refused)?);
-    // A read is answered, or given up, within the time that a connection is waited for.
+    // A statement is answered, or given up, within the time that a connection is waited for.
     let reader = Reader::new(links.clone(), Some(acquire));
-    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK) + ANSWER))))
+    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK + ANSWER)))))
 }
 
 async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result<PgPool, sqlx::Error> {
