@@ -41,7 +41,7 @@ up-full:
 
 # stop the containers; their volumes stay
 down:
-    docker compose --profile full --profile migrate down
+    docker compose --profile full --profile migrate --profile workos --profile backup down
 
 # follow what the containers say
 logs:
