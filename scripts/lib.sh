@@ -220,7 +220,7 @@ start_gatehouse() {
       ADMIN_USERNAME="$ADMIN_USERNAME" ADMIN_PASSWORD="$ADMIN_PASSWORD" WEBHOOK_ALLOW_PRIVATE=True LOG_FORMAT=json \
       "$program" >server.log 2>&1
   ) &
-  undo_at_exit "kill $! && wait $!"
+  undo_at_exit "kill $! 2>/dev/null && wait $!"
   for ((try = 0; try < 200; try++)); do
     if curl -sf "$GATEHOUSE_URL/health/ready" >/dev/null; then return; fi
     sleep 0.1
