@@ -132,7 +132,7 @@ impl StartFault {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_))
+            Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_) | SchemaFault::Beneath(_))
                 | Self::Policies(_)
                 | Self::Setting(_)
                 | Self::Folder { .. }
@@ -349,6 +349,8 @@ impl App {
             db: db.clone(),
             audit: audit.clone(),
             sessions: Arc::clone(&sessions),
+            gate: Arc::clone(&gate),
+            tasks: tasks.clone(),
             users: users.clone(),
             files: files.clone(),
             pictures: pictures.clone(),

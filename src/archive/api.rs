@@ -14,12 +14,14 @@ use serde::Serialize;
 use super::{Archive, Counts, How, ImportOptions, ImportRefusal, Mover, Progress, TableCounts};
 use crate::files::UploadRefusal;
 use crate::permissions::{Action, Allowed, Permission, System};
-use crate::platform::problem::{Details, Failure, FieldError, Problem};
+use crate::platform::problem::{Details, Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{Json, Upload};
 use crate::sessions::Caller;
 
 /// The media type of a SQLite database (IANA).
 const SQLITE: &str = "application/vnd.sqlite3";
+/// When whoever finds another import under way may come again, in seconds.
+const LATER: u64 = 30;
 
 crate::refusals! {
     /// Why an export is refused.
@@ -32,8 +34,10 @@ crate::refusals! {
     /// Why a file is not taken. Nothing has changed then.
     pub enum MoveRefusal {
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
+        NoLonger(Problem) = 403 "forbidden" "You may not do this, or no longer: it is asked again when the file has arrived, and once more before anything is changed.",
         LastAdmin = 409 "last_admin" "The file would leave nobody who is an admin and can sign in. Nothing was changed.",
         Unusable(Unusable) = 422 "validation_failed" "The file was refused; nothing was changed. `errors` names table and row where it is one.",
+        Busy(RetryAfter) = 503 "unavailable" "Another file is being read in. Please try again in a moment.",
     }
     and Upload(UploadRefusal)
 }
@@ -58,6 +62,8 @@ impl From<ImportRefusal> for Failure<MoveRefusal> {
         let error = match refusal {
             ImportRefusal::Broken(error) => return error.into(),
             ImportRefusal::LastAdmin => return MoveRefusal::LastAdmin.into(),
+            ImportRefusal::NoLonger(problem) => return MoveRefusal::NoLonger(*problem).into(),
+            ImportRefusal::Busy => return MoveRefusal::Busy(RetryAfter(LATER)).into(),
             ImportRefusal::Row { table, row, flaw } => {
                 FieldError::new(format!("{table}[{row}].{}", flaw.column), flaw.words)
             }
@@ -202,7 +208,7 @@ impl ArchiveApi {
         drop_second_factors: Query<bool>,
         upload: Upload,
     ) -> Result<Moved, Failure<MoveRefusal>> {
-        self.moved(How::Import, &allowed.caller, drop_second_factors.0, upload).await
+        self.moved(How::Import, Import::ACTION, allowed.caller, drop_second_factors.0, upload).await
     }
 
     /// Put everything back to what a file says
@@ -219,7 +225,7 @@ impl ArchiveApi {
         drop_second_factors: Query<bool>,
         upload: Upload,
     ) -> Result<Moved, Failure<MoveRefusal>> {
-        self.moved(How::Recover, &allowed.caller, drop_second_factors.0, upload).await
+        self.moved(How::Recover, Recover::ACTION, allowed.caller, drop_second_factors.0, upload).await
     }
 }
 
@@ -237,17 +243,24 @@ impl ArchiveApi {
     async fn moved(
         &self,
         how: How,
-        caller: &Caller,
+        action: Action,
+        caller: Caller,
         drop_second_factors: bool,
         upload: Upload,
     ) -> Result<Moved, Failure<MoveRefusal>> {
         caller.require_proof(self.archive.now()).map_err(|_| MoveRefusal::Unproved)?;
         let received = self.archive.receive(upload).await.map_err(Failure::within)?;
-        let by = Some(Mover { user: caller.user_id, roles: caller.roles });
-        let options = ImportOptions { drop_second_factors, files_root: None, by };
-        let counts = self.archive.import_from(received.path(), how, &options, &Progress::Silent).await?;
-        tracing::warn!(by = %caller.user_id, ?how, "a file was read into the database");
-        Ok(answer(counts))
+        let by = caller.user_id;
+        let mover = Mover { caller, action, arrived: self.archive.now() };
+        let options = ImportOptions { drop_second_factors, files_root: None, by: Some(mover) };
+        let archive = self.archive.clone();
+        // A client that leaves must not leave behind what others wait for: a lease, a turn.
+        let act = self.archive.parts.tasks.spawn(async move {
+            let counts = archive.import_from(received.path(), how, &options, &Progress::Silent).await?;
+            tracing::warn!(%by, ?how, "a file was read into the database");
+            Ok::<_, ImportRefusal>(counts)
+        });
+        Ok(answer(act.await.map_err(anyhow::Error::from)??))
     }
 }
 

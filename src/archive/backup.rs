@@ -4,7 +4,7 @@
 //! of them, as `sha256sum -c` reads it, so that what was cut short has none. It is made in a folder of its
 //! own beside the others and gets its name when it is complete and on disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -150,7 +150,7 @@ impl RestoreRefusal {
 pub struct Inspected {
     /// What it says of itself; all of it was found to be so.
     pub manifest: Manifest,
-    /// Files of whose bytes it has none, or others.
+    /// Files of whose bytes it has none, or others: those are left alone.
     pub flawed: u64,
     /// Sealed things that no known secret opens.
     pub unopened: u64,
@@ -163,6 +163,20 @@ pub struct Restored {
     pub inspected: Inspected,
     /// What became of its rows.
     pub counts: Counts,
+    /// Files whose bytes here are wrong and could not be replaced by those of the backup.
+    pub unmended: u64,
+}
+
+/// The SHA-256 of the bytes that a backup has of each file, in hexadecimal: only where it is that of the file's row.
+type Good = HashMap<Uuid, String>;
+
+/// Which bytes a backup brings, and when.
+#[derive(Default)]
+struct Wanted {
+    /// What is not here, or is nobody's here: before the rows.
+    first: HashSet<Uuid>,
+    /// What somebody has here, with other bytes: once the rows are in, since a refusal is to change nothing.
+    later: HashSet<Uuid>,
 }
 
 impl Archive {
@@ -211,7 +225,7 @@ impl Archive {
     /// for its database.
     pub async fn inspect(&self, path: &Path, scratch: &Path) -> Result<Inspected, RestoreRefusal> {
         let work = self.scratch(scratch).await?;
-        self.look(path, work.path(DATABASE)).await
+        Ok(self.look(path, work.path(DATABASE)).await?.0)
     }
 
     /// Fills the database and the storage of files from a backup. One that has accounts is left alone, unless `how` is to
@@ -232,19 +246,34 @@ impl Archive {
         progress.say("checking");
         let scratch = self.scratch(scratch).await?;
         let database = scratch.path(DATABASE);
-        let inspected = self.look(path, database.clone()).await?;
+        let (inspected, good) = self.look(path, database.clone()).await?;
         progress.say("restoring files");
         let work = async {
-            let (parts, file, runtime) = (Arc::clone(&self.parts), path.to_owned(), Handle::current());
-            let brought = tokio::task::spawn_blocking(move || bring(&parts, &file, &runtime));
-            let brought = brought.await.map_err(anyhow::Error::from)??;
+            let (parts, runtime) = (Arc::clone(&self.parts), Handle::current());
+            let wanted = tokio::task::spawn_blocking(move || wanted(&parts, &good, &runtime));
+            let Wanted { first, later } = wanted.await.map_err(anyhow::Error::from)??;
+            let brought = self.bring(path, first).await?;
             let counts = self.import_from(&database, how, options, progress).await;
             // What has no row now has none because it was left out, or because nothing was changed.
             self.parts.files.discard_rowless(&brought).await.map_err(anyhow::Error::from)?;
-            Ok::<_, RestoreRefusal>(counts?)
+            let (counts, differ) = (counts?, later.len() as u64);
+            // The rows are in: what goes wrong from here on is told, and takes nothing back.
+            let mended = if differ == 0 { Ok(Vec::new()) } else { self.bring(path, later).await };
+            let mended = mended.unwrap_or_else(|refusal| {
+                tracing::error!(%refusal, "bytes that are wrong here were not replaced");
+                Vec::new()
+            });
+            Ok::<_, RestoreRefusal>((counts, differ - mended.len() as u64))
         };
-        let counts = self.parts.files.without_sweeping(work).await??;
-        Ok(Restored { inspected, counts })
+        let (counts, unmended) = self.parts.files.without_sweeping(work).await??;
+        Ok(Restored { inspected, counts, unmended })
+    }
+
+    /// Puts some of the bytes of a backup where they belong; their names.
+    async fn bring(&self, path: &Path, wanted: HashSet<Uuid>) -> Result<Vec<Uuid>, RestoreRefusal> {
+        let (parts, path, runtime) = (Arc::clone(&self.parts), path.to_owned(), Handle::current());
+        let brought = tokio::task::spawn_blocking(move || bring(&parts, &path, &wanted, &runtime));
+        brought.await.map_err(anyhow::Error::from)?
     }
 
     /// A folder for what is needed for a while; what others have left there goes.
@@ -257,7 +286,7 @@ impl Archive {
         tokio::task::spawn_blocking(begin).await?
     }
 
-    async fn look(&self, path: &Path, database: PathBuf) -> Result<Inspected, RestoreRefusal> {
+    async fn look(&self, path: &Path, database: PathBuf) -> Result<(Inspected, Good), RestoreRefusal> {
         let (parts, path) = (Arc::clone(&self.parts), path.to_owned());
         let looked = tokio::task::spawn_blocking(move || look(&parts, &path, &database));
         looked.await.map_err(anyhow::Error::from)?
@@ -436,18 +465,23 @@ impl Packer {
             Some(Err(fault)) => return Err(fault.into()),
         };
         let entry = Entry { name: format!("{FILES}{}", blob.name), size: blob.size };
-        let sum = packed.entry(&entry, |tape| {
+        let (place, right) = (packed.tape.place(), hexadecimal::written(&blob.sha256));
+        let sum = packed.entry_without_sum(&entry, |tape| {
             while let Some(piece) = self.runtime.block_on(pieces.try_next()).map_err(StorageFault::Broken)? {
                 self.goes_on()?;
                 tape.write(&piece)?;
             }
             Ok(())
         })?;
+        if sum != right {
+            // Wrong bytes would be put over right ones, where those are.
+            packed.tape.back_to(place)?;
+            packed.flawed.push(blob.name);
+            return Ok(());
+        }
+        packed.note(&sum, &entry.name)?;
         packed.files += 1;
         packed.file_bytes += blob.size;
-        if sum != hexadecimal::written(&blob.sha256) {
-            packed.flawed.push(blob.name);
-        }
         Ok(())
     }
 
@@ -489,12 +523,24 @@ impl Packed {
         &mut self,
         entry: &Entry,
         fill: impl FnOnce(&mut Writer) -> Result<(), BackupFault>,
+    ) -> Result<(), BackupFault> {
+        let sum = self.entry_without_sum(entry, fill)?;
+        self.note(&sum, &entry.name)
+    }
+
+    /// Writes an entry alone; its sum.
+    fn entry_without_sum(
+        &mut self,
+        entry: &Entry,
+        fill: impl FnOnce(&mut Writer) -> Result<(), BackupFault>,
     ) -> Result<String, BackupFault> {
         self.tape.begin(entry)?;
         fill(&mut self.tape)?;
-        let sum = self.tape.end()?;
-        self.sums.write_all(line_of(&sum, &entry.name).as_bytes())?;
-        Ok(sum)
+        Ok(self.tape.end()?)
+    }
+
+    fn note(&mut self, sum: &str, name: &str) -> Result<(), BackupFault> {
+        Ok(self.sums.write_all(line_of(sum, name).as_bytes())?)
     }
 }
 
@@ -530,7 +576,7 @@ fn read(
 ) -> Result<Manifest, RestoreRefusal> {
     let file = File::open(path).map_err(RestoreRefusal::Unreadable)?;
     let mut reader = Reader::new(file);
-    let (mut digest, mut files, mut file_bytes) = (Context::new(&SHA256), 0, 0);
+    let (mut digest, mut files, mut file_bytes) = (Context::new(&SHA256), 0, 0_u64);
     let (mut first, mut manifest) = (true, None);
     let manifest: Manifest = loop {
         let entry = reader.next().map_err(RestoreRefusal::of_reading)?;
@@ -544,7 +590,9 @@ fn read(
             }
             (DATABASE, None) if first => each(&entry, &mut reader)?,
             (name, None) if !first && name.starts_with(FILES) => {
-                (files, file_bytes) = (files + 1, file_bytes + entry.size);
+                let too_much = || RestoreRefusal::damaged("it says that it has more bytes than there can be");
+                file_bytes = file_bytes.checked_add(entry.size).ok_or_else(too_much)?;
+                files += 1;
                 each(&entry, &mut reader)?
             }
             (name, _) => return Err(RestoreRefusal::damaged(format!("{name} is not where it belongs"))),
@@ -592,8 +640,9 @@ fn manifest_of(reader: &mut Reader) -> Result<(Manifest, String), RestoreRefusal
     Ok((serde_json::from_slice(&text).map_err(unread)?, sum))
 }
 
-/// Reads all of a backup; its database goes to `database`, for its rows to be looked at.
-fn look(parts: &Parts, path: &Path, database: &Path) -> Result<Inspected, RestoreRefusal> {
+/// Reads all of a backup; its database goes to `database`, for its rows to be looked at. Also, which bytes in it are those of
+/// their rows.
+fn look(parts: &Parts, path: &Path, database: &Path) -> Result<(Inspected, Good), RestoreRefusal> {
     let mut sums: HashMap<Uuid, String> = HashMap::new();
     let manifest = read(path, |entry, reader| {
         if entry.name == DATABASE {
@@ -607,15 +656,19 @@ fn look(parts: &Parts, path: &Path, database: &Path) -> Result<Inspected, Restor
         }
     })?;
     let source = Source::open(database)?;
-    let (mut rows, mut unopened, mut flawed) = (BTreeMap::new(), 0, 0);
+    let (mut rows, mut unopened, mut flawed, mut good) = (BTreeMap::new(), 0, 0, Good::new());
     for table in TRAVELS {
         let mut count = 0;
         source.rows(table, &mut |row| {
             count += 1;
             unopened += u64::from(parts.unopened(&row).is_some());
             if let (Some(blob), Some(sha256)) = (row.id("blob"), row.bytes("sha256")) {
-                let is_there = sums.get(&blob).is_some_and(|sum| *sum == hexadecimal::written(sha256));
-                flawed += u64::from(!is_there);
+                let right = hexadecimal::written(sha256);
+                if sums.get(&blob).is_some_and(|sum| *sum == right) {
+                    good.insert(blob, right);
+                } else {
+                    flawed += 1;
+                }
             }
             Ok(())
         })?;
@@ -624,7 +677,35 @@ fn look(parts: &Parts, path: &Path, database: &Path) -> Result<Inspected, Restor
     if rows != manifest.rows {
         return Err(RestoreRefusal::damaged("its rows are not as many as its manifest says"));
     }
-    Ok(Inspected { manifest, flawed, unopened })
+    Ok((Inspected { manifest, flawed, unopened }, good))
+}
+
+/// Which of a backup's good bytes are to be brought, and when. What is here already as it must be is left alone.
+fn wanted(parts: &Parts, good: &Good, runtime: &Handle) -> Result<Wanted, RestoreRefusal> {
+    let (mut wanted, mut differ) = (Wanted::default(), Vec::new());
+    for (blob, right) in good {
+        match runtime.block_on(sum_of(parts, *blob)) {
+            Ok(sum) if sum == *right => {}
+            Ok(_) => differ.push(*blob),
+            Err(StorageFault::Gone) => {
+                wanted.first.insert(*blob);
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    wanted.later = runtime.block_on(parts.files.with_rows(&differ)).map_err(anyhow::Error::from)?;
+    wanted.first.extend(differ.into_iter().filter(|blob| !wanted.later.contains(blob)));
+    Ok(wanted)
+}
+
+/// The SHA-256 of the bytes that are here under this name, in hexadecimal.
+async fn sum_of(parts: &Parts, blob: Uuid) -> Result<String, StorageFault> {
+    let size = parts.files.size_of(blob).await?.ok_or(StorageFault::Gone)?;
+    let (mut pieces, mut sum) = (parts.files.bytes_of(blob, size).await?, Context::new(&SHA256));
+    while let Some(piece) = pieces.try_next().await? {
+        sum.update(&piece);
+    }
+    Ok(hexadecimal::written(sum.finish().as_ref()))
 }
 
 fn extract(reader: &mut Reader, to: &Path) -> Result<String, RestoreRefusal> {
@@ -646,14 +727,22 @@ fn blob_of(entry: &Entry) -> Result<Uuid, RestoreRefusal> {
     blob.ok_or_else(|| RestoreRefusal::damaged(format!("{} is none of a backup's", entry.name)))
 }
 
-/// Puts the bytes of a backup's files where they belong; their names.
-fn bring(parts: &Parts, path: &Path, runtime: &Handle) -> Result<Vec<Uuid>, RestoreRefusal> {
+/// Puts those bytes of a backup's files where they belong that are wanted; their names.
+fn bring(
+    parts: &Parts,
+    path: &Path,
+    wanted: &HashSet<Uuid>,
+    runtime: &Handle,
+) -> Result<Vec<Uuid>, RestoreRefusal> {
     let mut brought = Vec::new();
     let read = read(path, |entry, reader| {
         if entry.name == DATABASE {
             return reader.end().map_err(RestoreRefusal::of_reading);
         }
         let blob = blob_of(entry)?;
+        if !wanted.contains(&blob) {
+            return reader.end().map_err(RestoreRefusal::of_reading);
+        }
         let pieces = std::iter::from_fn(|| match reader.piece() {
             Ok(piece) => (!piece.is_empty()).then(|| Ok(bytes::Bytes::from(piece))),
             Err(error) => Some(Err(error)),

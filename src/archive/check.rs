@@ -8,7 +8,9 @@ use crate::files::FileName;
 use crate::otp::Method;
 use crate::platform::hashing;
 use crate::sessions::Roles;
-use crate::users::{Description, DisplayName, Email, Locale, Metadata, PersonName, Username};
+use crate::users::{
+    Description, DisplayName, Email, Locale, Metadata, PersonName, Username, fits_name, fits_prose,
+};
 
 /// The last millisecond of the year 9999.
 const LAST_MOMENT: i64 = 253_402_300_799_999;
@@ -24,6 +26,7 @@ pub(super) fn user(row: &Row) -> Result<(), Flaw> {
     let username = row.text("username").and_then(Username::for_lookup);
     let username = username.filter(|name| row.text("username") == Some(name.as_str()));
     let username = username.ok_or_else(|| Flaw::new("username", "is no user name"))?;
+    holds(username.is_plain(), "username", "holds what can't be seen, so it could pass for another name")?;
     let shown = row.text("display_name").unwrap_or_default();
     let fits = DisplayName::of_username(shown, &username).is_ok() || DisplayName::free(shown).is_ok();
     holds(fits, "display_name", "is no display name")?;
@@ -66,6 +69,8 @@ pub(super) fn history(row: &Row) -> Result<(), Flaw> {
         && action.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     holds(is_name, "action", "is no name of something that was done")?;
     at_most(row, "description", LONGEST_WORDS)?;
+    // Reasons that staff gave stand there as they were typed, emoji and their joiners too.
+    only(row, "description", fits_prose)?;
     let trace = row.text("trace_id");
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let is_trace = trace.is_none_or(|id| (1..=128).contains(&id.len()) && id.bytes().all(fits));
@@ -99,6 +104,7 @@ pub(super) fn external_account(row: &Row) -> Result<(), Flaw> {
     holds((1..=LONGEST_FOREIGN).contains(&subject.len()), "subject", "is empty or too long")?;
     for column in ["username", "display_name", "email"] {
         at_most(row, column, LONGEST_FOREIGN)?;
+        only(row, column, fits_name)?;
     }
     let url = row.text("picture_url");
     let is_web = |text: &str| {
@@ -160,6 +166,11 @@ fn same(row: &Row, column: &'static str, read: impl Fn(&str) -> Option<String>) 
 
 fn at_most(row: &Row, column: &'static str, most: usize) -> Result<(), Flaw> {
     holds(row.text(column).is_none_or(|text| text.len() <= most), column, "is too long")
+}
+
+fn only(row: &Row, column: &'static str, fits: fn(char) -> bool) -> Result<(), Flaw> {
+    let is_so = row.text(column).is_none_or(|text| text.chars().all(fits));
+    holds(is_so, column, "holds characters that can't be seen, or move others about")
 }
 
 fn sealed(row: &Row, column: &'static str) -> Result<(), Flaw> {

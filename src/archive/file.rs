@@ -2,8 +2,8 @@
 //!
 //! It is opened for reading alone, as a file that nobody changes, under limits of what a statement may be and take. Its
 //! schema must be, word by word, one that our own migrations make: so there are no views, triggers, virtual tables,
-//! generated columns or expressions of somebody else's that reading could run into. Then SQLite checks its structure,
-//! and each row is read by explicit columns and types.
+//! generated columns or expressions of somebody else's that reading could run into. All of that is read of the schema alone,
+//! before anything looks at a row. Then SQLite checks its structure, and each row is read by explicit columns and types.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use uuid::Uuid;
 
 use super::ImportRefusal;
@@ -36,12 +36,19 @@ pub(super) const CHECKED_A_SECOND: u64 = 64 * 1024 * 1024;
 const NEXT_ROW: Duration = Duration::from_secs(2);
 /// Largest value, and largest row, in bytes.
 const LARGEST: i32 = 1024 * 1024;
-/// Steps of SQLite's machine between two looks at the clock.
-const OPERATIONS: i32 = 10_000;
+/// Steps of SQLite's machine between two looks at the clock: one step may be a function over a large value.
+const OPERATIONS: i32 = 100;
+/// The longest pattern, in bytes: what a pattern costs grows with its length times that of the text. We compare with none.
+const PATTERN: i32 = 50;
 /// What needs no escape in the path of a `file:` URI.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
-/// What SQLite keeps for itself where somebody ran ANALYZE; we read nothing of it.
-const OWN: [&str; 2] = ["sqlite_stat1", "sqlite_stat4"];
+/// What SQLite keeps for itself where somebody ran ANALYZE, word by word as it makes it; we read nothing of it.
+const OWN: [(&str, &str); 2] = [
+    ("sqlite_stat1", "CREATE TABLE sqlite_stat1(tbl,idx,stat)"),
+    ("sqlite_stat4", "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)"),
+];
+/// The table that says which steps a file has.
+const STEPS_TABLE: &str = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'schema_steps'";
 
 /// A file whose schema and structure are as they must be.
 pub struct GatehouseFile {
@@ -204,6 +211,7 @@ pub(super) fn connect(path: &Path, budget: &Budget) -> Result<Connection, Import
             (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
             (Limit::SQLITE_LIMIT_FUNCTION_ARG, 16),
             (Limit::SQLITE_LIMIT_ATTACHED, 0),
+            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN),
             (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 16),
             (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
             (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
@@ -231,15 +239,20 @@ pub(super) fn connect(path: &Path, budget: &Budget) -> Result<Connection, Import
 
 /// The steps that the file says it has: all of ours up to some point.
 fn steps_of(connection: &Connection) -> Result<Vec<&'static Step>, ImportRefusal> {
-    let find = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_steps'";
-    let is_ours = connection.prepare(find).and_then(|mut statement| statement.exists([]));
-    if !is_ours.map_err(|error| unreadable(&error))? {
+    let sql_of = |connection: &Connection| -> rusqlite::Result<Option<String>> {
+        connection.query_row(STEPS_TABLE, [], |row| row.get(0)).optional()
+    };
+    let Some(found) = sql_of(connection).map_err(|error| unreadable(&error))? else {
         return Err(ImportRefusal::Foreign("it is no database of Gatehouse".to_owned()));
+    };
+    // It is read before the rest of the schema can be judged: nothing of it may be computed.
+    if sql_of(&reference(&[])?).map_err(anyhow::Error::from)?.as_ref() != Some(&found) {
+        return Err(ImportRefusal::Foreign("its table schema_steps is not one of Gatehouse".to_owned()));
     }
     let names = || -> rusqlite::Result<Vec<String>> {
         // More than there can be would only be refused later.
         let mut statement =
-            connection.prepare("SELECT name FROM schema_steps ORDER BY position LIMIT 1000")?;
+            connection.prepare("SELECT name FROM schema_steps NOT INDEXED ORDER BY position LIMIT 1000")?;
         let names = statement.query_map([], |row| row.get(0))?;
         names.collect()
     };
@@ -298,7 +311,8 @@ fn made(connection: &Connection) -> rusqlite::Result<BTreeSet<Made>> {
     let mut statement = connection.prepare(sql)?;
     let all = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let is_own = |made: &rusqlite::Result<Made>| {
-        made.as_ref().is_ok_and(|(kind, name, _)| kind == "table" && OWN.contains(&name.as_str()))
+        let Ok((kind, name, Some(sql))) = made else { return false };
+        kind == "table" && OWN.contains(&(name.as_str(), sql.as_str()))
     };
     all.filter(|made| !is_own(made)).collect()
 }
@@ -334,7 +348,7 @@ pub(super) fn unreadable(error: &rusqlite::Error) -> ImportRefusal {
 }
 
 /// A name from the file, fit to be shown.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(64).collect()
 }
 

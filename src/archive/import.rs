@@ -15,8 +15,10 @@ use super::merge::{Change, changed};
 use super::row::{Cell, Flaw, Row};
 use super::source::Source;
 use super::tables::{TRAVELS, Table};
-use super::{Counts, How, ImportOptions, ImportRefusal, Parts, Progress, TableCounts, batch, person};
+use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, person};
+use crate::audit::{Entry, Subject};
 use crate::platform::db::Tx;
+use crate::platform::hexadecimal;
 use crate::sessions::{Ending, Role, Roles};
 use crate::users::{self, Origin};
 
@@ -26,6 +28,10 @@ pub(super) const BATCH: usize = 500;
 const WAITING: usize = 2;
 /// Lines of what was left out that are kept of each table.
 const NOTES: usize = 20;
+/// People whose rights change that are named in the log of what staff did; of more their number is told.
+const NAMED: usize = 1000;
+/// The roles of staff.
+const STAFF: [Role; 2] = [Role::Admin, Role::Moderator];
 /// While an import runs nobody else changes accounts; it waits for those who do so now.
 const ALONE: &str = "SET LOCAL lock_timeout = '1min'; SET LOCAL statement_timeout = 0; \
                      SET LOCAL idle_in_transaction_session_timeout = 0; LOCK TABLE users IN EXCLUSIVE MODE";
@@ -93,9 +99,7 @@ fn read(source: &Source, pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>) ->
 /// An import under way.
 pub(super) struct Import {
     parts: Arc<Parts>,
-    how: How,
-    options: ImportOptions,
-    progress: Progress,
+    order: Order,
     counts: Counts,
     /// Accounts that were not there before.
     added: HashSet<Uuid>,
@@ -103,19 +107,43 @@ pub(super) struct Import {
     signed_out: HashSet<Uuid>,
     /// Accounts whose second factor nobody can open.
     unlocked: Vec<Uuid>,
+    /// Whose rights have changed: the first of them.
+    promoted: Vec<Promotion>,
+    /// How many these are.
+    promotions: u64,
+}
+
+/// Somebody who may do more or less than before.
+struct Promotion {
+    user: Uuid,
+    before: Rights,
+    after: Rights,
+}
+
+/// What an account may do beyond its own affairs.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Rights {
+    /// Those of staff; none if it is deleted.
+    roles: Roles,
+    /// Whether it may be used.
+    active: bool,
 }
 
 impl Import {
-    pub(super) fn new(parts: Arc<Parts>, how: How, options: ImportOptions, progress: Progress) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, order: Order) -> Self {
         let counts = TRAVELS.iter().map(|table| (table.name, TableCounts::default())).collect();
         let (added, signed_out, unlocked) = (HashSet::new(), HashSet::new(), Vec::new());
-        Self { parts, how, options, progress, counts, added, signed_out, unlocked }
+        Self { parts, order, counts, added, signed_out, unlocked, promoted: Vec::new(), promotions: 0 }
     }
 
     /// Writes what is read, in this transaction.
     pub(super) async fn run(mut self, tx: &Tx, mut pieces: Pieces) -> Result<Counts, ImportRefusal> {
         if tx.get_database_backend() == DbBackend::Postgres {
             tx.execute_unprepared(ALONE).await?;
+        }
+        // From here on nobody else changes accounts: what is found now of who asks stays so until the end.
+        if let Some(by) = &mut self.order.options.by {
+            by.caller = self.parts.may_go_on(tx, by).await?;
         }
         let had_admin = users::store::has_admin(tx).await?;
         loop {
@@ -138,18 +166,36 @@ impl Import {
         Ok(self.counts)
     }
 
-    /// Notes in the log of what staff did how much it was.
+    /// Notes in the log of what staff did how much it was, out of which file, and who may do more or less by it.
     async fn note(&self, tx: &Tx) -> Result<(), ImportRefusal> {
-        let action = match self.how {
-            How::Import => "database_imported",
-            How::Recover => "database_recovered",
+        let (action, promotion) = match self.order.how {
+            How::Import => ("database_imported", "roles_imported"),
+            How::Recover => ("database_recovered", "roles_recovered"),
         };
         let sum = |of: fn(&TableCounts) -> u64| self.counts.values().map(of).sum::<u64>();
-        let entry = super::entry(self.options.by.map(|by| by.user), action)
+        let entry = super::entry(self.mover(), action)
             .with("added", sum(|table| table.added))
             .with("changed", sum(|table| table.filled + table.overwritten))
-            .with("left_out", sum(|table| table.left_out));
-        Ok(self.parts.audit.record(tx, entry).await?)
+            .with("left_out", sum(|table| table.left_out))
+            .with("sha256", hexadecimal::written(&self.order.sha256))
+            .with("rights_changed", self.promotions)
+            .with("rights_not_named", self.promotions - self.promoted.len() as u64);
+        self.parts.audit.record(tx, entry).await?;
+        for of_one in &self.promoted {
+            self.parts.audit.record(tx, of_one.entry(self.mover(), promotion)).await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers it if somebody may do more or less than before.
+    fn promote(&mut self, user: Uuid, before: Rights, after: Rights) {
+        if before == after || (before.roles.is_empty() && after.roles.is_empty()) {
+            return;
+        }
+        self.promotions += 1;
+        if self.promoted.len() < NAMED {
+            self.promoted.push(Promotion { user, before, after });
+        }
     }
 
     async fn take(&mut self, tx: &Tx, rows: Vec<Row>) -> Result<(), ImportRefusal> {
@@ -170,7 +216,7 @@ impl Import {
         for change in changes {
             self.change(tx, change).await?;
         }
-        self.progress.done(number);
+        self.order.progress.done(number);
         Ok(())
     }
 
@@ -208,7 +254,7 @@ impl Import {
     /// factor with its row, what a provider gave us by itself.
     fn may_be_opened(&mut self, row: &mut Row) -> Result<bool, ImportRefusal> {
         let Some(column) = self.parts.unopened(row) else { return Ok(true) };
-        if !self.options.drop_second_factors {
+        if !self.order.options.drop_second_factors {
             return Err(refused(
                 row,
                 column,
@@ -255,10 +301,10 @@ impl Import {
     fn is_somebodys_own(&self, row: &Row) -> Result<bool, ImportRefusal> {
         let user = row.id("user_id").filter(|user| !self.added.contains(user));
         let Some(user) = user.filter(|_| SIGNING_IN.contains(&row.table.name)) else { return Ok(false) };
-        if self.how == How::Recover && self.is_caller(user) {
+        if self.order.how == How::Recover && self.is_caller(user) {
             return Err(refused(row, "user_id", "would change how you sign in yourself"));
         }
-        Ok(self.how == How::Import)
+        Ok(self.order.how == How::Import)
     }
 
     async fn lacks_bytes(&self, row: &Row) -> Result<Option<&'static str>, ImportRefusal> {
@@ -275,7 +321,7 @@ impl Import {
 
     /// What a row that is there becomes; none if it stays.
     fn compare(&mut self, held: &Row, row: Row) -> Result<Option<Change>, ImportRefusal> {
-        let Some(change) = changed(held, row, self.how) else {
+        let Some(change) = changed(held, row, self.order.how) else {
             self.count(held).equal += 1;
             return Ok(None);
         };
@@ -292,10 +338,11 @@ impl Import {
 
     /// Whoever is no admin gives nobody a role that they don't have themselves.
     fn may_give(&self, row: &Row, held: Roles) -> Result<(), ImportRefusal> {
-        let Some(by) = self.options.by.filter(|by| !by.roles.has(Role::Admin)) else { return Ok(()) };
+        let own = self.order.options.by.as_ref().map(|by| by.caller.roles);
+        let Some(own) = own.filter(|own| !own.has(Role::Admin)) else { return Ok(()) };
         let given = roles_of(row);
-        let staff = [Role::Admin, Role::Moderator].into_iter();
-        let beyond = staff.filter(|role| given.has(*role) != held.has(*role)).any(|role| !by.roles.has(role));
+        let mut changed = STAFF.into_iter().filter(|role| given.has(*role) != held.has(*role));
+        let beyond = changed.any(|role| !own.has(role));
         if row.table.name == "users" && beyond {
             return Err(refused(row, "roles", "would give or take a role that you don't have"));
         }
@@ -335,7 +382,7 @@ impl Import {
                 if *holder == row.key() {
                     continue;
                 }
-                if self.how == How::Recover {
+                if self.order.how == How::Recover {
                     return Err(refused(
                         &row,
                         unique.columns[unique.columns.len() - 1],
@@ -365,6 +412,9 @@ impl Import {
                 batch::insert(tx, table, &rows).await?;
                 let people: Vec<_> = rows.iter().map(person::of).collect();
                 self.added.extend(people.iter().map(|person| person.id));
+                for row in &rows {
+                    self.promote(row.id("id").unwrap_or_default(), Rights::default(), rights_of(row));
+                }
                 for person in &people {
                     tx.touch_profile(person.id);
                 }
@@ -381,12 +431,13 @@ impl Import {
         let users = change.after.table.name == "users";
         let signed_out: Vec<Uuid> = signed_out_by(&change).collect();
         if users {
-            person::move_on(&mut change, !signed_out.is_empty(), self.how, self.parts.clock.now());
+            person::move_on(&mut change, !signed_out.is_empty(), self.order.how, self.parts.clock.now());
         }
         self.signed_out.extend(signed_out);
         batch::update(tx, &change).await?;
         if users {
             let (before, after) = (person::of(&change.before), person::of(&change.after));
+            self.promote(after.id, rights_of(&change.before), rights_of(&change.after));
             tx.touch(after.id);
             self.parts.users.tell_of_moved_in(tx, &before, &after, &self.origin()).await?;
         } else {
@@ -394,7 +445,7 @@ impl Import {
                 tx.touch_profile(user);
             }
         }
-        match self.how {
+        match self.order.how {
             How::Import => self.count(&change.after).filled += 1,
             How::Recover => self.count(&change.after).overwritten += 1,
         }
@@ -412,12 +463,17 @@ impl Import {
         Ok(())
     }
 
+    /// Who asks for it; none: the operator.
+    fn mover(&self) -> Option<Uuid> {
+        self.order.options.by.as_ref().map(Mover::user)
+    }
+
     fn is_caller(&self, user: Uuid) -> bool {
-        self.options.by.is_some_and(|by| by.user == user)
+        self.mover() == Some(user)
     }
 
     fn origin(&self) -> Origin {
-        Origin { by: self.options.by.map(|by| by.user), session: None, trace_id: None }
+        Origin { by: self.mover(), session: None, trace_id: None }
     }
 
     fn count(&mut self, row: &Row) -> &mut TableCounts {
@@ -430,6 +486,21 @@ impl Import {
         if counts.notes.len() < NOTES {
             counts.notes.push(format!("{}: {why}", row.name()));
         }
+    }
+}
+
+impl Promotion {
+    /// What stands in the log of what staff did.
+    fn entry(&self, by: Option<Uuid>, action: &'static str) -> Entry {
+        let subject = Subject::User(self.user);
+        let entry = match by {
+            Some(by) => Entry::by(by, action, subject),
+            None => Entry::by_operator(action, subject),
+        };
+        entry
+            .with("from", self.before.roles.names().join(", "))
+            .with("to", self.after.roles.names().join(", "))
+            .with("active", self.after.active)
     }
 }
 
@@ -456,6 +527,18 @@ fn signed_out_by(change: &Change) -> impl Iterator<Item = Uuid> {
 
 fn roles_of(row: &Row) -> Roles {
     Roles::from_bits(row.whole("roles").and_then(|bits| i32::try_from(bits).ok()).unwrap_or_default())
+}
+
+/// What the account of a row may do. Who is deleted may do nothing.
+fn rights_of(row: &Row) -> Rights {
+    if *row.cell("deleted_at") != Cell::Null {
+        return Rights::default();
+    }
+    let roles = roles_of(row);
+    Rights {
+        roles: STAFF.into_iter().filter(|role| roles.has(*role)).collect(),
+        active: row.flag("is_active"),
+    }
 }
 
 /// The values of these columns; none if one of them is empty, which is nobody's.

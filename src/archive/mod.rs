@@ -9,6 +9,7 @@
 mod api;
 mod backup;
 mod batch;
+mod before;
 mod check;
 mod export;
 mod file;
@@ -25,12 +26,16 @@ mod tables;
 mod tape;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_lc_rs::digest;
 use futures_util::FutureExt;
-use sea_orm::DbErr;
-use tokio::sync::Semaphore;
+use sea_orm::{ConnectionTrait, DbErr};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub use api::ArchiveApi;
@@ -42,6 +47,7 @@ pub use schedule::{Plan, Schedule};
 pub use source::Source;
 pub use tables::{Column, Kind, Part, STAYS, TRAVELS, Table};
 
+use before::Before;
 use import::Import;
 
 use crate::audit::{Audit, Entry, Subject};
@@ -49,19 +55,23 @@ use crate::files::{Files, Received, UploadRefusal};
 use crate::mail::Mail;
 use crate::oauth::Oauth;
 use crate::otp::Otp;
+use crate::permissions::{self, Action, Context, Gate, Resource, forbidden};
 use crate::pictures::Pictures;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::Database;
-use crate::platform::problem::Failure;
+use crate::platform::problem::{Failure, Problem};
 use crate::platform::random::Random;
+use crate::platform::tasks::Tasks;
 use crate::platform::web::Upload;
-use crate::sessions::{Roles, Sessions};
+use crate::sessions::{Caller, Sessions};
 use crate::users::{self, Users};
 
 /// Exports that are written at once: each holds a connection.
 const EXPORTS: usize = 2;
-/// What was there before the last import.
-const BEFORE: &str = "before-import.db";
+/// How long an import waits for the one before it.
+const TURN: Duration = Duration::from_secs(10);
+/// Bytes of a file that are read at once.
+const PIECE: usize = 256 * 1024;
 
 /// The feature: what it owns.
 #[derive(Clone)]
@@ -77,8 +87,12 @@ pub struct Parts {
     pub db: Database,
     /// What staff did.
     pub audit: Audit,
-    /// Whose sessions end.
+    /// Whose sessions end, and who asks.
     pub sessions: Arc<Sessions>,
+    /// Who may do what.
+    pub gate: Arc<Gate>,
+    /// What goes on when nobody waits for it any more.
+    pub tasks: Tasks,
     /// Who is told of changes.
     pub users: Users,
     /// What bytes there are.
@@ -123,13 +137,33 @@ pub struct ImportOptions {
     pub by: Option<Mover>,
 }
 
-/// Who asks for an import.
-#[derive(Clone, Copy, Debug)]
+/// Who asks for an import over HTTP. A body may take its time, and so may those before it: they are asked about again
+/// when it is there, and once more when nobody can change accounts any more.
+#[derive(Clone, Debug)]
 pub struct Mover {
-    /// The account.
-    pub user: Uuid,
-    /// What they are.
-    pub roles: Roles,
+    /// Who.
+    pub caller: Caller,
+    /// What they must be allowed to do.
+    pub action: Action,
+    /// When all of the file had arrived. Their proof of who they are must be fresh then: not when they began, which is up
+    /// to them, nor when it is their turn, which is not.
+    pub arrived: Timestamp,
+}
+
+impl Mover {
+    fn user(&self) -> Uuid {
+        self.caller.user_id
+    }
+}
+
+/// An import, as it was asked for.
+#[derive(Clone, Debug)]
+struct Order {
+    how: How,
+    options: ImportOptions,
+    progress: Progress,
+    /// SHA-256 of the file that was handed in, for the log of what staff did.
+    sha256: [u8; 32],
 }
 
 /// What an export wrote.
@@ -200,6 +234,12 @@ pub enum ImportRefusal {
     /// There would be no admin left.
     #[error("afterwards there would be no admin who can sign in")]
     LastAdmin,
+    /// Whoever asks for it may not do so any more.
+    #[error("whoever asked for it may not do so any more: {0}")]
+    NoLonger(Box<Problem>),
+    /// Another file is being read in, and that takes its time.
+    #[error("another file is being read in")]
+    Busy,
     /// Something broke.
     #[error(transparent)]
     Broken(#[from] anyhow::Error),
@@ -262,44 +302,57 @@ impl Archive {
         options: &ImportOptions,
         progress: &Progress,
     ) -> Result<Counts, ImportRefusal> {
-        let _turn = self.imports.acquire().await;
-        progress.say("checking");
-        if self.is_s1(path).await? {
-            return Box::pin(self.import_s1(path, how, options, progress)).await;
+        if let Some(by) = &options.by {
+            self.parts.may_go_on(self.parts.db.reader(), by).await?;
         }
-        Box::pin(self.import_gatehouse(path, how, options, progress)).await
+        let _turn = self.turn().await?;
+        progress.say("checking");
+        let (is_s1, file) = (self.is_s1(path).await?, path.to_owned());
+        let sha256 = tokio::task::spawn_blocking(move || digest_of(&file)).await;
+        let sha256 = sha256.map_err(anyhow::Error::from)??;
+        let order = Order { how, options: options.clone(), progress: progress.clone(), sha256 };
+        if is_s1 {
+            return Box::pin(self.import_s1(path, &order)).await;
+        }
+        Box::pin(self.import_gatehouse(path, &order)).await
+    }
+
+    /// One file after the other; who would have to wait for long comes again.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, ImportRefusal> {
+        let turn = tokio::time::timeout(TURN, self.imports.acquire()).await;
+        let turn = turn.map_err(|_| ImportRefusal::Busy)?;
+        Ok(turn.map_err(anyhow::Error::from)?)
     }
 
     /// The same of a database of Gatehouse.
-    async fn import_gatehouse(
-        &self,
-        path: &Path,
-        how: How,
-        options: &ImportOptions,
-        progress: &Progress,
-    ) -> Result<Counts, ImportRefusal> {
+    async fn import_gatehouse(&self, path: &Path, order: &Order) -> Result<Counts, ImportRefusal> {
         let path = path.to_owned();
+        // The file stays open from here on: it may be the very one that was kept by the last import.
         let checked = tokio::task::spawn_blocking(move || check_all(Source::open(&path)?)).await;
         let (source, rows) = checked.map_err(anyhow::Error::from)??;
-        self.keep_what_is_there(progress).await?;
-        progress.say(if how == How::Import { "importing" } else { "recovering" });
-        progress.expect(rows);
-        let import = Import::new(Arc::clone(&self.parts), how, options.clone(), progress.clone());
+        let before = self.keep_what_is_there(&order.progress).await?;
+        order.progress.say(if order.how == How::Import { "importing" } else { "recovering" });
+        order.progress.expect(rows);
+        let import = Import::new(Arc::clone(&self.parts), order.clone());
         let pieces = import::begin_reading(source);
         let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
-        progress.finish();
+        order.progress.finish();
+        if let Some(before) = before {
+            before.settle(&done);
+        }
         done
     }
 }
 
 impl Archive {
-    /// Whoever has read in the wrong file finds here what was there before; the last one only.
-    async fn keep_what_is_there(&self, progress: &Progress) -> Result<(), ImportRefusal> {
+    /// Whoever has read in the wrong file finds beside what was there before; the last one only.
+    async fn keep_what_is_there(&self, progress: &Progress) -> Result<Option<Before>, ImportRefusal> {
         if !users::store::is_any(self.parts.db.reader()).await? {
-            return Ok(());
+            return Ok(None);
         }
-        let kept = self.export_to(&self.parts.data_dir.join(BEFORE), progress).await;
-        kept.map(drop).map_err(|fault| anyhow::Error::from(fault).into())
+        let before = Before::new(self.parts.data_dir.clone());
+        self.export_to(&before.place(), progress).await.map_err(anyhow::Error::from)?;
+        Ok(Some(before))
     }
 }
 
@@ -307,6 +360,24 @@ impl Archive {
 fn entry(by: Option<Uuid>, action: &'static str) -> Entry {
     let operator = || Entry::by_operator(action, Subject::Database);
     by.map_or_else(operator, |by| Entry::by(by, action, Subject::Database))
+}
+
+/// The SHA-256 of a file.
+fn digest_of(path: &Path) -> Result<[u8; 32], ImportRefusal> {
+    let read = || -> io::Result<[u8; 32]> {
+        let (mut file, mut piece) = (File::open(path)?, vec![0; PIECE]);
+        let mut sum = digest::Context::new(&digest::SHA256);
+        loop {
+            match file.read(&mut piece)? {
+                0 => break,
+                read => sum.update(&piece[..read]),
+            }
+        }
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(sum.finish().as_ref());
+        Ok(sha256)
+    };
+    read().map_err(|error| ImportRefusal::Foreign(format!("it can't be read: {error}")))
 }
 
 /// Reads all of a file before anything is changed; how many rows it has.
@@ -325,6 +396,20 @@ fn check_all(source: Source) -> Result<(Source, u64), ImportRefusal> {
 type Opens = fn(&Parts, Uuid, &[u8]) -> bool;
 
 impl Parts {
+    /// Who asks, as they are now. Refused as a new request of theirs would be.
+    async fn may_go_on(&self, db: &impl ConnectionTrait, by: &Mover) -> Result<Caller, ImportRefusal> {
+        let again = self.sessions.again(db, &by.caller).await?;
+        let caller = again.and_then(|caller| {
+            let subject = permissions::Subject::from(&caller);
+            if !self.gate.allows(&subject, by.action, &Resource::System, Context::default()) {
+                return Err(forbidden());
+            }
+            caller.require_proof(by.arrived)?;
+            Ok(caller)
+        });
+        caller.map_err(|problem| ImportRefusal::NoLonger(Box::new(problem)))
+    }
+
     /// The column of a row that is sealed in a way that no known secret opens.
     fn unopened(&self, row: &Row) -> Option<&'static str> {
         let (column, opens): (_, Opens) = match row.table.name {

@@ -2,7 +2,7 @@
 //! written here nothing else is read: an entry's header is exactly what would be written for it, or the file is refused.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -27,6 +27,8 @@ pub(super) struct Entry {
 /// Writes an archive.
 pub(super) struct Writer {
     out: BufWriter<File>,
+    /// Bytes that were written.
+    at: u64,
     left: u64,
     padding: usize,
     digest: Context,
@@ -35,12 +37,26 @@ pub(super) struct Writer {
 impl Writer {
     pub fn new(file: File) -> Self {
         let out = BufWriter::with_capacity(PIECE, file);
-        Self { out, left: 0, padding: 0, digest: Context::new(&SHA256) }
+        Self { out, at: 0, left: 0, padding: 0, digest: Context::new(&SHA256) }
+    }
+
+    /// How far the archive has come: behind an entry that has ended.
+    pub const fn place(&self) -> u64 {
+        self.at
+    }
+
+    /// Takes back everything from a place on.
+    pub fn back_to(&mut self, place: u64) -> io::Result<()> {
+        self.out.seek(SeekFrom::Start(place))?;
+        self.out.get_ref().set_len(place)?;
+        (self.at, self.left, self.padding) = (place, 0, 0);
+        Ok(())
     }
 
     /// Begins an entry; the one before has ended.
     pub fn begin(&mut self, entry: &Entry) -> io::Result<()> {
         self.out.write_all(&header(entry).ok_or_else(|| io::Error::other("no name for an entry"))?)?;
+        self.at += BLOCK as u64;
         (self.left, self.padding) = (entry.size, padding(entry.size));
         self.digest = Context::new(&SHA256);
         Ok(())
@@ -51,6 +67,7 @@ impl Writer {
         let beyond = || io::Error::other("an entry is longer than it was announced to be");
         self.left = self.left.checked_sub(piece.len() as u64).ok_or_else(beyond)?;
         self.digest.update(piece);
+        self.at += piece.len() as u64;
         self.out.write_all(piece)
     }
 
@@ -60,6 +77,7 @@ impl Writer {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an entry is shorter than announced"));
         }
         self.out.write_all(&[0; BLOCK][..self.padding])?;
+        self.at += self.padding as u64;
         Ok(hexadecimal::written(std::mem::replace(&mut self.digest, Context::new(&SHA256)).finish().as_ref()))
     }
 
@@ -233,6 +251,27 @@ mod tests {
         assert!(tar.status.success() && tar.stderr.is_empty(), "{tar:?}");
         assert_eq!(std::fs::read(folder.path().join("d")).unwrap(), content);
         assert_eq!(std::fs::read(folder.path().join("files/b")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_in_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = Writer::new(file.reopen().unwrap());
+        let mut put = |name: &str, bytes: &[u8]| {
+            let place = writer.place();
+            writer.begin(&entry(name, bytes.len() as u64)).unwrap();
+            writer.write(bytes).unwrap();
+            writer.end().unwrap();
+            if name == "wrong" {
+                writer.back_to(place).unwrap();
+            }
+        };
+        put("a", b"some");
+        put("wrong", &vec![7; 2 * PIECE]);
+        put("b", &[1; 600]);
+        writer.finish().unwrap();
+        let entries: [(&str, &[u8]); 2] = [("a", b"some"), ("b", &[1; 600])];
+        assert_eq!(std::fs::read(file.path()).unwrap(), written(&entries));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::app::{self, App, StartFault, connect};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, Loaded};
-use crate::platform::db::{Database, Direction, Schema};
+use crate::platform::db::{Database, Direction, Schema, SchemaFault};
 use crate::platform::random::Random;
 
 /// What a health probe waits for at most.
@@ -97,7 +97,11 @@ async fn schema(config: &Config, db: &Database, fix: bool) -> Result<String, Str
     }
     match Schema(db).check().await {
         Ok(()) => Ok("up to date".to_owned()),
-        Err(fault) => Err(format!("{fault}; `gatehouse check --fix` applies pending steps")),
+        Err(SchemaFault::Pending(steps)) if config.database.auto_migrate => {
+            Err(format!("{steps} step(s) are pending: a start applies them, and so does `gatehouse check --fix`"))
+        }
+        Err(fault @ SchemaFault::Pending(_)) => Err(format!("{fault}, or `gatehouse check --fix`")),
+        Err(fault) => Err(fault.to_string()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bytes that come and go with a whole database: backups carry them, imports bring them before their rows.
 
+use std::collections::HashSet;
 use std::io;
 
 use bytes::Bytes;
@@ -67,6 +68,15 @@ impl Files {
     /// The bytes of this owner's file of this name, if they are the same ones.
     pub async fn known(&self, owner: Uuid, name: &str, sha256: [u8; 32]) -> Result<Option<Uuid>, DbErr> {
         store::known(self.db.reader(), owner, name, sha256.to_vec()).await
+    }
+
+    /// Which of these bytes have a row.
+    pub async fn with_rows(&self, blobs: &[Uuid]) -> Result<HashSet<Uuid>, DbErr> {
+        let mut found = HashSet::new();
+        for some in blobs.chunks(PORTION) {
+            found.extend(store::with_blobs(self.db.reader(), some).await?);
+        }
+        Ok(found)
     }
 
     /// Removes those of these bytes that have no row.

@@ -38,6 +38,8 @@ pub struct Caller {
     pub credential: Credential,
     /// Whether their role needs a second factor that they don't have.
     pub(super) needs_second_factor: bool,
+    /// The version of the account's tokens: another one is the end of what was issued before.
+    pub(super) token_version: i64,
 }
 
 /// What a request showed to be let in.
@@ -62,7 +64,7 @@ impl Caller {
     }
 
     /// Refused if their role needs a second factor that they don't have.
-    fn admitted(self) -> Result<Self, Problem> {
+    pub(super) fn admitted(self) -> Result<Self, Problem> {
         if !self.needs_second_factor {
             return Ok(self);
         }
@@ -205,6 +207,11 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
+}
+
+/// The session has ended, or the account is closed.
+pub(super) fn signed_out() -> Problem {
+    invalid_token(TokenFault::Revoked)
 }
 
 fn not_signed_in() -> Problem {

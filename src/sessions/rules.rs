@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use super::access_token::{Claims, TokenFault};
+use super::caller::signed_out;
 use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
 use super::roles::{Role, Roles};
 use super::store::Gone;
@@ -17,7 +18,7 @@ use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, St
 use crate::events::{Event, Events};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::Failure;
+use crate::platform::problem::{Failure, Problem};
 use crate::platform::secrets::digest;
 use crate::platform::web::ClientInfo;
 
@@ -266,6 +267,7 @@ impl Sessions {
                 proved_at: session.proved_at,
                 credential: Credential::Token,
                 needs_second_factor: self.needs_second_factor(&standing, self.clock.now()),
+                token_version: standing.token_version,
             })),
             _ => Err(TokenFault::Revoked),
         })
@@ -328,6 +330,7 @@ impl Sessions {
             proved_at: session.proved_at,
             credential: Credential::Cookie,
             needs_second_factor: self.needs_second_factor(&standing, now),
+            token_version: standing.token_version,
         };
         if now.since(Timestamp::from_millis(row.last_seen_at)) >= NOTED_EVERY {
             let idle = now.after(self.limits(standing.roles).0);
@@ -459,6 +462,29 @@ impl Sessions {
         let row = store::by_id(tx, session).await?;
         let row = row.filter(|row| row.user_id == user && row.idle_expires_at > now && row.expires_at > now);
         Ok(row.and_then(|row| Kind::named(&row.kind)))
+    }
+
+    /// A caller whose request came in a while ago, as they are now: for an act that has waited for long. What is remembered
+    /// does not count. In a transaction that holds the account it stays true until its end. Refused if the session has ended
+    /// or the account is closed, as a new request would be; and if its tokens were all made void meanwhile.
+    pub async fn again(
+        &self,
+        db: &impl ConnectionTrait,
+        caller: &Caller,
+    ) -> Result<Result<Caller, Problem>, DbErr> {
+        let now = self.clock.now();
+        let rows = store::standing(db, caller.user_id).await?;
+        let standing = Standing::of(&rows).filter(|standing| standing.active);
+        let standing = standing.filter(|standing| standing.token_version == caller.token_version);
+        let Some(standing) = standing else { return Ok(Err(signed_out())) };
+        let Some(session) = standing.live(caller.session_id, now) else { return Ok(Err(signed_out())) };
+        let caller = Caller {
+            roles: standing.roles,
+            proved_at: session.proved_at,
+            needs_second_factor: self.needs_second_factor(&standing, now),
+            ..caller.clone()
+        };
+        Ok(caller.admitted())
     }
 
     /// The public keys, for whoever verifies tokens by themselves.

@@ -45,7 +45,7 @@ pub use passwords::Passwords;
 pub use person_name::PersonName;
 pub use rows::{Beside, External};
 pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal, Updated};
-pub(crate) use text::fits_name;
+pub(crate) use text::{fits_name, fits_prose};
 pub use told::{Source, UserUpdated};
 pub use username::Username;
 

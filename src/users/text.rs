@@ -22,7 +22,7 @@ pub(crate) fn fits_name(c: char) -> bool {
 }
 
 /// Whether `c` may stand in running text of several lines.
-pub(super) fn fits_prose(c: char) -> bool {
+pub(crate) fn fits_prose(c: char) -> bool {
     c == '\n' || !(c.is_control() || is_noncharacter(c) || is_bidi_override(c))
 }
 
@@ -31,6 +31,17 @@ pub(super) fn is_visible(c: char) -> bool {
     use GeneralCategoryGroup::{Letter, Number, Punctuation, Symbol};
     let is_blank = matches!(c, '\u{115F}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{FFA0}');
     matches!(c.general_category_group(), Letter | Number | Punctuation | Symbol) && !is_blank
+}
+
+/// Whether `c` can be seen in a name that people are told apart by: no joiner, and no mark that shows nothing (those that
+/// Unicode calls default ignorable, DerivedCoreProperties).
+pub(super) fn is_plain(c: char) -> bool {
+    let shows_nothing = matches!(
+        c,
+        '\u{34F}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}'
+    );
+    (is_visible(c) || is_mark(c)) && !shows_nothing
 }
 
 /// Whether `c` is a letter, a mark or a number of any script.
@@ -86,6 +97,16 @@ mod tests {
         {
             assert!(!fits_name(c), "{c:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_tells_nobody_apart() {
+        for c in
+            "\u{200B}\u{200C}\u{200D}\u{202E}\u{34F}\u{FE0F}\u{E0100}\u{1160}\u{2800}\u{E000}\u{378} ".chars()
+        {
+            assert!(!is_plain(c), "{c:?}");
+        }
+        assert!("ann_S1-ñßЖ王नि\u{301}7$".chars().all(is_plain));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use unicode_normalization::is_nfkc;
 
 use super::Invalid;
+use super::text::is_plain;
 
 /// The longest username, in characters.
 const MAX_CHARS: usize = 32;
@@ -36,6 +37,13 @@ impl Username {
         let is_of_length = (1..=MAX_CHARS).contains(&raw.chars().take(MAX_CHARS + 1).count());
         let is_name = is_of_length && raw.chars().all(is_possible) && is_nfkc(raw);
         is_name.then(|| Self(raw.to_ascii_lowercase()))
+    }
+
+    /// Whether the name can be told from others by looking at it: each of its characters leaves ink, or a mark on one that
+    /// does, and none moves others about. Others may be known here from before; none is taken in any more.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.0.chars().all(is_plain)
     }
 
     /// Whether the name would let its owner pass for the operator or for a part of the site. Such a name is only

@@ -180,7 +180,7 @@ export function bytes(count) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   let unit = 0;
   while (count >= 1000 && unit < units.length - 1) { count /= 1000; unit += 1; }
-  const style = { style: "unit", unit: units[unit], unitDisplay: "short", maximumFractionDigits: unit ? 1 : 0 };
+  const style = { style: "unit", unit: units[unit], unitDisplay: unit ? "short" : "long", maximumFractionDigits: unit ? 1 : 0 };
   return new Intl.NumberFormat(document.documentElement.lang, style).format(count);
 }
 

@@ -106,6 +106,15 @@ async fn a_newer_schema_that_this_program_can_work_with_is_served() {
     let add = "INSERT INTO schema_steps (name, min_binary, position) VALUES ('m9000_future', '0.1.0', 9000)";
     sea_orm::ConnectionTrait::execute_unprepared(&db, add).await.unwrap();
     site.start().await.stop().await;
+    // It undoes nothing beneath what it doesn't know.
+    assert!(site.must(&["migrate", "status"]).ends_with("applied m9000_future\n"));
+    let before = schema(&db).await;
+    for arguments in [&["migrate", "down"][..], &["migrate", "down", "--all"]] {
+        let refused = site.run(arguments);
+        assert_eq!(refused.code, CONFIGURATION, "{arguments:?}: {}", refused.all());
+        assert!(refused.err.contains("m9000_future is of a newer program"), "{}", refused.err);
+    }
+    assert_eq!(schema(&db).await, before);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::{Converted, convert, recognises};
-use crate::archive::{Archive, Counts, How, ImportOptions, ImportRefusal, Parts, Progress, TableCounts};
+use crate::archive::{Archive, Counts, ImportRefusal, Order, Parts, TableCounts};
 use crate::mail::{Languages, Letter, Occasion, Post};
 use crate::platform::db::Tx;
 use crate::users::store::{self as people, user};
@@ -31,17 +31,15 @@ impl Archive {
     pub(in crate::archive) async fn import_s1(
         &self,
         path: &Path,
-        how: How,
-        options: &ImportOptions,
-        progress: &Progress,
+        order: &Order,
     ) -> Result<Counts, ImportRefusal> {
-        progress.say("reading S1");
+        order.progress.say("reading S1");
         let scratch = self.scratch(&self.parts.data_dir).await?;
         let temp = scratch.path("s1.db");
         let work = async {
-            let (converted, done) = self.convert(path, &temp, options.files_root.clone()).await;
+            let (converted, done) = self.convert(path, &temp, order.options.files_root.clone()).await;
             let imported = match done {
-                Ok(()) => self.import_converted(&temp, &converted, how, options, progress).await,
+                Ok(()) => self.import_converted(&temp, &converted, order).await,
                 Err(refusal) => Err(refusal),
             };
             // Nobody's are those of rows that were not taken, and all of them if nothing was changed.
@@ -74,9 +72,7 @@ impl Archive {
         &self,
         path: &Path,
         converted: &Converted,
-        how: How,
-        options: &ImportOptions,
-        progress: &Progress,
+        order: &Order,
     ) -> Result<Counts, ImportRefusal> {
         let mut before = HashSet::new();
         for id in &converted.without_factor {
@@ -84,7 +80,7 @@ impl Archive {
                 before.insert(*id);
             }
         }
-        let counts = self.import_gatehouse(path, how, options, progress).await?;
+        let counts = self.import_gatehouse(path, order).await?;
         let new: Vec<Uuid> =
             converted.without_factor.iter().filter(|id| !before.contains(id)).copied().collect();
         for some in new.chunks(LETTERS) {

@@ -27,6 +27,7 @@ use crate::migrations::STEPS;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::sqlite_script;
 use crate::platform::secrets::digest;
+use crate::users::fits_name;
 use people::People;
 use place::Place;
 use source::Source;
@@ -182,6 +183,9 @@ impl Work<'_> {
 
     /// Writes rows into a table of the new database.
     fn write(&self, table: &str, columns: &str, rows: Vec<Vec<Value>>) -> Result<(), Unfit> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let places: Vec<String> = (1..=columns.split(',').count()).map(|place| format!("?{place}")).collect();
         let sql = format!("INSERT INTO {table} ({columns}) VALUES ({})", places.join(", "));
         let write = || -> rusqlite::Result<()> {
@@ -206,9 +210,9 @@ fn stable_id(millis: i64, parts: &[&str]) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid()
 }
 
-/// Words of S1's as a line of ours: without what can't be seen, cut to so many characters.
+/// Words of S1's as a line of ours: without what can't be seen or moves other characters about, cut to so many characters.
 fn words(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
+    text.chars().filter(|c| fits_name(*c)).take(most).collect()
 }
 
 /// The moment that history of S1's writes as `2024-12-31 23:59:59 UTC`.

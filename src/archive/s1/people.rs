@@ -102,9 +102,10 @@ impl Work<'_> {
     /// The user name, folded. One outside of the rule is kept if it can be looked up and is nobody else's.
     fn username(&mut self, row: &Row, id: Uuid) -> Result<Username, Unfit> {
         let raw = row.text("username")?;
-        let Some(username) = Username::for_lookup(raw) else {
+        let Some(username) = Username::for_lookup(raw).filter(Username::is_plain) else {
             let words = format!(
-                "`{}` can't be kept: it must be at most 32 characters without spaces and @; give the user another name in S1",
+                "`{}` can't be kept: it must be at most 32 characters that can be seen, without spaces and @; give the \
+                 user another name in S1",
                 words(raw, WORDS)
             );
             return Err(row.unfit("username", &words));
@@ -217,13 +218,13 @@ impl Work<'_> {
             let rows = self.source.portion(USERS, after)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.number;
-            let (mut lines, mut blocks) = (Vec::new(), Vec::new());
+            // One account's at a time: each may have as much as a row can hold.
             for row in &rows {
-                lines.extend(self.history(row)?);
-                blocks.extend(self.blocks(row)?);
+                let lines = self.history(row)?;
+                self.write("user_history", HISTORY_COLUMNS, lines)?;
+                let blocks = self.blocks(row)?;
+                self.write("user_blocks", BLOCK_COLUMNS, blocks)?;
             }
-            self.write("user_history", HISTORY_COLUMNS, lines)?;
-            self.write("user_blocks", BLOCK_COLUMNS, blocks)?;
         }
     }
 

@@ -4,15 +4,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::Unfit;
+use crate::archive::ImportRefusal;
 use crate::archive::file::{self, Budget};
 
-/// Rows that are read at once.
+/// Rows that are read at once, and bytes of theirs: one row may have a megabyte.
 const PORTION: usize = 500;
+const PORTION_BYTES: usize = 4 * 1024 * 1024;
+/// Things that S1 makes are far fewer.
+const MOST_THINGS: usize = 1000;
 
 /// A table of S1, and the columns of it that are read.
 #[derive(Clone, Copy, Debug)]
@@ -84,10 +88,14 @@ impl Source {
         let size = file::look_at(path)?;
         let budget = Budget::default();
         let connection = file::connect(path, &budget)?;
-        budget.allow(file::CHECKING + Duration::from_secs(size / file::CHECKED_A_SECOND));
-        file::check_structure(&connection)?;
+        budget.allow(file::CHECKING);
+        check_schema(&connection)?;
+        // What the file says of the values of its rows is somebody's code, too; each value is judged when it is read.
+        connection.execute_batch("PRAGMA ignore_check_constraints = ON")?;
         let source = Self { connection, budget };
         TABLES.into_iter().try_for_each(|table| source.check(table))?;
+        source.budget.allow(file::CHECKING + Duration::from_secs(size / file::CHECKED_A_SECOND));
+        file::check_structure(&source.connection)?;
         Ok(source)
     }
 
@@ -127,9 +135,55 @@ impl Source {
             "SELECT rowid, {columns} FROM \"{name}\" WHERE rowid > ?1 ORDER BY rowid LIMIT {PORTION}"
         );
         let mut statement = self.connection.prepare(&sql)?;
-        let rows = statement.query_map([after], |row| Row::read(table, row))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut found = statement.query([after])?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while bytes < PORTION_BYTES
+            && let Some(row) = found.next()?
+        {
+            let row = Row::read(table, row)?;
+            bytes += row.bytes();
+            rows.push(row);
+        }
+        Ok(rows)
     }
+}
+
+/// Refuses what would make SQLite run something of somebody else's as soon as it looks at a row. Only the schema is read.
+fn check_schema(connection: &Connection) -> Result<(), Unfit> {
+    let strange = |what: &str, name: &str| {
+        Unfit::File(ImportRefusal::Foreign(format!("it holds {what}, as S1 does not: {}", file::plain(name))))
+    };
+    let sql = format!("SELECT name, rootpage, sql FROM sqlite_schema LIMIT {}", MOST_THINGS + 1);
+    let mut statement = connection.prepare(&sql)?;
+    let things = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let things: Vec<(String, Option<i64>, Option<String>)> = things.collect::<Result<_, _>>()?;
+    if things.len() > MOST_THINGS {
+        return Err(strange("more than a thousand tables and indexes", ""));
+    }
+    for (name, root, sql) in &things {
+        // Indexes that SQLite makes by itself have no words.
+        let begins = |words: &str| sql.as_ref().is_none_or(|sql| sql.starts_with(words));
+        let is_plain = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "].into_iter().any(begins);
+        if !is_plain || root.is_none_or(|root| root < 1) {
+            return Err(strange("a view, a trigger or a virtual table", name));
+        }
+    }
+    let computed = "SELECT tables.name || '.' || columns.name FROM pragma_table_list AS tables, \
+                    pragma_table_xinfo(tables.name) AS columns WHERE tables.schema = 'main' AND columns.hidden <> 0";
+    if let Some(name) = first_name(connection, computed)? {
+        return Err(strange("a computed column", &name));
+    }
+    let judged = "SELECT indexes.name FROM pragma_table_list AS tables, pragma_index_list(tables.name) AS indexes \
+                  WHERE tables.schema = 'main' AND (indexes.partial <> 0 OR EXISTS \
+                  (SELECT 1 FROM pragma_index_xinfo(indexes.name) AS columns WHERE columns.cid = -2))";
+    match first_name(connection, judged)? {
+        Some(name) => Err(strange("an index over an expression, or over some rows only", &name)),
+        None => Ok(()),
+    }
+}
+
+fn first_name(connection: &Connection, sql: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row(sql, [], |row| row.get(0)).optional()
 }
 
 /// A value as it is stored.
@@ -166,6 +220,12 @@ impl Row {
         };
         let cells = (0..table.columns.len()).map(cell).collect::<rusqlite::Result<_>>()?;
         Ok(Self { table, number: row.get(0)?, cells })
+    }
+
+    /// How much memory its values need, about.
+    fn bytes(&self) -> usize {
+        let texts = self.cells.iter().map(|cell| if let Cell::Text(text) = cell { text.len() } else { 0 });
+        texts.sum::<usize>() + size_of_val(self.cells.as_slice())
     }
 
     fn cell(&self, column: &'static str) -> &Cell {

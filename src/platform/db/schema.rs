@@ -54,11 +54,14 @@ pub enum SchemaFault {
         this: &'static str,
     },
     /// Steps are pending and the program may not apply them itself.
-    #[error("the database lacks {0} migration step(s): run `gatehouse migrate up` (AUTO_MIGRATE is off)")]
+    #[error("the database lacks {0} migration step(s): run `gatehouse migrate up`, or start with AUTO_MIGRATE on")]
     Pending(usize),
     /// No step has that name.
     #[error("there is no migration step named {0}")]
     UnknownStep(String),
+    /// A step that this program doesn't know lies on top of those that it would undo.
+    #[error("the step {0} is of a newer program, and lies on top: only that program can undo it")]
+    Beneath(String),
     /// The database refused.
     #[error(transparent)]
     Database(#[from] DbErr),
@@ -73,14 +76,15 @@ impl Schema<'_> {
         self.0.write_at_leisure(move |tx| migrate(tx, direction).boxed()).await
     }
 
-    /// Every step of this program and whether it was applied.
+    /// Every step of this program and whether it was applied; behind them, those of a newer program.
     pub async fn status(&self) -> Result<Vec<StepStatus>, SchemaFault> {
         let applied = self.applied().await?;
         let status = |step: &Step| StepStatus {
             name: step.name.to_owned(),
             applied: applied.iter().any(|(name, _)| name == step.name),
         };
-        Ok(STEPS.iter().map(status).collect())
+        let newer = unknown(&applied).map(|name| StepStatus { name: name.to_owned(), applied: true });
+        Ok(STEPS.iter().map(status).chain(newer).collect())
     }
 
     /// Whether this program may serve on the database as it is.
@@ -119,6 +123,9 @@ async fn migrate(tx: &Tx, direction: Direction) -> Result<Vec<&'static str>, Sch
         Direction::DownAll => STEPS.iter().rev().filter(has).collect(),
     };
     let up = matches!(direction, Direction::Up(_));
+    if let Some(newer) = unknown(&applied).next().filter(|_| !up) {
+        return Err(SchemaFault::Beneath(newer.to_owned()));
+    }
     for step in &steps {
         if up { apply(tx, step).await? } else { undo(tx, step).await? }
     }
@@ -144,6 +151,12 @@ async fn applied(connection: &impl ConnectionTrait) -> Result<Vec<(String, Strin
     let rows =
         connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+/// The applied steps that this program doesn't have.
+fn unknown(applied: &[(String, String)]) -> impl Iterator<Item = &str> {
+    let names = applied.iter().map(|(name, _)| name.as_str());
+    names.filter(|name| !STEPS.iter().any(|step| step.name == *name))
 }
 
 fn refuse_newer(applied: &[(String, String)]) -> Result<(), SchemaFault> {

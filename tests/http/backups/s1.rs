@@ -1,10 +1,13 @@
 //! A database of S1 comes over.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use gatehouse::archive::{Counts, How, ImportOptions, ImportRefusal, Progress};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::{ANN, BEN, CARL, S1_PASSWORD, blobs, dump, s1, with_files};
 use crate::harness::{Actor, PASSWORD, TestApp};
@@ -167,4 +170,50 @@ async fn whose_second_factor_stayed_behind_is_told_once() {
     let ann = signed_in(&app, "ann_s1").await;
     let ben = ann.get(&format!("/api/user/{BEN}/details")).await.is(200).json();
     assert_eq!(ben["otp_method"], "email", "codes by mail need no secret");
+}
+
+/// Whether somebody keeps others from sweeping files.
+async fn is_leased(app: &TestApp) -> bool {
+    let db = app.inside.db.reader();
+    let sql = "SELECT COUNT(*) FROM leases WHERE name = 'file sweep'";
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+    rows[0].try_get_by_index::<i64>(0).unwrap() == 1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_leaves_keeps_nobody_waiting() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s1.db");
+    let database = s1(&path);
+    // Enough for the client to leave in the middle.
+    let line = r#"{"time": "2024-12-10 12:42:18 UTC", "action": "a", "description": "b", "by": null}"#;
+    let history = format!("[{}]", vec![line; 5000].join(", "));
+    database.execute("UPDATE users SET user_history = ?1", [&history]).unwrap();
+    database.close().unwrap();
+    let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"s1.db\"\r\n\r\n";
+    let body = [head.as_bytes(), &std::fs::read(&path).unwrap(), b"\r\n--B--\r\n"].concat();
+    let mut socket = TcpStream::connect(app.base().strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "POST /api/db/import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: multipart/form-data; boundary=B\r\nContent-Length: {}\r\n\r\n",
+        admin.access,
+        body.len()
+    );
+    socket.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    let begun = Instant::now();
+    while !is_leased(&app).await {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it did not begin");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    drop(socket);
+    let left = Instant::now();
+    while is_leased(&app).await {
+        assert!(left.elapsed() < Duration::from_secs(60), "it is kept by nobody");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(dump(&app).await.contains("ann_s1"), "what was begun was finished");
+    let reply = admin.post("/api/db/import").body("multipart/form-data; boundary=B", body).await;
+    assert_eq!(reply.is(200).json()["users"]["equal"], 3);
 }

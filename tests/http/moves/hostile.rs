@@ -113,6 +113,11 @@ async fn a_row_that_is_not_as_it_must_be_is_named() {
     for (column, sql) in [
         ("users", format!("UPDATE users SET username = 'Ann' {whose}")),
         ("users", format!("UPDATE users SET username = 'a@b' {whose}")),
+        ("users", format!("UPDATE users SET username = 'root' || char(8203) {whose}")),
+        ("users", format!("UPDATE users SET username = char(8238) || 'toor' {whose}")),
+        ("users", format!("UPDATE users SET username = 'root' || char(8205) {whose}")),
+        ("users", format!("UPDATE users SET username = 'root' || char(65039) {whose}")),
+        ("users", format!("UPDATE users SET username = 'e' || char(769) || 've' {whose}")),
         ("users", format!("UPDATE users SET username = x'616e6e' {whose}")),
         ("users", format!("UPDATE users SET display_name = 'root' || char(8238) {whose}")),
         ("users", format!("UPDATE users SET search_name = 'root' {whose}")),
@@ -140,6 +145,10 @@ async fn a_row_that_is_not_as_it_must_be_is_named() {
         ("users", other.to_owned()),
         ("user_history", "UPDATE user_history SET action = '<script>'".to_owned()),
         ("user_history", "UPDATE user_history SET trace_id = 'a b'".to_owned()),
+        ("user_history", "UPDATE user_history SET description = char(8238) || 'nimda'".to_owned()),
+        ("user_history", "UPDATE user_history SET description = char(27) || '[31m'".to_owned()),
+        ("external_accounts", account("username", "'a' || char(8203)")),
+        ("external_accounts", account("display_name", "char(8238) || 'nimda'")),
         ("files", "UPDATE files SET name = '../../etc/passwd'".to_owned()),
         ("files", "UPDATE files SET media_type = char(13) || char(10)".to_owned()),
         ("files", "UPDATE files SET size = -1".to_owned()),
@@ -154,6 +163,43 @@ async fn a_row_that_is_not_as_it_must_be_is_named() {
         let said = refuse(&app, &admin, &sql, &changed_by(&good, &sql)).await;
         assert!(said.starts_with(column), "{sql}: {said}");
     }
+}
+
+/// An account at another provider in which one thing is another one.
+fn account(column: &str, value: &str) -> String {
+    format!(
+        "INSERT INTO external_accounts (id, provider, subject, user_id, created_at, updated_at, {column}) \
+         SELECT randomblob(16), 'github', '1', id, 0, 0, {value} FROM users WHERE username = 'ann'"
+    )
+}
+
+/// Puts other words in the place of those that made a table.
+fn said_to_be(table: &str, sql: &str) -> String {
+    format!(
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = '{sql}' WHERE name = '{table}'; \
+         PRAGMA writable_schema = RESET"
+    )
+}
+
+#[tokio::test]
+async fn tables_of_sqlite_itself_are_taken_as_it_makes_them_and_in_no_other_words() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let good = exported(&admin).await;
+    let analysed = changed_by(&good, "ANALYZE");
+    send(&admin, "import", &analysed).await.is(200);
+    for sql in [
+        "CREATE TABLE sqlite_stat1(tbl,idx,stat,g AS (stat GLOB idx) NOT NULL)",
+        "CREATE TABLE sqlite_stat1(tbl,idx,stat,CHECK(NOT(stat GLOB idx)))",
+        "CREATE TABLE sqlite_stat1(tbl,idx,stat, more)",
+    ] {
+        let said = refuse(&app, &admin, sql, &changed_by(&analysed, &said_to_be("sqlite_stat1", sql))).await;
+        assert!(said.contains("sqlite_stat1"), "{said}");
+    }
+    let steps = "CREATE TABLE schema_steps (name TEXT NOT NULL PRIMARY KEY, min_binary TEXT NOT NULL, \
+                 position INTEGER NOT NULL, more AS (name GLOB min_binary))";
+    let said = refuse(&app, &admin, steps, &changed_by(&good, &said_to_be("schema_steps", steps))).await;
+    assert!(said.contains("schema_steps"), "{said}");
 }
 
 /// What SQL can't do to a good file, because SQLite holds it to its own schema.

@@ -3,6 +3,7 @@
 mod export;
 mod hostile;
 mod importing;
+mod judging;
 mod recovering;
 mod round_trip;
 

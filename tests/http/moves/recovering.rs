@@ -114,3 +114,109 @@ async fn imports_exports_and_changes_at_once_leave_no_half_state() {
     send(&admin, "recover", &exported(&admin).await).await.is(200);
     assert_eq!(dump(&app).await, before);
 }
+
+/// What the last import kept of what was there before.
+fn kept(app: &TestApp) -> std::path::PathBuf {
+    app.inside.config.server.data_dir.join("before-import.db")
+}
+
+#[tokio::test]
+async fn an_import_that_is_refused_takes_nobodys_way_back() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let admin = app.admin().await;
+    let (first, before) = (exported(&admin).await, dump(&app).await);
+    let wrong = changed_by(&first, "UPDATE users SET description = 'wrong' WHERE username = 'ann'");
+    send(&admin, "recover", &wrong).await.is(200);
+    let way_back = std::fs::read(kept(&app)).unwrap();
+    assert_ne!(dump(&app).await, before);
+
+    // Refused while it is written: too late to be seen by looking at the file alone.
+    let refused = changed_by(&first, "UPDATE users SET is_active = 0 WHERE username = 'root'");
+    send(&admin, "recover", &refused).await.refused(422, "validation_failed");
+    assert_eq!(std::fs::read(kept(&app)).unwrap(), way_back);
+    assert!(!kept(&app).with_file_name("before-import.db.new").exists());
+
+    // The way back is the very file that is to be replaced.
+    let options = ImportOptions::default();
+    let archive = &app.inside.archive;
+    archive.import_from(&kept(&app), How::Recover, &options, &Progress::Silent).await.unwrap();
+    assert_eq!(dump(&app).await, before);
+    let there = exported_by(&kept(&app));
+    assert!(there.contains("wrong"), "one can go back from going back: {there}");
+    assert!(!kept(&app).with_file_name("before-import.db.new").exists());
+}
+
+/// The descriptions in a file.
+fn exported_by(path: &std::path::Path) -> String {
+    let file = rusqlite::Connection::open(path).unwrap();
+    let sql = "SELECT COALESCE(group_concat(description), '') FROM users";
+    file.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// The rows of the log of what staff did that have this action.
+async fn noted(app: &TestApp, action: &str) -> Vec<(Option<uuid::Uuid>, serde_json::Value)> {
+    let filter = gatehouse::audit::Filter { action: Some(action.to_owned()), ..Default::default() };
+    let part = gatehouse::audit::Part { newest_first: false, after: None, offset: 0, limit: 2000 };
+    let rows = app.inside.audit.list(&filter, &part).await.unwrap();
+    let told = |row: &gatehouse::audit::Row| (row.subject_id, serde_json::from_str(&row.details).unwrap());
+    rows.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn whose_rights_it_changes_is_in_the_log_by_name() {
+    let app = TestApp::new().await;
+    let (ann, ben, admin) = (app.user("ann").await, app.user("ben").await, app.admin().await);
+    let carl = app.made_by_admin("carl5", &["moderator", "user"]).await;
+    let content = exported(&admin).await;
+    let content = changed_by(
+        &content,
+        "UPDATE users SET roles = 9 WHERE username = 'ann'; UPDATE users SET roles = 12 WHERE username = 'ben'; \
+         UPDATE users SET roles = 8 WHERE username = 'carl5'",
+    );
+    send(&admin, "recover", &content).await.is(200);
+    let mut changed = noted(&app, "roles_recovered").await;
+    changed.sort_by_key(|(user, _)| *user);
+    let mut expected = [
+        (Some(ann.id), json!({"from": "", "to": "admin", "active": true})),
+        (Some(carl.id), json!({"from": "moderator", "to": "", "active": true})),
+    ];
+    expected.sort_by_key(|(user, _)| *user);
+    assert_eq!(changed, expected, "and not {}, who is no staff", ben.id);
+    let recovered = noted(&app, "database_recovered").await;
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
+    let sum = gatehouse::platform::hexadecimal::written(sum.as_ref());
+    assert_eq!(recovered[0].1["sha256"], json!(sum));
+    assert_eq!(
+        (&recovered[0].1["rights_changed"], &recovered[0].1["rights_not_named"]),
+        (&json!(2), &json!(0))
+    );
+
+    // New accounts, in another server: those of staff are named.
+    let new = TestApp::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &content);
+    let archive = &new.inside.archive;
+    archive.import_from(&path, How::Import, &ImportOptions::default(), &Progress::Silent).await.unwrap();
+    let imported: Vec<_> =
+        noted(&new, "roles_imported").await.into_iter().filter_map(|(user, _)| user).collect();
+    assert_eq!(imported.len(), 2, "root and ann");
+    assert!(imported.contains(&ann.id) && !imported.contains(&ben.id));
+    assert_eq!(new.inside.audit.verify(None).await.unwrap().flaw, None);
+}
+
+#[tokio::test]
+async fn of_more_people_than_are_named_the_number_is_in_the_log() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let content = exported(&admin).await;
+    let many = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1005) \
+                INSERT INTO users (id, username, display_name, search_name, email_verified, roles, is_active, \
+                is_external_only, metadata, token_version, revision, created_at, updated_at, otp_method, event_sequence) \
+                SELECT randomblob(16), 'staff' || x, 'staff' || x, 'staff' || x, 0, 10, 1, 0, '{}', 0, 0, 0, 0, 'none', 0 \
+                FROM n";
+    send(&admin, "import", &changed_by(&content, many)).await.is(200);
+    assert_eq!(noted(&app, "roles_imported").await.len(), 1000);
+    let imported = &noted(&app, "database_imported").await[0].1;
+    assert_eq!((&imported["rights_changed"], &imported["rights_not_named"]), (&json!(1005), &json!(5)));
+}
