@@ -213,14 +213,17 @@ impl FrontPages {
                 Err(_) => see_other("/signin"),
             });
         }
-        let (csrf_token, sessions) = (csrf_token_of(request).await?, &self.inside.sessions);
+        let sessions = &self.inside.sessions;
+        // Another site must not sign a visitor out, whose cookie it can't even send; a browser says where a form comes from.
+        if sessions.is_same_origin(request.headers()) != Some(true) {
+            return Err(not_ours().into());
+        }
+        let csrf_token = csrf_token_of(request).await?;
         // What is in the cookie is looked at as for a page: the form has its token in a field, not in a header.
         request.set_method(Method::GET);
         if let Some(caller) = Enrolling::of_any(request).await? {
-            let is_ours = sessions.is_csrf_token(caller.session_id, &csrf_token);
-            if !is_ours || sessions.is_same_origin(request.headers()) == Some(false) {
-                let words = "This form was not sent by one of our pages.";
-                return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", words).into());
+            if !sessions.is_csrf_token(caller.session_id, &csrf_token) {
+                return Err(not_ours().into());
             }
             let ended = sessions.end(caller.user_id, caller.session_id, Ending::Logout).await;
             ended.map_err(|error| Breakage::from(error).problem())?;
@@ -246,6 +249,10 @@ impl FrontPages {
         response.headers_mut().extend(kept.map(|cookie| (header::SET_COOKIE, cookie)));
         Ok(response)
     }
+}
+
+fn not_ours() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "This form was not sent by one of our pages.")
 }
 
 async fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
