@@ -11,6 +11,10 @@ run *arguments:
 test *selection:
     scripts/test {{ selection }}
 
+# hold the built program to its document, in every role: --quick
+attacks *arguments:
+    scripts/attacks {{ arguments }}
+
 # measure speed and memory, write docs/performance.md
 bench *arguments:
     scripts/bench {{ arguments }}
