@@ -9,6 +9,7 @@
 mod api;
 mod backup;
 mod batch;
+mod blank;
 mod check;
 mod export;
 mod file;
@@ -20,9 +21,8 @@ mod reading;
 mod row;
 mod s1;
 mod schedule;
-mod source;
 mod tables;
-mod tape;
+mod unfinished;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,9 +39,9 @@ pub use progress::Progress;
 pub use reading::canonical_dump;
 pub use row::{Cell, Flaw, Row};
 pub use schedule::{Plan, Schedule};
-pub use source::Source;
 pub use tables::{Column, Kind, Part, STAYS, TRAVELS, Table};
 
+use file::GatehouseFile;
 use import::Import;
 
 use crate::audit::{Audit, Entry, Subject};
@@ -240,9 +240,7 @@ impl Archive {
     /// Notes in the log of what staff did that everything was taken out.
     pub async fn note_export(&self, by: Option<Uuid>, exported: &Exported) -> Result<(), DbErr> {
         let rows: u64 = exported.rows.values().sum();
-        let audit = self.parts.audit.clone();
-        let entry = entry(by, "database_exported").with("rows", rows);
-        self.parts.db.write(move |tx| async move { audit.record(tx, entry).await }.boxed()).await
+        self.parts.audit.record_alone(entry(by, "database_exported").with("rows", rows)).await
     }
 
     fn now(&self) -> Timestamp {
@@ -279,13 +277,13 @@ impl Archive {
         progress: &Progress,
     ) -> Result<Counts, ImportRefusal> {
         let path = path.to_owned();
-        let checked = tokio::task::spawn_blocking(move || check_all(Source::open(&path)?)).await;
-        let (source, rows) = checked.map_err(anyhow::Error::from)??;
+        let checked = tokio::task::spawn_blocking(move || check_all(GatehouseFile::open(&path)?)).await;
+        let (file, rows) = checked.map_err(anyhow::Error::from)??;
         self.keep_what_is_there(progress).await?;
         progress.say(if how == How::Import { "importing" } else { "recovering" });
         progress.expect(rows);
         let import = Import::new(Arc::clone(&self.parts), how, options.clone(), progress.clone());
-        let pieces = import::begin_reading(source);
+        let pieces = import::begin_reading(file);
         let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
         progress.finish();
         done
@@ -310,15 +308,15 @@ fn entry(by: Option<Uuid>, action: &'static str) -> Entry {
 }
 
 /// Reads all of a file before anything is changed; how many rows it has.
-fn check_all(source: Source) -> Result<(Source, u64), ImportRefusal> {
+fn check_all(file: GatehouseFile) -> Result<(GatehouseFile, u64), ImportRefusal> {
     let mut rows = 0;
     for table in TRAVELS {
-        source.rows(table, &mut |_| {
+        file.rows(table, &mut |_| {
             rows += 1;
             Ok(())
         })?;
     }
-    Ok((source, rows))
+    Ok((file, rows))
 }
 
 /// Whether a known secret opens what is sealed for this id.
