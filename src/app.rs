@@ -316,10 +316,7 @@ impl App {
         let fields = SignUpFields {
             username: &admin.username,
             email: admin.email.as_deref(),
-            display_name: None,
-            first_name: None,
-            middle_name: None,
-            last_name: None,
+            ..SignUpFields::default()
         };
         let password = admin.password.expose_secret();
         let read = fields.read(password, password, self.users.settings());

@@ -8,7 +8,9 @@ use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
 
 use super::{App, settings};
-use crate::admin::{AdminApi, AuditApi, BansApi, EmailApi, EventsApi, StatsApi, StatsParts, UserSessionsApi};
+use crate::admin::{
+    AuditApi, BansApi, EmailApi, EventsApi, PermissionsApi, StatsApi, StatsParts, UserSessionsApi,
+};
 use crate::archive::ArchiveApi;
 use crate::auth::{AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::files::FileApi;
@@ -36,7 +38,7 @@ type Apis = (
     PictureApi,
     FileApi,
     EmailApi,
-    AdminApi,
+    PermissionsApi,
     (BansApi, UserSessionsApi, AuditApi, StatsApi),
     EventsApi,
     FlagsApi,
@@ -144,16 +146,13 @@ impl App {
             pictures: self.pictures.clone(),
             gate: Arc::clone(&self.gate),
         };
-        let admin = AdminApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
+        let permissions = PermissionsApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
         let events = EventsApi { events: self.events.clone(), audit: self.audit.clone() };
         let bans = BansApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
-        let user_sessions = UserSessionsApi {
-            db: self.db.clone(),
-            sessions: Arc::clone(&self.sessions),
-            audit: self.audit.clone(),
-        };
+        let user_sessions =
+            UserSessionsApi { users: self.users.clone(), sessions: Arc::clone(&self.sessions) };
         let audit = AuditApi { audit: self.audit.clone(), cursor_key: self.audit.cursor_key() };
         let stats = StatsApi::new(StatsParts {
             clock: self.clock.clone(),
@@ -181,7 +180,7 @@ impl App {
             picture,
             file,
             email,
-            admin,
+            permissions,
             staff,
             events,
             flags,
@@ -209,7 +208,6 @@ impl App {
             cookies: self.session_cookies(),
             min_length: self.config.passwords.min_length,
             home: settings::frontend(&self.config).map(ToString::to_string),
-            api_prefix: self.config.server.api_prefix.clone(),
             places: self.oauth.places().clone(),
             back: None,
         }
@@ -239,7 +237,6 @@ impl App {
         AccountPages {
             inside: self.inside(pages),
             auth: self.auth.clone(),
-            api_prefix: self.config.server.api_prefix.clone(),
             min_length: self.config.passwords.min_length,
             codes_by_mail: self.mail.is_on() && self.config.otp.email_allowed,
             grace: self.config.users.deleted_retention,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Files;
 use super::store::Seen;
-use crate::permissions::{self, Account, Action, Object, Permission, Resource, System, not_found};
+use crate::permissions::{self, Account, Action, Object, Resource, System, not_found};
 use crate::platform::problem::{Breakage, Problem};
 use crate::sessions::{Caller, Roles};
 
@@ -59,22 +59,7 @@ fn number(segment: &str) -> Option<i64> {
     segment.parse().ok().filter(|_| plain)
 }
 
-/// Declares permissions: `Name: Action on Object`.
-macro_rules! permissions {
-    ($( $(#[$meta:meta])* $name:ident: $action:ident on $object:ty; )+) => {
-        $(
-            $(#[$meta])*
-            pub struct $name;
-
-            impl Permission for $name {
-                const ACTION: Action = Action::$action;
-                type On = $object;
-            }
-        )+
-    };
-}
-
-permissions! {
+crate::permissions! {
     /// Upload a file.
     CreateFile: FileCreate on System;
     /// See a file and its content.

@@ -238,6 +238,7 @@ impl Fields {
 }
 
 /// What people sign up with, besides the password.
+#[derive(Default)]
 pub struct SignUpFields<'a> {
     /// User name.
     pub username: &'a str,

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::Profiles;
 use super::shown::RECENT;
-use crate::permissions::{Account, Action, Object, Permission, Resource, System, not_found};
+use crate::permissions::{Action, Object, Resource, System, not_found};
 use crate::platform::problem::{Breakage, Problem};
 use crate::platform::web;
-use crate::sessions::{Caller, Role, Roles};
+use crate::sessions::{Caller, Role};
 use crate::users::store::{Named, Seen};
 
 /// What poem-openapi calls the first parameter of a path, whatever it is named in the document.
@@ -48,15 +48,7 @@ impl Object for Target {
     }
 
     fn resource(&self) -> Resource<'_> {
-        let Seen { user, blocks_viewer, blocked_by_viewer, .. } = &self.0;
-        Resource::Account(Account {
-            id: user.id,
-            roles: Roles::from_bits(user.roles),
-            active: user.is_active,
-            deleted: user.deleted_at.is_some(),
-            blocks_subject: *blocks_viewer,
-            blocked_by_subject: *blocked_by_viewer,
-        })
+        Resource::Account(self.0.account())
     }
 }
 
@@ -95,22 +87,7 @@ fn revision(tag: &str) -> Option<i64> {
     tag.strip_suffix("-p").unwrap_or(tag).parse().ok()
 }
 
-/// Declares permissions: `Name: Action on Object`.
-macro_rules! permissions {
-    ($( $(#[$meta:meta])* $name:ident: $action:ident on $object:ty; )+) => {
-        $(
-            $(#[$meta])*
-            pub struct $name;
-
-            impl Permission for $name {
-                const ACTION: Action = Action::$action;
-                type On = $object;
-            }
-        )+
-    };
-}
-
-permissions! {
+crate::permissions! {
     /// See somebody.
     ReadUser: UserRead on Target;
     /// Change somebody's fields; which ones is decided when the body is known.

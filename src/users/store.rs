@@ -11,9 +11,10 @@ use sea_orm::{
 
 use super::listing::{Filter, Page, Search, Sort};
 use super::rows::Beside;
+use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, Values};
-use crate::sessions::Role;
+use crate::sessions::{Role, Roles};
 
 /// A stored password hash (PHC string); never printed.
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
@@ -123,6 +124,25 @@ impl Seen {
     #[must_use]
     pub const fn oneself(user: user::Model) -> Self {
         Self { user, blocks_viewer: false, blocked_by_viewer: false, beside: None }
+    }
+
+    /// The account as policies see it, when the viewer does something to it.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            blocks_subject: self.blocks_viewer,
+            blocked_by_subject: self.blocked_by_viewer,
+            ..self.user.account()
+        }
+    }
+}
+
+impl user::Model {
+    /// The account as policies see it, where nobody blocks anybody.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        let account = Account::active(self.id, Roles::from_bits(self.roles));
+        Account { active: self.is_active, deleted: self.deleted_at.is_some(), ..account }
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use minijinja::context;
 use poem::http::{Method, StatusCode};
-use poem::{Endpoint, FromRequest, Request, RequestBody, Response, Route};
+use poem::{Endpoint, FromRequest, Request, Response, Route};
 use serde::Deserialize;
 
 use super::Documentation;
-use crate::pages::{DoorPages, Pages};
+use crate::pages::{DoorPages, Pages, foreign_form, read_form};
 use crate::permissions::{Action, Context, Gate, Resource, Subject, forbidden};
 use crate::platform::problem::Problem;
-use crate::platform::web::{ClientInfo, read_body};
+use crate::platform::web::ClientInfo;
 use crate::sessions::{Caller, Sessions};
 
 const INTERACTIVE: &str = "/interactive-docs";
@@ -98,10 +98,9 @@ impl Guarded {
     async fn sign_in(&self, request: &mut Request) -> poem::Result<Response> {
         self.refuse_forgery(request)?;
         let client = ClientInfo::from_request_without_body(request).await?;
-        let mut body = RequestBody::new(request.take_body());
-        let text = read_body(request, &mut body).await?;
+        let given = read_form::<Given>(request).await?;
         let pages = self.pages.of(request);
-        let Ok(given) = serde_urlencoded::from_bytes::<Given>(&text) else {
+        let Some(given) = given else {
             return Ok(form(&pages, StatusCode::UNPROCESSABLE_ENTITY, pages.word("door.fill_in_both")));
         };
         let door = self.door.read_by(request);
@@ -122,7 +121,7 @@ impl Guarded {
         if self.sessions.is_same_origin(request.headers()) == Some(true) {
             return Ok(());
         }
-        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "This form was not sent by one of our pages."))
+        Err(foreign_form())
     }
 
     fn allows(&self, caller: &Caller, action: Action) -> bool {
