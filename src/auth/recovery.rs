@@ -317,14 +317,6 @@ impl Auth {
         Ok(proved)
     }
 
-    /// Whether a verification link would work.
-    pub async fn is_good_proof(&self, token: &str) -> Result<bool, DbErr> {
-        match OneTimeToken::parse(token) {
-            Ok(token) => self.proofs.is_good(Purpose::Verify, &token).await,
-            Err(_) => Ok(false),
-        }
-    }
-
     async fn owner_of(&self, purpose: Purpose, token: &OneTimeToken) -> Result<Option<user::Model>, DbErr> {
         match self.proofs.owner(purpose, token).await? {
             Some(owner) => self.users.by_id(owner).await,

@@ -125,7 +125,7 @@ impl ConsolePages {
         let rights = self.rights(reader);
         let nothing =
             || Ok(reader.pages.message(StatusCode::NOT_FOUND, "console.place.users", "console.user.gone"));
-        let named = request.raw_path_param("user").and_then(named);
+        let named = request.raw_path_param("user").and_then(Named::in_path);
         let (true, Some(named)) = (rights.open(PLACES[1]), named) else { return nothing() };
         let seen = self.inside.users.seen_by(reader.user.id, &named).await;
         let seen = seen.map_err(|error| Breakage::from(error).problem())?;
@@ -246,14 +246,6 @@ fn somebody() -> Account {
 
 fn somebodys_file() -> Resource<'static> {
     Resource::File(File { id: 0, owner: somebody(), linked: &[] })
-}
-
-/// `@name`, or an id.
-fn named(segment: &str) -> Option<Named> {
-    match segment.strip_prefix('@') {
-        Some(name) => (name.len() <= 64).then(|| Named::Username(name.to_ascii_lowercase())),
-        None => Uuid::try_parse(segment).ok().map(Named::Id),
-    }
 }
 
 /// One page on its route; without a place, that of a user.

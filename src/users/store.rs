@@ -167,6 +167,17 @@ pub enum Named {
     Username(String),
 }
 
+impl Named {
+    /// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.
+    #[must_use]
+    pub fn in_path(segment: &str) -> Option<Self> {
+        match segment.strip_prefix('@') {
+            Some(name) => (name.len() <= 64).then(|| Self::Username(name.to_ascii_lowercase())),
+            None => (segment.len() == 36).then(|| Uuid::try_parse(segment).ok()).flatten().map(Self::Id),
+        }
+    }
+}
+
 /// The user with this id, deleted or not.
 pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<user::Model>, DbErr> {
     user::Entity::find_by_id(id).one(db).await
@@ -597,4 +608,22 @@ pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<
         .to_owned();
     let rows = db.query_all(&query).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_by_uuid_or_by_name_and_in_no_other_way() {
+        let id = "0190a5c0-7e3b-7c2a-8f00-1234567890ab";
+        assert_eq!(Named::in_path(id), Uuid::try_parse(id).ok().map(Named::Id));
+        assert_eq!(Named::in_path(&id.to_uppercase()), Named::in_path(id));
+        assert_eq!(Named::in_path("@Ann_1"), Some(Named::Username("ann_1".into())));
+        for other in
+            ["me2", "", "1", "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}", "0190a5c07e3b7c2a8f001234567890ab"]
+        {
+            assert_eq!(Named::in_path(other), None, "{other}");
+        }
+    }
 }
