@@ -96,9 +96,9 @@ impl BansApi {
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
         _user: Path<String>,
-        body: JsonOrForm<BanOrder>,
+        body: JsonOrForm<Option<BanOrder>>,
     ) -> Result<Json<BanAnswer>, Failure<BanUserRefusal>> {
-        let reason = read(&body.0).map_err(BanUserRefusal::Invalid)?;
+        let reason = read(body.0).map_err(BanUserRefusal::Invalid)?;
         let (may, origin) = (self.judge(&allowed), Origin::of(&allowed.caller, &client));
         let user = self.users.ban(allowed.on.id(), reason.clone(), may, origin).await;
         let user = user.map_err(Failure::within)?;
@@ -117,9 +117,9 @@ impl BansApi {
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
         _user: Path<String>,
-        body: JsonOrForm<BanOrder>,
+        body: JsonOrForm<Option<BanOrder>>,
     ) -> Result<Json<BanAnswer>, Failure<UnbanUserRefusal>> {
-        let reason = read(&body.0).map_err(UnbanUserRefusal::Invalid)?;
+        let reason = read(body.0).map_err(UnbanUserRefusal::Invalid)?;
         let (may, origin) = (self.judge(&allowed), Origin::of(&allowed.caller, &client));
         let user = self.users.unban(allowed.on.id(), reason.clone(), may, origin).await;
         let user = user.map_err(Failure::within)?;
@@ -151,7 +151,8 @@ impl BansApi {
     }
 }
 
-fn read(order: &BanOrder) -> Result<Reason, Vec<FieldError>> {
-    let reason = Reason::parse(order.reason.as_deref().unwrap_or_default());
+/// The reason is all that an order holds, and may be left out: so may the order.
+fn read(order: Option<BanOrder>) -> Result<Reason, Vec<FieldError>> {
+    let reason = Reason::parse(order.and_then(|order| order.reason).as_deref().unwrap_or_default());
     reason.map_err(|invalid| vec![FieldError::new("reason", invalid.into_words())])
 }

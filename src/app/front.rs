@@ -82,7 +82,7 @@ impl App {
             .fold(methods, |methods, path| methods.and(path, &[Method::GET]));
         let methods = FrontPages::paths()
             .fold(methods, |methods, (path, taken)| methods.and(path, taken))
-            .and("/interactive-docs", &[Method::GET, Method::POST]);
+            .and("/interactive-docs", &[Method::GET]);
         let repeatable = documentation::repeatable_parameters(&document);
         let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
         if self.config.server.environment.is_local() {
@@ -280,8 +280,6 @@ impl App {
         let documentation = Arc::new(Documentation::new(document, settings, self.random.clone())?);
         Ok(Guarded {
             documentation,
-            door: self.door_pages(pages.clone()),
-            sessions: Arc::clone(&self.sessions),
             gate: Arc::clone(&self.gate),
             pages,
             public: self.config.docs.public,

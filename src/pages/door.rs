@@ -174,7 +174,7 @@ impl DoorPages {
     }
 
     /// Signs in by a form, with whatever comes next: the second factor, or the page that was asked for.
-    pub async fn sign_in(
+    async fn sign_in(
         &self,
         request: &Request,
         client: ClientInfo,
@@ -388,8 +388,7 @@ impl DoorPages {
 
     fn sign_in_form(&self, status: StatusCode, next: &str, error: &str, done: &str) -> Response {
         let shown = context! {
-            words => "", done => done, error => error, action => "/signin", next => kept(next), links => true,
-            buttons => self.buttons(next),
+            done => done, error => error, next => kept(next), buttons => self.buttons(next),
         };
         self.pages.page(status, "sign-in.html", shown)
     }

@@ -8,7 +8,7 @@ use crate::platform::problem::Problem;
 use crate::platform::web::read_body;
 
 /// The fields of a form; none if they are not those of this one.
-pub async fn read_form<T: DeserializeOwned>(request: &mut Request) -> poem::Result<Option<T>> {
+pub(super) async fn read_form<T: DeserializeOwned>(request: &mut Request) -> poem::Result<Option<T>> {
     let mut body = RequestBody::new(request.take_body());
     let text = read_body(request, &mut body).await?;
     Ok(serde_urlencoded::from_bytes(&text).ok())
@@ -16,6 +16,6 @@ pub async fn read_form<T: DeserializeOwned>(request: &mut Request) -> poem::Resu
 
 /// 403: another site has sent it.
 #[must_use]
-pub fn foreign_form() -> Problem {
+pub(super) fn foreign_form() -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "forbidden", "This form was not sent by one of our pages.")
 }

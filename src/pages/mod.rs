@@ -21,7 +21,6 @@ pub use account::AccountPages;
 pub use assets::Assets;
 pub use console::ConsolePages;
 pub use door::DoorPages;
-pub use form::{foreign_form, read_form};
 pub use front::FrontPages;
 pub use inbox::InboxPage;
 pub use inside::{Inside, SignedIn, see_other, to_sign_in};
@@ -29,3 +28,5 @@ pub use reader::{Person, Reader};
 pub use render::{Pages, Settings};
 pub use set_up::SetUpPage;
 pub use words::{Language, Words};
+
+use form::{foreign_form, read_form};

@@ -353,7 +353,7 @@ mod tests {
             (
                 "sign-in.html",
                 context! {
-                    words => hostile, done => hostile, error => hostile, action => "/x", next => hostile, links => true,
+                    done => hostile, error => hostile, next => hostile,
                     buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),

@@ -59,7 +59,7 @@ function show() {
   showFiles();
   const states = {
     edit: !user.deleted_at, ban: user.is_active && !user.deleted_at, unban: !user.is_active && !user.deleted_at,
-    "sign-out": !user.deleted_at, delete: !user.deleted_at, restore: Boolean(user.deleted_at), purge: Boolean(user.deleted_at),
+    "reset-mail": user.is_active && !user.deleted_at, "sign-out": !user.deleted_at, delete: !user.deleted_at, restore: Boolean(user.deleted_at), purge: Boolean(user.deleted_at),
   };
   for (const [id, can] of Object.entries(states)) {
     if (place(id)) place(id).hidden = !can;
@@ -145,6 +145,14 @@ plain("unban", "POST", `/admin/unban/${uuid}`, { json: {}, sure: "console.user.s
 plain("sign-out", "DELETE", `${path}/sessions`, { sure: "console.user.sure_sign_out", done: "console.user.signed_out" });
 plain("delete", "DELETE", path, { sure: "console.user.sure_delete", done: "console.user.deleted" });
 plain("restore", "POST", `${path}/restore`, { sure: "console.user.sure_restore", done: "console.user.restored", bad: false });
+
+act("reset-mail", async (button) => {
+  if (!(await confirm(t("console.user.sure_reset_mail", { name: user.username }), button.textContent.trim(), false))) return;
+  await busy(button, async () => {
+    await api("POST", "/auth/forgot-password/request", { json: { username: user.username } });
+    say(t("console.user.reset_mailed"));
+  });
+});
 
 act("purge", async (button) => {
   if (!(await confirm(t("console.user.sure_purge", { name: user.username }), button.textContent.trim()))) return;

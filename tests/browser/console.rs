@@ -94,6 +94,19 @@ async fn whoever_is_banned_on_the_console_is_signed_out_at_once_in_the_own_brows
 }
 
 #[tokio::test]
+async fn a_reset_link_is_mailed_from_the_console() {
+    let app = TestApp::with_mail(&[]).await;
+    app.moderator().await;
+    let ann = app.made_by_admin("annika", &["user"]).await;
+    let browser = Browser::of(&app, "mods").await;
+    browser.go(&format!("/console/users/{}", ann.id)).await;
+    browser.press("Mail a reset link").await;
+    browser.press("Mail a reset link").await;
+    browser.until_shown("a link to a new password is on its way").await;
+    app.mail_to("annika@example.com", "reset").await;
+}
+
+#[tokio::test]
 async fn a_flag_that_is_changed_on_the_console_is_another_for_somebody_else_at_once() {
     let app = TestApp::new().await;
     app.admin().await;
@@ -177,7 +190,7 @@ async fn a_moderator_sees_only_what_a_moderator_may_do() {
     look_at(&browser, "console-moderator").await;
     browser.go(&format!("/console/users/{}", ann.id)).await;
     settled(&browser).await;
-    assert_eq!(browser.texts(".acts button:not([hidden])").await, ["Edit", "Ban"]);
+    assert_eq!(browser.texts(".acts button:not([hidden])").await, ["Edit", "Ban", "Mail a reset link"]);
     browser.go(&format!("/console/users/{}", admin.id)).await;
     settled(&browser).await;
     assert_eq!(browser.texts(".acts button:not([hidden])").await, Vec::<String>::new());

@@ -119,7 +119,7 @@ async fn no_secret_is_logged_however_much_is_logged() {
     let origin = "http://localhost:8000";
     let port = app.base().rsplit(':').next().unwrap();
     let origin = origin.replace("8000", port);
-    let page = app.post("/interactive-docs").form(&form).header("origin", &origin).await;
+    let page = app.post("/signin").form(&form).header("origin", &origin).await;
     let cookie = value_of(page.is(303).header("set-cookie").unwrap());
     app.get("/api/user/me").header("cookie", &format!("gatehouse={cookie}")).await.is(200);
     secrets.push(cookie);

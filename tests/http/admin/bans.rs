@@ -35,6 +35,9 @@ async fn a_ban_and_its_end_answer_who_did_what_to_whom_and_why() {
     assert_eq!(form.is(200).json(), answer("Banned", "again"));
     let form = admin.post("/api/admin/unban/@ann").form(&[]).await;
     assert_eq!(form.is(200).json(), answer("Unbanned", ""));
+    // And without any body.
+    assert_eq!(admin.post("/api/admin/ban/@ann").await.is(200).json(), answer("Banned", ""));
+    assert_eq!(admin.post("/api/admin/unban/@ann").await.is(200).json(), answer("Unbanned", ""));
 }
 
 //

@@ -47,7 +47,7 @@ impl Browser {
 }
 
 async fn sign_in_page(app: &TestApp, name: &str, headers: &[(&str, &str)]) -> Reply {
-    let mut ask = app.post("/interactive-docs").form(&[("username", name), ("password", PASSWORD)]);
+    let mut ask = app.post("/signin").form(&[("username", name), ("password", PASSWORD)]);
     for (header, value) in headers {
         ask = ask.header(header, value);
     }
@@ -270,10 +270,10 @@ async fn redirects_stay_on_the_site() {
     ] {
         for name in ["next", "redirect_uri", "return_to", "uri", "url", "then", "continue"] {
             let query = serde_urlencoded::to_string([(name, target)]).unwrap();
-            let ask = scene.post(&format!("/interactive-docs?{query}")).header("origin", OURS);
+            let ask = scene.post(&format!("/signin?{query}")).header("origin", OURS);
             let reply = ask.form(&[("username", "bystander"), ("password", PASSWORD), (name, target)]).await;
             assert!(matches!(reply.status(), 303 | 422), "{reply:?}");
-            assert!(reply.header("location").is_none_or(|to| to == "/interactive-docs"), "{reply:?}");
+            assert!(reply.header("location").is_none_or(|to| to == "/account"), "{reply:?}");
             let reply = scene.get(&format!("/api/docs?{query}")).await;
             assert!(reply.header("location").is_none_or(|to| to == "/docs"), "{reply:?}");
         }
@@ -391,7 +391,7 @@ async fn no_page_can_be_framed_or_made_to_speak() {
     assert_eq!(reply.status(), 422, "{reply:?}");
     assert!(!reply.text().contains("<script>alert") && !reply.text().contains("<img"), "{reply:?}");
     let reply = scene
-        .post("/interactive-docs")
+        .post("/signin")
         .header("origin", OURS)
         .form(&[("username", attack), ("password", attack)])
         .await;

@@ -216,7 +216,7 @@ async fn no_other_door_looks_at_a_locked_accounts_password() {
     victim.post("/api/auth/reauthenticate").json(&proof).await.refused(429, "rate_limited");
     victim.patch("/api/auth/password/reset").json(&change).await.refused(429, "rate_limited");
     let form = [("username", "victim"), ("password", PASSWORD)];
-    let page = scene.post("/interactive-docs").header("origin", "http://localhost:8000").form(&form).await;
+    let page = scene.post("/signin").header("origin", "http://localhost:8000").form(&form).await;
     assert_eq!(page.status(), 429, "{page:?}");
     assert!(page.header("set-cookie").is_none());
     for path in ["/api/user/me", "/api/auth/sessions", "/api/auth/token/validate"] {

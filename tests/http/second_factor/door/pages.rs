@@ -102,12 +102,12 @@ async fn another_site_answers_for_nobody() {
 async fn the_documentation_asks_for_it_and_opens_then() {
     let app = TestApp::with(&[("PROTECTED_INTERACTIVE_DOCS", "True")]).await;
     let authenticator = ann(&app, &["admin", "user"]).await;
-    let page = sign_in(&app, "/interactive-docs", "").await;
+    let page = sign_in(&app, "/signin", "/interactive-docs").await;
     assert!(page.is(200).set_cookie("gatehouse").is_none(), "no session yet");
     let waiting = page.cookie("gatehouse-otp").expect("the challenge").to_owned();
     assert!(page.text().contains("interactive-docs"), "where to go then: {page:?}");
     let closed = app.get("/interactive-docs").header("cookie", &format!("gatehouse-otp={waiting}")).await;
-    assert!(closed.text().contains("password"), "the form: {closed:?}");
+    assert_eq!(closed.is(303).header("location"), Some("/signin?next=%2Finteractive-docs"));
     let reply = answer(&app, &waiting, &authenticator.next_code(&app), "/interactive-docs").await;
     assert_eq!(reply.is(303).header("location"), Some("/interactive-docs"));
     let session = format!("gatehouse={}", reply.cookie("gatehouse").unwrap());
