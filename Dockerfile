@@ -1,25 +1,27 @@
 # syntax=docker/dockerfile:1
 # Two stages: a build in which the dependencies are a layer of their own, and an image that holds the program, the
-# libraries that it is linked to, and nothing else: no shell, no package manager.
+# libraries that it is linked to, the certificates of the public authorities, and nothing else: no shell, no package manager.
 
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
 # As long as these two files stay the same, so does this layer: an empty program with all dependencies.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
-    && echo '//! Nothing yet.' | tee src/lib.rs src/main.rs && echo 'fn main() {}' >> src/main.rs \
+    && echo '//! Nothing yet.' | tee src/lib.rs src/main.rs && echo 'fn main() {}' | tee build.rs >> src/main.rs \
     && cargo build --locked --profile dist \
-    && rm -r src
+    && rm -r src build.rs
 
 COPY . .
-RUN touch src/lib.rs src/main.rs && cargo build --locked --profile dist
+RUN touch build.rs src/lib.rs src/main.rs && cargo build --locked --profile dist
 
-# The image's whole file system, in one folder.
-RUN mkdir -p /image/usr/local/bin /image/etc /image/data /image/backups \
+# The image's whole file system, in one folder. Without the certificates no other server is believed over TLS: providers,
+# WorkOS, webhooks, buckets, amqps and rediss. A list of your own goes to the same place.
+RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/data /image/backups \
     && mkdir -m 1777 /image/tmp \
     && cp target/dist/gatehouse /image/usr/local/bin/ \
+    && cp --dereference /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && ldd target/dist/gatehouse | grep -o '/[^ ]*' | xargs -I '{}' cp --dereference --parents '{}' /image \
     && echo 'gatehouse:x:10001:10001:gatehouse:/data:/none' > /image/etc/passwd \
     && chown 10001:10001 /image/data /image/backups

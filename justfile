@@ -41,8 +41,20 @@ up-full:
 
 # stop the containers; their volumes stay
 down:
-    docker compose --profile full --profile migrate down
+    docker compose --profile full --profile migrate --profile workos --profile backup down
 
 # follow what the containers say
 logs:
     docker compose logs --follow
+
+# run the examples of the documentation against the debug build
+examples:
+    scripts/examples
+
+# make TypeScript types from the OpenAPI document, and compile and run a client
+client:
+    scripts/client
+
+# what the program is made of, as CycloneDX
+sbom:
+    scripts/sbom

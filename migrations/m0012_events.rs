@@ -5,7 +5,8 @@ use super::Step;
 /// An event is written in the transaction of the change that it tells of. `sequence` counts a user's events, from a counter
 /// on the row of the user, whose lock keeps the next one waiting until this one is there: so a user's events have their
 /// `number`s in the order of their sequence. `position` is the order in which everybody is told; one relay gives it, since
-/// numbers become visible in another order than they were drawn. There is no reference to the user: the event of a purge
+/// numbers become visible in another order than they were drawn; what has none yet is in none of its indexes, since the
+/// change pays for each. There is no reference to the user: the event of a purge
 /// outlives its user. `trouble` says why an event waits aside (`parked`) or reached no queue (`unrouted`).
 ///
 /// A lease is held by one instance until it expires, by the database's clock.
@@ -29,9 +30,10 @@ pub const STEP: Step = Step {
         )",
         "CREATE UNIQUE INDEX events_id ON events (id)",
         "CREATE UNIQUE INDEX events_sequence ON events (user_id, sequence)",
-        "CREATE UNIQUE INDEX events_position ON events (position)",
+        "CREATE UNIQUE INDEX events_position ON events (position) WHERE position IS NOT NULL",
         "CREATE INDEX events_unplaced ON events (number) WHERE position IS NULL",
-        "CREATE INDEX events_unpublished ON events (position) WHERE published_at IS NULL AND trouble IS NULL",
+        "CREATE INDEX events_unpublished ON events (position)
+            WHERE position IS NOT NULL AND published_at IS NULL AND trouble IS NULL",
         "CREATE INDEX events_created ON events (created_at)",
         "CREATE TABLE leases (
             name {key} NOT NULL PRIMARY KEY,

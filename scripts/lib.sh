@@ -1,5 +1,5 @@
-# What scripts/test, scripts/dev and scripts/bench share: words to the user, Debian packages, cargo tools, a PostgreSQL
-# server, a Redis and a RabbitMQ of our own. Sourced, never run. Whatever is started here is stopped by `cleanup`, and nothing else.
+# What the scripts here share: words to the user, Debian packages, cargo tools, a PostgreSQL server, a Redis, a RabbitMQ and a
+# Gatehouse of our own. Sourced, never run. Whatever is started here is stopped by `cleanup`, and nothing else.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # the scripts use what is set here
 
@@ -199,4 +199,32 @@ start_rabbitmq() {
   done
   cat "$folder/log" >&2
   die "RabbitMQ did not start"
+}
+
+# --- Gatehouse
+
+# start_gatehouse PROGRAM: with an admin, on an empty folder and a free port of loopback, and nothing else of this environment;
+# stopped and deleted at the end. Sets GATEHOUSE_URL, FOLDER, and exports ADMIN_USERNAME and ADMIN_PASSWORD.
+start_gatehouse() {
+  local program port try
+  program=$(realpath "$1")
+  FOLDER=$(mktemp -d "${TMPDIR:-/tmp}/gatehouse-server.XXXXXX")
+  undo_at_exit "rm -rf '$FOLDER'"
+  port=$(free_port)
+  GATEHOUSE_URL=http://localhost:$port
+  export ADMIN_USERNAME=admin ADMIN_PASSWORD
+  ADMIN_PASSWORD=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  (
+    cd "$FOLDER"
+    exec env -i PATH="$PATH" HOST=127.0.0.1 PORT="$port" BASE_URL="$GATEHOUSE_URL" DATA_DIR="$FOLDER/data" \
+      ADMIN_USERNAME="$ADMIN_USERNAME" ADMIN_PASSWORD="$ADMIN_PASSWORD" WEBHOOK_ALLOW_PRIVATE=True LOG_FORMAT=json \
+      "$program" >server.log 2>&1
+  ) &
+  undo_at_exit "kill $! 2>/dev/null && wait $!"
+  for ((try = 0; try < 200; try++)); do
+    if curl -sf "$GATEHOUSE_URL/health/ready" >/dev/null; then return; fi
+    sleep 0.1
+  done
+  cat "$FOLDER/server.log" >&2
+  die "Gatehouse did not start"
 }

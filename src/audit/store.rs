@@ -127,17 +127,17 @@ pub(super) async fn last(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
     Ok(last.unwrap_or(0))
 }
 
-/// Rows behind `after` up to `until` and with it, in their order.
+/// Rows from one number to another, both with them, in their order.
 pub(super) async fn between(
     db: &impl ConnectionTrait,
-    after: i64,
+    from: i64,
     until: i64,
     limit: i64,
 ) -> Result<Vec<Row>, DbErr> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM audit_log WHERE number > $1 AND number <= $2 ORDER BY number LIMIT $3"
+        "SELECT {COLUMNS} FROM audit_log WHERE number >= $1 AND number <= $2 ORDER BY number LIMIT $3"
     );
-    let values = [after.into(), until.into(), limit.into()];
+    let values = [from.into(), until.into(), limit.into()];
     Row::find_by_statement(Statement::from_sql_and_values(db.get_database_backend(), sql, values))
         .all(db)
         .await

@@ -134,18 +134,24 @@ struct Walk {
 
 impl Walk {
     async fn along(&mut self, db: &impl ConnectionTrait, until: i64) -> Result<Option<Flaw>, DbErr> {
+        // From below the first number: what was put before the beginning is met, too.
+        let mut from = i64::MIN;
         loop {
-            let rows = store::between(db, self.good.number, until, STEP).await?;
+            let rows = store::between(db, from, until, STEP).await?;
             if rows.is_empty() {
                 return Ok(None);
             }
             if let Some(flaw) = rows.iter().find_map(|row| self.step(row)) {
                 return Ok(Some(flaw));
             }
+            from = self.good.number + 1;
         }
     }
 
     fn step(&mut self, row: &Row) -> Option<Flaw> {
+        if row.number < 1 {
+            return Some(Flaw::Foreign(row.number));
+        }
         if row.number != self.good.number + 1 {
             return Some(Flaw::Missing(self.good.number + 1));
         }

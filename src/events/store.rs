@@ -152,7 +152,7 @@ pub(super) struct Unplaced {
 
 /// Whether events wait for their position, and which one is the newest.
 pub(super) async fn unplaced(db: &impl ConnectionTrait) -> Result<Unplaced, DbErr> {
-    let sql = "SELECT COALESCE((SELECT MAX(position) FROM events), 0) AS newest, \
+    let sql = "SELECT COALESCE((SELECT MAX(position) FROM events WHERE position IS NOT NULL), 0) AS newest, \
                EXISTS (SELECT 1 FROM events WHERE position IS NULL) AS is_any";
     let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
     let Some(row) = row else { return Ok(Unplaced { newest: 0, is_any: false }) };
@@ -175,7 +175,7 @@ pub(super) async fn place(tx: &Tx, limit: u64) -> Result<u64, DbErr> {
         "UPDATE events SET position = known.newest + placed.nth FROM \
          (SELECT number, row_number() OVER (ORDER BY number) AS nth FROM \
          (SELECT number FROM events WHERE position IS NULL ORDER BY number LIMIT {limit}) AS waiting) AS placed, \
-         (SELECT COALESCE(MAX(position), 0) AS newest FROM events) AS known \
+         (SELECT COALESCE(MAX(position), 0) AS newest FROM events WHERE position IS NOT NULL) AS known \
          WHERE events.number = placed.number"
     );
     Ok(tx.execute_raw(Statement::from_string(backend, sql)).await?.rows_affected())
@@ -280,7 +280,7 @@ async fn publish_again(tx: &Tx, which: SimpleExpr) -> Result<u64, DbErr> {
 pub(super) async fn forget(tx: &Tx, moment: Timestamp, broker: bool, limit: u64) -> Result<u64, DbErr> {
     let sql = format!(
         "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE created_at < $1 \
-         AND position < (SELECT MAX(position) FROM events) AND {} LIMIT {limit})",
+         AND position <> (SELECT MAX(position) FROM events WHERE position IS NOT NULL) AND {} LIMIT {limit})",
         is_told("events", broker)
     );
     let values = [moment.millis().into()];

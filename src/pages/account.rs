@@ -17,6 +17,8 @@ use crate::platform::clock::Timestamp;
 use crate::platform::problem::Breakage;
 use crate::users::External;
 
+/// No history is that long; what is asked for beyond is no number that a database takes.
+const LAST_PAGE: u64 = 1_000_000;
 /// Lines of history on a page.
 const LINES: u64 = 25;
 
@@ -79,7 +81,7 @@ impl AccountPages {
             Page::Profile => ("account-profile.html", self.profile(who)),
             Page::Security => ("account-security.html", self.security(who).await?),
             Page::Connections => ("account-connections.html", self.connections(who).await?),
-            Page::Data => ("account-data.html", self.data(who, asked.page.max(1)).await?),
+            Page::Data => ("account-data.html", self.data(who, asked.page.clamp(1, LAST_PAGE)).await?),
         };
         let user = &who.user;
         let frame = context! {

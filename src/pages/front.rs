@@ -212,14 +212,17 @@ impl FrontPages {
                 Err(_) => see_other("/signin"),
             });
         }
+        let sessions = &self.inside.sessions;
+        // Another site must not sign a visitor out, whose cookie it can't even send; a browser says where a form comes from.
+        if sessions.is_same_origin(request.headers()) != Some(true) {
+            return Err(foreign_form().into());
+        }
         let form: Option<LogoutForm> = read_form(request).await?;
         let csrf_token = form.map(|form| form.csrf_token).unwrap_or_default();
-        let sessions = &self.inside.sessions;
         // What is in the cookie is looked at as for a page: the form has its token in a field, not in a header.
         request.set_method(Method::GET);
         if let Some(caller) = Enrolling::of_any(request).await? {
-            let is_ours = sessions.is_csrf_token(caller.session_id, &csrf_token);
-            if !is_ours || sessions.is_same_origin(request.headers()) == Some(false) {
+            if !sessions.is_csrf_token(caller.session_id, &csrf_token) {
                 return Err(foreign_form().into());
             }
             let ended = sessions.end(caller.user_id, caller.session_id, Ending::Logout).await;

@@ -163,7 +163,7 @@ pub(super) async fn due(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec
 
 /// Where the newest event stands; 0 when there is none.
 pub(super) async fn newest_position(tx: &Tx) -> Result<i64, DbErr> {
-    let sql = "SELECT COALESCE(MAX(position), 0) FROM events";
+    let sql = "SELECT COALESCE(MAX(position), 0) FROM events WHERE position IS NOT NULL";
     let statement = Statement::from_string(tx.get_database_backend(), sql);
     let newest = tx.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()?;
     Ok(newest.unwrap_or(0))

@@ -197,7 +197,7 @@ const tried = { uuid: null, name: "", roles: [] };
 async function meet(uuid) {
   Object.assign(tried, { uuid: null, name: "", roles: [] });
   if (!uuid) return;
-  const user = await api("GET", `/user/${uuid}`).catch(() => null);
+  const user = await api("GET", `/user/${encodeURIComponent(uuid)}`).catch(() => null);
   if (user) Object.assign(tried, { uuid, name: `@${user.username}`, roles: user.roles });
 }
 

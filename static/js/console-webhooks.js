@@ -111,7 +111,7 @@ const log = listing(place("log"), {
   none: "console.webhooks.no_log",
   async load(cursor) {
     const query = new URLSearchParams({ limit: 50, ...(cursor ? { cursor } : {}) });
-    const { deliveries, next } = await api("GET", `/admin/webhooks/${asked().get("log")}/deliveries?${query}`);
+    const { deliveries, next } = await api("GET", `/admin/webhooks/${encodeURIComponent(asked().get("log"))}/deliveries?${query}`);
     return { rows: deliveries, more: next };
   },
   row: (delivery) => fill("delivery", {
@@ -130,7 +130,7 @@ function onward({ event_id: after, event_type: type }) {
   button.addEventListener("click", async () => {
     if (!(await confirm(t("console.webhooks.sure_onward", { type }), t("console.webhooks.onward"), false))) return;
     await busy(button, async () => {
-      await api("POST", `/admin/webhooks/${asked().get("log")}/replay`, { json: { after } });
+      await api("POST", `/admin/webhooks/${encodeURIComponent(asked().get("log"))}/replay`, { json: { after } });
       say(t("console.webhooks.again"));
     });
   });
@@ -141,7 +141,7 @@ async function showLog() {
   const id = asked().get("log");
   place("log").hidden = !id;
   if (!id) return;
-  place("log-of").textContent = (await api("GET", `/admin/webhooks/${id}`).catch(() => null))?.url ?? "";
+  place("log-of").textContent = (await api("GET", `/admin/webhooks/${encodeURIComponent(id)}`).catch(() => null))?.url ?? "";
   await log.show();
   place("log").scrollIntoView({ block: "nearest" });
 }

@@ -94,7 +94,7 @@ export function picker(field, chosen = () => {}) {
       field.dataset.uuid = uuid ?? "";
       field.value = uuid ?? "";
       if (!uuid) return;
-      const user = await api("GET", `/user/${uuid}`).catch(() => null);
+      const user = await api("GET", `/user/${encodeURIComponent(uuid)}`).catch(() => null);
       if (user && field.dataset.uuid === uuid) field.value = user.username;
     },
   };

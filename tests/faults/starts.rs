@@ -42,6 +42,18 @@ async fn a_port_that_the_system_chooses_is_told_and_counts_in_every_address() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn what_a_server_keeps_is_its_owners_alone() {
+    let site = Site::on(None);
+    let server = site.start().await;
+    server.client().sign_up("ann").await.unwrap();
+    for name in ["gatehouse.db", "gatehouse.db-wal", "gatehouse.db-shm"] {
+        let mode = fs::metadata(site.data().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    server.stop().await;
+}
+
 #[test]
 fn an_address_of_another_machine_ends_the_start() {
     let site = Site::on(None).with("HOST", "192.0.2.1"); // RFC 5737: for documentation, nobody's own

@@ -294,6 +294,16 @@ async fn what_is_hostile_is_only_text_on_every_page() {
     assert!(shown.is(200).text().contains("&lt;img src=x"), "the device is shown as text: {shown:?}");
 }
 
+#[tokio::test]
+async fn a_page_that_no_history_has_is_an_empty_one() {
+    let app = TestApp::new().await;
+    app.user("ann").await;
+    let ann = Visitor::sign_in(&app, "ann").await;
+    for page in ["0", "2", "9223372036854775808", "18446744073709551615", "18446744073709551616", "-1", "x"] {
+        ann.get(&format!("/account/data?page={page}")).await.is(200);
+    }
+}
+
 //
 #[tokio::test]
 async fn signing_out_takes_a_button_of_our_own_page() {
@@ -322,6 +332,12 @@ async fn signing_out_takes_a_button_of_our_own_page() {
     assert!(page(&app, "/signin?done=signed_out").await.text().contains("You are signed out."));
     // Once more does no harm.
     ann.post("/logout").header("origin", OURS).form(&[("csrf_token", &csrf)]).await.is(303);
+    // A form of another site comes without the cookie: it must not clear it.
+    for origin in ["https://evil.test", "null"] {
+        let reply = app.post("/logout").header("origin", origin).form(&[("csrf_token", &csrf)]).await;
+        assert!(reply.is(403).set_cookie("gatehouse").is_none(), "{reply:?}");
+    }
+    app.post("/logout").form(&[("csrf_token", &csrf)]).await.is(403);
     assert_eq!(page(&app, "/logout").await.is(303).header("location"), Some("/signin"));
 }
 

@@ -1,6 +1,8 @@
 //! SQLite: write-ahead log, every commit on disk before it is answered, one writing connection, readers that don't
 //! wait for it.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ const READERS: u32 = 8;
 
 /// Opens the file, making it if there is none.
 pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Result<Database, DbErr> {
+    make_private(path);
     let options = options(path);
     // The writer goes first: it makes the file and switches it to the write-ahead log.
     let writer = pool(options.clone(), 1, acquire).await?;
@@ -29,6 +32,12 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
         Reader::new(Links::of_sqlite(readers), None),
         Writer::start_queue(Links::of_sqlite(writer)),
     ))
+}
+
+/// A new database is its owner's alone, and so are the files that SQLite puts beside it, which take after it. What
+/// can't be made here SQLite will complain of.
+fn make_private(path: &Path) {
+    drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -115,6 +115,19 @@ async fn rows_can_not_change_places_nor_be_put_in() {
 }
 
 #[tokio::test]
+async fn nothing_can_be_put_before_the_first_row() {
+    let columns = "at, actor_id, action, subject_type, subject_id, details, trace_id, follows_seal, hash";
+    for number in [0, -1, i64::MIN] {
+        let (app, _) = scene().await;
+        let copy = format!(
+            "INSERT INTO audit_log (number, {columns}) SELECT {number}, {columns} FROM audit_log WHERE number = 1"
+        );
+        run(&app, &copy).await;
+        assert_eq!(flaw(&app).await, Some(Flaw::Foreign(number)));
+    }
+}
+
+#[tokio::test]
 async fn the_last_rows_can_not_be_cut_off() {
     let (app, admin) = scene().await;
     run(&app, "DELETE FROM audit_log WHERE number > 4").await;
