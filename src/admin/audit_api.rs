@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::audit::{Audit, Filter, Hash, Part, Row};
-use crate::permissions::{Action, Allowed, Permission, System};
+use crate::permissions::{Allowed, System};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, FieldError, Problem};
 use crate::platform::secrets::Key32;
@@ -32,12 +32,9 @@ enum Section {
     Admin,
 }
 
-/// Read what staff did.
-pub struct ReadAudit;
-
-impl Permission for ReadAudit {
-    const ACTION: Action = Action::AuditRead;
-    type On = System;
+crate::permissions! {
+    /// Read what staff did.
+    ReadAudit: AuditRead on System;
 }
 
 crate::refusals! {

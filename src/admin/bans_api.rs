@@ -8,11 +8,10 @@ use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::permissions::{Account, Action, Allowed, Context, Gate, Permission, Resource, Subject};
+use crate::permissions::{Account, Allowed, Context, Gate, Permission, Resource, Subject};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::Target;
-use crate::sessions::{Caller, Roles};
 use crate::users::{BanRefusal, Judge, Origin, Reason, UnbanRefusal, Users};
 
 /// The operations that ban people.
@@ -29,20 +28,11 @@ enum Section {
     Admin,
 }
 
-/// Ban somebody.
-pub struct Ban;
-
-impl Permission for Ban {
-    const ACTION: Action = Action::UserBan;
-    type On = Target;
-}
-
-/// Lift a ban.
-pub struct Unban;
-
-impl Permission for Unban {
-    const ACTION: Action = Action::UserUnban;
-    type On = Target;
+crate::permissions! {
+    /// Ban somebody.
+    Ban: UserBan on Target;
+    /// Lift a ban.
+    Unban: UserUnban on Target;
 }
 
 /// Why.
@@ -109,7 +99,7 @@ impl BansApi {
         body: JsonOrForm<Option<BanOrder>>,
     ) -> Result<Json<BanAnswer>, Failure<BanUserRefusal>> {
         let reason = read(body.0).map_err(BanUserRefusal::Invalid)?;
-        let (may, origin) = (self.judge(&allowed), origin(&allowed.caller, &client));
+        let (may, origin) = (self.judge(&allowed), Origin::of(&allowed.caller, &client));
         let user = self.users.ban(allowed.on.id(), reason.clone(), may, origin).await;
         let user = user.map_err(Failure::within)?;
         tracing::warn!(by = %allowed.caller.user_id, user_id = %user.id, "a user was banned");
@@ -130,7 +120,7 @@ impl BansApi {
         body: JsonOrForm<Option<BanOrder>>,
     ) -> Result<Json<BanAnswer>, Failure<UnbanUserRefusal>> {
         let reason = read(body.0).map_err(UnbanUserRefusal::Invalid)?;
-        let (may, origin) = (self.judge(&allowed), origin(&allowed.caller, &client));
+        let (may, origin) = (self.judge(&allowed), Origin::of(&allowed.caller, &client));
         let user = self.users.unban(allowed.on.id(), reason.clone(), may, origin).await;
         let user = user.map_err(Failure::within)?;
         tracing::warn!(by = %allowed.caller.user_id, user_id = %user.id, "a ban was lifted");
@@ -144,14 +134,7 @@ impl BansApi {
         let (gate, subject) = (Arc::clone(&self.gate), Subject::from(&allowed.caller));
         let (blocks, blocked) = (allowed.on.0.blocks_viewer, allowed.on.0.blocked_by_viewer);
         Box::new(move |user| {
-            let account = Account {
-                id: user.id,
-                roles: Roles::from_bits(user.roles),
-                active: user.is_active,
-                deleted: user.deleted_at.is_some(),
-                blocks_subject: blocks,
-                blocked_by_subject: blocked,
-            };
+            let account = Account { blocks_subject: blocks, blocked_by_subject: blocked, ..user.account() };
             gate.allows(&subject, P::ACTION, &Resource::Account(account), Context::default())
         })
     }
@@ -172,13 +155,4 @@ impl BansApi {
 fn read(order: Option<BanOrder>) -> Result<Reason, Vec<FieldError>> {
     let reason = Reason::parse(order.and_then(|order| order.reason).as_deref().unwrap_or_default());
     reason.map_err(|invalid| vec![FieldError::new("reason", invalid.into_words())])
-}
-
-/// Who caused a change: the caller, by this request.
-pub(super) fn origin(caller: &Caller, client: &ClientInfo) -> Origin {
-    Origin {
-        by: Some(caller.user_id),
-        session: Some(caller.session_id),
-        trace_id: Some(client.trace_id.to_string()),
-    }
 }

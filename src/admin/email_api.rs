@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::mail::{BatchProgress, Circular, Letter, Mail, QueueCounts, QueuedMail, masked};
-use crate::permissions::{Action, Allowed, Context, Permission, System};
+use crate::permissions::{Action, Allowed, Context, System};
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::random::Random;
@@ -39,31 +39,17 @@ enum Section {
     Email,
 }
 
-macro_rules! permissions {
-    ( $( $(#[$about:meta])* $name:ident = $action:ident; )+ ) => {
-        $(
-            $(#[$about])*
-            pub struct $name;
-
-            impl Permission for $name {
-                const ACTION: Action = Action::$action;
-                type On = System;
-            }
-        )+
-    };
-}
-
-permissions! {
+crate::permissions! {
     /// Write to one person, and look at the queue.
-    WriteToOne = EmailSingle;
+    WriteToOne: EmailSingle on System;
     /// Write to several people.
-    WriteToSeveral = EmailMultiple;
+    WriteToSeveral: EmailMultiple on System;
     /// Write to everybody.
-    WriteToAll = EmailAll;
+    WriteToAll: EmailAll on System;
     /// Send the mails of sign-in.
-    SendSamples = EmailAuth;
+    SendSamples: EmailAuth on System;
     /// Send the test mail.
-    SendTest = EmailTest;
+    SendTest: EmailTest on System;
 }
 
 crate::refusals! {

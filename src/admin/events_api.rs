@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::audit::{Audit, Entry, Subject};
 use crate::events::store::{Filter, event};
 use crate::events::{Body, Events, Feed, FeedRefusal, Replay, ReplayRefusal, type_named};
-use crate::permissions::{Action, Allowed, Permission, System};
+use crate::permissions::{Allowed, System};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{Json, Links, Visit, ok_of};
@@ -40,20 +40,11 @@ enum Section {
     Admin,
 }
 
-/// Read what other systems are told.
-pub struct ReadEvents;
-
-impl Permission for ReadEvents {
-    const ACTION: Action = Action::EventsRead;
-    type On = System;
-}
-
-/// Have it sent again.
-pub struct ReplayEvents;
-
-impl Permission for ReplayEvents {
-    const ACTION: Action = Action::EventsReplay;
-    type On = System;
+crate::permissions! {
+    /// Read what other systems are told.
+    ReadEvents: EventsRead on System;
+    /// Have it sent again.
+    ReplayEvents: EventsReplay on System;
 }
 
 /// An event: what everybody is told, and how far it has come.

@@ -2,30 +2,24 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, OpenApi, Tags};
 use uuid::Uuid;
 
-use super::bans_api::origin;
-use crate::audit::{Audit, Entry, Subject};
 use crate::auth::Session;
-use crate::permissions::{Action, Allowed, Permission};
-use crate::platform::db::Database;
+use crate::permissions::Allowed;
 use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json};
 use crate::profiles::Target;
-use crate::sessions::{Ending, Sessions};
-use crate::users::store;
+use crate::sessions::Sessions;
+use crate::users::{Origin, SessionRefusal, SessionsRefusal, Users};
 
 /// The operations on other people's sessions.
 pub struct UserSessionsApi {
-    /// The database.
-    pub db: Database,
+    /// Who has an account.
+    pub users: Users,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
-    /// What staff did.
-    pub audit: Audit,
 }
 
 #[derive(Tags)]
@@ -34,34 +28,11 @@ enum Section {
     Users,
 }
 
-/// Read somebody's sessions.
-pub struct ReadSessions;
-
-impl Permission for ReadSessions {
-    const ACTION: Action = Action::UserSessions;
-    type On = Target;
-}
-
-/// Sign somebody out.
-pub struct EndSessions;
-
-impl Permission for EndSessions {
-    const ACTION: Action = Action::UserEndSessions;
-    type On = Target;
-}
-
-crate::refusals! {
-    /// Why sessions are not shown, or not ended.
-    pub enum UserSessionsRefusal {
-        NotFound = 404 "not_found" "There is no such user.",
-    }
-}
-
-crate::refusals! {
-    /// Why a session is not ended.
-    pub enum UserSessionRefusal {
-        NotFound = 404 "not_found" "The user has no such session.",
-    }
+crate::permissions! {
+    /// Read somebody's sessions.
+    ReadSessions: UserSessions on Target;
+    /// Sign somebody out.
+    EndSessions: UserEndSessions on Target;
 }
 
 /// Done, nothing to show.
@@ -84,7 +55,7 @@ impl UserSessionsApi {
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
         _user: Path<String>,
-    ) -> Result<Json<Vec<Session>>, Failure<UserSessionsRefusal>> {
+    ) -> Result<Json<Vec<Session>>, Failure<SessionsRefusal>> {
         let rows = self.sessions.of_user(allowed.on.id()).await?;
         Ok(Json(rows.into_iter().map(|row| Session::of(row, allowed.caller.session_id)).collect()))
     }
@@ -100,22 +71,9 @@ impl UserSessionsApi {
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
         _user: Path<String>,
-    ) -> Result<Ended, Failure<UserSessionsRefusal>> {
-        let (user, origin) = (allowed.on.id(), origin(&allowed.caller, &client));
-        let (sessions, audit) = (Arc::clone(&self.sessions), self.audit.clone());
-        let entry = Entry::by(allowed.caller.user_id, "sessions_ended", Subject::User(user));
-        let ended = self.db.write(move |tx| {
-            async move {
-                store::held(tx, user).await?.ok_or(UserSessionsRefusal::NotFound)?;
-                let count = sessions.end_all(tx, user, origin.session_of(user), Ending::Revoked).await?;
-                if origin.is_another(user) {
-                    audit.record(tx, entry.with("sessions", count)).await?;
-                }
-                Ok::<_, Failure<UserSessionsRefusal>>(())
-            }
-            .boxed()
-        });
-        ended.await?;
+    ) -> Result<Ended, Failure<SessionsRefusal>> {
+        let user = allowed.on.id();
+        self.users.end_sessions(user, Origin::of(&allowed.caller, &client)).await?;
         tracing::info!(by = %allowed.caller.user_id, user_id = %user, "the sessions of a user were ended");
         Ok(Ended::Done)
     }
@@ -131,24 +89,9 @@ impl UserSessionsApi {
         _user: Path<String>,
         /// The session's id.
         id: Path<String>,
-    ) -> Result<Ended, Failure<UserSessionRefusal>> {
-        let id = Uuid::try_parse(&id.0).map_err(|_| UserSessionRefusal::NotFound)?;
-        let (user, origin) = (allowed.on.id(), origin(&allowed.caller, &client));
-        let (sessions, audit) = (Arc::clone(&self.sessions), self.audit.clone());
-        let entry = Entry::by(allowed.caller.user_id, "session_ended", Subject::User(user));
-        let ended = self.db.write(move |tx| {
-            async move {
-                if !sessions.end_one_in(tx, user, id, Ending::Revoked).await? {
-                    return Err(UserSessionRefusal::NotFound.into());
-                }
-                if origin.is_another(user) {
-                    audit.record(tx, entry.with("session", id.to_string())).await?;
-                }
-                Ok::<_, Failure<UserSessionRefusal>>(())
-            }
-            .boxed()
-        });
-        ended.await?;
+    ) -> Result<Ended, Failure<SessionRefusal>> {
+        let (user, id) = (allowed.on.id(), Uuid::try_parse(&id.0).map_err(|_| SessionRefusal::NotFound)?);
+        self.users.end_session(user, id, Origin::of(&allowed.caller, &client)).await?;
         tracing::info!(by = %allowed.caller.user_id, user_id = %user, "a session of a user was ended");
         Ok(Ended::Done)
     }

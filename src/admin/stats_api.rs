@@ -13,7 +13,7 @@ use super::email_api::MailCounts;
 use crate::events::Broker;
 use crate::files::Files;
 use crate::mail::Mail;
-use crate::permissions::{Action, Allowed, Permission, System};
+use crate::permissions::{Allowed, System};
 use crate::platform::clock::Clock;
 use crate::platform::problem::Breakage;
 use crate::platform::web::Json;
@@ -56,12 +56,9 @@ enum Section {
     Admin,
 }
 
-/// Read how things stand.
-pub struct ReadStats;
-
-impl Permission for ReadStats {
-    const ACTION: Action = Action::StatsRead;
-    type On = System;
+crate::permissions! {
+    /// Read how things stand.
+    ReadStats: StatsRead on System;
 }
 
 /// How things stand.

@@ -85,28 +85,13 @@ enum Section {
     Database,
 }
 
-/// Take everything out.
-pub struct Export;
-
-impl Permission for Export {
-    const ACTION: Action = Action::DatabaseExport;
-    type On = System;
-}
-
-/// Add rows from a file.
-pub struct Import;
-
-impl Permission for Import {
-    const ACTION: Action = Action::DatabaseImport;
-    type On = System;
-}
-
-/// Add and overwrite rows from a file.
-pub struct Recover;
-
-impl Permission for Recover {
-    const ACTION: Action = Action::DatabaseRecover;
-    type On = System;
+crate::permissions! {
+    /// Take everything out.
+    Export: DatabaseExport on System;
+    /// Add rows from a file.
+    Import: DatabaseImport on System;
+    /// Add and overwrite rows from a file.
+    Recover: DatabaseRecover on System;
 }
 
 /// What an import did to one table.

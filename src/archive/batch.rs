@@ -5,11 +5,14 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 
-use super::import::{BATCH, ByKey, values_of};
+use super::import::BATCH;
 use super::merge::Change;
 use super::row::{Cell, Row};
 use super::tables::{Column, Part, Table, Unique};
 use crate::platform::db::{Tx, Values};
+
+/// Rows by what names them.
+type ByKey = HashMap<Vec<Cell>, Row>;
 
 /// The rows that are there under the keys of these.
 pub(super) async fn with_keys(tx: &Tx, table: &'static Table, rows: &[Row]) -> Result<ByKey, DbErr> {
@@ -33,7 +36,7 @@ pub(super) async fn holders(
     rows: &[Row],
 ) -> Result<HashMap<Vec<Cell>, Vec<Cell>>, DbErr> {
     let columns: Vec<Column> = unique.columns.iter().filter_map(|name| table.column(name)).collect();
-    let values: Vec<Vec<Cell>> = rows.iter().filter_map(|row| values_of(row, unique.columns)).collect();
+    let values: Vec<Vec<Cell>> = rows.iter().filter_map(|row| row.values_of(unique.columns)).collect();
     let values: Vec<&[Cell]> = values.iter().map(Vec::as_slice).collect();
     let read: Vec<Column> = columns.iter().chain(table.key_columns()).copied().collect();
     let mut holders = HashMap::new();

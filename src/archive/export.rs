@@ -4,9 +4,8 @@
 //! table. Reading and writing go on at the same time, with a few pages between them; so it costs the same memory for a
 //! hundred accounts as for a million.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -17,9 +16,9 @@ use tokio::sync::mpsc;
 use super::reading::{Pages, count, highest_file_number};
 use super::row::{Cell, Row};
 use super::tables::{TRAVELS, Table};
-use super::{ArchiveFault, Exported, Progress};
-use crate::migrations::STEPS;
-use crate::platform::db::{Database, Snapshot, sqlite_script};
+use super::unfinished::UnfinishedFile;
+use super::{ArchiveFault, Exported, Progress, blank};
+use crate::platform::db::{Database, Snapshot};
 
 /// Pages that wait for the file.
 const WAITING: usize = 2;
@@ -36,13 +35,13 @@ pub(super) async fn export(
     db: &Database,
     place: PathBuf,
     progress: &Progress,
-) -> Result<(Temp, Exported), ArchiveFault> {
+) -> Result<(UnfinishedFile, Exported), ArchiveFault> {
     let mut snapshot = db.snapshot().await?;
     progress.say("exporting");
     progress.expect(count(&mut snapshot).await?);
-    let temp = Temp::make(place)?;
+    let temp = UnfinishedFile::make(place)?;
     let (pieces, waiting) = mpsc::channel(WAITING);
-    let path = temp.0.clone();
+    let path = temp.path().to_owned();
     let task = tokio::task::spawn_blocking(move || write(&path, waiting));
     let read = read(&mut snapshot, pieces, progress).await;
     let written = task.await.map_err(|error| ArchiveFault::Unwritable(error.to_string()))?;
@@ -79,12 +78,7 @@ fn write(path: &Path, mut pieces: mpsc::Receiver<Piece>) -> Result<Exported, Arc
     let mut exported =
         Exported { rows: TRAVELS.iter().map(|table| (table.name, 0)).collect(), digest: [0; 32] };
     let mut digest = Context::new(&SHA256);
-    let connection = Connection::open(path)?;
-    // Nobody reads it before it is complete, and an incomplete one is thrown away.
-    connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN")?;
-    for sql in sqlite_script(&STEPS.iter().collect::<Vec<_>>()) {
-        connection.execute_batch(&sql)?;
-    }
+    let connection = blank::begin(path)?;
     let mut open: Option<(&'static str, Statement<'_>)> = None;
     while let Some(piece) = pieces.blocking_recv() {
         let rows = match piece {
@@ -107,8 +101,7 @@ fn write(path: &Path, mut pieces: mpsc::Receiver<Piece>) -> Result<Exported, Arc
         *exported.rows.entry(table.name).or_default() += rows.len() as u64;
     }
     drop(open);
-    connection.execute_batch("COMMIT")?;
-    connection.close().map_err(|(_, error)| error)?;
+    blank::complete(connection)?;
     File::open(path)?.sync_all()?;
     exported.digest.copy_from_slice(digest.finish().as_ref());
     Ok(exported)
@@ -140,40 +133,6 @@ fn set_file_number(connection: &Connection, number: i64) -> rusqlite::Result<()>
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'files'", [])?;
     let sql = "INSERT INTO sqlite_sequence (name, seq) VALUES ('files', ?1)";
     connection.execute(sql, [number]).map(|_| ())
-}
-
-/// A file that is removed with its owner, unless it becomes what it was made for.
-pub(super) struct Temp(PathBuf);
-
-impl Temp {
-    /// Makes it, empty, for nobody else to read.
-    fn make(path: PathBuf) -> io::Result<Self> {
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self(path))
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// It is complete: this is its place from now on.
-    pub(super) fn becomes(mut self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.0, path)?;
-        self.0 = PathBuf::new();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty()
-            && let Err(error) = fs::remove_file(&self.0)
-        {
-            tracing::warn!(%error, "an unfinished export could not be removed");
-        }
-    }
 }
 
 impl From<rusqlite::Error> for ArchiveFault {

@@ -20,11 +20,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use uuid::Uuid;
 
 use super::ImportRefusal;
+use super::blank::make_schema;
 use super::row::{Cell, Flaw, Row};
-use super::source::Each;
 use super::tables::{Column, Kind, Table};
 use crate::migrations::{STEPS, Step};
-use crate::platform::db::sqlite_script;
 
 /// What each SQLite database begins with (its file format, 1.3.1).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -50,8 +49,11 @@ const OWN: [(&str, &str); 2] = [
 /// The table that says which steps a file has.
 const STEPS_TABLE: &str = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'schema_steps'";
 
-/// A file whose schema and structure are as they must be.
-pub struct GatehouseFile {
+/// What is done with each row.
+pub(super) type Each<'a> = dyn FnMut(Row) -> Result<(), ImportRefusal> + 'a;
+
+/// A database of Gatehouse, of this schema or an older one: a file whose schema and structure are as they must be.
+pub(super) struct GatehouseFile {
     connection: Connection,
     budget: Budget,
     /// Columns that the file has, as `table.column`.
@@ -59,7 +61,7 @@ pub struct GatehouseFile {
 }
 
 impl GatehouseFile {
-    /// Opens it. Whatever is wrong with it is said before anything is read of it.
+    /// Opens it. Whatever is wrong with it is said before anything is read of it. Reading blocks.
     pub(super) fn open(path: &Path) -> Result<Self, ImportRefusal> {
         let size = look_at(path)?;
         let budget = Budget::default();
@@ -72,7 +74,7 @@ impl GatehouseFile {
         Ok(Self { connection, budget, has })
     }
 
-    /// Hands on every row of a table, in the order in which they lie.
+    /// Hands on every row of a table, in the order in which they lie. Each has passed the rules of its feature.
     pub(super) fn rows(&self, table: &'static Table, each: &mut Each<'_>) -> Result<(), ImportRefusal> {
         let columns = table.columns.iter().map(|column| self.expression(table, column));
         let columns = columns.collect::<Vec<_>>().join(", ");
@@ -297,9 +299,7 @@ fn compare_schemas(connection: &Connection, steps: &[&Step]) -> Result<BTreeSet<
 fn reference(steps: &[&Step]) -> Result<Connection, ImportRefusal> {
     let make = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_in_memory()?;
-        for sql in sqlite_script(steps) {
-            connection.execute_batch(&sql)?;
-        }
+        make_schema(&connection, steps)?;
         Ok(connection)
     };
     make().map_err(|error| anyhow::Error::from(error).into())

@@ -4,16 +4,16 @@
 //! what may be there only once, by the users that it belongs to. So an import costs the same memory for a hundred accounts
 //! as for a million, but for the ids of those that it adds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::file::GatehouseFile;
 use super::merge::{Change, changed};
 use super::row::{Cell, Flaw, Row};
-use super::source::Source;
 use super::tables::{TRAVELS, Table};
 use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, person};
 use crate::audit::{Entry, Subject};
@@ -63,10 +63,10 @@ pub(super) enum Piece {
 pub(super) type Pieces = mpsc::Receiver<Result<Piece, ImportRefusal>>;
 
 /// Reads the file on a thread of its own, a few batches ahead.
-pub(super) fn begin_reading(source: Source) -> Pieces {
+pub(super) fn begin_reading(file: GatehouseFile) -> Pieces {
     let (pieces, waiting) = mpsc::channel(WAITING);
     tokio::task::spawn_blocking(move || {
-        let last = match read(&source, &pieces) {
+        let last = match read(&file, &pieces) {
             Ok(()) => Ok(Piece::End),
             Err(refusal) => Err(refusal),
         };
@@ -77,14 +77,17 @@ pub(super) fn begin_reading(source: Source) -> Pieces {
     waiting
 }
 
-fn read(source: &Source, pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>) -> Result<(), ImportRefusal> {
+fn read(
+    file: &GatehouseFile,
+    pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>,
+) -> Result<(), ImportRefusal> {
     let send = |piece| {
         let gone = |_| ImportRefusal::Broken(anyhow::anyhow!("the import has ended"));
         pieces.blocking_send(Ok(piece)).map_err(gone)
     };
     for table in TRAVELS {
         let mut rows = Vec::with_capacity(BATCH);
-        source.rows(table, &mut |row| {
+        file.rows(table, &mut |row| {
             rows.push(row);
             if rows.len() < BATCH {
                 return Ok(());
@@ -93,7 +96,7 @@ fn read(source: &Source, pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>) ->
         })?;
         send(Piece::Rows(rows))?;
     }
-    send(Piece::FileNumber(source.highest_file_number()?))
+    send(Piece::FileNumber(file.highest_file_number()?))
 }
 
 /// An import under way.
@@ -377,7 +380,7 @@ impl Import {
             let mut holders = batch::holders(tx, table, unique, &concerned).await?;
             let mut taken: HashSet<Vec<Cell>> = HashSet::new();
             for row in concerned {
-                let Some(values) = values_of(&row, unique.columns) else { continue };
+                let Some(values) = row.values_of(unique.columns) else { continue };
                 let holder = holders.entry(values).or_insert_with(|| row.key().to_vec());
                 if *holder == row.key() {
                     continue;
@@ -540,12 +543,3 @@ fn rights_of(row: &Row) -> Rights {
         active: row.flag("is_active"),
     }
 }
-
-/// The values of these columns; none if one of them is empty, which is nobody's.
-pub(super) fn values_of(row: &Row, columns: &[&'static str]) -> Option<Vec<Cell>> {
-    let values: Vec<Cell> = columns.iter().map(|column| row.cell(column).clone()).collect();
-    (!values.contains(&Cell::Null)).then_some(values)
-}
-
-/// Rows by what names them.
-pub(super) type ByKey = HashMap<Vec<Cell>, Row>;

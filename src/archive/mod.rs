@@ -10,6 +10,7 @@ mod api;
 mod backup;
 mod batch;
 mod before;
+mod blank;
 mod check;
 mod export;
 mod file;
@@ -21,9 +22,8 @@ mod reading;
 mod row;
 mod s1;
 mod schedule;
-mod source;
 mod tables;
-mod tape;
+mod unfinished;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -44,10 +44,10 @@ pub use progress::Progress;
 pub use reading::canonical_dump;
 pub use row::{Cell, Flaw, Row};
 pub use schedule::{Plan, Schedule};
-pub use source::Source;
 pub use tables::{Column, Kind, Part, STAYS, TRAVELS, Table};
 
 use before::Before;
+use file::GatehouseFile;
 use import::Import;
 
 use crate::audit::{Audit, Entry, Subject};
@@ -280,9 +280,7 @@ impl Archive {
     /// Notes in the log of what staff did that everything was taken out.
     pub async fn note_export(&self, by: Option<Uuid>, exported: &Exported) -> Result<(), DbErr> {
         let rows: u64 = exported.rows.values().sum();
-        let audit = self.parts.audit.clone();
-        let entry = entry(by, "database_exported").with("rows", rows);
-        self.parts.db.write(move |tx| async move { audit.record(tx, entry).await }.boxed()).await
+        self.parts.audit.record_alone(entry(by, "database_exported").with("rows", rows)).await
     }
 
     fn now(&self) -> Timestamp {
@@ -328,13 +326,13 @@ impl Archive {
     async fn import_gatehouse(&self, path: &Path, order: &Order) -> Result<Counts, ImportRefusal> {
         let path = path.to_owned();
         // The file stays open from here on: it may be the very one that was kept by the last import.
-        let checked = tokio::task::spawn_blocking(move || check_all(Source::open(&path)?)).await;
-        let (source, rows) = checked.map_err(anyhow::Error::from)??;
+        let checked = tokio::task::spawn_blocking(move || check_all(GatehouseFile::open(&path)?)).await;
+        let (file, rows) = checked.map_err(anyhow::Error::from)??;
         let before = self.keep_what_is_there(&order.progress).await?;
         order.progress.say(if order.how == How::Import { "importing" } else { "recovering" });
         order.progress.expect(rows);
         let import = Import::new(Arc::clone(&self.parts), order.clone());
-        let pieces = import::begin_reading(source);
+        let pieces = import::begin_reading(file);
         let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
         order.progress.finish();
         if let Some(before) = before {
@@ -381,15 +379,15 @@ fn digest_of(path: &Path) -> Result<[u8; 32], ImportRefusal> {
 }
 
 /// Reads all of a file before anything is changed; how many rows it has.
-fn check_all(source: Source) -> Result<(Source, u64), ImportRefusal> {
+fn check_all(file: GatehouseFile) -> Result<(GatehouseFile, u64), ImportRefusal> {
     let mut rows = 0;
     for table in TRAVELS {
-        source.rows(table, &mut |_| {
+        file.rows(table, &mut |_| {
             rows += 1;
             Ok(())
         })?;
     }
-    Ok((source, rows))
+    Ok((file, rows))
 }
 
 /// Whether a known secret opens what is sealed for this id.

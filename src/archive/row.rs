@@ -97,6 +97,13 @@ impl Row {
         if let Cell::Bytes(bytes) = self.cell(column) { Some(bytes) } else { None }
     }
 
+    /// The values of these columns; none if one of them is empty, which is nobody's.
+    #[must_use]
+    pub fn values_of(&self, columns: &[&str]) -> Option<Vec<Cell>> {
+        let values: Vec<Cell> = columns.iter().map(|column| self.cell(column).clone()).collect();
+        (!values.contains(&Cell::Null)).then_some(values)
+    }
+
     /// Puts something else into a column.
     pub fn set(&mut self, column: &str, cell: Cell) {
         if let Some(place) = self.table.position(column).and_then(|at| self.cells.get_mut(at)) {

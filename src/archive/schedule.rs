@@ -14,7 +14,7 @@ use super::backup::{Made, keep_newest};
 use super::{Archive, Progress};
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::cron::Cron;
-use crate::platform::db::{Database, Lease};
+use crate::platform::db::{Database, Lease, signed};
 use crate::platform::random::Random;
 use crate::platform::telemetry::metrics::{Family, Sample, number};
 
@@ -138,7 +138,6 @@ impl Schedule {
 
     async fn succeeded(&self, id: Uuid, made: &Made) -> Result<(), DbErr> {
         let name = made.path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         tracing::info!(backup = name, bytes = made.size, files = made.manifest.files, "a backup was made");
         if made.manifest.flawed > 0 {
             tracing::error!(

@@ -404,8 +404,8 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::archive::blank::make_schema;
     use crate::migrations::STEPS;
-    use crate::platform::db::sqlite_script;
 
     /// Columns of tables that travel which do not: a seed that waits for its first code, for ten minutes; and what names a
     /// file in one database, in whose place its bytes do.
@@ -414,9 +414,7 @@ mod tests {
 
     fn schema() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        for sql in sqlite_script(&STEPS.iter().collect::<Vec<_>>()) {
-            connection.execute_batch(&sql).unwrap();
-        }
+        make_schema(&connection, &STEPS.iter().collect::<Vec<_>>()).unwrap();
         connection
     }
 

@@ -43,6 +43,12 @@ impl Audit {
         store::append(tx, &row, &self.seal(row.number, &hash)).await
     }
 
+    /// The same in a transaction of its own, for what is no change of the database.
+    pub async fn record_alone(&self, entry: Entry) -> Result<(), DbErr> {
+        let audit = self.clone();
+        self.db.write(move |tx| async move { audit.record(tx, entry).await }.boxed()).await
+    }
+
     /// Puts a seal by the present master secret in the place of one by an earlier one; whether there was such a one.
     pub async fn reseal(&self) -> Result<bool, DbErr> {
         let audit = self.clone();

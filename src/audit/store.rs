@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Val
 use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, Values};
+use crate::platform::db::{Tx, Values, signed};
 
 /// The columns of a row, in the order of [`Row`].
 const COLUMNS: &str =
@@ -199,8 +199,4 @@ impl Filter {
 
 fn clause(conditions: &[String]) -> String {
     if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -105,11 +105,7 @@ impl Auth {
         }
         let hash = self.passwords.hash(new).await;
         let hash = hash.map_err(|busy| PasswordRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
-        let origin = Origin {
-            by: Some(user.id),
-            session: Some(caller.session_id),
-            trace_id: Some(client.trace_id.to_string()),
-        };
+        let origin = Origin::of_oneself(user.id, Some(caller.session_id), client);
         let (auth, kept, client) = (self.clone(), Some(caller.session_id), client.clone());
         self.db
             .write(move |tx| {

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use uuid::Uuid;
 
 use super::Auth;
 use super::throttle;
@@ -128,7 +127,7 @@ impl Auth {
         (amr, joining): (String, Option<Joining>),
         arrival: &Arrival,
     ) -> Result<(user::Model, OpenSession), Failure<EnterRefusal>> {
-        let origin = Self::origin_of(user.id, None, &arrival.client);
+        let origin = Origin::of_oneself(user.id, None, &arrival.client);
         if user.deleted_at.is_some() {
             user =
                 self.users.restore_in(tx, user.id, &origin).await.map_err(Failure::within::<EnterRefusal>)?;
@@ -230,10 +229,5 @@ impl Auth {
             good_until,
             occasion: Occasion::of(client, self.clock.now()),
         }
-    }
-
-    /// Who causes a change that somebody makes to their own account.
-    pub(super) fn origin_of(user: Uuid, session: Option<Uuid>, client: &ClientInfo) -> Origin {
-        Origin { by: Some(user), session, trace_id: Some(client.trace_id.to_string()) }
     }
 }

@@ -17,7 +17,7 @@ use super::{AskRefusal, Auth, PasswordRefusal, ReauthenticateRefusal};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::SignUpFields;
-use crate::sessions::{Caller, Enrolling, Kind, RefreshRefusal, Tokens};
+use crate::sessions::{Caller, Enrolling, Kind, RefreshRefusal, Tokens, add_cookies};
 use crate::users::Password;
 
 /// The operations of `/auth` about signing up, signing in and passwords.
@@ -205,7 +205,7 @@ impl<const STATUS: u16> IntoResponse for TokenAnswer<STATUS> {
         let mut response = Json(self.token).into_response();
         response.set_status(StatusCode::from_u16(STATUS).unwrap_or_default());
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().extend(self.cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
+        add_cookies(response.headers_mut(), self.cookies);
         response
     }
 }

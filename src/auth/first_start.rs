@@ -145,14 +145,7 @@ impl Auth {
         email: Option<&str>,
         password: &str,
     ) -> anyhow::Result<Uuid> {
-        let fields = SignUpFields {
-            username,
-            email,
-            display_name: None,
-            first_name: None,
-            middle_name: None,
-            last_name: None,
-        };
+        let fields = SignUpFields { username, email, ..SignUpFields::default() };
         let read = fields.read(password, password, self.users.settings());
         let (mut new, password) = read.map_err(|errors| in_words(&errors))?;
         let faults = self.passwords.judge(&password, new.context(), "password").await.map_err(broken)?;

@@ -171,12 +171,6 @@ impl Auth {
         self.users.settings()
     }
 
-    /// Whether people prove their address before they have an account.
-    #[must_use]
-    pub fn asks_for_proof(&self) -> bool {
-        self.settings.verification
-    }
-
     /// The other providers: name in paths, name for people, whether it can be used.
     pub fn providers(&self) -> impl Iterator<Item = (&str, &str, bool)> {
         self.oauth.connections().all()

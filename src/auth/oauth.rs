@@ -21,8 +21,8 @@ use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{Caller, Ending, Kind, OpaqueToken};
-use crate::users::DeleteRefusal;
 use crate::users::store::{held, user};
+use crate::users::{DeleteRefusal, Origin};
 
 /// How a sign-in at another provider is named (RFC 8176 has no word for it; this is what others use).
 const AMR: &str = "fed";
@@ -405,7 +405,7 @@ impl Auth {
         let user = held(tx, owner.user_id).await?.filter(|user| user.is_active && user.deleted_at.is_none());
         let user = user.ok_or(Trouble::SessionEnded)?;
         self.same_session_in(tx, owner, back).await?;
-        let origin = Self::origin_of(user.id, Some(owner.session_id), &back.client);
+        let origin = Origin::of_oneself(user.id, Some(owner.session_id), &back.client);
         self.oauth.link_in(tx, &user, joining, &origin).await.map_err(Failure::within::<Trouble>)?;
         self.tell_of_link_in(tx, &user, joining, &back.client).await?;
         Ok(Came::Done)
@@ -437,7 +437,7 @@ impl Auth {
         joining: &Joining,
         arrival: &Arrival,
     ) -> Result<user::Model, Failure<EnterRefusal>> {
-        let origin = Self::origin_of(user.id, None, &arrival.client);
+        let origin = Origin::of_oneself(user.id, None, &arrival.client);
         let joined = self.oauth.join_in(tx, &user, joining, &origin).await;
         if joined.map_err(Failure::within::<EnterRefusal>)? {
             self.tell_of_link_in(tx, &user, joining, &arrival.client).await?;
@@ -519,7 +519,7 @@ impl Auth {
         client: &ClientInfo,
     ) -> Result<crate::oauth::Account, Failure<LeaveRefusal>> {
         let user = held(tx, user).await?.ok_or(UnlinkRefusal::NotFound).map_err(LeaveRefusal::from)?;
-        let origin = Self::origin_of(user.id, Some(session), client);
+        let origin = Origin::of_oneself(user.id, Some(session), client);
         let unlinked = self.oauth.unlink_in(tx, &user, provider, with_account, &origin).await;
         let unlinked = unlinked.map_err(Failure::within::<LeaveRefusal>)?;
         let (username, provider) = (user.username.clone(), self.oauth.shown_name(provider));

@@ -22,7 +22,7 @@ use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner,
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::rate_limit::{OauthStarts, RateLimited};
-use crate::sessions::{Caller, Enrolling, SessionCookies};
+use crate::sessions::{Caller, Enrolling, SessionCookies, add_cookies};
 
 /// Where people see the accounts that are linked to theirs.
 const ACCOUNT_PAGE: &str = "/account";
@@ -140,7 +140,7 @@ impl<const STATUS: u16> IntoResponse for Elsewhere<STATUS> {
         headers.insert(header::LOCATION, location);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.extend(self.cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
+        add_cookies(headers, self.cookies);
         response
     }
 }
@@ -205,7 +205,7 @@ impl IntoResponse for AwayAnswer {
     fn into_response(self) -> Response {
         let mut response = Json(self.url).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().extend(self.cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+        add_cookies(response.headers_mut(), self.cookie);
         response
     }
 }

@@ -18,7 +18,7 @@ use crate::platform::web::ClientInfo;
 use crate::proofs::{Link, RESET_LASTS, Subject, VERIFY_LASTS};
 use crate::sessions::{Caller, OneTimeToken, Purpose};
 use crate::users::store::{held, user};
-use crate::users::{ChangeRefusal, Identifier, Password};
+use crate::users::{ChangeRefusal, Identifier, Origin, Password};
 
 crate::refusals! {
     /// Why no link is sent.
@@ -173,7 +173,7 @@ impl Auth {
         if user.email.as_deref() != Some(link.email.as_str()) {
             return Err(ResetRefusal::Invalid.into());
         }
-        let origin = Self::origin_of(user.id, None, client);
+        let origin = Origin::of_oneself(user.id, None, client);
         throttle::forgive(tx, user.id, self.clock.now()).await?;
         self.users
             .set_password_in(tx, user.id, hash, None, &origin)
@@ -301,7 +301,7 @@ impl Auth {
             return self.prove_sign_up_in(tx, row, client).await.map_err(Failure::within);
         }
         let user = self.bound_in(tx, &link).await?.ok_or(VerifyRefusal::Invalid)?;
-        let origin = Self::origin_of(user.id, link.session_id, client);
+        let origin = Origin::of_oneself(user.id, link.session_id, client);
         let old = user.email.clone();
         let proved = self.users.prove_email_in(tx, user.id, &link.email, link.session_id, &origin).await;
         let proved = proved.map_err(Failure::within::<VerifyRefusal>)?;
@@ -315,14 +315,6 @@ impl Auth {
             self.mail.post_in(tx, post).await?;
         }
         Ok(proved)
-    }
-
-    /// Whether a verification link would work.
-    pub async fn is_good_proof(&self, token: &str) -> Result<bool, DbErr> {
-        match OneTimeToken::parse(token) {
-            Ok(token) => self.proofs.is_good(Purpose::Verify, &token).await,
-            Err(_) => Ok(false),
-        }
     }
 
     async fn owner_of(&self, purpose: Purpose, token: &OneTimeToken) -> Result<Option<user::Model>, DbErr> {

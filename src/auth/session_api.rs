@@ -24,7 +24,7 @@ use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread};
 use crate::sessions::store::session;
-use crate::sessions::{Caller, Ending, Enrolling, SessionCookies, Sessions, bearer_text};
+use crate::sessions::{Caller, Ending, Enrolling, SessionCookies, Sessions, add_cookies, bearer_text};
 
 /// The operations of `/auth` about sessions and tokens.
 pub struct SessionApi {
@@ -179,7 +179,7 @@ struct SignedOut {
 impl IntoResponse for SignedOut {
     fn into_response(self) -> Response {
         let mut response = PlainText(self.words).into_response();
-        response.headers_mut().extend(self.cleared.map(|cookie| (header::SET_COOKIE, cookie)));
+        add_cookies(response.headers_mut(), self.cleared);
         response
     }
 }

@@ -235,7 +235,7 @@ impl Auth {
         let owner = held(tx, owner).await?.filter(may_be_given_a_password);
         let owner = owner.filter(|owner| owner.email.as_ref() == Some(&row.email));
         let owner = owner.ok_or(SignUpRefusal::EmailTaken)?;
-        let origin = Self::origin_of(owner.id, None, client);
+        let origin = Origin::of_oneself(owner.id, None, client);
         let hash = row.password_hash.0;
         let added = self.users.set_password_in(tx, owner.id, hash, None, &origin).await;
         let added = added.map_err(Failure::within::<SignUpRefusal>)?;
@@ -267,7 +267,7 @@ impl Auth {
         new.email_verified = true;
         new.roles = Role::User.into();
         new.password_hash = Some(row.password_hash.0);
-        let origin = Self::origin_of(id, None, client);
+        let origin = Origin::of_oneself(id, None, client);
         let made = self.users.create_in(tx, new, &origin).await.map_err(Failure::within::<SignUpRefusal>)?;
         pending::forget_of_email(tx, &row.email).await?;
         Ok(made)
@@ -283,7 +283,7 @@ impl Auth {
         let auth = self.clone();
         let now = self.clock.now();
         let id = *new.id.get_or_insert_with(|| self.random.uuid_v7(now));
-        let origin = Origin { by: Some(id), session: None, trace_id: Some(client.trace_id.to_string()) };
+        let origin = Origin::of_oneself(id, None, &client);
         let (user, session) = self
             .db
             .write(move |tx| {

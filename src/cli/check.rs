@@ -97,9 +97,9 @@ async fn schema(config: &Config, db: &Database, fix: bool) -> Result<String, Str
     }
     match Schema(db).check().await {
         Ok(()) => Ok("up to date".to_owned()),
-        Err(SchemaFault::Pending(steps)) if config.database.auto_migrate => {
-            Err(format!("{steps} step(s) are pending: a start applies them, and so does `gatehouse check --fix`"))
-        }
+        Err(SchemaFault::Pending(steps)) if config.database.auto_migrate => Err(format!(
+            "{steps} step(s) are pending: a start applies them, and so does `gatehouse check --fix`"
+        )),
         Err(fault @ SchemaFault::Pending(_)) => Err(format!("{fault}, or `gatehouse check --fix`")),
         Err(fault) => Err(fault.to_string()),
     }

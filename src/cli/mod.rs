@@ -2,8 +2,8 @@
 //!
 //! Commands that need no configuration are done here; the others get it and go to the module of their subject.
 
-mod audit;
 mod archive;
+mod audit;
 mod backup;
 mod check;
 mod config;

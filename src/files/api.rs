@@ -86,7 +86,7 @@ impl FileApi {
         let received = self.files.receive(upload).await?;
         let owner = allowed.caller.user_id;
         let new = NewFile { owner, linked: vec![], description };
-        let kept = self.files.keep(received, new, origin(&allowed.caller, &client)).await?;
+        let kept = self.files.keep(received, new, Origin::of(&allowed.caller, &client)).await?;
         let api_url = &self.files.settings().api_url;
         let location = format!("{api_url}/file/{}", kept.id);
         Ok(CreatedFile { file: Json(File::of(kept, api_url)), location })
@@ -199,7 +199,7 @@ impl FileApi {
         body: Json<FilePatch>,
     ) -> Result<Json<File>, Failure<ChangeRefusal>> {
         let changes = body.0.read().map_err(ChangeRefusal::Invalid)?;
-        let origin = origin(&allowed.caller, &client);
+        let origin = Origin::of(&allowed.caller, &client);
         let file = self.files.change(allowed.on.seen.file.id, changes, origin).await?;
         Ok(Json(File::of(file, &self.files.settings().api_url)))
     }
@@ -216,7 +216,7 @@ impl FileApi {
         #[oai(name = "file")]
         _file: Path<String>,
     ) -> Result<Json<File>, Failure<FileRefusal>> {
-        let origin = origin(&allowed.caller, &client);
+        let origin = Origin::of(&allowed.caller, &client);
         let gone = self.files.delete(allowed.on.seen.file.id, origin).await?;
         Ok(Json(File::of(gone, &self.files.settings().api_url)))
     }
@@ -279,15 +279,6 @@ fn scope(caller: &Caller) -> Scope {
 fn position_of(bytes: &[u8]) -> Result<i64, ListRefusal> {
     let number = <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes);
     number.map_err(|_| ListRefusal::Invalid(vec![FieldError::new("cursor", "is of another list")]))
-}
-
-/// Who caused a change: the caller, by this request.
-fn origin(caller: &Caller, client: &ClientInfo) -> Origin {
-    Origin {
-        by: Some(caller.user_id),
-        session: Some(caller.session_id),
-        trace_id: Some(client.trace_id.to_string()),
-    }
 }
 
 impl IntoResponse for CreatedFile {

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::{FromQueryResult, QueryResult, Statement, Value};
 
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, signed};
 
 /// Table `files`.
 pub mod file {
@@ -279,10 +279,6 @@ pub async fn storage_id(tx: &Tx, fresh: Uuid) -> Result<Uuid, DbErr> {
     tx.execute_raw(statement(tx, sql, [fresh.into()])).await?;
     let row = tx.query_one_raw(statement(tx, "SELECT id FROM file_storage ORDER BY id LIMIT 1", [])).await?;
     row.map_or(Ok(fresh), |row| row.try_get_by_index(0))
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn rows(found: &[QueryResult]) -> Result<Vec<Seen>, DbErr> {

@@ -7,12 +7,10 @@ use uuid::Uuid;
 
 use super::Files;
 use super::store::Seen;
-use crate::permissions::{self, Account, Action, Object, Permission, Resource, System, not_found};
+use crate::permissions::{self, Account, Action, Object, Resource, System, not_found};
 use crate::platform::problem::{Breakage, Problem};
+use crate::platform::web::first_parameter;
 use crate::sessions::{Caller, Roles};
-
-/// What poem-openapi calls the first parameter of a path, whatever it is named in the document.
-const FIRST: &str = "param0";
 
 /// The file named in the path, as the caller meets it.
 #[derive(Clone, Debug)]
@@ -36,7 +34,7 @@ impl Object for FileTarget {
 
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let Some(files) = request.data::<Arc<Files>>() else { return Err(Problem::internal()) };
-        let id = request.raw_path_param(FIRST).and_then(number).ok_or_else(not_found)?;
+        let id = first_parameter(request).and_then(number).ok_or_else(not_found)?;
         let seen = files.seen_by(caller.user_id, id).await;
         let seen = seen.map_err(|error| Breakage::from(error).problem())?;
         seen.map(|seen| Self::new(seen, caller.user_id)).ok_or_else(not_found)
@@ -59,22 +57,7 @@ fn number(segment: &str) -> Option<i64> {
     segment.parse().ok().filter(|_| plain)
 }
 
-/// Declares permissions: `Name: Action on Object`.
-macro_rules! permissions {
-    ($( $(#[$meta:meta])* $name:ident: $action:ident on $object:ty; )+) => {
-        $(
-            $(#[$meta])*
-            pub struct $name;
-
-            impl Permission for $name {
-                const ACTION: Action = Action::$action;
-                type On = $object;
-            }
-        )+
-    };
-}
-
-permissions! {
+crate::permissions! {
     /// Upload a file.
     CreateFile: FileCreate on System;
     /// See a file and its content.

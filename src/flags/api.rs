@@ -12,7 +12,7 @@ use super::flag::{Flag, Person, Reason};
 use super::operations::shelter_of;
 use super::written::{self, FlagRule, FlagValue, Written};
 use super::{Author, Change, ChangeRefusal, Flags, Shelter, Source, Version, store};
-use crate::permissions::{Action, Allowed, Permission, System};
+use crate::permissions::{Allowed, System};
 use crate::platform::clock::Clock;
 use crate::platform::problem::{Breakage, Failure, FieldError, Problem};
 use crate::platform::web::{ClientInfo, Json, if_match};
@@ -35,20 +35,11 @@ enum Section {
     Flags,
 }
 
-/// Read the flags with their rules.
-pub struct ReadFlags;
-
-impl Permission for ReadFlags {
-    const ACTION: Action = Action::FlagsRead;
-    type On = System;
-}
-
-/// Change the flags.
-pub struct UpdateFlags;
-
-impl Permission for UpdateFlags {
-    const ACTION: Action = Action::FlagsUpdate;
-    type On = System;
+crate::permissions! {
+    /// Read the flags with their rules.
+    ReadFlags: FlagsRead on System;
+    /// Change the flags.
+    UpdateFlags: FlagsUpdate on System;
 }
 
 /// Flags to be removed and added, in this order.

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::RecommendedWatcher;
 use sea_orm::DbErr;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::{Flags, store};
+use crate::platform::listening::listen;
 
 /// How often file and database are looked at: network file systems tell of nothing, and other instances neither.
 const EVERY: Duration = Duration::from_millis(500);
@@ -24,7 +25,7 @@ impl Flags {
         let mut ear = None;
         loop {
             // The file that is listened to may be gone, and another be in its place.
-            ear = ear.or_else(|| listen(&self.0.settings.file, &changed));
+            ear = ear.or_else(|| ear_on(&self.0.settings.file, &changed));
             self.catch_up().await;
             tokio::select! {
                 () = changed.notified() => ear = None,
@@ -56,21 +57,8 @@ impl Flags {
     }
 }
 
-/// Has the system tell of changes of the file itself. Its folder is not listened to: the database may lie there, and is
-/// written all the time. Where the system can't tell, looking every now and then does.
-fn listen(file: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let changed = Arc::clone(changed);
-    let tell = move |event: notify::Result<notify::Event>| {
-        // Looking at the file is an event, too: to answer it with another look would go on for ever.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            changed.notify_one();
-        }
-    };
-    let listening = notify::recommended_watcher(tell).and_then(|mut watcher| {
-        watcher.watch(file, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    listening
-        .inspect_err(|error| tracing::trace!(%error, "the file of flags is looked at every now and then"))
-        .ok()
+/// Its folder is not listened to: the database may lie there, and is written all the time.
+fn ear_on(file: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let ear = listen(file, changed);
+    ear.inspect_err(|error| tracing::trace!(%error, "the file of flags is looked at every now and then")).ok()
 }

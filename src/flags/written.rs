@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::flag::{Flag, Percentage, Rule};
 use super::name::Name;
 use crate::platform::problem::FieldError;
+use crate::platform::web::{Only, given};
 use crate::sessions::Role;
 
 /// Rules of one flag.
@@ -32,11 +33,11 @@ pub enum FlagValue {
 #[oai(rename_all = "camelCase")]
 pub struct FlagRule {
     /// The part of all users, 0 to 1; all of them if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub percentage_of_users: Option<f64>,
     /// The roles of which a user must have one; any user if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub user_roles: Option<Vec<String>>,
 }
@@ -64,7 +65,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, rules: A) -> Result<FlagValue, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(rules)).map(FlagValue::Rules)
+        let rules: Vec<Only<FlagRule>> = Vec::deserialize(SeqAccessDeserializer::new(rules))?;
+        Ok(FlagValue::Rules(rules.into_iter().map(|Only(rule)| rule).collect()))
     }
 }
 

@@ -153,7 +153,7 @@ impl Oauth {
         client: &ClientInfo,
     ) -> Result<user::Model, Failure<Trouble>> {
         let id = self.random.uuid_v7(self.clock.now());
-        let origin = Origin { by: Some(id), session: None, trace_id: Some(client.trace_id.to_string()) };
+        let origin = Origin::of_oneself(id, None, client);
         let username = self.free_name_in(tx, joining).await?.ok_or(Trouble::Late)?;
         let new = self.new_user(id, username, joining);
         let made = self.users.create_in(tx, new, &origin).await.map_err(Failure::within::<Trouble>)?;

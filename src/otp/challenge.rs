@@ -167,11 +167,6 @@ impl Otp {
         let until = Timestamp::from_millis(row.expires_at);
         Ok(replaced.then(|| code.no_later_than(until, now)))
     }
-
-    /// Ends every challenge of an account.
-    pub async fn forget_challenges_in(&self, tx: &Tx, user: Uuid) -> Result<(), DbErr> {
-        store::forget_challenges(tx, user).await
-    }
 }
 
 impl challenge::Model {

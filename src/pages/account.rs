@@ -29,8 +29,6 @@ pub struct AccountPages {
     pub inside: Inside,
     /// The door: the other providers.
     pub auth: Auth,
-    /// Path of the API, such as `/api`.
-    pub api_prefix: String,
     /// Shortest password, to be told.
     pub min_length: usize,
     /// Whether codes can be mailed.

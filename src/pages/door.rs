@@ -6,12 +6,12 @@
 use minijinja::context;
 use poem::error::MethodNotAllowedError;
 use poem::http::{Method, StatusCode, header};
-use poem::{Endpoint, FromRequest, Request, RequestBody, Response, Route};
+use poem::{Endpoint, FromRequest, Request, Response, Route};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use super::{Pages, back, see_other};
+use super::{Pages, back, foreign_form, read_form, see_other};
 use crate::auth::{
     Admission, AskRefusal, Auth, Challenged, Credentials, Door, ResetRefusal, SecondFactor, SignUp,
     SignUpRefusal, SignedIn, SignedUp, VerifyRefusal,
@@ -20,9 +20,9 @@ use crate::flags::Flags;
 use crate::oauth::{Place, Places, Trouble};
 use crate::otp::Method as Factor;
 use crate::platform::problem::{Failure, FieldError, Problem, Refusal};
-use crate::platform::web::{ClientInfo, is_own_path, read_body};
+use crate::platform::web::{ClientInfo, is_own_path};
 use crate::profiles::SignUpFields;
-use crate::sessions::{Kind, SessionCookies, Sessions};
+use crate::sessions::{Kind, SessionCookies, Sessions, add_cookies};
 use crate::users::{Identifier, Password};
 
 /// What the pages of the door are made of.
@@ -44,8 +44,6 @@ pub struct DoorPages {
     pub min_length: usize,
     /// Where people go who came from nowhere in particular; none: the application has no pages beside these.
     pub home: Option<String>,
-    /// Where the operations are: the buttons of other providers lead there.
-    pub api_prefix: String,
     /// Where somebody may be sent back to.
     pub places: Places,
     /// Where whoever reads the pages wants to go back to.
@@ -153,7 +151,7 @@ impl DoorPages {
             .fold(route, |route, (path, page)| route.at(*path, DoorPage { pages: self.clone(), page: *page }))
     }
 
-    /// Every path with the methods that it takes.
+    /// Every path.
     pub fn paths() -> impl Iterator<Item = &'static str> {
         PATHS.iter().map(|(path, _)| *path)
     }
@@ -202,17 +200,14 @@ impl DoorPages {
     fn signed_in(&self, signed_in: &SignedIn, next: &str) -> Response {
         let mut response = self.onward(next);
         let cookies = [self.cookies.set(signed_in.session.secret.expose()), self.door.known(signed_in)];
-        let cookies = cookies.into_iter().flatten().map(|cookie| (header::SET_COOKIE, cookie));
-        response.headers_mut().extend(cookies);
+        add_cookies(response.headers_mut(), cookies.into_iter().flatten());
         response
     }
 
     fn challenged(&self, challenged: &Challenged, next: &str) -> Response {
         let by_mail = challenged.method == Factor::Email;
         let mut response = self.otp_form(StatusCode::OK, next, by_mail, "");
-        response
-            .headers_mut()
-            .extend(self.door.challenged(challenged).map(|cookie| (header::SET_COOKIE, cookie)));
+        add_cookies(response.headers_mut(), self.door.challenged(challenged));
         response
     }
 
@@ -222,8 +217,7 @@ impl DoorPages {
         let place = if is_own_path(next) { Some(next) } else { back.or(self.home.as_deref()) };
         let mut response = see_other(place.unwrap_or("/account"));
         if self.back.is_some() {
-            let forgotten = back::forget(self.door.secure).map(|cookie| (header::SET_COOKIE, cookie));
-            response.headers_mut().extend(forgotten);
+            add_cookies(response.headers_mut(), back::forget(self.door.secure));
         }
         response
     }
@@ -253,8 +247,7 @@ impl DoorPages {
     async fn take(&self, page: Page, request: &mut Request) -> poem::Result<Response> {
         if self.sessions.is_same_origin(request.headers()) != Some(true) {
             // Another site must not sign a visitor in, or up; a browser says where a form comes from.
-            let words = "This form was not sent by one of our pages.";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", words).into());
+            return Err(foreign_form().into());
         }
         let client = ClientInfo::from_request_without_body(request).await?;
         match page {
@@ -289,8 +282,7 @@ impl DoorPages {
         match self.auth.answer(answer).await {
             Ok(Admission::In(signed_in)) => {
                 let mut response = self.signed_in(&signed_in, &form.next);
-                let answered = self.door.answered().map(|cookie| (header::SET_COOKIE, cookie));
-                response.headers_mut().extend(answered);
+                add_cookies(response.headers_mut(), self.door.answered());
                 Ok(response)
             }
             Ok(Admission::Challenged(challenged)) => Ok(self.challenged(&challenged, &form.next)),
@@ -305,14 +297,8 @@ impl DoorPages {
 
     async fn take_sign_up(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let given: SignUpForm = form(request).await?;
-        let fields = SignUpFields {
-            username: &given.username,
-            email: Some(&given.email),
-            display_name: None,
-            first_name: None,
-            middle_name: None,
-            last_name: None,
-        };
+        let fields =
+            SignUpFields { username: &given.username, email: Some(&given.email), ..SignUpFields::default() };
         let read = fields.read(&given.password, &given.confirm_password, self.auth.user_settings());
         let (new, password) = match read {
             Ok(read) => read,
@@ -431,7 +417,7 @@ impl DoorPages {
         let button = |(name, shown_name, _): (&str, &str, bool)| {
             let query =
                 form_urlencoded::Serializer::new(String::new()).append_pair("redirect_uri", place).finish();
-            context! { name => shown_name, href => format!("{}/oauth/{name}?{query}", self.api_prefix) }
+            context! { name => shown_name, href => format!("{}/oauth/{name}?{query}", self.pages.api_prefix()) }
         };
         usable.map(button).collect()
     }
@@ -472,9 +458,7 @@ impl Endpoint for DoorPage {
 
 /// The fields of a form; a field left out is empty.
 async fn form<T: DeserializeOwned + Default>(request: &mut Request) -> poem::Result<T> {
-    let mut body = RequestBody::new(request.take_body());
-    let text = read_body(request, &mut body).await?;
-    Ok(serde_urlencoded::from_bytes(&text).unwrap_or_default())
+    Ok(read_form(request).await?.unwrap_or_default())
 }
 
 fn with_headers(mut page: Response, problem: Problem) -> Response {

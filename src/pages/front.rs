@@ -6,17 +6,16 @@ use minijinja::value::Serde;
 use minijinja::{Value, context};
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
-use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, RequestBody, Response, Route};
+use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Route};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
-use super::{Inside, Language, back, see_other};
+use super::{Inside, Language, back, foreign_form, read_form, see_other};
 use crate::flags::{Flags, Name, flag_of};
 use crate::oauth::Places;
-use crate::platform::problem::{Breakage, Problem};
-use crate::platform::web::read_body;
-use crate::sessions::{Ending, Enrolling, SessionCookies};
+use crate::platform::problem::Breakage;
+use crate::sessions::{Ending, Enrolling, SessionCookies, add_cookies};
 
 /// The largest text of an operator, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -216,20 +215,21 @@ impl FrontPages {
         let sessions = &self.inside.sessions;
         // Another site must not sign a visitor out, whose cookie it can't even send; a browser says where a form comes from.
         if sessions.is_same_origin(request.headers()) != Some(true) {
-            return Err(not_ours().into());
+            return Err(foreign_form().into());
         }
-        let csrf_token = csrf_token_of(request).await?;
+        let form: Option<LogoutForm> = read_form(request).await?;
+        let csrf_token = form.map(|form| form.csrf_token).unwrap_or_default();
         // What is in the cookie is looked at as for a page: the form has its token in a field, not in a header.
         request.set_method(Method::GET);
         if let Some(caller) = Enrolling::of_any(request).await? {
             if !sessions.is_csrf_token(caller.session_id, &csrf_token) {
-                return Err(not_ours().into());
+                return Err(foreign_form().into());
             }
             let ended = sessions.end(caller.user_id, caller.session_id, Ending::Logout).await;
             ended.map_err(|error| Breakage::from(error).problem())?;
         }
         let mut response = see_other("/signin?done=signed_out");
-        response.headers_mut().extend(self.cookies.clear().map(|cookie| (header::SET_COOKIE, cookie)));
+        add_cookies(response.headers_mut(), self.cookies.clear());
         Ok(response)
     }
 
@@ -245,27 +245,15 @@ impl FrontPages {
             return Ok(see_other(place.as_str()));
         }
         let mut response = see_other("/signin");
-        let kept = back::keep(&place, self.cookies.secure);
-        response.headers_mut().extend(kept.map(|cookie| (header::SET_COOKIE, cookie)));
+        add_cookies(response.headers_mut(), back::keep(&place, self.cookies.secure));
         Ok(response)
     }
-}
-
-fn not_ours() -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "forbidden", "This form was not sent by one of our pages.")
 }
 
 async fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).await?.take(READ_AT_MOST).read_to_end(&mut bytes).await?;
     Ok(bytes)
-}
-
-async fn csrf_token_of(request: &mut Request) -> poem::Result<String> {
-    let mut body = RequestBody::new(request.take_body());
-    let text = read_body(request, &mut body).await?;
-    let form = serde_urlencoded::from_bytes::<LogoutForm>(&text);
-    Ok(form.map(|form| form.csrf_token).unwrap_or_default())
 }
 
 fn logo() -> Response {

@@ -59,9 +59,7 @@ impl Inside {
         signed_in.pages = self.pages.read_by(reader);
         Ok(Ok(signed_in))
     }
-}
 
-impl Inside {
     async fn proofs_of(&self, user: &user::Model) -> Result<Vec<String>, DbErr> {
         if user.password_hash.is_some() {
             return Ok(Vec::new());

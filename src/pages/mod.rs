@@ -8,6 +8,7 @@ mod assets;
 mod back;
 mod console;
 mod door;
+mod form;
 mod front;
 mod inbox;
 mod inside;
@@ -27,3 +28,5 @@ pub use reader::{Person, Reader};
 pub use render::{Pages, Settings};
 pub use set_up::SetUpPage;
 pub use words::{Language, Words};
+
+use form::{foreign_form, read_form};

@@ -16,7 +16,7 @@ use super::reader::{self, Reader};
 use super::words::{Language, Words};
 use crate::platform::problem::{FieldError, Problem};
 use crate::platform::random::Random;
-use crate::sessions::set_cookie;
+use crate::sessions::{add_cookies, set_cookie};
 
 /// How long the language that somebody chose is kept.
 const LANGUAGE_LASTS: Duration = Duration::from_hours(24 * 365);
@@ -311,7 +311,7 @@ impl Pages {
         }
         if self.reader.chose {
             let kept = set_cookie(reader::COOKIE, language, LANGUAGE_LASTS, *secure);
-            headers.extend(kept.map(|cookie| (header::SET_COOKIE, cookie)));
+            add_cookies(headers, kept);
         }
         response
     }

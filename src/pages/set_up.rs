@@ -3,13 +3,13 @@
 use minijinja::context;
 use poem::error::MethodNotAllowedError;
 use poem::http::{Method, StatusCode};
-use poem::{Endpoint, FromRequest, Request, RequestBody, Response};
+use poem::{Endpoint, FromRequest, Request, Response};
 use serde::Deserialize;
 
-use super::{Pages, see_other};
+use super::{Pages, read_form, see_other};
 use crate::auth::{Auth, SetUpRefusal};
 use crate::platform::problem::{Failure, FieldError, Refusal};
-use crate::platform::web::{ClientInfo, read_body};
+use crate::platform::web::ClientInfo;
 use crate::profiles::SignUpFields;
 
 /// `GET` and `POST /setup`. The GET changes nothing, so that whatever looks at links beforehand does no harm.
@@ -60,20 +60,9 @@ impl Endpoint for SetUpPage {
 impl SetUpPage {
     async fn make(&self, request: &mut Request) -> poem::Result<Response> {
         let client = ClientInfo::from_request_without_body(request).await?;
-        let mut body = RequestBody::new(request.take_body());
-        let text = read_body(request, &mut body).await?;
-        let Ok(given) = serde_urlencoded::from_bytes::<Given>(&text) else {
-            return Ok(self.not_valid());
-        };
+        let Some(given) = read_form::<Given>(request).await? else { return Ok(self.not_valid()) };
         let email = Some(given.email.as_str()).filter(|email| !email.is_empty());
-        let fields = SignUpFields {
-            username: &given.username,
-            email,
-            display_name: None,
-            first_name: None,
-            middle_name: None,
-            last_name: None,
-        };
+        let fields = SignUpFields { username: &given.username, email, ..SignUpFields::default() };
         let read = fields.read(&given.password, &given.confirm_password, self.auth.user_settings());
         let (new, password) = match read {
             Ok(read) => read,

@@ -20,6 +20,22 @@ pub trait Permission: Send + Sync + 'static {
     type On: Object;
 }
 
+/// Declares permissions for the signatures of handlers, each as `Name: Action on Object`.
+#[macro_export]
+macro_rules! permissions {
+    ( $( $(#[$meta:meta])* $name:ident: $action:ident on $object:ty; )+ ) => {
+        $(
+            $(#[$meta])*
+            pub struct $name;
+
+            impl $crate::permissions::Permission for $name {
+                const ACTION: $crate::permissions::Action = $crate::permissions::Action::$action;
+                type On = $object;
+            }
+        )+
+    };
+}
+
 /// What something is done to, found from the request before its body is read.
 pub trait Object: Sized + Send + Sync {
     /// Who may not even do this is not told that the object exists: 404, as for one that doesn't.

@@ -1,11 +1,9 @@
 //! Policies that change while the program runs: noticed, read when they hold still, put in force if they are good.
 
-use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -13,6 +11,7 @@ use tokio::time::sleep;
 use super::folder::{self, Reading};
 use super::policies::{Policies, Source};
 use super::{Permissions, PolicyMistake};
+use crate::platform::listening::listen;
 
 /// How often the folder is looked at where the system tells nothing: network file systems, mounted volumes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +32,8 @@ impl Permissions {
     pub async fn watch(self: Arc<Self>) {
         let Some(folder) = &self.folder else { return std::future::pending().await };
         let changed = Arc::new(Notify::new());
-        let _tells_until_dropped = listen(folder, &changed);
+        let _tells_until_dropped = listen(folder, &changed)
+            .inspect_err(|error| tracing::debug!(%error, "policies are looked at every second only"));
         loop {
             tokio::select! {
                 () = changed.notified() => {}
@@ -86,22 +86,6 @@ impl Permissions {
     pub(super) fn latest(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Has the system tell of changes in the folder. Where it can't, the folder is looked at every now and then anyway.
-fn listen(folder: &Path, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let changed = Arc::clone(changed);
-    let tell = move |event: notify::Result<notify::Event>| {
-        // Looking at the files is an event, too: to answer it with another look would go on for ever.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            changed.notify_one();
-        }
-    };
-    let listening = notify::recommended_watcher(tell).and_then(|mut watcher| {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    listening.inspect_err(|error| tracing::debug!(%error, "policies are looked at every second only")).ok()
 }
 
 #[cfg(test)]

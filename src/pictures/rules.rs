@@ -20,7 +20,6 @@ use crate::files::{FileRefusal, UploadRefusal, file};
 use crate::permissions::Account;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::Upload;
-use crate::sessions::Roles;
 use crate::users::{Description, Origin};
 
 /// Largest upload, in bytes.
@@ -196,14 +195,9 @@ impl Pictures {
     pub async fn face(&self, user: Uuid) -> Result<Option<Arc<Face>>, DbErr> {
         let load = async {
             let user = self.users.by_id(user).await.map_err(Some)?.ok_or(None)?;
-            let account = Account {
-                active: user.is_active,
-                deleted: user.deleted_at.is_some(),
-                ..Account::active(user.id, Roles::from_bits(user.roles))
-            };
             let chosen = self.files.picture_of(user.id).await.map_err(Some)?;
             Ok::<_, Option<DbErr>>(Arc::new(Face {
-                account,
+                account: user.account(),
                 initials: self.pen.initials(&user.display_name),
                 chosen,
             }))

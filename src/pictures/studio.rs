@@ -135,7 +135,8 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::task::Poll;
+
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -170,15 +171,6 @@ mod tests {
         }
     }
 
-    /// Polls once, so that the work stands in the queue.
-    async fn asked<F: Future + Unpin>(future: &mut F) {
-        std::future::poll_fn(|context| {
-            assert!(std::pin::Pin::new(&mut *future).poll(context).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-    }
-
     #[tokio::test]
     async fn work_beyond_the_queue_is_refused_at_once() {
         let mut gated = Gated::start();
@@ -186,7 +178,7 @@ mod tests {
         for number in 0..QUEUE {
             assert_eq!(gated.studio.room(), Ok(()));
             let mut work = Box::pin(gated.studio.run(move || number));
-            asked(&mut work).await;
+            assert!((&mut work).now_or_never().is_none());
             waiting.push(work);
         }
         assert_eq!(gated.studio.room(), Err(Undone::Busy));
@@ -201,7 +193,7 @@ mod tests {
         let mut gated = Gated::start();
         let (done, is_done) = mpsc::channel();
         let mut abandoned = Box::pin(gated.studio.run(move || done.send(()).unwrap()));
-        asked(&mut abandoned).await;
+        assert!((&mut abandoned).now_or_never().is_none());
         drop(abandoned);
         gated.open();
         assert_eq!(gated.studio.run(|| 1).await, Ok(1));

@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod freshness;
 pub mod hashing;
 pub mod hexadecimal;
+pub mod listening;
 pub mod names;
 pub mod outgoing;
 pub mod priority;

@@ -10,7 +10,7 @@ use super::answer::{CreatedProfile, Profile};
 use super::fields::{FullName, NewUserBody, NewUsername, UserPatch};
 use super::rules::{
     BlocksRefusal, HistoryRefusal, ListRefusal, NewUserRefusal, PatchRefusal, ReadRefusal, RemoveRefusal,
-    is_admin, origin, scope,
+    is_admin, scope,
 };
 use super::shown::{HistoryLine, Shown, User};
 use super::target::{
@@ -21,7 +21,7 @@ use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range};
 use crate::sessions::{Enrolling, Role};
 use crate::users::listing::{Filter, Search, Sort};
-use crate::users::{BlockChange, DisplayName, RestoreRefusal};
+use crate::users::{BlockChange, DisplayName, Origin, RestoreRefusal};
 
 /// Ids that one request may name.
 const MOST_IDS: usize = 1000;
@@ -74,7 +74,7 @@ impl UserApi {
         client: ClientInfo,
         body: Json<NewUserBody>,
     ) -> Result<CreatedProfile<User>, Failure<NewUserRefusal>> {
-        let user = self.0.create(&allowed, body.0, origin(&allowed.caller, &client)).await?;
+        let user = self.0.create(&allowed, body.0, Origin::of(&allowed.caller, &client)).await?;
         let location = format!("{}/user/{}", self.0.api_url, user.id);
         let profile = self.0.answer_in_full(user).await?;
         Ok(CreatedProfile { profile, location })
@@ -275,7 +275,7 @@ impl UserApi {
         #[oai(name = "user")]
         _user: Path<String>,
     ) -> Result<Profile<User>, Failure<RestoreRefusal>> {
-        let user = self.0.users.restore(allowed.on.id(), origin(&allowed.caller, &client)).await?;
+        let user = self.0.users.restore(allowed.on.id(), Origin::of(&allowed.caller, &client)).await?;
         Ok(self.0.answer_in_full(user).await?)
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use poem_openapi::Object;
 use poem_openapi::types::MaybeUndefined;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::permissions::{Field, Fields as FieldSet};
 use crate::platform::problem::FieldError;
+use crate::platform::web::given;
 use crate::sessions::{Role, Roles};
 use crate::users::{
     Changes, Description, DisplayName, Email, Invalid, Locale, Metadata, Names, NewUser, Password,
@@ -117,11 +118,6 @@ pub struct UserPatch {
     /// Notes of admins.
     #[serde(deserialize_with = "given")]
     pub metadata: Option<BTreeMap<String, Value>>,
-}
-
-/// A field that can't be emptied: where it is given, `null` is as wrong as any other value that is none.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(reader).map(Some)
 }
 
 /// Another user name.
@@ -238,6 +234,7 @@ impl Fields {
 }
 
 /// What people sign up with, besides the password.
+#[derive(Default)]
 pub struct SignUpFields<'a> {
     /// User name.
     pub username: &'a str,

@@ -5,7 +5,6 @@ use poem_openapi::{OpenApi, Tags};
 
 use super::Profiles;
 use super::export::{Archive, Exports};
-use super::rules::origin;
 use super::target::AttachFile;
 use crate::files::{File, NewFile, UploadRefusal, description_of};
 use crate::permissions::Allowed;
@@ -13,6 +12,7 @@ use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json, Upload};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::Caller;
+use crate::users::Origin;
 
 /// The operations of `/user/{user}/file`.
 pub struct UserFilesApi(pub Profiles);
@@ -88,7 +88,7 @@ impl Profiles {
         let description = description_of(description)?;
         let received = self.files.receive(upload).await?;
         let new = NewFile { owner: allowed.caller.user_id, linked: vec![allowed.on.id()], description };
-        let kept = self.files.keep(received, new, origin(&allowed.caller, client)).await?;
+        let kept = self.files.keep(received, new, Origin::of(&allowed.caller, client)).await?;
         Ok(Json(File::of(kept, &self.api_url)))
     }
 }

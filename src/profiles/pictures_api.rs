@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::Profiles;
 use super::answer::Profile;
-use super::rules::origin;
 use super::shown::Shown;
 use super::target::{ChangePicture, named_in};
 use crate::files::File;
@@ -23,8 +22,8 @@ use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, Upload, is_known};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::Caller;
-use crate::users::Description;
 use crate::users::store::Named;
+use crate::users::{Description, Origin};
 
 /// The operations of `/user/{user}/image`.
 pub struct PictureApi {
@@ -88,7 +87,8 @@ impl PictureApi {
         upload: Upload,
     ) -> Result<Json<File>, Failure<PictureRefusal>> {
         let description = described(description.0)?;
-        let (of, by, origin) = (allowed.on.id(), allowed.caller.user_id, origin(&allowed.caller, &client));
+        let (of, by, origin) =
+            (allowed.on.id(), allowed.caller.user_id, Origin::of(&allowed.caller, &client));
         let resize = resize.0.unwrap_or(false);
         let kept = self.pictures.receive(of, by, upload, resize, description, origin).await?;
         Ok(Json(File::of(kept, &self.profiles.api_url)))
@@ -106,7 +106,7 @@ impl PictureApi {
         #[oai(name = "user")]
         _user: Path<String>,
     ) -> Result<Profile<Shown>, Failure<RemovePictureRefusal>> {
-        self.pictures.remove(allowed.on.id(), origin(&allowed.caller, &client)).await?;
+        self.pictures.remove(allowed.on.id(), Origin::of(&allowed.caller, &client)).await?;
         let user = self.profiles.users.by_id(allowed.on.id()).await?.ok_or(RemovePictureRefusal::NotFound)?;
         Ok(self.profiles.answer_with(&allowed, user).await?)
     }

@@ -19,7 +19,7 @@ use crate::permissions::{Action, Allowed, Context, Permission};
 use crate::platform::freshness::Stamp;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
-use crate::sessions::{Caller, Role, Roles};
+use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::{self, user};
 use crate::users::{
@@ -83,15 +83,6 @@ impl From<BlockRefusal> for BlocksRefusal {
 
 fn reserved() -> FieldError {
     FieldError::new("username", "This user name is reserved.")
-}
-
-/// Who caused a change: the caller, by this request.
-pub(super) fn origin(caller: &Caller, client: &ClientInfo) -> Origin {
-    Origin {
-        by: Some(caller.user_id),
-        session: Some(caller.session_id),
-        trace_id: Some(client.trace_id.to_string()),
-    }
 }
 
 impl Profiles {
@@ -161,7 +152,7 @@ impl Profiles {
             return Err(PatchRefusal::Managed.into());
         }
         let changes = self.to_be_proved(changes, &allowed.on.0.user);
-        let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
+        let (id, origin) = (allowed.on.id(), Origin::of(&allowed.caller, client));
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
         let moves = changes.email.is_some() || changes.pending_email.is_some();
         let (seen, remembered) = (allowed.on.0.user.clone(), self.own.get_stamped(id));
@@ -226,7 +217,7 @@ impl Profiles {
         if for_good && !allowed.may(Action::UserPurge, Context::default()) {
             return Err(RemoveRefusal::Forbidden.into());
         }
-        let (id, origin) = (allowed.on.id(), origin(&allowed.caller, client));
+        let (id, origin) = (allowed.on.id(), Origin::of(&allowed.caller, client));
         let gone = if for_good {
             let blobs = self.files.blobs_of(id).await?;
             let gone = self.users.purge(id, revision, origin).await;
@@ -258,7 +249,7 @@ impl Profiles {
         change: BlockChange,
         client: &ClientInfo,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
-        let origin = origin(&allowed.caller, client);
+        let origin = Origin::of(&allowed.caller, client);
         let blocked = self.users.change_blocks(allowed.on.id(), change, origin).await;
         blocked.map(Json).map_err(Failure::within)
     }

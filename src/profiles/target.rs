@@ -8,14 +8,11 @@ use uuid::Uuid;
 
 use super::Profiles;
 use super::shown::RECENT;
-use crate::permissions::{Account, Action, Object, Permission, Resource, System, not_found};
+use crate::permissions::{Action, Object, Resource, System, not_found};
 use crate::platform::problem::{Breakage, Problem};
 use crate::platform::web;
-use crate::sessions::{Caller, Role, Roles};
+use crate::sessions::{Caller, Role};
 use crate::users::store::{Named, Seen};
-
-/// What poem-openapi calls the first parameter of a path, whatever it is named in the document.
-const FIRST: &str = "param0";
 
 /// The user named in the path, as the caller meets them.
 #[derive(Clone, Debug)]
@@ -48,15 +45,7 @@ impl Object for Target {
     }
 
     fn resource(&self) -> Resource<'_> {
-        let Seen { user, blocks_viewer, blocked_by_viewer, .. } = &self.0;
-        Resource::Account(Account {
-            id: user.id,
-            roles: Roles::from_bits(user.roles),
-            active: user.is_active,
-            deleted: user.deleted_at.is_some(),
-            blocks_subject: *blocks_viewer,
-            blocked_by_subject: *blocked_by_viewer,
-        })
+        Resource::Account(self.0.account())
     }
 }
 
@@ -73,15 +62,7 @@ fn changes_oneself(request: &Request, caller: &Caller, named: &Named) -> bool {
 
 /// Whom the path names.
 pub(super) fn named_in(request: &Request) -> Option<Named> {
-    request.raw_path_param(FIRST).and_then(named)
-}
-
-/// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.
-fn named(segment: &str) -> Option<Named> {
-    match segment.strip_prefix('@') {
-        Some(name) => (name.len() <= 64).then(|| Named::Username(name.to_ascii_lowercase())),
-        None => (segment.len() == 36).then(|| Uuid::try_parse(segment).ok()).flatten().map(Named::Id),
-    }
+    web::first_parameter(request).and_then(Named::in_path)
 }
 
 /// The revision that `If-Match` asks for (RFC 9110, 13.1.1). A weak or foreign tag matches nothing.
@@ -95,22 +76,7 @@ fn revision(tag: &str) -> Option<i64> {
     tag.strip_suffix("-p").unwrap_or(tag).parse().ok()
 }
 
-/// Declares permissions: `Name: Action on Object`.
-macro_rules! permissions {
-    ($( $(#[$meta:meta])* $name:ident: $action:ident on $object:ty; )+) => {
-        $(
-            $(#[$meta])*
-            pub struct $name;
-
-            impl Permission for $name {
-                const ACTION: Action = Action::$action;
-                type On = $object;
-            }
-        )+
-    };
-}
-
-permissions! {
+crate::permissions! {
     /// See somebody.
     ReadUser: UserRead on Target;
     /// Change somebody's fields; which ones is decided when the body is known.
@@ -136,19 +102,6 @@ permissions! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_user_is_named_by_uuid_or_by_name_and_in_no_other_way() {
-        let id = "0190a5c0-7e3b-7c2a-8f00-1234567890ab";
-        assert_eq!(named(id), Uuid::try_parse(id).ok().map(Named::Id));
-        assert_eq!(named(&id.to_uppercase()), named(id));
-        assert_eq!(named("@Ann_1"), Some(Named::Username("ann_1".into())));
-        for other in
-            ["me2", "", "1", "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}", "0190a5c07e3b7c2a8f001234567890ab"]
-        {
-            assert_eq!(named(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn an_etag_is_read_back_and_a_weak_one_is_not() {

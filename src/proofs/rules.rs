@@ -81,11 +81,6 @@ impl Proofs {
         Ok(token)
     }
 
-    /// Whether a link would work; only [`Proofs::consume_in`] decides.
-    pub async fn is_good(&self, purpose: Purpose, token: &OneTimeToken) -> Result<bool, DbErr> {
-        store::is_there(self.db.reader(), &token.digest(purpose), purpose, self.clock.now()).await
-    }
-
     /// The account that a link was sent for; only [`Proofs::consume_in`] decides whether it works.
     pub async fn owner(&self, purpose: Purpose, token: &OneTimeToken) -> Result<Option<Uuid>, DbErr> {
         store::owner(self.db.reader(), &token.digest(purpose), purpose, self.clock.now()).await

@@ -47,19 +47,6 @@ pub async fn forget_of_user(tx: &Tx, purpose: Purpose, user: Uuid) -> Result<(),
     run(tx, sql, [purpose.name().into(), user.into()]).await.map(|_| ())
 }
 
-/// Whether there is such a link, in its time.
-pub async fn is_there(
-    db: &impl ConnectionTrait,
-    digest: &[u8; 32],
-    purpose: Purpose,
-    now: Timestamp,
-) -> Result<bool, DbErr> {
-    let sql = "SELECT 1 FROM mailed_links WHERE digest = $1 AND purpose = $2 AND expires_at > $3";
-    let values = [digest.to_vec().into(), purpose.name().into(), now.millis().into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    Ok(db.query_one_raw(statement).await?.is_some())
-}
-
 /// The account that a link in its time was sent for.
 pub async fn owner(
     db: &impl ConnectionTrait,

@@ -46,6 +46,11 @@ pub(crate) fn set_cookie(name: &str, value: &str, lasts: Duration, secure: bool)
     Some(header)
 }
 
+/// Has the browser keep these cookies.
+pub(crate) fn add_cookies(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
+    headers.extend(cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
+}
+
 /// The value of the one cookie of this name; of two with the same name, neither counts.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers

@@ -28,7 +28,7 @@ pub use access_token::{Claims, TokenFault};
 pub(crate) use caller::bearer_text;
 pub use caller::{Caller, Credential, Enrolling};
 pub use cookie::SessionCookies;
-pub(crate) use cookie::{cookie, set_cookie};
+pub(crate) use cookie::{add_cookies, cookie, set_cookie};
 pub use jws::Algorithm;
 pub use keys::{Jwk, Jwks};
 pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};

@@ -13,6 +13,7 @@ use super::store::{self, user};
 use super::text::fits_prose;
 use super::told::{UserBanned, UserUnbanned};
 use super::{DeleteRefusal, Invalid, Users};
+use crate::events::Told;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
 use crate::sessions::Ending;
@@ -114,12 +115,8 @@ impl Users {
             another_admin(tx, target).await.map_err(Failure::within)?;
         }
         self.sessions.end_all(tx, target, None, Ending::Banned).await?;
-        let row = self.switch(tx, &held, false).await?;
-        let at = self.clock.now();
-        let change = Change { user: target, deed: Deed::Banned, words: reason.to_string(), origin, at };
-        let told = vec![change.event(&UserBanned { reason: reason.told() })?];
-        self.record(tx, change, told).await?;
-        Ok(row)
+        let told = UserBanned { reason: reason.told() };
+        Ok(self.switch(tx, &held, Deed::Banned, reason, &told, origin).await?)
     }
 
     /// Lifts a ban. Who was signed in before it is not so again.
@@ -155,23 +152,33 @@ impl Users {
         if held.is_active {
             return Err(UnbanRefusal::Conflict.into());
         }
-        let row = self.switch(tx, &held, true).await?;
-        let at = self.clock.now();
-        let change = Change { user: target, deed: Deed::Unbanned, words: reason.to_string(), origin, at };
-        let told = vec![change.event(&UserUnbanned { reason: reason.told() })?];
-        self.record(tx, change, told).await?;
-        Ok(row)
+        let told = UserUnbanned { reason: reason.told() };
+        Ok(self.switch(tx, &held, Deed::Unbanned, reason, &told, origin).await?)
     }
 
-    /// Everything that was issued before carries the version before, and is void.
-    async fn switch(&self, tx: &Tx, held: &user::Model, active: bool) -> Result<user::Model, DbErr> {
+    /// Switches an account on or off, with what is told of it. Everything that was issued before carries the version before,
+    /// and is void.
+    async fn switch<T: Told>(
+        &self,
+        tx: &Tx,
+        held: &user::Model,
+        deed: Deed,
+        reason: &Reason,
+        told: &T,
+        origin: &Origin,
+    ) -> Result<user::Model, DbErr> {
+        let at = self.clock.now();
         let columns = user::ActiveModel {
-            is_active: Set(active),
+            is_active: Set(deed == Deed::Unbanned),
             token_version: Set(held.token_version + 1),
-            updated_at: Set(self.clock.now().millis()),
+            updated_at: Set(at.millis()),
             ..Default::default()
         };
-        store::update(tx, held, columns).await
+        let row = store::update(tx, held, columns).await?;
+        let change = Change { user: held.id, deed, words: reason.to_string(), origin, at };
+        let told = vec![change.event(told)?];
+        self.record(tx, change, told).await?;
+        Ok(row)
     }
 
     /// Why an account may not be used, if staff gave a reason.

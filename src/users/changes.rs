@@ -15,6 +15,8 @@ use crate::audit::{Entry, Subject};
 use crate::events::{Event, Told};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
+use crate::platform::web::ClientInfo;
+use crate::sessions::Caller;
 
 /// Who caused a change, and by which request.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +30,18 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The caller, by this request.
+    #[must_use]
+    pub fn of(caller: &Caller, client: &ClientInfo) -> Self {
+        Self::of_oneself(caller.user_id, Some(caller.session_id), client)
+    }
+
+    /// Whoever changes their own account, by this request.
+    #[must_use]
+    pub fn of_oneself(user: Uuid, session: Option<Uuid>, client: &ClientInfo) -> Self {
+        Self { by: Some(user), session, trace_id: Some(client.trace_id.to_string()) }
+    }
+
     /// Whether the account itself asked for it.
     #[must_use]
     pub fn is(&self, user: Uuid) -> bool {

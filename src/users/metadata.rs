@@ -29,12 +29,6 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// The object.
-    #[must_use]
-    pub fn as_map(&self) -> &Map<String, Value> {
-        &self.0
-    }
-
     /// The object as JSON without white space, as it is stored.
     #[must_use]
     pub fn to_json(&self) -> String {

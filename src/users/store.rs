@@ -11,9 +11,10 @@ use sea_orm::{
 
 use super::listing::{Filter, Page, Search, Sort};
 use super::rows::Beside;
+use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, Values};
-use crate::sessions::Role;
+use crate::sessions::{Role, Roles};
 
 /// A stored password hash (PHC string); never printed.
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
@@ -124,6 +125,25 @@ impl Seen {
     pub const fn oneself(user: user::Model) -> Self {
         Self { user, blocks_viewer: false, blocked_by_viewer: false, beside: None }
     }
+
+    /// The account as policies see it, when the viewer does something to it.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            blocks_subject: self.blocks_viewer,
+            blocked_by_subject: self.blocked_by_viewer,
+            ..self.user.account()
+        }
+    }
+}
+
+impl user::Model {
+    /// The account as policies see it, where nobody blocks anybody.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        let account = Account::active(self.id, Roles::from_bits(self.roles));
+        Account { active: self.is_active, deleted: self.deleted_at.is_some(), ..account }
+    }
 }
 
 /// A user in a list.
@@ -145,6 +165,17 @@ pub enum Named {
     Id(Uuid),
     /// By user name, among accounts that are not deleted.
     Username(String),
+}
+
+impl Named {
+    /// `@name`, or a UUID with its hyphens in any case (RFC 9562, 4); nothing else.
+    #[must_use]
+    pub fn in_path(segment: &str) -> Option<Self> {
+        match segment.strip_prefix('@') {
+            Some(name) => (name.len() <= 64).then(|| Self::Username(name.to_ascii_lowercase())),
+            None => (segment.len() == 36).then(|| Uuid::try_parse(segment).ok()).flatten().map(Self::Id),
+        }
+    }
 }
 
 /// The user with this id, deleted or not.
@@ -577,4 +608,22 @@ pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<
         .to_owned();
     let rows = db.query_all(&query).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_by_uuid_or_by_name_and_in_no_other_way() {
+        let id = "0190a5c0-7e3b-7c2a-8f00-1234567890ab";
+        assert_eq!(Named::in_path(id), Uuid::try_parse(id).ok().map(Named::Id));
+        assert_eq!(Named::in_path(&id.to_uppercase()), Named::in_path(id));
+        assert_eq!(Named::in_path("@Ann_1"), Some(Named::Username("ann_1".into())));
+        for other in
+            ["me2", "", "1", "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}", "0190a5c07e3b7c2a8f001234567890ab"]
+        {
+            assert_eq!(Named::in_path(other), None, "{other}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::delivery::{Attempt, Verdict};
 use super::rules::{Change, ChangeRefusal, CreateRefusal, ReadRefusal, ReplayRefusal, WithSecret, etag};
 use super::store::{Delivery, webhook};
 use super::target::{self, EventTypes};
-use crate::permissions::{Action, Allowed, Permission, System};
+use crate::permissions::{Allowed, System};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Breakage, Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, if_match};
@@ -33,20 +33,11 @@ enum Section {
     Webhooks,
 }
 
-/// Read the webhooks and what came of their deliveries.
-pub struct ReadWebhooks;
-
-impl Permission for ReadWebhooks {
-    const ACTION: Action = Action::WebhooksRead;
-    type On = System;
-}
-
-/// Make, change, test and remove webhooks.
-pub struct ManageWebhooks;
-
-impl Permission for ManageWebhooks {
-    const ACTION: Action = Action::WebhooksManage;
-    type On = System;
+crate::permissions! {
+    /// Read the webhooks and what came of their deliveries.
+    ReadWebhooks: WebhooksRead on System;
+    /// Make, change, test and remove webhooks.
+    ManageWebhooks: WebhooksManage on System;
 }
 
 /// A new webhook.

@@ -1,11 +1,10 @@
 // The pages of the account: each button with `data-act` does one thing through the API.
 
 import { api, t } from "./api.js";
-import { ask, busy, confirm, copy, element, save, say, sayNext } from "./ui.js";
+import { ask, busy, confirm, copy, element, place, save, say, sayNext } from "./ui.js";
 import { showProblem } from "./forms.js";
 
 const me = document.querySelector("meta[name=me]").content;
-const part = (id) => document.getElementById(id);
 
 function again(words) {
   sayNext(words);
@@ -14,16 +13,16 @@ function again(words) {
 
 /** Recovery codes are shown once: what is not kept now is gone. */
 async function showCodes(codes) {
-  part("codes-list").replaceChildren(...codes.map((code) => element("li", {}, code)));
+  place("codes-list").replaceChildren(...codes.map((code) => element("li", {}, code)));
   await ask("codes");
-  part("codes-list").replaceChildren();
+  place("codes-list").replaceChildren();
   again(t("account.done"));
 }
 
-const codesShown = () => [...part("codes-list").children].map((item) => item.textContent).join("\n") + "\n";
+const codesShown = () => [...place("codes-list").children].map((item) => item.textContent).join("\n") + "\n";
 
 const acts = {
-  picture: () => part("picture-file").click(),
+  picture: () => place("picture-file").click(),
   async "no-picture"() {
     await api("DELETE", `/user/${me}/image`);
     again(t("account.saved"));
@@ -38,21 +37,21 @@ const acts = {
   },
   async authenticator() {
     const seed = await api("GET", "/auth/QR");
-    part("otp-qr").src = `data:image/png;base64,${seed.qr}`;
-    part("otp-secret").textContent = seed.secret;
-    part("otp-form").dataset.api = "PATCH /auth/OTP/authenticator";
+    place("otp-qr").src = `data:image/png;base64,${seed.qr}`;
+    place("otp-secret").textContent = seed.secret;
+    place("otp-form").dataset.api = "PATCH /auth/OTP/authenticator";
     enrol(t("account.otp_scan"), true);
   },
   async "code-by-mail"() {
     await api("POST", "/auth/OTP/send", { json: {} });
-    part("otp-form").dataset.api = "PATCH /auth/OTP/email";
+    place("otp-form").dataset.api = "PATCH /auth/OTP/email";
     enrol(t("account.otp_mailed"), false);
   },
   async "send-code"() {
     await api("POST", "/auth/OTP/send", { json: {} });
     say(t("account.otp_mailed"));
   },
-  "copy-secret": () => copy(part("otp-secret").textContent),
+  "copy-secret": () => copy(place("otp-secret").textContent),
   "copy-codes": () => copy(codesShown()),
   "save-codes": () => save("recovery-codes.txt", new Blob([codesShown()], { type: "text/plain" })),
   "print-codes": () => print(),
@@ -96,10 +95,10 @@ const acts = {
 };
 
 function enrol(words, withSeed) {
-  part("otp-scan").textContent = words;
-  part("otp-seed").hidden = !withSeed;
-  part("otp-enrol").hidden = false;
-  part("otp_code").focus();
+  place("otp-scan").textContent = words;
+  place("otp-seed").hidden = !withSeed;
+  place("otp-enrol").hidden = false;
+  place("otp_code").focus();
 }
 
 document.addEventListener("click", (event) => {
@@ -109,20 +108,20 @@ document.addEventListener("click", (event) => {
   }
 });
 
-part("picture-file")?.addEventListener("change", async ({ target }) => {
+place("picture-file")?.addEventListener("change", async ({ target }) => {
   const { takePicture } = await import("./picture.js");
   await takePicture(me, target);
 });
 
 for (const id of ["otp-form", "codes-form"]) {
-  part(id)?.addEventListener("answered", ({ detail }) => {
+  place(id)?.addEventListener("answered", ({ detail }) => {
     if (detail?.recovery_codes) showCodes(detail.recovery_codes);
     else again(t("account.done"));
   });
 }
 
 // A name becomes an account, then that is blocked: the list holds accounts, which keep when names change.
-part("block-form")?.addEventListener("submit", async (event) => {
+place("block-form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
   const name = form.elements.username.value.trim().replace(/^@/, "");

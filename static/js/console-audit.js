@@ -1,14 +1,12 @@
 // What staff did.
 
 import { t } from "./api.js";
-import { element } from "./ui.js";
+import { element, place } from "./ui.js";
 import { asJson, asked, fill, filters, listing, moment, named, pageOf, remember, someone } from "./console.js";
 import { picker } from "./picker.js";
 
 /** What was done; what is done to an account is called as in its history. */
 const deed = (action) => named("history", named("console.deed", action));
-
-const place = (id) => document.getElementById(id);
 
 const list = listing(place("list"), {
   none: "console.audit.none",

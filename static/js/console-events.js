@@ -1,11 +1,10 @@
 // What other systems are told: the feed, the newest first, and telling it again.
 
 import { answer, api, t, when } from "./api.js";
-import { busy, element, say } from "./ui.js";
+import { busy, element, place, say } from "./ui.js";
 import { asJson, asked, badge, fill, filters, listing, may, remember, someone } from "./console.js";
 import { picker } from "./picker.js";
 
-const place = (id) => document.getElementById(id);
 const SPANS = { hour: 3600, day: 86400, week: 604800, all: null };
 /** As many are read at once; the feed is told oldest first, so the newest are found by reading on. */
 const MOST = 1000;

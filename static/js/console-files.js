@@ -1,11 +1,9 @@
 // The files that people uploaded.
 
 import { answer, api, Problem, t } from "./api.js";
-import { ask, busy, confirm, element, say } from "./ui.js";
-import { showProblem } from "./forms.js";
+import { ask, busy, confirm, element, place, say } from "./ui.js";
+import { showProblem, whenSent } from "./forms.js";
 import { asked, bytes, facts, fill, listing, moment, nameThem, pageOf, remember, someone } from "./console.js";
-
-const place = (id) => document.getElementById(id);
 
 const list = listing(place("list"), {
   none: "console.files.none",
@@ -52,19 +50,12 @@ async function openAsked() {
   }
 }
 
-form.addEventListener("submit", async (event) => {
-  if (event.submitter?.value === "") return;
-  event.preventDefault();
+whenSent(form, async () => {
   const { file_name: name, description } = form.elements;
-  try {
-    await api("PATCH", `/file/${file.id}`, { json: { file_name: name.value.trim(), description: description.value.trim() || null } });
-    dialog.close("yes");
-    say(t("console.saved"));
-    list.show();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    showProblem(form, problem);
-  }
+  await api("PATCH", `/file/${file.id}`, { json: { file_name: name.value.trim(), description: description.value.trim() || null } });
+  dialog.close("yes");
+  say(t("console.saved"));
+  list.show();
 });
 
 place("delete")?.addEventListener("click", async () => {

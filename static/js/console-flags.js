@@ -1,12 +1,11 @@
 // The flags: switches, rules with percentages, and who would see what.
 
-import { api, answer, Problem, t } from "./api.js";
-import { ask, busy, confirm, element, say, sayWhy } from "./ui.js";
-import { showProblem } from "./forms.js";
+import { answer, api, t } from "./api.js";
+import { ask, busy, confirm, element, place, say, sayWhy } from "./ui.js";
+import { showProblem, whenSent } from "./forms.js";
 import { asked, atRoot, badge, fill, filters, listing, may, moment, named, remember, someone } from "./console.js";
 import { picker } from "./picker.js";
 
-const place = (id) => document.getElementById(id);
 const mayChange = may("flags:update");
 let flags = {};
 let tag = null;
@@ -175,19 +174,11 @@ async function verdict(value) {
 form?.addEventListener("input", preview);
 place("add-rule")?.addEventListener("click", () => { addRule({}); preview(); });
 place("new")?.addEventListener("click", () => open(null, true));
-form?.addEventListener("submit", async (event) => {
-  if (event.submitter?.value === "") return;
-  event.preventDefault();
-  const name = form.elements.name.value.trim();
-  try {
-    await change({ add: { [name]: drafted() } });
-    dialog.close("yes");
-    say(t("console.saved"));
-    list.show();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    showProblem(form, problem);
-  }
+whenSent(form, async () => {
+  await change({ add: { [form.elements.name.value.trim()]: drafted() } });
+  dialog.close("yes");
+  say(t("console.saved"));
+  list.show();
 });
 place("remove")?.addEventListener("click", async () => {
   dialog.close("");

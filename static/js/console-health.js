@@ -1,10 +1,9 @@
 // Whether everything works: the parts, as the server says it.
 
 import { api, Problem, t, when } from "./api.js";
-import { element } from "./ui.js";
+import { element, place } from "./ui.js";
 import { atRoot, badge, named } from "./console.js";
 
-const place = (id) => document.getElementById(id);
 const KINDS = { ok: "good", degraded: "warn", unavailable: "bad" };
 
 async function report() {

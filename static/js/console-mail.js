@@ -1,11 +1,10 @@
 // Letters of staff, and what is on its way.
 
 import { api, Problem, t } from "./api.js";
-import { busy, confirm, element, say } from "./ui.js";
+import { busy, confirm, element, place, say } from "./ui.js";
 import { showProblem } from "./forms.js";
 import { badge, fill, listing, moment, named } from "./console.js";
 
-const place = (id) => document.getElementById(id);
 const form = place("write");
 const KINDS = { waiting: "warn", sent: "good", expired: "", dead: "bad" };
 

@@ -1,11 +1,10 @@
 // How things stand, in numbers.
 
 import { api, Problem, t } from "./api.js";
-import { element } from "./ui.js";
+import { element, place } from "./ui.js";
 import { chart } from "./chart.js";
 import { bytes, named } from "./console.js";
 
-const place = (id) => document.getElementById(id);
 const language = document.documentElement.lang;
 
 function tile(words, value, where) {

@@ -1,12 +1,11 @@
 // Who may do what, and why.
 
 import { api, Problem, t } from "./api.js";
-import { busy, element } from "./ui.js";
+import { busy, element, place } from "./ui.js";
 import { showProblem } from "./forms.js";
 import { asJson, asked, badge, remember } from "./console.js";
 import { picker } from "./picker.js";
 
-const place = (id) => document.getElementById(id);
 const form = place("question");
 const who = picker(form.elements.user);
 const whom = picker(form.elements.resource);

@@ -1,13 +1,12 @@
 // One user: what is known, and what may be done.
 
 import { answer, api, Problem, t } from "./api.js";
-import { ask, busy, confirm, element, say, sayWhy } from "./ui.js";
-import { showProblem } from "./forms.js";
+import { ask, busy, confirm, element, place, say, sayWhy } from "./ui.js";
+import { showProblem, whenSent } from "./forms.js";
 import { badge, bytes, face, facts, fill, listing, may, moment, named, nameThem, roleBadges, someone, stateBadge } from "./console.js";
 
 const uuid = facts.uuid;
 const path = `/user/${uuid}`;
-const place = (id) => document.getElementById(id);
 let user = null;
 let tag = null;
 
@@ -170,19 +169,11 @@ act("ban", async () => {
   await ask("ask-ban");
 });
 
-place("ask-ban")?.querySelector("form").addEventListener("submit", async (event) => {
-  if (event.submitter?.value === "") return;
-  event.preventDefault();
-  const form = event.target;
-  try {
-    await api("POST", `/admin/ban/${uuid}`, { json: { reason: form.elements.reason.value } });
-    place("ask-ban").close("yes");
-    say(t("console.user.banned"));
-    await all();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    showProblem(form, problem);
-  }
+whenSent(document.querySelector("#ask-ban form"), async (form) => {
+  await api("POST", `/admin/ban/${uuid}`, { json: { reason: form.elements.reason.value } });
+  place("ask-ban").close("yes");
+  say(t("console.user.banned"));
+  await all();
 });
 
 act("edit", async () => {
@@ -197,6 +188,16 @@ act("edit", async () => {
   await ask("change");
 });
 
+/** The JSON that somebody has written. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    const words = t("console.user.no_json");
+    throw new Problem(422, { code: "", detail: words, errors: [{ field: "metadata", message: words }] });
+  }
+}
+
 /** What the form says otherwise than the account is. */
 function changed(form) {
   const json = {};
@@ -205,7 +206,7 @@ function changed(form) {
     if (field.type === "checkbox") {
       if (field.checked !== Boolean(user[field.name])) json[field.name] = field.checked;
     } else if (field.name === "metadata") {
-      const metadata = JSON.parse(field.value || "{}");
+      const metadata = parsed(field.value || "{}");
       if (JSON.stringify(metadata) !== JSON.stringify(user.metadata ?? {})) json.metadata = metadata;
     } else if (field.value.trim() !== (user[field.name] ?? "")) {
       json[field.name] = field.value.trim() || null;
@@ -217,23 +218,12 @@ function changed(form) {
   return json;
 }
 
-place("change")?.querySelector("form").addEventListener("submit", async (event) => {
-  if (event.submitter?.value === "") return;
-  event.preventDefault();
-  const form = event.target;
-  try {
-    const json = changed(form);
-    if (Object.keys(json).length) await api("PATCH", path, { json, headers: tag ? { "If-Match": tag } : {} });
-    place("change").close("yes");
-    say(t("console.saved"));
-    await all();
-  } catch (problem) {
-    const known = problem instanceof SyntaxError
-      ? new Problem(422, { code: "", detail: t("console.user.no_json"), errors: [{ field: "metadata", message: t("console.user.no_json") }] })
-      : problem;
-    if (!(known instanceof Problem)) throw known;
-    showProblem(form, known);
-  }
+whenSent(document.querySelector("#change form"), async (form) => {
+  const json = changed(form);
+  if (Object.keys(json).length) await api("PATCH", path, { json, headers: tag ? { "If-Match": tag } : {} });
+  place("change").close("yes");
+  say(t("console.saved"));
+  await all();
 });
 
 all().catch(sayWhy);

@@ -1,13 +1,13 @@
 // The list of users: found while one types, a page at a time.
 
 import { api } from "./api.js";
-import { ask } from "./ui.js";
-import { fieldsOf, showProblem } from "./forms.js";
+import { ask, place } from "./ui.js";
+import { fieldsOf, showProblem, whenSent } from "./forms.js";
 import { asked, date, face, fill, filters, listing, pageOf, personLink, roleBadges, stateBadge } from "./console.js";
 
 const SORTS = { "": ["created_at", "desc"], oldest: ["created_at", "asc"], name: ["username", "asc"], changed: ["updated_at", "desc"] };
 
-const list = listing(document.getElementById("list"), {
+const list = listing(place("list"), {
   none: "console.users.none",
   load() {
     const given = asked();
@@ -32,26 +32,19 @@ const list = listing(document.getElementById("list"), {
     });
   },
 });
-filters(document.getElementById("filters"), list.show);
+filters(place("filters"), list.show);
 list.show();
 
-document.getElementById("new")?.addEventListener("click", async () => {
+place("new")?.addEventListener("click", async () => {
   const form = document.querySelector("#make form");
   form.reset();
   showProblem(form, null);
   await ask("make");
 });
 
-document.querySelector("#make form")?.addEventListener("submit", async (event) => {
-  if (event.submitter?.value === "") return;
-  event.preventDefault();
-  const form = event.target;
+whenSent(document.querySelector("#make form"), async (form) => {
   const { roles: _, ...json } = fieldsOf(form);
   json.roles = [...form.querySelectorAll("input[name=roles]:checked")].map((box) => box.value);
-  try {
-    const user = await api("POST", "/user", { json });
-    location.assign(`/console/users/${user.uuid}`);
-  } catch (problem) {
-    showProblem(form, problem);
-  }
+  const user = await api("POST", "/user", { json });
+  location.assign(`/console/users/${user.uuid}`);
 });

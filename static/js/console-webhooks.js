@@ -1,11 +1,10 @@
 // Webhooks: made, tried, changed, and what came of their deliveries.
 
-import { api, Problem, t } from "./api.js";
-import { ask, busy, confirm, copy, element, say } from "./ui.js";
-import { showProblem } from "./forms.js";
+import { api, t } from "./api.js";
+import { ask, busy, confirm, copy, element, place, say } from "./ui.js";
+import { showProblem, whenSent } from "./forms.js";
 import { asked, badge, fill, listing, may, moment, named, remember } from "./console.js";
 
-const place = (id) => document.getElementById(id);
 const mayManage = may("webhooks:manage");
 
 const list = listing(place("list"), {
@@ -59,25 +58,18 @@ function open(webhook) {
   ask("edit");
 }
 
-form?.addEventListener("submit", async (event) => {
-  if (event.submitter?.value === "") return;
-  event.preventDefault();
+whenSent(form, async () => {
   const json = {
     url: form.elements.url.value.trim(),
     description: form.elements.description.value.trim() || null,
     enabled: form.elements.enabled.checked,
     event_types: [...form.querySelectorAll("input[name=type]:checked")].map((box) => box.value),
   };
-  try {
-    const made = await api(editing ? "PATCH" : "POST", editing ? `/admin/webhooks/${editing.id}` : "/admin/webhooks", { json });
-    place("edit").close("yes");
-    list.show();
-    if (made.secret) await showSecret(made.secret);
-    else say(t("console.saved"));
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    showProblem(form, problem);
-  }
+  const made = await api(editing ? "PATCH" : "POST", editing ? `/admin/webhooks/${editing.id}` : "/admin/webhooks", { json });
+  place("edit").close("yes");
+  list.show();
+  if (made.secret) await showSecret(made.secret);
+  else say(t("console.saved"));
 });
 place("new")?.addEventListener("click", () => open(null));
 

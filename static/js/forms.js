@@ -106,4 +106,21 @@ async function submit(event) {
   }
 }
 
+/**
+ * A form that a page sends by itself: `act` is called with it, and what the API finds wrong is said in it. Its button without
+ * a value closes the dialog that it stands in.
+ */
+export function whenSent(form, act) {
+  form?.addEventListener("submit", async (event) => {
+    if (event.submitter?.value === "") return;
+    event.preventDefault();
+    try {
+      await act(form);
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      showProblem(form, problem);
+    }
+  });
+}
+
 document.addEventListener("submit", submit);

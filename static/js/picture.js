@@ -1,10 +1,9 @@
 // Choosing a picture: a square of it is cut out here, by mouse, finger or keys, and sent as a PNG of at most 512 × 512.
 
 import { api, t } from "./api.js";
-import { ask, say, sayNext } from "./ui.js";
+import { ask, place, say, sayNext } from "./ui.js";
 
 const LARGEST = 512;
-const part = (id) => document.getElementById(id);
 
 export async function takePicture(user, field) {
   try {
@@ -17,8 +16,8 @@ export async function takePicture(user, field) {
 
 async function cut(user, file) {
   const picture = await createImageBitmap(file).catch(() => { throw new Error(t("account.picture_unreadable")); });
-  const canvas = part("crop-canvas");
-  const zoom = part("crop-zoom");
+  const canvas = place("crop-canvas");
+  const zoom = place("crop-zoom");
   const least = Math.min(picture.width, picture.height);
   const view = { x: picture.width / 2, y: picture.height / 2 };
   zoom.value = 1;
@@ -39,7 +38,7 @@ async function cut(user, file) {
   }
   function draw() {
     drawOn(canvas);
-    drawOn(part("crop-preview"));
+    drawOn(place("crop-preview"));
   }
   function move(x, y) {
     const [, , side] = square();

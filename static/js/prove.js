@@ -1,7 +1,7 @@
 // Asks who one is, where the API wants it proved again; then the same request is sent once more.
 
 import { api, Problem } from "./api.js";
-import { ask } from "./ui.js";
+import { ask, place } from "./ui.js";
 import { showProblem } from "./forms.js";
 
 let asking = null;
@@ -26,7 +26,7 @@ async function leaveFor(provider, form) {
 }
 
 async function askOnce() {
-  const dialog = document.getElementById("prove");
+  const dialog = place("prove");
   if (!dialog) {
     return false;
   }

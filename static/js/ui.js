@@ -2,12 +2,15 @@
 
 import { t, when } from "./api.js";
 
+/** The element of this id. */
+export const place = (id) => document.getElementById(id);
+
 /** Says something in the live region at the foot of the page, for a while. */
 export function say(text, kind = "flash") {
   const line = document.createElement("div");
   line.className = kind;
   line.textContent = text;
-  document.getElementById("toast").append(line);
+  place("toast").append(line);
   setTimeout(() => line.remove(), kind === "problem" ? 12000 : 6000);
 }
 
@@ -41,7 +44,7 @@ export async function busy(button, act) {
 
 /** A dialog of the page, by its id: opened, and what it was closed with (`value` of the button; empty: left). */
 export function ask(id) {
-  const dialog = document.getElementById(id);
+  const dialog = place(id);
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((settled) => {
@@ -51,7 +54,7 @@ export function ask(id) {
 
 /** Asks whether something is really meant, with a button of these words. */
 export async function confirm(words, act, isBad = true) {
-  const dialog = document.getElementById("confirm");
+  const dialog = place("confirm");
   dialog.querySelector("p").textContent = words;
   const button = dialog.querySelector("button[value=yes]");
   button.textContent = act;

@@ -6,8 +6,8 @@
 //! the whole file. docs/migrating-from-s1.md has the mapping.
 
 mod accounts;
-mod act;
 mod bytes;
+mod import;
 mod people;
 mod place;
 mod source;
@@ -20,12 +20,10 @@ use rusqlite::{Connection, params_from_iter};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::backup::new_file;
-use super::{ImportRefusal, Parts};
+use super::unfinished::new_file;
+use super::{ImportRefusal, Parts, blank};
 use crate::files::StorageFault;
-use crate::migrations::STEPS;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::sqlite_script;
 use crate::platform::secrets::digest;
 use crate::users::fits_name;
 use people::People;
@@ -155,25 +153,13 @@ pub(super) fn convert(
         place.map_err(|error| anyhow::anyhow!("the folder of S1's files can't be opened: {error}"))?;
     let source = Source::open(from)?;
     drop(new_file(into)?);
-    let into = new_database(into).map_err(anyhow::Error::from)?;
+    let into = blank::begin(into).map_err(anyhow::Error::from)?;
     let mut work = Work { parts, source, into, place, people: People::default(), converted, runtime };
     work.people()?;
     work.histories_and_blocks()?;
     work.accounts()?;
     work.files()?;
-    work.into.execute_batch("COMMIT").map_err(anyhow::Error::from)?;
-    work.into.close().map_err(|(_, error)| anyhow::Error::from(error))?;
-    Ok(())
-}
-
-/// A database of ours, in one long transaction: nobody reads it before it is complete.
-fn new_database(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN")?;
-    for sql in sqlite_script(&STEPS.iter().collect::<Vec<_>>()) {
-        connection.execute_batch(&sql)?;
-    }
-    Ok(connection)
+    Ok(blank::complete(work.into).map_err(anyhow::Error::from)?)
 }
 
 impl Work<'_> {

@@ -65,7 +65,7 @@ pub(super) const ACCOUNTS: Table = Table {
 };
 const TABLES: [Table; 4] = [USERS, FILES, LINKS, ACCOUNTS];
 
-/// A file of S1's, opened as one that nobody trusts (see `source/file.rs`).
+/// A file of S1's, opened as one that nobody trusts (see `archive/file.rs`).
 pub(super) struct Source {
     connection: Connection,
     budget: Budget,

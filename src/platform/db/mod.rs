@@ -29,7 +29,7 @@ pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus, sqlite_script};
 pub use snapshot::Snapshot;
 pub use tx::Tx;
-pub use values::Values;
+pub use values::{Values, signed};
 
 use super::freshness::Freshness;
 use super::telemetry::metrics::{Family, Sample, size};

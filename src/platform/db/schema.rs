@@ -54,7 +54,9 @@ pub enum SchemaFault {
         this: &'static str,
     },
     /// Steps are pending and the program may not apply them itself.
-    #[error("the database lacks {0} migration step(s): run `gatehouse migrate up`, or start with AUTO_MIGRATE on")]
+    #[error(
+        "the database lacks {0} migration step(s): run `gatehouse migrate up`, or start with AUTO_MIGRATE on"
+    )]
     Pending(usize),
     /// No step has that name.
     #[error("there is no migration step named {0}")]

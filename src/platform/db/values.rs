@@ -25,3 +25,9 @@ impl Values {
         self.0
     }
 }
+
+/// A count as a statement takes it.
+#[must_use]
+pub fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -88,12 +88,6 @@ impl Hasher {
         self.threads.room()
     }
 
-    /// How many hashes wait for a thread.
-    #[must_use]
-    pub fn queue_len(&self) -> usize {
-        self.threads.load().waiting
-    }
-
     /// How many hashes are being made.
     #[must_use]
     pub fn in_flight(&self) -> usize {

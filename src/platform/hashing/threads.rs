@@ -225,7 +225,8 @@ impl State {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::task::Poll;
+
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -258,21 +259,12 @@ mod tests {
         Limits { wait: Duration::from_mins(10), predicted_wait: Duration::MAX, ..Limits::default() }
     }
 
-    /// Polls once, so that the work stands in the queue.
-    async fn asked<F: Future + Unpin>(future: &mut F) {
-        std::future::poll_fn(|context| {
-            assert!(std::pin::Pin::new(&mut *future).poll(context).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-    }
-
     #[tokio::test]
     async fn work_beyond_the_queue_is_refused_at_once() {
         let gated = Gated::start(Limits { queue: 2, ..patient() });
         let (mut one, mut two) = (Box::pin(gated.threads.run(|_| 1)), Box::pin(gated.threads.run(|_| 2)));
-        asked(&mut one).await;
-        asked(&mut two).await;
+        assert!((&mut one).now_or_never().is_none());
+        assert!((&mut two).now_or_never().is_none());
         assert_eq!(gated.threads.run(|_| 3).await, Err(Busy::A_MOMENT));
 
         let load = gated.threads.load();
@@ -286,7 +278,7 @@ mod tests {
         let gated = Gated::start(Limits { predicted_wait: Duration::from_secs(1), ..patient() });
         gated.threads.0.lock().average = Duration::from_millis(1_100);
         let mut first = Box::pin(gated.threads.run(|_| 1));
-        asked(&mut first).await;
+        assert!((&mut first).now_or_never().is_none());
         assert_eq!(gated.threads.run(|_| 2).await, Err(Busy { retry_after_seconds: 2 }));
         gated.open();
         assert_eq!(first.await, Ok(1));
@@ -311,7 +303,7 @@ mod tests {
             opened.recv().unwrap();
             7
         }));
-        asked(&mut asked_for).await;
+        assert!((&mut asked_for).now_or_never().is_none());
         is_at_work.recv().unwrap();
         gate.send(()).unwrap();
         assert_eq!(asked_for.await, Ok(7));
@@ -322,7 +314,7 @@ mod tests {
         let gated = Gated::start(patient());
         let (done, is_done) = mpsc::channel();
         let mut abandoned = Box::pin(gated.threads.run(move |_| done.send(()).unwrap()));
-        asked(&mut abandoned).await;
+        assert!((&mut abandoned).now_or_never().is_none());
         drop(abandoned);
         assert_eq!((gated.threads.load().waiting, gated.threads.load().withdrawn), (0, 1));
 

@@ -3,6 +3,7 @@
 //! poem-openapi's own `Json` goes through a tree of values, stops without naming the field, takes a key twice and
 //! reads without limit; this one does none of that.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -15,9 +16,9 @@ use poem_openapi::registry::{
 };
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
-use serde::Serialize;
-use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserializer, forward_to_deserialize_any};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, forward_to_deserialize_any};
 
 use super::body::{Kind, read_body, unsupported};
 use super::query::{QueryFault, bad_request, decoded};
@@ -86,7 +87,8 @@ pub(super) fn from_json<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Pr
     check_json(text)?;
     // serde would fill an object's fields from a list in order.
     let is_list = text.trim_ascii_start().starts_with(b"[");
-    if is_list && matches!(T::schema_ref(), MetaSchemaRef::Reference(_)) {
+    let is_null = text.trim_ascii() == b"null";
+    if (is_list || is_null) && matches!(T::schema_ref(), MetaSchemaRef::Reference(_)) {
         return Err(Problem::invalid(vec![FieldError::new("body", "must be an object")]));
     }
     parsed(text)
@@ -103,6 +105,43 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     serde_path_to_error::deserialize(&mut parser).map_err(|error| explain(&error))
 }
 
+/// What is read from an object alone: serde would fill the fields of a `T` from a list in order, too.
+pub struct Only<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Only<T> {
+    fn deserialize<D: Deserializer<'de>>(parser: D) -> Result<Self, D::Error> {
+        parser.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+/// A field that is such an object, or `null`.
+pub fn object_or_null<'de, T, D>(parser: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(parser).map(|given: Option<Only<T>>| given.map(|Only(object)| object))
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+}
+
+/// A field that can't be emptied: where it is given, `null` is as wrong as any other value that is none.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(reader: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(reader).map(Some)
+}
+
 fn from_form<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let text = std::str::from_utf8(text).map_err(|_| bad_request("The form is not UTF-8."))?;
     check_form(text).map_err(QueryFault::problem)?;
@@ -114,7 +153,7 @@ fn from_form<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
 /// A body that may be left out, and is: there must not be any.
 fn left_out<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     if text.is_empty() {
-        return from_json(b"null");
+        return parsed(b"null");
     }
     Err(unsupported("The body must be JSON or a form, in UTF-8."))
 }
@@ -160,7 +199,7 @@ where
     }
     let text = read_body(request, body).await?;
     match (kind, text.is_empty()) {
-        (_, true) if !T::IS_REQUIRED => from_json(b"null"),
+        (_, true) if !T::IS_REQUIRED => parsed(b"null"),
         (Kind::Json, _) => from_json(&text),
         (_, _) => Err(unsupported("The body must be application/json in UTF-8.")),
     }

@@ -84,6 +84,9 @@ fn hold_bodies_to_serde(document: &mut Value) {
         return;
     };
     for (name, schema) in schemas {
+        if let Some(choice) = schema.as_object_mut().filter(|schema| schema.contains_key("anyOf")) {
+            choice.remove("type"); // poem-openapi calls every choice an object
+        }
         if schema["type"] != "object" {
             continue; // a list of words, or a choice between objects
         }

@@ -1,4 +1,4 @@
-//! The operations of `/admin`.
+//! The operation that tells who may do what, and why.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,17 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::permissions::{
-    Account, Action, Allowed, Context, Explanation, Field, Gate, Permission, Resource, Subject, System,
-};
+use crate::permissions::{Action, Allowed, Context, Explanation, Field, Gate, Resource, Subject, System};
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::Json;
+use crate::platform::web::{Json, object_or_null};
 use crate::sessions::{Role, Roles};
 use crate::users::Users;
-use crate::users::store::{Named, Seen};
+use crate::users::store::Named;
 
-/// The operations of `/admin`.
-pub struct AdminApi {
+/// The operation that tells who may do what, and why.
+pub struct PermissionsApi {
     /// Who has an account.
     pub users: Users,
     /// Who may do what.
@@ -32,12 +30,9 @@ enum Section {
     Admin,
 }
 
-/// Ask who may do what, and why.
-pub struct CheckPermissions;
-
-impl Permission for CheckPermissions {
-    const ACTION: Action = Action::PermissionsCheck;
-    type On = System;
+crate::permissions! {
+    /// Ask who may do what, and why.
+    CheckPermissions: PermissionsCheck on System;
 }
 
 /// A question about permissions.
@@ -55,7 +50,7 @@ pub struct PermissionQuestion {
     #[oai(nullable)]
     pub resource: Option<Uuid>,
     /// What else is known.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_null")]
     #[oai(nullable)]
     pub context: Option<QuestionContext>,
 }
@@ -104,7 +99,7 @@ crate::refusals! {
 }
 
 #[OpenApi(prefix_path = "/admin", tag = "Section::Admin")]
-impl AdminApi {
+impl PermissionsApi {
     /// Who may do what, and why
     ///
     /// Answers the decision, the policies that made it and the attributes that they were shown. An action or an
@@ -122,7 +117,7 @@ impl AdminApi {
     }
 }
 
-impl AdminApi {
+impl PermissionsApi {
     async fn explain(&self, question: &PermissionQuestion, context: Context) -> Result<Explanation, DbErr> {
         let Ok(action) = question.action.parse::<Action>() else {
             return Ok(Explanation::denied("there is no such action"));
@@ -137,7 +132,7 @@ impl AdminApi {
         let Some(seen) = self.users.seen_by(viewer, &Named::Id(id)).await? else {
             return Ok(Explanation::denied("there is no such account"));
         };
-        Ok(self.gate.explain(&subject, action, &Resource::Account(account(&seen)), context))
+        Ok(self.gate.explain(&subject, action, &Resource::Account(seen.account()), context))
     }
 
     async fn subject(&self, user: Option<Uuid>) -> Result<Option<Subject>, DbErr> {
@@ -148,18 +143,6 @@ impl AdminApi {
             roles: Roles::from_bits(user.roles),
             active: user.is_active && user.deleted_at.is_none(),
         }))
-    }
-}
-
-/// An account as policies see it, met by whoever `seen` was asked for.
-fn account(seen: &Seen) -> Account {
-    Account {
-        id: seen.user.id,
-        roles: Roles::from_bits(seen.user.roles),
-        active: seen.user.is_active,
-        deleted: seen.user.deleted_at.is_some(),
-        blocks_subject: seen.blocks_viewer,
-        blocked_by_subject: seen.blocked_by_viewer,
     }
 }
 

@@ -118,8 +118,12 @@ impl Reader {
         Ok(Some(entry))
     }
 
-    /// The next part of the entry; empty at its end.
-    pub fn piece(&mut self) -> io::Result<Vec<u8>> {
+    /// What is left of the entry, piece by piece.
+    pub fn pieces(&mut self) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+        std::iter::from_fn(move || (self.left > 0).then(|| self.piece()))
+    }
+
+    fn piece(&mut self) -> io::Result<Vec<u8>> {
         let length = usize::try_from(self.left).map_or(PIECE, |left| left.min(PIECE));
         let mut piece = vec![0; length];
         self.input.read_exact(&mut piece)?;
@@ -130,9 +134,7 @@ impl Reader {
 
     /// Ends the entry, which was read to its end; its SHA-256 in hexadecimal.
     pub fn end(&mut self) -> io::Result<String> {
-        while self.left > 0 {
-            self.piece()?;
-        }
+        self.pieces().try_for_each(|piece| piece.map(drop))?;
         let mut block = [0; BLOCK];
         self.input.read_exact(&mut block[..self.padding])?;
         if block != [0; BLOCK] {
@@ -221,14 +223,7 @@ mod tests {
         let mut reader = Reader::new(file.reopen().unwrap());
         let mut entries = Vec::new();
         while let Some(entry) = reader.next()? {
-            let mut content = Vec::new();
-            loop {
-                let piece = reader.piece()?;
-                if piece.is_empty() {
-                    break;
-                }
-                content.extend(piece);
-            }
+            let content = reader.pieces().collect::<io::Result<Vec<_>>>()?.concat();
             reader.end()?;
             entries.push((entry.name, content));
         }

@@ -1,0 +1,314 @@
+//! What answers requests: the operations, the pages, the documentation, and the edge around them.
+
+use std::sync::Arc;
+
+use poem::http::Method;
+use poem::middleware::AddData;
+use poem::{Endpoint, EndpointExt, Route};
+use poem_openapi::OpenApiService;
+
+use super::{App, settings};
+use crate::admin::{
+    AuditApi, BansApi, EmailApi, EventsApi, PermissionsApi, StatsApi, StatsParts, UserSessionsApi,
+};
+use crate::archive::ArchiveApi;
+use crate::auth::{AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
+use crate::files::FileApi;
+use crate::flags::{self, Flagged, FlagsApi, OfrepApi};
+use crate::pages::{AccountPages, ConsolePages, DoorPages, FrontPages, InboxPage, Inside, Pages, SetUpPage};
+use crate::platform::web::TrustedProxies;
+use crate::profiles::{PictureApi, UserApi, UserFilesApi};
+use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
+use crate::server::edge::{Edge, EdgeSettings, Measured, Methods};
+use crate::server::{Limits, PONG, RootApi, document};
+use crate::sessions::SessionCookies;
+use crate::webhooks::WebhooksApi;
+use crate::workos::WorkosApi;
+
+/// The operations below the API's prefix.
+type Apis = (
+    AuthApi,
+    OtpApi,
+    RecoveryApi,
+    SessionApi,
+    OauthApi,
+    WorkosApi,
+    UserApi,
+    UserFilesApi,
+    PictureApi,
+    FileApi,
+    EmailApi,
+    PermissionsApi,
+    (BansApi, UserSessionsApi, AuditApi, StatsApi),
+    EventsApi,
+    FlagsApi,
+    (WebhooksApi, ArchiveApi),
+);
+/// The operations at the root.
+type RootApis = (RootApi, OfrepApi);
+/// Makes a page from what it is about.
+type MakePage = Arc<dyn Fn(&poem::Request, &str) -> poem::Response + Send + Sync>;
+
+/// A flag for each operation, and for each page that stands for one.
+pub(super) fn flags_of_operations() -> Vec<flags::Name> {
+    [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>(), FrontPages::flags()].concat()
+}
+
+impl App {
+    /// Everything that answers requests, with the edge around it.
+    pub fn endpoint(&self) -> anyhow::Result<impl Endpoint + 'static> {
+        let prefix = self.config.server.api_prefix.clone();
+        let document = self.document();
+        let pages = Pages::new(self.random.clone(), settings::pages(&self.config))?;
+        let door = self.door_pages(pages.clone());
+        let (verify, nowhere) = (door.clone(), pages.clone());
+        let api = self.api(
+            Arc::new(move |request, token| verify.verify_page(request, token)),
+            Arc::new(move |request, words| nowhere.of(request).nowhere(words)),
+        );
+        let root = self.root_api();
+        let set_up = SetUpPage {
+            auth: self.auth.clone(),
+            pages: pages.clone(),
+            min_length: self.config.passwords.min_length,
+            then: "/interactive-docs".to_owned(),
+        };
+        let methods = Methods::of_document(&document, "");
+        let methods = DoorPages::paths()
+            .fold(methods, |methods, path| methods.and(path, &[Method::GET, Method::POST]))
+            .and("/setup", &[Method::GET, Method::POST]);
+        let methods = AccountPages::paths()
+            .chain(ConsolePages::paths())
+            .fold(methods, |methods, path| methods.and(path, &[Method::GET]));
+        let methods = FrontPages::paths()
+            .fold(methods, |methods, (path, taken)| methods.and(path, taken))
+            .and("/interactive-docs", &[Method::GET]);
+        let repeatable = documentation::repeatable_parameters(&document);
+        let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
+        if self.config.server.environment.is_local() {
+            let host = self.config.server.base_url.host_str().unwrap_or_default();
+            let inbox = InboxPage::new(self.mail.clone(), pages.clone(), host);
+            routes = routes.at("/dev/inbox", inbox.clone()).at("/dev/inbox.json", inbox);
+        }
+        let account = self.account_pages(pages.clone());
+        let front = self.front_pages(pages.clone());
+        let console = ConsolePages { inside: self.inside(pages.clone()) };
+        let routes = pages.assets().on(console.on(account.on(door.on(routes))));
+        let routes = front.on(routes, root);
+        let routes = self.guarded(&document, pages.clone())?.on(routes, &prefix);
+        let routes = routes
+            .with(AddData::new(Arc::clone(&self.sessions)))
+            .with(AddData::new(Arc::clone(&self.gate)))
+            .with(AddData::new(Arc::new(self.files.clone())))
+            .with(AddData::new(Arc::clone(&self.rate_limits)))
+            .with(AddData::new(Arc::new(self.profiles.clone())));
+        let measured = Arc::new(Measured::new(&document));
+        let counted = Arc::clone(&measured);
+        self.metrics.tell(move || counted.measures());
+        let tracer = self.export.as_ref().and_then(|export| export.tracer.clone());
+        let edge =
+            Edge::new(routes, self.edge_settings(methods, repeatable, pages), Arc::clone(&self.trace_ids));
+        let edge = edge.with_measured(measured).with_tracer(tracer);
+        Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
+    }
+
+    /// The OpenAPI document.
+    #[must_use]
+    pub fn document(&self) -> serde_json::Value {
+        let no_page: MakePage = Arc::new(|_, _| poem::Response::default());
+        let api = self.api(Arc::clone(&no_page), no_page);
+        let mut document = document(&api.spec(), &self.root_api().spec(), &self.config);
+        documentation::complete(&mut document, self.config.limiter.enabled);
+        document
+    }
+
+    /// What bounds connections.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
+    }
+
+    fn api(&self, verify_page: MakePage, nowhere_page: MakePage) -> OpenApiService<Flagged<Apis>, ()> {
+        let door = self.door();
+        let auth = AuthApi { auth: self.auth.clone(), door };
+        let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
+        let frontend_url = self.config.server.frontend_url.to_string();
+        let recovery = RecoveryApi { auth: self.auth.clone(), frontend_url, verify_page };
+        let session = SessionApi {
+            auth: self.auth.clone(),
+            gate: Arc::clone(&self.gate),
+            cookies: self.session_cookies(),
+        };
+        let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
+        let workos = WorkosApi { workos: self.workos.clone(), clock: self.clock.clone() };
+        let picture = PictureApi {
+            profiles: self.profiles.clone(),
+            pictures: self.pictures.clone(),
+            gate: Arc::clone(&self.gate),
+        };
+        let permissions = PermissionsApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
+        let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
+        let email = EmailApi { mail, clock, random };
+        let events = EventsApi { events: self.events.clone(), audit: self.audit.clone() };
+        let bans = BansApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
+        let user_sessions =
+            UserSessionsApi { users: self.users.clone(), sessions: Arc::clone(&self.sessions) };
+        let audit = AuditApi { audit: self.audit.clone(), cursor_key: self.audit.cursor_key() };
+        let stats = StatsApi::new(StatsParts {
+            clock: self.clock.clone(),
+            users: self.users.clone(),
+            sessions: Arc::clone(&self.sessions),
+            mail: self.mail.clone(),
+            files: self.files.clone(),
+            broker: self.broker.clone(),
+        });
+        let staff = (bans, user_sessions, audit, stats);
+        let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
+        let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
+        let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
+        let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
+        let archive = ArchiveApi { archive: self.archive.clone() };
+        let apis = (
+            auth,
+            otp,
+            recovery,
+            session,
+            oauth,
+            workos,
+            users,
+            user_files,
+            picture,
+            file,
+            email,
+            permissions,
+            staff,
+            events,
+            flags,
+            (webhooks, archive),
+        );
+        OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Puts operations behind their flags.
+    fn flagged<T>(&self, api: T) -> Flagged<T> {
+        Flagged { api, flags: self.flags.clone() }
+    }
+
+    fn door(&self) -> Door {
+        Door { secure: self.config.server.cookie_is_secure() }
+    }
+
+    fn door_pages(&self, pages: Pages) -> DoorPages {
+        DoorPages {
+            auth: self.auth.clone(),
+            flags: self.flags.clone(),
+            sessions: Arc::clone(&self.sessions),
+            pages,
+            door: self.door(),
+            cookies: self.session_cookies(),
+            min_length: self.config.passwords.min_length,
+            home: settings::frontend(&self.config).map(ToString::to_string),
+            places: self.oauth.places().clone(),
+            back: None,
+        }
+    }
+
+    fn front_pages(&self, pages: Pages) -> FrontPages {
+        FrontPages {
+            inside: self.inside(pages),
+            flags: self.flags.clone(),
+            cookies: self.session_cookies(),
+            places: self.oauth.places().clone(),
+            frontend: settings::frontend(&self.config).cloned(),
+            texts: self.config.server.data_dir.join("templates").join("page"),
+        }
+    }
+
+    fn inside(&self, pages: Pages) -> Inside {
+        Inside {
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+            users: self.users.clone(),
+            pages,
+        }
+    }
+
+    fn account_pages(&self, pages: Pages) -> AccountPages {
+        AccountPages {
+            inside: self.inside(pages),
+            auth: self.auth.clone(),
+            min_length: self.config.passwords.min_length,
+            codes_by_mail: self.mail.is_on() && self.config.otp.email_allowed,
+            grace: self.config.users.deleted_retention,
+        }
+    }
+
+    fn root_api(&self) -> OpenApiService<Flagged<RootApis>, ()> {
+        let root = RootApi {
+            db: self.db.clone(),
+            broker: self.broker.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+            limits: Arc::clone(&self.rate_limits),
+            flags: self.flags.clone(),
+            metrics_allow: self.config.metrics_allow.clone(),
+            metrics_token: self.config.metrics_token.clone(),
+            metrics: self.metrics.clone(),
+            proxies: TrustedProxies::new(self.config.server.trusted_proxies.clone()),
+            connections: self.oauth.connections().clone(),
+            workos: self.workos.clone(),
+            stopping: self.stopping.clone(),
+        };
+        let ofrep = OfrepApi {
+            flags: self.flags.clone(),
+            sessions: Arc::clone(&self.sessions),
+            gate: Arc::clone(&self.gate),
+        };
+        OpenApiService::new(
+            self.flagged((root, ofrep)),
+            &self.config.server.project_name,
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+
+    fn guarded(&self, document: &serde_json::Value, pages: Pages) -> anyhow::Result<Guarded> {
+        let settings = DocumentationSettings {
+            project_name: self.config.server.project_name.clone(),
+            base_path: self.config.server.base_url.path().trim_end_matches('/').to_owned(),
+            api_prefix: self.config.server.api_prefix.clone(),
+        };
+        let documentation = Arc::new(Documentation::new(document, settings, self.random.clone())?);
+        Ok(Guarded {
+            documentation,
+            gate: Arc::clone(&self.gate),
+            pages,
+            public: self.config.docs.public,
+            protected_interactive: self.config.docs.protected_interactive,
+        })
+    }
+
+    fn session_cookies(&self) -> SessionCookies {
+        SessionCookies {
+            name: self.config.server.cookie_name(),
+            secure: self.config.server.cookie_is_secure(),
+            lasts: self.config.tokens.session_absolute,
+        }
+    }
+
+    fn edge_settings(&self, methods: Methods, repeatable: Vec<String>, pages: Pages) -> EdgeSettings {
+        let server = &self.config.server;
+        EdgeSettings {
+            base_url: settings::base_url(&self.config),
+            api_prefix: server.api_prefix.clone(),
+            pages: Some(pages),
+            cors_origins: server.cors_origins.clone(),
+            trusted_proxies: server.trusted_proxies.clone(),
+            max_body_bytes: server.max_body_bytes,
+            large_bodies: settings::large_bodies(&self.config),
+            request_timeout: server.request_timeout,
+            hsts_include_subdomains: server.hsts_include_subdomains,
+            repeatable,
+            methods,
+        }
+    }
+}
