@@ -9,7 +9,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::{MaybeUndefined, Type};
 use poem_openapi::{ApiResponse, Object as OaiObject, OpenApi, Tags};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::Files;
 use super::name::FileName;
@@ -22,7 +22,7 @@ use super::store::{Page, Scope, Seen};
 use super::target::{CreateFile, DeleteFile, FileTarget, ReadFile, UpdateFile};
 use crate::permissions::{Action, Allowed, Context, Gate, Object, Subject};
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Order, Paging, Range, Upload};
+use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Order, Paging, Range, Upload, given};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::{Caller, Role};
 use crate::users::{Description, Origin};
@@ -54,11 +54,6 @@ pub struct FilePatch {
     /// What it is; `null` empties it.
     #[oai(nullable)]
     pub description: MaybeUndefined<String>,
-}
-
-/// A field that can't be emptied: where it is given, `null` is as wrong as any other value that is none.
-fn given<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(reader).map(Some)
 }
 
 /// 201 with a file that is new, and where it is.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::flag::{Flag, Percentage, Rule};
 use super::name::Name;
 use crate::platform::problem::FieldError;
-use crate::platform::web::{Only, given};
+use crate::platform::web::Only;
 use crate::sessions::Role;
 
 /// Rules of one flag.
@@ -33,12 +33,12 @@ pub enum FlagValue {
 #[oai(rename_all = "camelCase")]
 pub struct FlagRule {
     /// The part of all users, 0 to 1; all of them if not given.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[oai(skip_serializing_if_is_none)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[oai(nullable, skip_serializing_if_is_none)]
     pub percentage_of_users: Option<f64>,
     /// The roles of which a user must have one; any user if not given.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[oai(skip_serializing_if_is_none)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[oai(nullable, skip_serializing_if_is_none)]
     pub user_roles: Option<Vec<String>>,
 }
 

@@ -34,7 +34,7 @@ pub(super) fn is_visible(c: char) -> bool {
 }
 
 /// Whether `c` can be seen in a name that people are told apart by: no joiner, and no mark that shows nothing (those that
-/// Unicode calls default ignorable, DerivedCoreProperties).
+/// Unicode calls default ignorable, `DerivedCoreProperties`).
 pub(super) fn is_plain(c: char) -> bool {
     let shows_nothing = matches!(
         c,

@@ -95,8 +95,6 @@ async fn what_is_no_flag_is_refused_by_name_and_nothing_changes() {
         (json!({"add": {"a": [true]}}), "add.a[0]"),
         (json!({"add": {"a": [{"percentageOfUsers": 2}]}}), "add.a[0].percentageOfUsers"),
         (json!({"add": {"a": [{"percentageOfUsers": -1}]}}), "add.a[0].percentageOfUsers"),
-        (json!({"add": {"a": [{"percentageOfUsers": null}]}}), "add.a[0].percentageOfUsers"),
-        (json!({"add": {"a": [{"userRoles": null}]}}), "add.a[0].userRoles"),
         (json!({"add": {"a": [[0.5, ["admin"]]]}}), "add.a[0]"),
         (json!({"add": {"a": [{"userRoles": ["king"]}]}}), "add.a[0].userRoles"),
         (json!({"add": {"a": [{"who": 1}]}}), "add.a[0].who"),
