@@ -112,6 +112,7 @@ async fn a_question_that_is_none_is_refused() {
         (json!({"action": "user:update", "context": {"fields": ["password_hash"]}}), "context.fields"),
         (json!({"action": "user:create", "context": {"roles": ["root"]}}), "context.roles"),
         (json!({"action": "user:read", "context": {"more": 1}}), "context.more"),
+        (json!({"action": "user:update", "context": [["username"], []]}), "context"),
         (json!({"action": "user:read", "more": 1}), "more"),
     ] {
         admin.post(CHECK).json(&question).await.invalid(&[field]);
