@@ -15,6 +15,10 @@ test *selection:
 attacks *arguments:
     scripts/attacks {{ arguments }}
 
+# the release gates in their long form: --rounds N, --times N, --only FILTER
+faults *arguments:
+    scripts/faults {{ arguments }}
+
 # measure speed and memory, write docs/performance.md
 bench *arguments:
     scripts/bench {{ arguments }}

@@ -179,14 +179,17 @@ async fn a_publisher_that_stops_or_dies_is_followed_by_another_instance() {
     scene.all_heard(&db, RECOVERY).await;
     // The first one gives the lease back, the next one takes it and is killed, and a third one waits until it is free.
     first.stop().await;
-    let third = site.start().await;
     scene.write_for(&db, Duration::from_secs(1)).await;
     scene.all_heard(&db, TAKEOVER).await;
+    let third = site.start().await;
     let holder = "SELECT COUNT(*) FROM leases WHERE name = 'publisher'";
     assert_eq!(count(&db, holder).await, 1);
-    second.kill();
+    let killing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        second.kill();
+    };
     let began = Instant::now();
-    scene.write_for(&db, Duration::from_secs(1)).await;
+    tokio::join!(scene.write_for(&db, Duration::from_secs(1)), killing);
     let repeated = scene.all_heard(&db, TAKEOVER).await;
     println!("taken over after {:?}, {repeated} repeated", began.elapsed());
     third.stop().await;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::chance::{Dice, unique};
 use crate::client::{Answer, Client};
-use crate::database::rows;
+use crate::database::{column, rows};
 use crate::gatehouse::PASSWORD;
 
 /// Clients that write at the same time.
@@ -39,6 +39,7 @@ pub struct State {
     description: Option<String>,
     is_deleted: bool,
     lines_of_history: i64,
+    events: i64,
     sessions: i64,
 }
 
@@ -197,14 +198,20 @@ impl Person {
 }
 
 fn after(state: Option<State>, deed: &Deed) -> State {
-    let before =
-        state.unwrap_or(State { description: None, is_deleted: false, lines_of_history: 0, sessions: 1 });
-    let lines_of_history = before.lines_of_history + 1;
+    let before = state.unwrap_or(State {
+        description: None,
+        is_deleted: false,
+        lines_of_history: 0,
+        events: 0,
+        sessions: 1,
+    });
+    let changed =
+        State { lines_of_history: before.lines_of_history + 1, events: before.events + 1, ..before.clone() };
     match deed {
-        Deed::SignUp => State { lines_of_history, ..before },
-        Deed::Describe(text) => State { description: Some(text.clone()), lines_of_history, ..before },
+        Deed::SignUp => changed,
+        Deed::Describe(text) => State { description: Some(text.clone()), ..changed },
         Deed::Refresh => before,
-        Deed::Delete => State { is_deleted: true, sessions: 0, lines_of_history, ..before },
+        Deed::Delete => State { is_deleted: true, sessions: 0, ..changed },
     }
 }
 
@@ -228,15 +235,37 @@ impl Entries {
         answer.status != 503
     }
 
-    /// Holds the ledger against the database: what was answered is there, what was not is there whole or not at all.
+    /// Holds the ledger against the database: what was answered is there, what was not is there whole or not at all; and so
+    /// are the events of all that.
     pub async fn check(&self, db: &DatabaseConnection) {
         let found = states(db).await;
+        let gaps = "SELECT users.username FROM users LEFT JOIN events ON events.user_id = users.id
+                    GROUP BY users.id, users.username, users.event_sequence
+                    HAVING count(events.id) <> users.event_sequence
+                        OR COALESCE(MAX(events.sequence), 0) <> users.event_sequence";
+        assert_eq!(column::<String>(db, gaps).await, [""; 0], "whose events are not 1, 2, 3, … to the last");
         for person in &self.people {
             let state = found.get(&person.username);
             let possible = person.possible();
             assert!(
                 possible.iter().any(|one| one.as_ref() == state),
                 "{person:#?}\nis in the database {state:#?}"
+            );
+        }
+    }
+
+    /// The same, later: some have signed in again since.
+    pub async fn check_kept(&self, db: &DatabaseConnection) {
+        let found = states(db).await;
+        for person in &self.people {
+            let state = found.get(&person.username);
+            let but_for_sessions = |one: &State| {
+                state.is_some_and(|state| *state == State { sessions: state.sessions, ..one.clone() })
+            };
+            let possible = person.possible();
+            assert!(
+                possible.iter().any(|one| one.as_ref().map_or(state.is_none(), but_for_sessions)),
+                "{person:#?}\nis now in the database {state:#?}"
             );
         }
     }
@@ -274,13 +303,15 @@ impl Entries {
 async fn states(db: &DatabaseConnection) -> HashMap<String, State> {
     let sql = "SELECT username, description, CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END,
                    (SELECT count(*) FROM user_history WHERE user_id = users.id),
-                   (SELECT count(*) FROM sessions WHERE user_id = users.id)
+                   (SELECT count(*) FROM sessions WHERE user_id = users.id),
+                   (SELECT count(*) FROM events WHERE user_id = users.id AND event_type LIKE 'user.%')
                FROM users";
     let state = |row: &sea_orm::QueryResult| State {
         description: row.try_get_by_index(1).unwrap(),
         is_deleted: row.try_get_by_index::<i32>(2).unwrap() == 1,
         lines_of_history: row.try_get_by_index(3).unwrap(),
         sessions: row.try_get_by_index(4).unwrap(),
+        events: row.try_get_by_index(5).unwrap(),
     };
     rows(db, sql).await.iter().map(|row| (row.try_get_by_index(0).unwrap(), state(row))).collect()
 }
