@@ -49,11 +49,11 @@ async fn fill(database: &mut AnyConnection, sqlite: bool, count: i64) -> anyhow:
     };
     let sql = format!(
         "{numbers} INSERT INTO events (id, user_id, sequence, event_type, payload, trace_id, created_at) \
-         SELECT {id}, {user}, 1 + i / {USERS}, 'user.updated', '{{}}', 'bench', 1750000000000 + i FROM numbers"
+         SELECT {id}, {user}, (SELECT event_sequence FROM users WHERE id = {user}) + 1 + i / {USERS}, \
+         'user.updated', '{{}}', 'bench', 1750000000000 + i FROM numbers"
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *database).await?;
-    let counted = 
-        "UPDATE users SET event_sequence = (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE user_id = users.id) \
+    let counted = "UPDATE users SET event_sequence = (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE user_id = users.id) \
          WHERE id IN (SELECT user_id FROM events)";
     sqlx::raw_sql(counted).execute(database).await?;
     Ok(())
