@@ -85,7 +85,7 @@ impl<T> Deref for JsonOrForm<T> {
 
 pub(super) fn from_json<T: Type + DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     check_json(text)?;
-    // serde would fill an object's fields from a list in order.
+    // serde would fill an object's fields from a list in order, and take `null` for a body that was left out.
     let is_list = text.trim_ascii_start().starts_with(b"[");
     let is_null = text.trim_ascii() == b"null";
     if (is_list || is_null) && matches!(T::schema_ref(), MetaSchemaRef::Reference(_)) {
