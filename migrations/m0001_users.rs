@@ -4,6 +4,9 @@ use super::Step;
 
 /// A user name and an e-mail address are unique among accounts that are not deleted: deleting frees both at once.
 /// The id of a purged account is never given again. The last two columns of most indexes make pages by cursor cost the same anywhere in the list.
+///
+/// A line of history is written with each change, so its table has no more indexes than it must: its ids begin with the
+/// moment, so they find what is old.
 pub const STEP: Step = Step {
     name: "m0001_users",
     min_binary: "0.1.0",
@@ -49,9 +52,8 @@ pub const STEP: Step = Step {
             description TEXT NOT NULL,
             by_id {uuid},
             trace_id TEXT
-        )",
+        ){by_key}",
         "CREATE INDEX user_history_user ON user_history (user_id, at, id)",
-        "CREATE INDEX user_history_age ON user_history (at)",
         "CREATE TABLE user_blocks (
             user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
             blocked_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,

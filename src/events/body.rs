@@ -61,7 +61,6 @@ mod tests {
     #[test]
     fn a_body_has_the_fields_of_the_contract_in_their_order() {
         let event = event::Model {
-            number: 7,
             id: Uuid::from_u128(1),
             user_id: Uuid::from_u128(2),
             sequence: 3,

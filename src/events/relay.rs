@@ -1,9 +1,10 @@
-//! The relay: gives events their positions, in the order in which they were written.
+//! The relay: gives events their positions, in the order in which they were written, and tells of the newest.
 //!
-//! Numbers become visible in another order than they were drawn, so nobody can read behind a number without missing
-//! some. A position is given once, by one relay at a time, to what is committed. Each instance has a relay and none is the
-//! leader: whoever finds unplaced events takes a lock for one statement. So nobody has to notice that another died, and an
-//! event waits for its own instance only, or for the next look of another.
+//! SQLite has one writer: there an event has its position from the start. On PostgreSQL numbers become visible in another
+//! order than they were drawn, so nobody can read behind a number without missing some. A position is given once, by one
+//! relay at a time, to what is committed. Each instance has a relay and none is the leader: whoever finds unplaced events
+//! takes a lock for one statement. So nobody has to notice that another died, and an event waits for its own instance only,
+//! or for the next look of another.
 
 use std::time::Duration;
 

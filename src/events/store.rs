@@ -7,6 +7,7 @@ use sea_orm::{Condition, DbBackend, QueryOrder, QuerySelect, Statement};
 use super::Event;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, Values};
+use crate::platform::random::first_uuid_v7;
 
 /// Table `events`.
 pub mod event {
@@ -16,16 +17,14 @@ pub mod event {
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "events")]
     pub struct Model {
-        /// In the order in which the events of one user were written.
-        #[sea_orm(primary_key)]
-        pub number: i64,
-        /// Drawn for it; a repeated delivery carries the same.
+        /// Drawn for it, beginning with the moment; a repeated delivery carries the same.
+        #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
         /// Whose event it is; that user may be gone.
         pub user_id: Uuid,
         /// Which of this user's events it is: 1, 2, 3, …
         pub sequence: i64,
-        /// The order in which everybody is told; `None` until the relay has given it.
+        /// The order in which everybody is told; `None` until the relay has given it, where there is one.
         pub position: Option<i64>,
         /// What happened, as `user.created`.
         pub event_type: String,
@@ -160,16 +159,14 @@ pub(super) async fn unplaced(db: &impl ConnectionTrait) -> Result<Unplaced, DbEr
 }
 
 /// Gives at most `limit` events their positions, in the order of their numbers; how many. None, too, while another
-/// instance does so.
+/// instance does so. On SQLite every event has its position from the start, and no number.
 pub(super) async fn place(tx: &Tx, limit: u64) -> Result<u64, DbErr> {
     let backend = tx.get_database_backend();
-    if backend == DbBackend::Postgres {
-        // Of this table: other databases of the same server, and other schemas, have locks of their own.
-        let lock = "SELECT pg_try_advisory_xact_lock('events'::regclass::oid::int, 1)";
-        let row = tx.query_one_raw(Statement::from_string(backend, lock)).await?;
-        if !row.map_or(Ok(false), |row| row.try_get_by_index(0))? {
-            return Ok(0);
-        }
+    // Of this table: other databases of the same server, and other schemas, have locks of their own.
+    let lock = "SELECT pg_try_advisory_xact_lock('events'::regclass::oid::int, 1)";
+    let row = tx.query_one_raw(Statement::from_string(backend, lock)).await?;
+    if !row.map_or(Ok(false), |row| row.try_get_by_index(0))? {
+        return Ok(0);
     }
     let sql = format!(
         "UPDATE events SET position = known.newest + placed.nth FROM \
@@ -279,11 +276,11 @@ async fn publish_again(tx: &Tx, which: SimpleExpr) -> Result<u64, DbErr> {
 /// refused. The newest position stays, so that the next one is above it.
 pub(super) async fn forget(tx: &Tx, moment: Timestamp, broker: bool, limit: u64) -> Result<u64, DbErr> {
     let sql = format!(
-        "DELETE FROM events WHERE number IN (SELECT number FROM events WHERE created_at < $1 \
+        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < $1 AND created_at < $2 \
          AND position <> (SELECT MAX(position) FROM events WHERE position IS NOT NULL) AND {} LIMIT {limit})",
         is_told("events", broker)
     );
-    let values = [moment.millis().into()];
+    let values = [first_uuid_v7(moment).into(), moment.millis().into()];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     Ok(tx.execute_raw(statement).await?.rows_affected())
 }
@@ -296,7 +293,7 @@ pub(super) async fn empty_of_purged(
     limit: u64,
 ) -> Result<u64, DbErr> {
     let sql = format!(
-        "UPDATE events SET payload = '{{}}' WHERE number IN (SELECT told.number FROM spent_user_ids AS gone \
+        "UPDATE events SET payload = '{{}}' WHERE id IN (SELECT told.id FROM spent_user_ids AS gone \
          JOIN events AS told ON told.user_id = gone.id WHERE gone.spent_at >= $1 AND told.payload <> '{{}}' \
          AND {} LIMIT {limit})",
         is_told("told", broker)

@@ -1,9 +1,10 @@
 //! The rows of files, and whom else they belong to.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{FromQueryResult, QueryResult, Statement, Value};
+use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement, Value};
 
 use crate::platform::db::{Tx, signed};
+use crate::platform::hexadecimal;
 
 /// Table `files`.
 pub mod file {
@@ -149,6 +150,48 @@ pub async fn of_user(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<file::
     let sql = "SELECT * FROM files WHERE created_by = $1 OR picture_of = $1 \
                OR id IN (SELECT file_id FROM file_links WHERE user_id = $1) ORDER BY id";
     models(&db.query_all_raw(statement(db, sql, [user.into()])).await?)
+}
+
+/// The same as a column of JSON about a user, to be read with others; [`from_column`] understands it.
+pub fn column_of_user(backend: DbBackend, user: &str) -> String {
+    let (array, all, id, bytes, text) = match backend {
+        DbBackend::Sqlite => ("json_array", "json_group_array", "hex(f.", "hex(f.sha256)", ""),
+        _ => ("json_build_array", "json_agg", "(f.", "encode(f.sha256, 'hex')", "::text"),
+    };
+    format!(
+        "(SELECT {all}({array}(f.id, {id}created_by), {id}picture_of), f.name, f.media_type, f.description, f.size, \
+         {bytes}, {id}blob), f.created_at)) FROM files AS f WHERE f.created_by = {user} OR f.picture_of = {user} \
+         OR f.id IN (SELECT file_id FROM file_links WHERE user_id = {user})){text}"
+    )
+}
+
+type Row = (i64, Uuid, Option<String>, String, String, Option<String>, i64, String, Uuid, i64);
+
+/// The files of such a column, the oldest first.
+pub fn from_column(column: Option<&str>) -> Result<Vec<file::Model>, DbErr> {
+    let Some(column) = column else { return Ok(Vec::new()) }; // of no rows PostgreSQL makes nothing
+    let rows: Vec<Row> = serde_json::from_str(column).map_err(|error| DbErr::Json(error.to_string()))?;
+    let model =
+        |(id, created_by, picture_of, name, media_type, description, size, sha256, blob, created_at): Row| {
+            // SQLite writes no id as an empty text.
+            let picture_of = picture_of.as_deref().and_then(|user| Uuid::try_parse(user).ok());
+            let sha256 = hexadecimal::read(&sha256).map(Vec::from).unwrap_or_default();
+            file::Model {
+                id,
+                created_by,
+                picture_of,
+                name,
+                media_type,
+                description,
+                size,
+                sha256,
+                blob,
+                created_at,
+            }
+        };
+    let mut files: Vec<file::Model> = rows.into_iter().map(model).collect();
+    files.sort_unstable_by_key(|file| file.id);
+    Ok(files)
 }
 
 /// The pictures of these users.

@@ -66,6 +66,13 @@ impl Random {
     }
 }
 
+/// The lowest of all `UUIDv7` of this moment: ids of before are below it, others are not.
+#[must_use]
+pub fn first_uuid_v7(moment: Timestamp) -> Uuid {
+    let millis = u128::try_from(moment.millis()).unwrap_or(0);
+    Uuid::from_u128(millis << 80)
+}
+
 /// Ids (`UUIDv7`) that sort by the order in which they were asked for, also within a millisecond (RFC 9562, 6.2, method 1).
 #[derive(Debug, Default)]
 pub struct OrderedIds {
@@ -100,5 +107,14 @@ mod tests {
         let made: Vec<Uuid> = times.map(|millis| ids.next(&random, Timestamp::from_millis(millis))).collect();
         assert!(made.windows(2).all(|two| two[0] < two[1]));
         assert!(made.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    #[test]
+    fn ids_of_before_a_moment_are_below_its_first_and_others_are_not() {
+        let (random, moment) = (Random::seeded(2), Timestamp::from_millis(1_700_000_000_123));
+        let before = Timestamp::from_millis(moment.millis() - 1);
+        assert!(random.uuid_v7(before) < first_uuid_v7(moment));
+        assert!(first_uuid_v7(moment) < random.uuid_v7(moment));
+        assert_eq!(first_uuid_v7(Timestamp::from_millis(-1)), Uuid::nil());
     }
 }

@@ -18,7 +18,7 @@ use poem::http::HeaderValue;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
-use crate::files::Files;
+use crate::files::{self, Files};
 use crate::mail::Mail;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
@@ -148,13 +148,13 @@ impl Profiles {
 
     /// A person in full, with the newest history, the block list and files.
     pub(crate) async fn full(&self, user: user::Model) -> Result<User, DbErr> {
-        let beside = self.users.beside(user.id, shown::RECENT).await?;
-        self.full_with(user, beside).await
+        let beside = self.users.beside(user.id, shown::IN_FULL).await?;
+        self.full_with(user, beside)
     }
 
     /// The same where what stands beside the row was read before.
-    async fn full_with(&self, user: user::Model, beside: Beside) -> Result<User, DbErr> {
-        let files = self.files.of_user(user.id).await?;
+    fn full_with(&self, user: user::Model, beside: Beside) -> Result<User, DbErr> {
+        let files = files::store::from_column(beside.aside.as_deref())?;
         Ok(User::in_full(user, beside, files, &self.api_url))
     }
 
@@ -167,9 +167,9 @@ impl Profiles {
     /// One's own profile; `None` if the account has just gone.
     async fn own(&self, id: Uuid) -> Result<Option<Own>, DbErr> {
         let load = async {
-            let seen = self.users.seen_in_full_by(id, &Named::Id(id), shown::RECENT).await.map_err(Some)?;
+            let seen = self.users.seen_in_full_by(id, &Named::Id(id), shown::IN_FULL).await.map_err(Some)?;
             let Seen { user, beside, .. } = seen.ok_or(None)?;
-            let full = self.full_with(user.clone(), beside.unwrap_or_default()).await.map_err(Some)?;
+            let full = self.full_with(user.clone(), beside.unwrap_or_default()).map_err(Some)?;
             Own::of(user, full).map_err(Some)
         };
         match self.own.get_or_load(id, load).await {

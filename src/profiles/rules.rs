@@ -21,7 +21,7 @@ use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
 use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
-use crate::users::store::{self, user};
+use crate::users::store::{self, Listed, user};
 use crate::users::{
     Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
     Password, PersonName, Updated, Username,
@@ -56,6 +56,13 @@ crate::refusals! {
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
     }
     and Delete(DeleteRefusal)
+}
+
+/// Who in a list has something beside their row, or may have.
+struct With {
+    blocks: Vec<Uuid>,
+    accounts: Vec<Uuid>,
+    pictures: Vec<Uuid>,
 }
 
 crate::refusals! {
@@ -280,7 +287,7 @@ impl Profiles {
         let (etag, shown) = if allowed.may(Action::UserReadPrivate, Context::default()) {
             let etag = etag_of_full(&user);
             let full = match beside {
-                Some(beside) => self.full_with(user, beside).await?,
+                Some(beside) => self.full_with(user, beside)?,
                 None => self.full(user).await?,
             };
             (etag, Shown::Full(full))
@@ -325,9 +332,13 @@ impl Profiles {
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
         let has_more = listed.len() > shown;
         listed.truncate(shown);
-        let blocking: Vec<Uuid> = listed.iter().filter(|row| row.blocks).map(|row| row.user.id).collect();
-        let elsewhere: Vec<Uuid> =
-            listed.iter().filter(|row| row.is_elsewhere).map(|row| row.user.id).collect();
+        let who =
+            |has: fn(&Listed) -> bool| listed.iter().filter(|row| has(row)).map(|row| row.user.id).collect();
+        let with = With {
+            blocks: who(|row| row.blocks),
+            accounts: who(|row| row.is_elsewhere),
+            pictures: who(|row| row.is_pictured),
+        };
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
         let total = self.users.total(filter).await?;
         let next = users
@@ -335,7 +346,7 @@ impl Profiles {
             .filter(|_| has_more)
             .map(|last| Cursor::seal(self.cursor_key.bytes(), &Mark::of(last, sort).to_bytes(sort)));
         let links = paging.links(total, users.len(), next.as_deref(), None);
-        Ok(Listing { rows: self.rows(allowed, users, (&blocking, &elsewhere)).await?, total, links })
+        Ok(Listing { rows: self.rows(allowed, users, &with).await?, total, links })
     }
 
     /// Users by their ids, in that order; whom the caller may not see is left out.
@@ -346,19 +357,18 @@ impl Profiles {
     ) -> Result<Vec<Shown>, Failure<ListRefusal>> {
         let visible_to = scope(allowed);
         let users = self.users.by_ids(ids, visible_to).await?;
-        Ok(self.rows(allowed, users, (ids, ids)).await?)
+        let with = With { blocks: ids.to_vec(), accounts: ids.to_vec(), pictures: ids.to_vec() };
+        Ok(self.rows(allowed, users, &with).await?)
     }
 
-    /// Users as rows of a list: in full for admins, but for history and files. `blocking` are those who may block others,
-    /// `elsewhere` those who may have accounts at other providers.
+    /// Users as rows of a list: in full for admins, but for history and files.
     async fn rows(
         &self,
         allowed: &Allowed<ListUsers>,
         users: Vec<user::Model>,
-        (blocking, elsewhere): (&[Uuid], &[Uuid]),
+        with: &With,
     ) -> Result<Vec<Shown>, DbErr> {
-        let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
-        let pictures = self.files.pictures_of(&ids).await?;
+        let pictures = self.files.pictures_of(&with.pictures).await?;
         let mut pictures: HashMap<Option<Uuid>, file::Model> =
             pictures.into_iter().map(|picture| (picture.picture_of, picture)).collect();
         let mut picture_of = |user: &user::Model| Picture::of(pictures.remove(&Some(user.id)), &self.api_url);
@@ -369,8 +379,8 @@ impl Profiles {
             };
             return Ok(users.into_iter().map(row).collect());
         }
-        let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(blocking).await?;
-        let mut external = self.users.external_of(elsewhere).await?;
+        let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(&with.blocks).await?;
+        let mut external = self.users.external_of(&with.accounts).await?;
         let row = |user: user::Model| {
             let (blocked, picture) = (blocks.remove(&user.id).unwrap_or_default(), picture_of(&user));
             let external = external.remove(&user.id).unwrap_or_default();

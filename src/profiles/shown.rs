@@ -8,14 +8,17 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::files::store::column_of_user;
 use crate::files::{File, file, picture_url};
 use crate::platform::clock::Timestamp;
 use crate::sessions::Roles;
 use crate::users::store::{history, user};
-use crate::users::{Beside, External};
+use crate::users::{Beside, External, InFull};
 
 /// Lines of history that a full profile carries.
 pub(super) const RECENT: u64 = 20;
+/// What a full profile shows beside the row, read in one trip.
+pub(super) const IN_FULL: InFull = InFull { lines: RECENT, aside: column_of_user };
 
 /// A person in full: for themselves and for admins.
 #[derive(Clone, Debug, Serialize, Object)]

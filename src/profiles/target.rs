@@ -7,7 +7,7 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use super::Profiles;
-use super::shown::RECENT;
+use super::shown::IN_FULL;
 use crate::permissions::{Action, Object, Resource, System, not_found};
 use crate::platform::problem::{Breakage, Problem};
 use crate::platform::web;
@@ -36,7 +36,7 @@ impl Object for Target {
             // Remembered for a moment; that nobody changed it meanwhile is seen when it is written.
             profiles.own(caller.user_id).await.map(|own| own.map(|own| Seen::oneself((*own.user).clone())))
         } else if likely_in_full(request, caller, &named) {
-            profiles.users.seen_in_full_by(caller.user_id, &named, RECENT).await
+            profiles.users.seen_in_full_by(caller.user_id, &named, IN_FULL).await
         } else {
             profiles.users.seen_by(caller.user_id, &named).await
         };

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::listing::{Filter, Page};
-use super::rows::{self, Beside, External};
+use super::rows::{self, Beside, External, InFull};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
 use crate::events::store::{event, of_user as events_of_user};
@@ -57,14 +57,14 @@ impl Users {
         &self,
         viewer: Uuid,
         named: &Named,
-        lines: u64,
+        in_full: InFull,
     ) -> Result<Option<Seen>, DbErr> {
-        rows::seen_by(self.db.reader(), viewer, named, Some(lines)).await
+        rows::seen_by(self.db.reader(), viewer, named, Some(in_full)).await
     }
 
-    /// What a user's full profile shows beside the row, with so many lines of history.
-    pub async fn beside(&self, user: Uuid, lines: u64) -> Result<Beside, DbErr> {
-        rows::beside(self.db.reader(), user, lines).await
+    /// What a user's full profile shows beside the row.
+    pub async fn beside(&self, user: Uuid, in_full: InFull) -> Result<Beside, DbErr> {
+        rows::beside(self.db.reader(), user, in_full).await
     }
 
     /// The user with this id, deleted or not.

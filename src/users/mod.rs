@@ -44,7 +44,7 @@ pub use metadata::Metadata;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
-pub use rows::{Beside, External};
+pub use rows::{Aside, Beside, External, InFull};
 pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal, Updated};
 pub use sessions::{SessionRefusal, SessionsRefusal};
 pub(crate) use text::{fits_name, fits_prose};

@@ -15,7 +15,22 @@ pub struct Beside {
     pub blocked: Vec<Uuid>,
     /// Accounts at other providers, the oldest first.
     pub external: Vec<External>,
+    /// What was asked for by an [`Aside`].
+    pub aside: Option<String>,
 }
+
+/// How much a full profile shows beside the row.
+#[derive(Clone, Copy, Debug)]
+pub struct InFull {
+    /// The newest lines of history.
+    pub lines: u64,
+    /// What else.
+    pub aside: Aside,
+}
+
+/// A column of JSON about a user that a later feature wants read in the same trip: SQL for this database, of the user
+/// whose id this other SQL is.
+pub type Aside = fn(DbBackend, &str) -> String;
 
 /// An account at another provider, as far as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -41,12 +56,12 @@ const EXTERNAL: &str =
     "e.created_at, e.provider, e.subject, e.username, e.display_name, e.email, e.picture_url";
 
 /// The user so named, with the blocks between them and `viewer`, deleted or not; with what a full profile shows beside
-/// the row, if so many `lines` of history are wanted.
+/// the row, if that is wanted.
 pub async fn seen_by(
     db: &impl ConnectionTrait,
     viewer: Uuid,
     named: &Named,
-    lines: Option<u64>,
+    in_full: Option<InFull>,
 ) -> Result<Option<Seen>, DbErr> {
     let (condition, value): (&str, sea_orm::Value) = match named {
         Named::Id(id) => ("u.id = $1", (*id).into()),
@@ -54,7 +69,7 @@ pub async fn seen_by(
     };
     let backend = db.get_database_backend();
     let beside =
-        lines.map(|lines| format!(", {}", columns_beside(backend, "u.id", lines))).unwrap_or_default();
+        in_full.map(|in_full| format!(", {}", columns_beside(backend, "u.id", in_full))).unwrap_or_default();
     let sql = format!(
         "SELECT u.*, \
          EXISTS (SELECT 1 FROM user_blocks WHERE user_id = u.id AND blocked_id = $2) AS blocks_viewer, \
@@ -64,16 +79,16 @@ pub async fn seen_by(
     let statement = Statement::from_sql_and_values(backend, sql, [value, viewer.into()]);
     let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
     let mut seen = Seen::from_query_result(&row, "")?;
-    if lines.is_some() {
+    if in_full.is_some() {
         seen.beside = Some(read_beside(&row, seen.user.id)?);
     }
     Ok(Some(seen))
 }
 
-/// What a user's full profile shows beside the row, with so many lines of history.
-pub async fn beside(db: &impl ConnectionTrait, user: Uuid, lines: u64) -> Result<Beside, DbErr> {
+/// What a user's full profile shows beside the row.
+pub async fn beside(db: &impl ConnectionTrait, user: Uuid, in_full: InFull) -> Result<Beside, DbErr> {
     let backend = db.get_database_backend();
-    let sql = format!("SELECT {}", columns_beside(backend, "$1", lines));
+    let sql = format!("SELECT {}", columns_beside(backend, "$1", in_full));
     let row = db.query_one_raw(Statement::from_sql_and_values(backend, sql, [user.into()])).await?;
     row.map_or_else(|| Ok(Beside::default()), |row| read_beside(&row, user))
 }
@@ -104,8 +119,9 @@ fn read_external(row: &QueryResult) -> Result<(Uuid, External), DbErr> {
     Ok((row.try_get("", "user_id")?, external))
 }
 
-/// Three columns of JSON: the newest `lines` of history, the blocks, and the accounts at other providers.
-fn columns_beside(backend: DbBackend, user: &str, lines: u64) -> String {
+/// Columns of JSON: the newest lines of history, the blocks, the accounts at other providers, and what else is wanted.
+fn columns_beside(backend: DbBackend, user: &str, in_full: InFull) -> String {
+    let (lines, aside) = (in_full.lines, (in_full.aside)(backend, user));
     let (array, all, id, text) = match backend {
         DbBackend::Sqlite => ("json_array", "json_group_array", "hex", ""),
         _ => ("json_build_array", "json_agg", "", "::text"),
@@ -117,7 +133,7 @@ fn columns_beside(backend: DbBackend, user: &str, lines: u64) -> String {
          (SELECT {all}({array}(b.created_at, {id}(b.blocked_id))) FROM user_blocks AS b WHERE b.user_id = {user}){text} \
          AS blocked_ids, \
          (SELECT {all}({array}({EXTERNAL})) FROM external_accounts AS e WHERE e.user_id = {user}){text} \
-         AS external_accounts"
+         AS external_accounts, {aside} AS aside"
     )
 }
 
@@ -138,7 +154,8 @@ fn read_beside(row: &QueryResult, user_id: Uuid) -> Result<Beside, DbErr> {
     blocks.sort_unstable();
     let mut external: Vec<External> = read_json(row, "external_accounts")?;
     external.sort_unstable();
-    Ok(Beside { history, blocked: blocks.into_iter().map(|(_, blocked)| blocked).collect(), external })
+    let blocked = blocks.into_iter().map(|(_, blocked)| blocked).collect();
+    Ok(Beside { history, blocked, external, aside: row.try_get("", "aside")? })
 }
 
 /// Of no rows PostgreSQL makes nothing.

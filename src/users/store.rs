@@ -14,6 +14,7 @@ use super::rows::Beside;
 use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, Values};
+use crate::platform::random::first_uuid_v7;
 use crate::sessions::{Role, Roles};
 
 /// A stored password hash (PHC string); never printed.
@@ -156,6 +157,8 @@ pub struct Listed {
     pub blocks: bool,
     /// Whether this user has accounts at other providers.
     pub is_elsewhere: bool,
+    /// Whether this user has a picture.
+    pub is_pictured: bool,
 }
 
 /// How a user is named in a path.
@@ -356,12 +359,14 @@ pub async fn list(db: &impl ConnectionTrait, filter: &Filter, page: &Page) -> Re
     let blocks = Expr::cust("EXISTS (SELECT 1 FROM user_blocks WHERE user_blocks.user_id = users.id)");
     let elsewhere =
         Expr::cust("EXISTS (SELECT 1 FROM external_accounts WHERE external_accounts.user_id = users.id)");
+    let pictured = Expr::cust("EXISTS (SELECT 1 FROM files WHERE files.picture_of = users.id)");
     let (column, order) = (page.sort.column(), page.order.clone());
     let mut query = filtered(filter).order_by(column, order.clone()).order_by(user::Column::Id, order);
     if let Some(condition) = page.after_condition() {
         query = query.filter(condition);
     }
     let query = query.expr_as(blocks, "blocks").expr_as(elsewhere, "is_elsewhere");
+    let query = query.expr_as(pictured, "is_pictured");
     query.offset(page.offset).limit(page.limit).into_model().all(db).await
 }
 
@@ -557,11 +562,12 @@ pub async fn history_count(db: &impl ConnectionTrait, user: Uuid) -> Result<u64,
     history::Entity::find().filter(history::Column::UserId.eq(user)).count(db).await
 }
 
-/// Forgets history older than `moment`, at most `limit` lines; returns how many.
+/// Forgets history older than `moment`, at most `limit` lines; returns how many. Its ids begin with the moment.
 pub async fn forget_history(tx: &Tx, moment: Timestamp, limit: u64) -> Result<u64, DbErr> {
-    let sql = "DELETE FROM user_history WHERE id IN (SELECT id FROM user_history WHERE at < $1 LIMIT $2)";
+    let sql = "DELETE FROM user_history WHERE id IN \
+               (SELECT id FROM user_history WHERE id < $1 AND at < $2 LIMIT $3)";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = [moment.millis().into(), limit.into()];
+    let values = [first_uuid_v7(moment).into(), moment.millis().into(), limit.into()];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     Ok(tx.execute_raw(statement).await?.rows_affected())
 }

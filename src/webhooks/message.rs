@@ -28,7 +28,6 @@ pub(super) fn of_event(event: event::Model) -> Result<Message, DbErr> {
 /// A message that tells of nothing, to see whether it arrives: of the admin who asks, and in nobody's sequence.
 pub(super) fn test(id: Uuid, by: Uuid, trace_id: String, now: Timestamp) -> Result<Message, DbErr> {
     of_event(event::Model {
-        number: 0,
         id,
         user_id: by,
         sequence: 0,

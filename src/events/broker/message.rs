@@ -60,7 +60,6 @@ mod tests {
 
     fn event(trace_id: Option<&str>) -> event::Model {
         event::Model {
-            number: 7,
             id: "019b7612-0c00-7000-8000-00000000000a".parse().unwrap(),
             user_id: Uuid::from_u128(2),
             sequence: 3,
