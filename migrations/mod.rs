@@ -23,6 +23,7 @@ mod m0013_webhooks;
 mod m0014_workos;
 mod m0015_audit;
 mod m0016_backups;
+mod m0017_events_aside;
 
 /// One step of the schema.
 pub struct Step {
@@ -54,4 +55,5 @@ pub const STEPS: &[Step] = &[
     m0014_workos::STEP,
     m0015_audit::STEP,
     m0016_backups::STEP,
+    m0017_events_aside::STEP,
 ];

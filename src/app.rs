@@ -127,11 +127,14 @@ impl App {
         clock: Clock,
         random: Random,
     ) -> Result<Self, StartFault> {
+        let metrics = Metrics::new(clock.clone());
+        let export = otlp::start(config.otlp.clone(), &metrics, &clock, &random)?;
         let secrets = Arc::new(settings::secrets(&config));
         let events = Events::new(db.clone(), clock.clone(), random.clone(), settings::events(&config));
         let broker = settings::broker(&config).map(|settings| {
             let (db, clock, random) = (db.clone(), clock.clone(), random.clone());
-            Broker::new(broker::Parts { db, clock, random, placed: events.placed() }, settings)
+            let tracer = export.as_ref().and_then(|export| export.tracer.clone());
+            Broker::new(broker::Parts { db, clock, random, placed: events.placed(), tracer }, settings)
         });
         let audit = Audit::new(db.clone(), clock.clone(), Arc::clone(&secrets));
         let sessions = Sessions::open(
@@ -272,8 +275,6 @@ impl App {
         });
         let backups = settings::backups(&config).map(|plan| Schedule::new(archive.clone(), plan));
         let trace_ids = Arc::new(TraceIds::new(clock.clone(), &random));
-        let metrics = Metrics::new(clock.clone());
-        let export = otlp::start(config.otlp.clone(), &metrics, &clock, &random)?;
         let app = Self {
             config: Arc::new(config),
             db,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::audit::{Audit, Entry, Subject};
 use crate::events::store::{Filter, event};
-use crate::events::{Body, Events, Feed, FeedRefusal, Replay, ReplayRefusal, type_named};
+use crate::events::{Body, Events, Feed, FeedRefusal, Replay, ReplayRefusal, SkipRefusal, type_named};
 use crate::permissions::{Allowed, System};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, FieldError};
@@ -70,7 +70,8 @@ pub struct EventShown {
     /// When the message broker confirmed it, in seconds since the Unix epoch.
     #[oai(nullable)]
     pub published_at: Option<i64>,
-    /// `parked`: the broker refuses it for itself; `unrouted`: no queue took it.
+    /// `parked`: the broker refuses it for itself; `held`: it waits behind one of the same account that is parked;
+    /// `skipped`: it was parked and is given up; `unrouted`: no queue took it.
     #[oai(nullable)]
     pub trouble: Option<String>,
 }
@@ -153,6 +154,13 @@ pub struct Replayed {
     pub replayed: u64,
 }
 
+/// What came of giving one up.
+#[derive(Debug, Serialize, Object)]
+pub struct Skipped {
+    /// How many later events of the account were held by it and go on now.
+    pub released: u64,
+}
+
 #[OpenApi(prefix_path = "/admin", tag = "Section::Admin")]
 impl EventsApi {
     /// What happened to accounts, oldest first
@@ -209,6 +217,25 @@ impl EventsApi {
     ) -> Result<Json<Replayed>, Failure<ReplayRefusal>> {
         let id = Uuid::try_parse(&id.0).map_err(|_| ReplayRefusal::NotFound)?;
         self.replayed(&allowed, Replay::These(vec![id])).await
+    }
+
+    /// Give up an event that the message broker refuses
+    ///
+    /// It is not sent, and what waited behind it goes on: whoever listens sees a gap in the `sequence` of the account. It can
+    /// still be sent again.
+    #[oai(path = "/events/:id/skip", method = "post", operation_id = "skip_event")]
+    async fn skip(
+        &self,
+        allowed: Allowed<ReplayEvents>,
+        /// The event's id.
+        id: Path<String>,
+    ) -> Result<Json<Skipped>, Failure<SkipRefusal>> {
+        let id = Uuid::try_parse(&id.0).map_err(|_| SkipRefusal::NotFound)?;
+        let by = allowed.caller.user_id;
+        let entry = Entry::by(by, "event_skipped", Subject::Events).with("event", id.to_string());
+        let released = self.events.skip(id, &self.audit, entry).await?;
+        tracing::warn!(%by, event = %id, released, "an event is given up");
+        Ok(Json(Skipped { released }))
     }
 
     /// Send several events to the message broker again

@@ -42,6 +42,11 @@ impl App {
             let mail = mail.clone();
             async move { mail.measures().await }
         });
+        let webhooks = self.webhooks.clone();
+        self.metrics.ask(RARELY, move || {
+            let webhooks = webhooks.clone();
+            async move { webhooks.measures().await }
+        });
         if let Some(broker) = self.broker.clone() {
             self.metrics.ask(RARELY, move || {
                 let broker = broker.clone();

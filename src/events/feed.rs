@@ -50,6 +50,14 @@ crate::refusals! {
     }
 }
 
+crate::refusals! {
+    /// Why an event is not given up.
+    pub enum SkipRefusal {
+        NotFound = 404 "not_found" "There is no such event, or it is no longer kept.",
+        NotParked = 409 "not_parked" "Only an event that is parked can be given up.",
+    }
+}
+
 /// The type so named.
 #[must_use]
 pub fn type_named(name: &str) -> Option<&'static str> {
@@ -108,6 +116,17 @@ impl Events {
         Ok(count)
     }
 
+    /// Gives up an event that the broker refuses, so that its user's later ones go on; how many of them wait. `entry` tells
+    /// of it in the log of what staff did.
+    pub async fn skip(&self, id: Uuid, audit: &Audit, entry: Entry) -> Result<u64, Failure<SkipRefusal>> {
+        let audit = audit.clone();
+        let skipped =
+            self.db.write::<_, Failure<SkipRefusal>, _>(move |tx| skip_in(tx, id, audit, entry).boxed());
+        let released = skipped.await?;
+        self.placed.send_modify(|_| ());
+        Ok(released)
+    }
+
     async fn replay_these(
         &self,
         ids: Vec<Uuid>,
@@ -159,6 +178,15 @@ async fn replay_these_in(
     let count = store::unpublish(tx, &ids).await?;
     audit.record(tx, entry).await?;
     Ok(count)
+}
+
+async fn skip_in(tx: &Tx, id: Uuid, audit: Audit, entry: Entry) -> Result<u64, Failure<SkipRefusal>> {
+    let Some(released) = store::skip(tx, id).await? else {
+        let is_there = store::how_many(tx, &[id]).await? == 1;
+        return Err(if is_there { SkipRefusal::NotParked } else { SkipRefusal::NotFound }.into());
+    };
+    audit.record(tx, entry).await?;
+    Ok(released)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 pub use body::Body;
 pub use broker::Broker;
-pub use feed::{Feed, FeedRefusal, Replay, ReplayRefusal, TYPES, type_named};
+pub use feed::{Feed, FeedRefusal, Replay, ReplayRefusal, SkipRefusal, TYPES, type_named};
 
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::{Database, Tx};

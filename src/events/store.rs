@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
-use sea_orm::{Condition, DbBackend, QueryOrder, QuerySelect, Statement};
+use sea_orm::{Condition, DbBackend, QueryOrder, QuerySelect, QueryTrait, Statement};
 
 use super::Event;
 use crate::platform::clock::Timestamp;
@@ -36,7 +36,8 @@ pub mod event {
         pub created_at: i64,
         /// When the broker confirmed it.
         pub published_at: Option<i64>,
-        /// `parked`: the broker refuses it for itself; `unrouted`: no queue took it.
+        /// `parked`: the broker refuses it for itself; `held`: it waits behind one that is parked; `skipped`: it was
+        /// parked and given up; `unrouted`: no queue took it.
         pub trouble: Option<String>,
     }
 
@@ -46,6 +47,16 @@ pub mod event {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+/// What the broker refuses for itself: it holds its user's later events back.
+pub(super) const PARKED: &str = "parked";
+/// What waits behind a parked event of its user.
+pub(super) const HELD: &str = "held";
+/// What was parked and is given up.
+const SKIPPED: &str = "skipped";
+/// Finds what holds a row of `events` back; the index `events_aside` has it.
+pub(super) const PARKED_BEFORE: &str = "SELECT 1 FROM events AS parked WHERE parked.trouble = 'parked' \
+                                        AND parked.user_id = events.user_id AND parked.sequence < events.sequence";
 
 /// An event that has its id.
 #[derive(Clone, Debug)]
@@ -260,20 +271,59 @@ pub(super) async fn unpublish_range(tx: &Tx, after: i64, until: i64) -> Result<u
     publish_again(tx, event::Column::Position.gt(after).and(event::Column::Position.lte(until))).await
 }
 
+/// What waits behind a parked event is left alone: it goes when that one goes.
 async fn publish_again(tx: &Tx, which: SimpleExpr) -> Result<u64, DbErr> {
     use event::Column::{PublishedAt, Trouble};
+    lock_aside(tx).await?;
     let updated = event::Entity::update_many()
         .col_expr(PublishedAt, Expr::value(None::<i64>))
         .col_expr(Trouble, Expr::value(None::<String>))
-        .filter(which)
-        .filter(PublishedAt.is_not_null().or(Trouble.is_not_null()))
+        .filter(which.clone())
+        .filter(PublishedAt.is_not_null().or(Trouble.ne(HELD)))
+        .exec(tx)
+        .await?;
+    let_go(tx, which).await?;
+    Ok(updated.rows_affected)
+}
+
+/// Gives up an event that is parked. How many of its user go on now that were held by it; `None`: it is not parked.
+pub(super) async fn skip(tx: &Tx, id: Uuid) -> Result<Option<u64>, DbErr> {
+    use event::Column::{Id, Trouble};
+    lock_aside(tx).await?;
+    let skipped = event::Entity::update_many()
+        .col_expr(Trouble, Expr::value(SKIPPED))
+        .filter(Id.eq(id))
+        .filter(Trouble.eq(PARKED))
+        .exec(tx)
+        .await?;
+    if skipped.rows_affected == 0 { Ok(None) } else { let_go(tx, Id.eq(id)).await.map(Some) }
+}
+
+/// Lets go what no parked event holds any more, of the users of these events; how many.
+async fn let_go(tx: &Tx, which: SimpleExpr) -> Result<u64, DbErr> {
+    use event::Column::{Trouble, UserId};
+    let whose = event::Entity::find().select_only().column(UserId).filter(which).into_query();
+    let updated = event::Entity::update_many()
+        .col_expr(Trouble, Expr::value(None::<String>))
+        .filter(Trouble.eq(HELD))
+        .filter(UserId.in_subquery(whose))
+        .filter(Expr::cust(format!("NOT EXISTS ({PARKED_BEFORE})")))
         .exec(tx)
         .await?;
     Ok(updated.rows_affected)
 }
 
-/// Forgets events from before a moment, at most `limit`; how many. Where there is a broker, only what it has got or
-/// refused. The newest position stays, so that the next one is above it.
+/// One transaction at a time parks, holds or lets go, so that nothing stays held by what is no longer parked. SQLite has one
+/// writer anyway.
+pub(super) async fn lock_aside(tx: &Tx) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared("SELECT pg_advisory_xact_lock('events'::regclass::oid::int, 2)").await?;
+    }
+    Ok(())
+}
+
+/// Forgets events from before a moment, at most `limit`; how many. Where there is a broker, only what it has got or is not
+/// to get any more. The newest position stays, so that the next one is above it.
 pub(super) async fn forget(tx: &Tx, moment: Timestamp, broker: bool, limit: u64) -> Result<u64, DbErr> {
     let sql = format!(
         "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < $1 AND created_at < $2 \
@@ -307,7 +357,8 @@ pub(super) async fn empty_of_purged(
 fn is_told(event: &str, broker: bool) -> String {
     if broker {
         format!(
-            "{event}.position IS NOT NULL AND ({event}.published_at IS NOT NULL OR {event}.trouble IS NOT NULL)"
+            "{event}.position IS NOT NULL \
+             AND ({event}.published_at IS NOT NULL OR {event}.trouble IN ('unrouted', 'skipped'))"
         )
     } else {
         format!("{event}.position IS NOT NULL")

@@ -47,7 +47,7 @@ const PLACES: [Place; 10] = [
 const USER: &str = "/console/users/:user";
 
 /// What staff does that is written down, to be chosen from.
-const DEEDS: [&str; 28] = [
+const DEEDS: [&str; 29] = [
     "banned",
     "unbanned",
     "created",
@@ -66,6 +66,7 @@ const DEEDS: [&str; 28] = [
     "letter_sent",
     "letter_sent_to_all",
     "events_replayed",
+    "event_skipped",
     "webhook_created",
     "webhook_changed",
     "webhook_deleted",

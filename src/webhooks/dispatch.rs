@@ -208,6 +208,7 @@ impl Webhooks {
         };
         let trace_id = message.trace_id.clone();
         let attempt = self.try_to_send(webhook, message).await;
+        self.0.counts.count(webhook.id, &attempt);
         tracing::info!(
             webhook = %webhook.id, event = %delivery.event_id, event_type = delivery.event_type,
             attempt = delivery.attempt, status = attempt.status, error = attempt.error, trace_id, "webhook"

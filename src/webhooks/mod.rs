@@ -8,6 +8,7 @@
 mod api;
 mod delivery;
 mod dispatch;
+mod measures;
 mod message;
 mod rewrap;
 mod rules;
@@ -31,6 +32,7 @@ use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
 
 pub use api::WebhooksApi;
+use measures::Counts;
 
 /// After the instance that delivered has died, another one goes on within this time and a look at the events.
 const LEASE: Duration = Duration::from_secs(10);
@@ -70,6 +72,7 @@ struct Inner {
     outgoing: OnceLock<Outgoing>,
     cursor_key: Key32,
     lease: Lease,
+    counts: Counts,
     /// Woken when there may be something to deliver.
     due: Arc<Notify>,
 }
@@ -85,6 +88,7 @@ impl Webhooks {
             outgoing: OnceLock::new(),
             cursor_key: secrets.derive("webhook deliveries cursor"),
             due: Arc::default(),
+            counts: Counts::default(),
             db,
             clock,
             random,

@@ -5,7 +5,7 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement, Value};
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, Values};
 
 /// Deliveries that are kept of each webhook.
 const KEPT: i64 = 1000;
@@ -159,6 +159,38 @@ pub(super) async fn due(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec
                AND EXISTS (SELECT 1 FROM events WHERE events.position > webhooks.position) ORDER BY id";
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [now.millis().into()]);
     db.query_all_raw(statement).await?.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// What waits for a webhook.
+pub(super) struct Ahead {
+    /// How many events.
+    pub count: u64,
+    /// When the first of them happened.
+    pub first: Option<Timestamp>,
+}
+
+/// What waits behind this position, of these types (of all, if none is named), among the next `most` events.
+pub(super) async fn ahead(
+    db: &impl ConnectionTrait,
+    position: i64,
+    types: &[String],
+    most: u64,
+) -> Result<Ahead, DbErr> {
+    let mut values = Values::default();
+    let behind = values.place(position);
+    let mut sql = format!(
+        "SELECT COUNT(*), MIN(created_at) FROM (SELECT event_type, created_at FROM events \
+         WHERE position > {behind} ORDER BY position LIMIT {most}) AS ahead"
+    );
+    if !types.is_empty() {
+        let types = values.row(types.iter().map(|name| name.clone().into()));
+        sql.push_str(" WHERE event_type IN ");
+        sql.push_str(&types);
+    }
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values.into_vec());
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(Ahead { count: 0, first: None }) };
+    let (count, first): (i64, Option<i64>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    Ok(Ahead { count: u64::try_from(count).unwrap_or(0), first: first.map(Timestamp::from_millis) })
 }
 
 /// Where the newest event stands; 0 when there is none.

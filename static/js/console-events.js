@@ -6,6 +6,13 @@ import { asJson, asked, badge, fill, filters, listing, may, remember, someone } 
 import { picker } from "./picker.js";
 
 const SPANS = { hour: 3600, day: 86400, week: 604800, all: null };
+/** What keeps an event from the message broker. */
+const TROUBLES = {
+  parked: "console.events.parked",
+  held: "console.events.held",
+  skipped: "console.events.skipped",
+  unrouted: "console.events.unrouted",
+};
 /** As many are read at once; the feed is told oldest first, so the newest are found by reading on. */
 const MOST = 1000;
 
@@ -42,7 +49,7 @@ const list = listing(place("list"), {
 });
 
 function stateOf({ published_at: published, trouble }) {
-  if (trouble) return badge(t(trouble === "parked" ? "console.events.parked" : "console.events.unrouted"), "bad");
+  if (trouble) return badge(t(TROUBLES[trouble]), "bad");
   return published ? badge(t("console.events.published"), "good") : badge(t("console.events.kept"));
 }
 

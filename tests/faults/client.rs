@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -53,7 +54,20 @@ impl Answer {
 impl Client {
     /// A client of the server on this port.
     pub fn new(port: u16) -> Self {
+        Self::with(port, HeaderMap::new())
+    }
+
+    /// A client whose requests all have this id.
+    pub fn tracing(port: u16, id: &'static str) -> Self {
+        Self::with(
+            port,
+            HeaderMap::from_iter([(HeaderName::from_static("x-request-id"), HeaderValue::from_static(id))]),
+        )
+    }
+
+    fn with(port: u16, headers: HeaderMap) -> Self {
         let http = reqwest::Client::builder()
+            .default_headers(headers)
             .tls_certs_only([])
             .no_proxy()
             .timeout(PATIENCE)

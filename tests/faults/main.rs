@@ -9,6 +9,7 @@
 //! | `FAULT_ROUNDS` | how often the tests that kill by chance do so; the default is made for every day |
 //! | `FAULT_SEED` | repeats the choices of a run that has failed; each run prints its own |
 //! | `FAULT_PROGRAM` | another build of the program, such as the release |
+//! | `BROKER_AWAY_SECONDS` | how long RabbitMQ is stopped; 2 by default |
 
 #![expect(
     clippy::unwrap_used,
@@ -40,4 +41,5 @@ mod stops;
 mod together;
 mod uploads;
 mod waiting;
+mod webhooks;
 mod wire;

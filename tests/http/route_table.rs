@@ -134,6 +134,7 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     ("GET /api/admin/stats",                        "",                    "",                                    [401, 403, 403, 403, 200, 401]),
     ("GET /api/admin/events",                       "limit=1",             "",                                    [401, 403, 403, 403, 200, 401]),
     ("POST /api/admin/events/{id}/replay",          "",                    "",                                    [401, 403, 403, 403, 404, 401]),
+    ("POST /api/admin/events/{id}/skip",            "",                    "",                                    [401, 403, 403, 403, 404, 401]),
     ("POST /api/admin/events/replay",               "",                    r#"{"until":"$target"}"#,              [401, 403, 403, 403, 404, 401]),
     // There is no webhook with the id.
     ("GET /api/admin/webhooks",                     "",                    "",                                    [401, 403, 403, 403, 200, 401]),

@@ -17,6 +17,10 @@ const PERSISTENT: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) id: Uuid,
+    /// Whose event it is.
+    pub(super) user: Uuid,
+    /// The trace of the request that caused it; the event is the parent of what follows from it.
+    pub(super) trace: TraceParent,
     pub(super) position: i64,
     pub(super) key: ShortString,
     pub(super) properties: BasicProperties,
@@ -27,22 +31,22 @@ impl Message {
     /// The message of an event.
     pub(super) fn of(event: &event::Model) -> Result<Self, DbErr> {
         let key = ShortString::try_new(event.event_type.as_str());
+        let trace = TraceParent::of_event(event.trace_id.as_deref(), event.id);
         Ok(Self {
             id: event.id,
+            user: event.user_id,
             position: event.position.unwrap_or_default(),
             key: key.map_err(|error| DbErr::Custom(error.to_string()))?,
-            properties: properties(event),
+            properties: properties(event, trace),
+            trace,
             body: Body::of(event)?.to_json()?.into_bytes(),
         })
     }
 }
 
-fn properties(event: &event::Model) -> BasicProperties {
+fn properties(event: &event::Model, trace: TraceParent) -> BasicProperties {
     let mut headers = FieldTable::default();
-    headers.insert(
-        "traceparent".into(),
-        text(&TraceParent::of_event(event.trace_id.as_deref(), event.id).to_string()),
-    );
+    headers.insert("traceparent".into(), text(&trace.to_string()));
     if let Some(trace_id) = &event.trace_id {
         headers.insert("trace_id".into(), text(trace_id));
     }

@@ -10,6 +10,7 @@ mod message;
 mod outage;
 mod publisher;
 mod seldom;
+mod spans;
 mod store;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::platform::config::BrokerAddress;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
 use crate::platform::tasks::Tasks;
+use crate::platform::telemetry::spans::Tracer;
 use link::Link;
 use outage::Outage;
 use seldom::Seldom;
@@ -50,6 +52,8 @@ pub struct Parts {
     pub random: Random,
     /// The newest position, as it moves on: then there is something to publish.
     pub placed: watch::Receiver<i64>,
+    /// What records traces, if anything does.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// The broker. Clones mean the same.

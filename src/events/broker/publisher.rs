@@ -3,21 +3,24 @@
 //! Many messages are on their way at a time, but only one of each user: the next one is sent when the broker has confirmed
 //! the one before. So whatever is refused, returned or lost on the way is never overtaken by a later event of that user,
 //! and two publishers at once, should a lease be lost unnoticed, could repeat messages but not bring them out of order.
+//!
+//! What the broker refuses for itself is parked, and its user's later events are held until an admin has it sent again or
+//! gives it up: whoever listens sees each user's events without a gap. Everybody else's go on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::link::{Fate, Link, Trouble};
 use super::message::Message;
 use super::outage::Part;
-use super::store::{self, Outcome};
+use super::store::{self, Due, Outcome};
 use super::{Broker, Pause};
-use crate::events::store::event;
 use crate::platform::db::Lease;
 use crate::platform::tasks::Tasks;
 
@@ -44,6 +47,9 @@ enum Halt {
     #[error(transparent)]
     Database(#[from] DbErr),
 }
+
+/// What is still to be sent of a batch: the messages of each user, in their order.
+type Queues = VecDeque<VecDeque<Message>>;
 
 /// What a batch left.
 enum Rest {
@@ -157,7 +163,9 @@ impl Broker {
         let mut queues = by_user(due, &mut outcome);
         let mut sent = Ok(());
         while sent.is_ok() && !queues.is_empty() && !ending.is_cancelled() {
-            sent = self.send_round(link, &next_round(&mut queues), &mut outcome).await;
+            let round = next_round(&mut queues);
+            sent = self.send_round(link, &round, &mut outcome).await;
+            hold(&mut queues, &round, &mut outcome);
         }
         self.book(outcome).await?;
         sent?;
@@ -220,6 +228,26 @@ impl Broker {
         messages: &[Message],
         outcome: &mut Outcome,
     ) -> Result<(), Trouble> {
+        let spans = self.spans_of(messages);
+        let fates = match self.send_and_route(link, messages).await {
+            Ok(fates) => fates,
+            Err(trouble) => {
+                spans.fail(&trouble);
+                return Err(trouble);
+            }
+        };
+        spans.end(&fates);
+        for (message, fate) in messages.iter().zip(&fates) {
+            match fate {
+                Fate::Confirmed => outcome.published.push(message.position),
+                Fate::Returned => outcome.unrouted.push(message.position),
+                Fate::Nacked => {}
+            }
+        }
+        if fates.contains(&Fate::Nacked) { Err(Trouble::Nacked) } else { Ok(()) }
+    }
+
+    async fn send_and_route(&self, link: &Link, messages: &[Message]) -> Result<Vec<Fate>, Trouble> {
         let settings = &self.0.settings;
         let mut fates = link.publish(&settings.exchange, messages).await?;
         if fates.contains(&Fate::Returned) && settings.queue.is_some() {
@@ -231,14 +259,7 @@ impl Broker {
                 }
             }
         }
-        for (message, fate) in messages.iter().zip(&fates) {
-            match fate {
-                Fate::Confirmed => outcome.published.push(message.position),
-                Fate::Returned => outcome.unrouted.push(message.position),
-                Fate::Nacked => {}
-            }
-        }
-        if fates.contains(&Fate::Nacked) { Err(Trouble::Nacked) } else { Ok(()) }
+        Ok(fates)
     }
 
     /// Marks what is known. If that fails for long, it is sent again with the same ids.
@@ -282,11 +303,15 @@ impl Broker {
     }
 }
 
-/// The messages of each user, in their order; the users in the order of their first.
-fn by_user(due: Vec<event::Model>, outcome: &mut Outcome) -> VecDeque<VecDeque<Message>> {
-    let mut queues: VecDeque<VecDeque<Message>> = VecDeque::new();
-    let mut places = HashMap::new();
-    for event in due {
+/// The messages of each user, in their order; the users in the order of their first. What waits behind a parked event, also
+/// behind one that is parked here, is in none of them.
+fn by_user(due: Vec<Due>, outcome: &mut Outcome) -> Queues {
+    let (mut queues, mut places, mut stopped) = (Queues::new(), HashMap::new(), HashSet::new());
+    for Due { event, is_held } in due {
+        if is_held || stopped.contains(&event.user_id) {
+            outcome.held.extend(event.position);
+            continue;
+        }
         match Message::of(&event) {
             Ok(message) => {
                 let place = *places.entry(event.user_id).or_insert_with(|| {
@@ -297,7 +322,8 @@ fn by_user(due: Vec<event::Model>, outcome: &mut Outcome) -> VecDeque<VecDeque<M
             }
             Err(error) => {
                 outcome.parked.extend(event.position);
-                tracing::error!(event = %event.id, %error, "an event can't be told; it is parked");
+                stopped.insert(event.user_id);
+                tracing::error!(event = %event.id, %error, "an event can't be told; it is parked, and later ones of its user wait");
             }
         }
     }
@@ -322,7 +348,7 @@ async fn renew(lease: &Lease) {
 }
 
 /// The next message of each user, as many as may be on their way together.
-fn next_round(queues: &mut VecDeque<VecDeque<Message>>) -> Vec<Message> {
+fn next_round(queues: &mut Queues) -> Vec<Message> {
     let taken: Vec<VecDeque<Message>> = queues.drain(..queues.len().min(WINDOW)).collect();
     let mut round = Vec::with_capacity(taken.len());
     for mut queue in taken {
@@ -334,10 +360,27 @@ fn next_round(queues: &mut VecDeque<VecDeque<Message>>) -> Vec<Message> {
     round
 }
 
+/// Takes out what comes after the messages of this round that are parked.
+fn hold(queues: &mut Queues, round: &[Message], outcome: &mut Outcome) {
+    let Outcome { parked, held, .. } = outcome;
+    let of_parked = round.iter().filter(|message| parked.contains(&message.position));
+    let stopped: HashSet<Uuid> = of_parked.map(|message| message.user).collect();
+    if stopped.is_empty() {
+        return;
+    }
+    queues.retain(|queue| {
+        let goes_on = queue.front().is_none_or(|first| !stopped.contains(&first.user));
+        if !goes_on {
+            held.extend(queue.iter().map(|message| message.position));
+        }
+        goes_on
+    });
+}
+
 fn park(message: &Message, words: &str, outcome: &mut Outcome) {
     outcome.parked.push(message.position);
     tracing::error!(
         event = %message.id, bytes = message.body.len(), error = words,
-        "RabbitMQ refuses this event for itself: it is parked, others go on"
+        "RabbitMQ refuses this event for itself: it is parked, and later ones of its user wait"
     );
 }

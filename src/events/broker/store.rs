@@ -1,9 +1,12 @@
 //! The rows of events as the publisher sees them.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{DbBackend, QueryOrder, QuerySelect, Statement, Value};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    DbBackend, FromQueryResult, QueryOrder, QueryResult, QuerySelect, QueryTrait, Statement, Value,
+};
 
-use crate::events::store::event;
+use crate::events::store::{HELD, PARKED, PARKED_BEFORE, event, lock_aside};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 
@@ -21,34 +24,57 @@ pub(super) struct Outcome {
     pub(super) unrouted: Vec<i64>,
     /// The broker refuses them for themselves.
     pub(super) parked: Vec<i64>,
+    /// They wait behind one that is parked.
+    pub(super) held: Vec<i64>,
 }
 
 impl Outcome {
     pub(super) fn is_empty(&self) -> bool {
-        [&self.published, &self.unrouted, &self.parked].iter().all(|positions| positions.is_empty())
+        let Self { published, unrouted, parked, held } = self;
+        [published, unrouted, parked, held].iter().all(|positions| positions.is_empty())
+    }
+}
+
+/// An event that is to be published.
+pub(super) struct Due {
+    pub(super) event: event::Model,
+    /// Whether one of its user before it is parked.
+    pub(super) is_held: bool,
+}
+
+impl Due {
+    fn of(row: &QueryResult) -> Result<Self, DbErr> {
+        Ok(Self { event: event::Model::from_query_result(row, "")?, is_held: row.try_get("", "is_held")? })
     }
 }
 
 /// The next events to be published, in their order.
-pub(super) async fn due(db: &impl ConnectionTrait, most: u64) -> Result<Vec<event::Model>, DbErr> {
-    event::Entity::find()
+pub(super) async fn due(db: &impl ConnectionTrait, most: u64) -> Result<Vec<Due>, DbErr> {
+    let query = event::Entity::find()
+        .expr_as(Expr::cust(format!("EXISTS ({PARKED_BEFORE})")), "is_held")
         .filter(event::Column::Position.is_not_null())
         .filter(event::Column::PublishedAt.is_null())
         .filter(event::Column::Trouble.is_null())
         .order_by_asc(event::Column::Position)
-        .limit(most)
-        .all(db)
-        .await
+        .limit(most);
+    let rows = db.query_all_raw(query.build(db.get_database_backend())).await?;
+    rows.iter().map(Due::of).collect()
 }
 
 /// Writes down what became of them.
 pub(super) async fn book(tx: &Tx, outcome: &Outcome, now: Timestamp) -> Result<(), DbErr> {
-    set(tx, "published_at", now.millis().into(), &outcome.published).await?;
-    set(tx, "trouble", "unrouted".into(), &outcome.unrouted).await?;
-    set(tx, "trouble", "parked".into(), &outcome.parked).await
+    if !outcome.parked.is_empty() || !outcome.held.is_empty() {
+        lock_aside(tx).await?;
+    }
+    set(tx, "published_at", now.millis().into(), &outcome.published, "").await?;
+    set(tx, "trouble", "unrouted".into(), &outcome.unrouted, "").await?;
+    set(tx, "trouble", PARKED.into(), &outcome.parked, "").await?;
+    // What held them may have been sent again or given up in the meantime.
+    let still = format!("AND published_at IS NULL AND trouble IS NULL AND EXISTS ({PARKED_BEFORE})");
+    set(tx, "trouble", HELD.into(), &outcome.held, &still).await
 }
 
-async fn set(tx: &Tx, column: &str, value: Value, positions: &[i64]) -> Result<(), DbErr> {
+async fn set(tx: &Tx, column: &str, value: Value, positions: &[i64], and: &str) -> Result<(), DbErr> {
     if positions.is_empty() {
         return Ok(());
     }
@@ -58,14 +84,23 @@ async fn set(tx: &Tx, column: &str, value: Value, positions: &[i64]) -> Result<(
         DbBackend::Sqlite => "SELECT value FROM json_each($2)",
         _ => "SELECT value::bigint FROM json_array_elements_text($2::json)",
     };
-    let sql = format!("UPDATE events SET {column} = $1 WHERE position IN ({those})");
+    let sql = format!("UPDATE events SET {column} = $1 WHERE position IN ({those}) {and}");
     let positions = serde_json::to_string(positions).map_err(|error| DbErr::Json(error.to_string()))?;
     tx.execute_raw(Statement::from_sql_and_values(backend, sql, [value, positions.into()])).await.map(|_| ())
 }
 
 /// How many wait to be published.
 pub(super) async fn pending(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
-    let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE {DUE} LIMIT {MOST}) AS due");
+    count(db, DUE).await
+}
+
+/// How many are set aside with this trouble.
+pub(super) async fn aside(db: &impl ConnectionTrait, trouble: &str) -> Result<u64, DbErr> {
+    count(db, &format!("trouble = '{trouble}'")).await
+}
+
+async fn count(db: &impl ConnectionTrait, which: &str) -> Result<u64, DbErr> {
+    let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE {which} LIMIT {MOST}) AS found");
     let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
     let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
     Ok(u64::try_from(count).unwrap_or(0))

@@ -71,6 +71,12 @@ impl BrokerAddress {
         Some(Self(AMQPUri { scheme, authority, vhost, query }))
     }
 
+    /// Host and port.
+    #[must_use]
+    pub fn place(&self) -> (&str, u16) {
+        (self.0.authority.host.as_str(), self.0.authority.port)
+    }
+
     /// As the client library takes it. It holds the password.
     #[must_use]
     pub fn uri(&self) -> AMQPUri {

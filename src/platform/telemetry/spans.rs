@@ -1,7 +1,7 @@
 //! Spans: what a request spends its time on, recorded where a collector was named, and only then.
 //!
 //! A span is made directly, at the few places where time goes: the request, the statements and transactions of the database,
-//! a password hash, a question to another server. Whether a trace is recorded is decided once, at its first span; what
+//! a password hash, a question to another server, a message to the broker. Whether a trace is recorded is decided once, at its first span; what
 //! works for a request finds that in its [`Errand`], so nothing has to be handed through constructors, and where nothing is
 //! recorded a span costs a look at a task-local. No span holds what a client wrote: no path, no query, no header.
 
@@ -123,16 +123,25 @@ impl Tracer {
         if !self.sampler.records(&id, above.map(|above| above.sampled)) {
             return None;
         }
-        let millis = u64::try_from(self.clock.now().millis()).unwrap_or(0);
-        let begun = millis.saturating_mul(1_000_000);
-        let trace = Arc::new(Trace { id, sink: Arc::clone(&self.sink), begun, started: Instant::now() });
         let parent = above.map_or(0, |above| u64::from_be_bytes(above.span));
-        let mut span = Span::new(trace, parent, "request", Role::Server);
+        let mut span = Span::new(self.trace(id), parent, "request", Role::Server);
         if above.is_some() {
             // By the id that logs and answers name, the trace is found as well.
             span.fact("gatehouse.trace_id", Fact::Text(trace_id.as_str().to_owned()));
         }
         Some(span)
+    }
+
+    /// A span of something that is done when the request of this trace is long over, if the trace is to be recorded.
+    #[must_use]
+    pub fn later(&self, trace: [u8; 16], name: &str, role: Role) -> Option<Span> {
+        self.sampler.records(&trace, None).then(|| Span::new(self.trace(trace), 0, name, role))
+    }
+
+    fn trace(&self, id: [u8; 16]) -> Arc<Trace> {
+        let millis = u64::try_from(self.clock.now().millis()).unwrap_or(0);
+        let begun = millis.saturating_mul(1_000_000);
+        Arc::new(Trace { id, sink: Arc::clone(&self.sink), begun, started: Instant::now() })
     }
 }
 
@@ -185,6 +194,11 @@ impl Span {
     /// Renames it, as soon as it is known what it is.
     pub fn rename(&mut self, name: String) {
         self.name = name;
+    }
+
+    /// Gives it an id that others have been told.
+    pub const fn known_as(&mut self, id: u64) {
+        self.id = id;
     }
 
     /// Adds a fact.

@@ -6,12 +6,14 @@ mod rabbitmq;
 use std::time::{Duration, Instant};
 
 use lapin::types::AMQPValue;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use rabbitmq::{Anywhere, LARGEST, Listener, Outbox, users};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::TestApp;
+use crate::harness::{PASSWORD, TestApp};
+use crate::telemetry::collector::{Collector, bytes, fact, named};
 
 /// How long the broker may take for what a test does with it.
 const SOON: Duration = Duration::from_secs(30);
@@ -90,13 +92,36 @@ impl Scene {
         .await;
     }
 
-    /// The trouble that the first event of the test is in.
-    async fn trouble(&self) -> Option<String> {
-        let sql = "SELECT trouble FROM events WHERE trace_id = 'trace-1' ORDER BY position LIMIT 1";
-        let db = self.app.inside.db.reader();
-        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
-        row.unwrap().try_get_by_index(0).unwrap()
+    /// The events of a user, as an admin is shown them.
+    async fn feed(&self, user: Uuid) -> Vec<Value> {
+        let path = format!("/api/admin/events?user_id={user}&limit=1000");
+        self.app.admin().await.get(&path).await.is(200).json().as_array().unwrap().clone()
     }
+
+    /// Has one of a user's events sent again, by its place; how many are.
+    async fn replay(&self, user: Uuid, place: usize) -> u64 {
+        let id = self.feed(user).await[place]["event_id"].as_str().unwrap().to_owned();
+        let replayed = self.app.admin().await.post(&format!("/api/admin/events/{id}/replay")).await;
+        replayed.is(200).json()["replayed"].as_u64().unwrap()
+    }
+}
+
+/// Data of an event that the broker refuses, and a word by which it is found.
+struct TooLarge {
+    data: String,
+    word: &'static str,
+}
+
+impl Default for TooLarge {
+    fn default() -> Self {
+        let word = "xxxxxxxxxxxxxxxx";
+        Self { data: json!({ "text": word.repeat(LARGEST / word.len()) }).to_string(), word }
+    }
+}
+
+/// What keeps each of these events from the broker.
+fn troubles(events: &[Value]) -> Vec<Option<&str>> {
+    events.iter().map(|event| event["trouble"].as_str()).collect()
 }
 
 async fn until<E: std::fmt::Debug>(mut ask: impl AsyncFnMut() -> Result<(), E>) {
@@ -203,29 +228,164 @@ async fn a_queue_that_somebody_deletes_is_made_again_and_gets_what_comes() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_too_large_is_parked_and_nobody_waits_for_it() {
+async fn an_event_that_is_too_large_is_parked_with_those_of_its_user_behind_it_and_nobody_else_waits() {
     let mut scene = Scene::new().await;
-    let people = users(20);
-    let large = json!({ "text": "x".repeat(LARGEST) }).to_string();
-    // It comes first, and its user has more to tell.
-    scene.write(&people[..1], &large).await;
+    let (people, poison) = (users(20), TooLarge::default());
+    // Its user had something to tell before, and has more to tell.
+    scene.write(&people[..1], "{}").await;
+    scene.write(&people[..1], &poison.data).await;
     for _ in 0..3 {
         scene.write(&people, "{}").await;
     }
-    scene.heard(60).await;
-    assert_eq!(scene.trouble().await.as_deref(), Some("parked"));
-    scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 60).await;
-    assert_eq!(scene.app.inside.broker.as_ref().unwrap().counts().parked(), 1);
+    scene.heard(58).await;
+    // Also what comes when it is parked already.
+    scene.until_counted("trouble = 'parked'", 1).await;
+    scene.write(&people, "{}").await;
+    scene.heard(77).await;
+    scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 77).await;
+    scene.until_counted("trouble = 'held' AND published_at IS NULL", 4).await;
+    let broker = scene.app.inside.broker.clone().unwrap();
+    assert_eq!(broker.counts().parked(), 1);
+    let backlog = broker.backlog().await.unwrap();
+    assert_eq!((backlog.pending, backlog.parked, backlog.held), (0, 1, 4));
+    // Everybody who should know does.
+    let admin = scene.app.admin().await;
+    let measured = admin.get("/metrics").await.is(200).text().to_owned();
+    for line in
+        [r#"gatehouse_outbox_aside{trouble="parked"} 1"#, r#"gatehouse_outbox_aside{trouble="held"} 4"#]
+    {
+        assert!(measured.contains(line), "{measured}");
+    }
+    let report: Value = admin.get("/health/ready").await.is(200).json();
+    assert_eq!(report["status"], "degraded");
+    assert!(
+        report["parts"]["events"].as_str().unwrap().starts_with("degraded: RabbitMQ refuses"),
+        "{report}"
+    );
+    assert_eq!(
+        troubles(&scene.feed(people[0]).await),
+        [None, Some("parked"), Some("held"), Some("held"), Some("held"), Some("held")]
+    );
+    scene.listener.is_in_order();
+
+    // Sent again, it is refused again, and so nothing overtakes it.
+    assert_eq!(scene.replay(people[0], 1).await, 1);
+    until(async || if broker.counts().parked() == 2 { Ok(()) } else { Err("not parked again") }).await;
+    scene.until_counted("trouble = 'held' AND published_at IS NULL", 4).await;
+    // One that waits behind it is not to be sent again before it.
+    assert_eq!(scene.replay(people[0], 3).await, 0);
+    // The broker takes what it refused, and the user is heard of without a gap.
+    scene.sql(&format!("UPDATE events SET payload = '{{}}' WHERE payload LIKE '%{}%'", poison.word)).await;
+    assert_eq!(scene.replay(people[0], 1).await, 1);
+    scene.heard(82).await;
+    scene.listener.is_in_order();
+    scene.until_counted("published_at IS NOT NULL AND trouble IS NULL", 82).await;
+    assert_eq!(admin.get("/health/ready").await.json()["parts"]["events"], "ok");
 }
 
 #[tokio::test]
-async fn an_event_that_can_not_be_told_is_parked() {
+async fn an_event_that_is_given_up_lets_go_what_waits_behind_it() {
+    let mut scene = Scene::new().await;
+    let (people, poison) = (users(2), TooLarge::default());
+    for data in ["{}", poison.data.as_str(), "{}", poison.data.as_str(), "{}"] {
+        scene.write(&people[..1], data).await;
+    }
+    scene.write(&people[1..], "{}").await;
+    scene.heard(2).await;
+    scene.until_counted("trouble = 'held'", 3).await;
+    let admin = scene.app.admin().await;
+    let (one, other) = (scene.feed(people[0]).await, scene.feed(people[1]).await);
+    let path = |event: &Value| format!("/api/admin/events/{}/skip", event["event_id"].as_str().unwrap());
+    for event in [&one[0], &one[2], &other[0]] {
+        admin.post(&path(event)).await.refused(409, "not_parked");
+    }
+    for nothing in [Uuid::nil().to_string(), "x".to_owned()] {
+        admin.post(&format!("/api/admin/events/{nothing}/skip")).await.refused(404, "not_found");
+    }
+    assert_eq!(admin.post(&path(&one[1])).await.is(200).json()["released"], 3);
+    // The next one is refused as well.
+    scene.heard(3).await;
+    scene.until_counted("trouble = 'parked'", 1).await;
+    scene.until_counted("trouble = 'held'", 1).await;
+    assert_eq!(
+        troubles(&scene.feed(people[0]).await),
+        [None, Some("skipped"), None, Some("parked"), Some("held")]
+    );
+    assert_eq!(admin.post(&path(&one[3])).await.is(200).json()["released"], 1);
+    scene.heard(4).await;
+    let heard: Vec<i64> = scene
+        .listener
+        .heard
+        .iter()
+        .filter(|heard| heard.user == people[0])
+        .map(|heard| heard.sequence)
+        .collect();
+    assert_eq!(heard, [1, 3, 5]);
+    let log = admin.get("/api/admin/audit?limit=100").await.is(200).text().to_owned();
+    assert!(log.contains("event_skipped") && log.contains(one[3]["event_id"].as_str().unwrap()), "{log}");
+}
+
+#[tokio::test]
+async fn an_event_that_can_not_be_told_is_parked_with_those_behind_it() {
     let mut scene = Scene::new().await;
     let people = users(2);
-    scene.write(&people[..1], "no json").await;
-    scene.write(&people[1..], "{}").await;
+    scene.write(&[people[0]], "no json").await;
+    scene.write(&[people[0], people[1], people[0]], "{}").await;
     scene.heard(1).await;
     scene.until_counted("trouble = 'parked'", 1).await;
+    scene.until_counted("trouble = 'held'", 2).await;
+}
+
+#[tokio::test]
+async fn what_is_published_is_a_span_in_the_trace_of_the_request() {
+    let collector = Collector::start().await;
+    let settings = collector.settings();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let scene = Scene::idle(&settings).await;
+    scene.app.inside.start_background();
+    let trace = "018f3c7e-9c1b-7cc2-9f54-8a1d2b3c4d5e";
+    let new = json!({"username": "ann", "email": "ann@example.com", "password": PASSWORD, "confirm_password": PASSWORD});
+    scene.app.post("/api/auth/register").header("x-request-id", trace).json(&new).await.is(201);
+    let exchange = scene.queue.strip_suffix(".queue").unwrap();
+    let [created, signed_in] =
+        ["user.created", "session.created"].map(|name| format!("publish {exchange}:{name}"));
+    let is_whole = |spans: &[Span]| named(spans, &created).is_some() && named(spans, &signed_in).is_some();
+    let spans = || collector.trace(bytes(trace));
+    until(async || if is_whole(&spans()) { Ok(()) } else { Err("not published") }).await;
+    let spans = spans();
+    let span = named(&spans, &created).unwrap();
+    assert_eq!((span.kind, span.status.is_none()), (4, true), "a producer that did not fail: {span:?}");
+    for (name, expected) in [
+        ("messaging.system", "rabbitmq"),
+        ("messaging.operation.name", "publish"),
+        ("messaging.operation.type", "send"),
+        ("messaging.destination.name", &created["publish ".len()..]),
+        ("messaging.rabbitmq.destination.routing_key", "user.created"),
+    ] {
+        assert_eq!(fact(span, name).as_deref(), Some(expected), "{name}");
+    }
+    assert!(fact(span, "messaging.message.body.size").unwrap().parse::<u32>().unwrap() > 100);
+    assert!(fact(span, "server.port").is_some() && fact(span, "server.address").is_some());
+    // Whoever consumes the message is told this span as the parent.
+    let id: Uuid = fact(span, "messaging.message.id").unwrap().parse().unwrap();
+    assert_eq!(span.span_id, id.as_u64_pair().1.to_be_bytes());
+    assert!(!collector.was_sent("ann@example.com") && !collector.was_sent("guest:guest"));
+}
+
+#[tokio::test]
+async fn what_the_broker_refuses_is_a_span_that_failed() {
+    let collector = Collector::start().await;
+    let settings = collector.settings();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let mut scene = Scene::idle(&settings).await;
+    scene.app.inside.start_background();
+    scene.write(&users(1), &TooLarge::default().data).await;
+    let failed = |span: &Span| {
+        span.name.starts_with("publish ")
+            && span.status.as_ref().is_some_and(|status| status.code == 2)
+            && fact(span, "error.type").as_deref() == Some("refused")
+    };
+    until(async || if collector.spans().iter().any(failed) { Ok(()) } else { Err("no such span") }).await;
 }
 
 #[tokio::test]

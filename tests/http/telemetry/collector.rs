@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
 
 /// What was sent, as it came.
 #[derive(Debug)]
@@ -94,6 +96,26 @@ impl Collector {
         let there = letters.iter().filter(|letter| letter.head.starts_with(&format!("POST {path} ")));
         there.map(|letter| M::decode(&*letter.body).expect("what a collector can read")).collect()
     }
+}
+
+/// A trace's id as it is sent.
+pub fn bytes(trace: &str) -> [u8; 16] {
+    Uuid::parse_str(trace).unwrap().into_bytes()
+}
+
+/// What a span says of itself.
+pub fn fact(span: &Span, name: &str) -> Option<String> {
+    let fact = span.attributes.iter().find(|fact| fact.key == name)?;
+    match fact.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        Value::IntValue(number) => Some(number.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The first span of this name.
+pub fn named<'s>(spans: &'s [Span], name: &str) -> Option<&'s Span> {
+    spans.iter().find(|span| span.name == name)
 }
 
 async fn take_letters(mut socket: TcpStream, letters: Arc<Mutex<Vec<Letter>>>) {

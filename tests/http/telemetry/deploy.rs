@@ -31,7 +31,9 @@ async fn dashboard_and_rules_name_what_is_measured() {
     let elsewhere = [
         "gatehouse_log_lines_dropped_total",
         "gatehouse_spans_dropped_total",
+        "gatehouse_outbox_pending",
         "gatehouse_outbox_oldest_seconds",
+        "gatehouse_outbox_aside",
         "gatehouse_outbox_events_total",
         "gatehouse_workos_lag_seconds",
         "gatehouse_backup_failing",

@@ -1,6 +1,6 @@
 //! What the program tells of itself: measurements, spans, files of the log.
 
-mod collector;
+pub mod collector;
 mod deploy;
 mod files;
 mod measures;

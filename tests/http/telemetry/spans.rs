@@ -2,21 +2,15 @@
 
 use std::net::TcpListener;
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
-use uuid::Uuid;
 
-use super::collector::Collector;
+use super::collector::{Collector, bytes, fact, named};
 use crate::harness::{PASSWORD, TestApp, eventually};
 
 const TRACE: &str = "018f3c7e-9c1b-7cc2-9f54-8a1d2b3c4d5e";
-
-fn bytes(trace: &str) -> [u8; 16] {
-    Uuid::parse_str(trace).unwrap().into_bytes()
-}
 
 async fn traced(collector: &Collector, more: &[(&str, &str)]) -> TestApp {
     let settings = collector.settings();
@@ -24,19 +18,6 @@ async fn traced(collector: &Collector, more: &[(&str, &str)]) -> TestApp {
     all.retain(|(name, _)| !more.iter().any(|(known, _)| known == name));
     all.extend(more);
     TestApp::with(&all).await
-}
-
-fn fact(span: &Span, name: &str) -> Option<String> {
-    let fact = span.attributes.iter().find(|fact| fact.key == name)?;
-    match fact.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) => Some(text.clone()),
-        Value::IntValue(number) => Some(number.to_string()),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn named<'s>(spans: &'s [Span], name: &str) -> Option<&'s Span> {
-    spans.iter().find(|span| span.name == name)
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{BANNED, Manner, Scene, ids};
+use super::{BANNED, Manner, Scene, UNBANNED, ids};
 use crate::harness::{START, eventually};
 
 #[tokio::test]
@@ -48,6 +48,44 @@ async fn what_is_not_taken_is_tried_again_under_the_same_id_before_anything_else
     }
     let log: Vec<_> = scene.log().await.iter().rev().map(|tried| tried["attempt"].clone()).collect();
     assert_eq!(log, [1, 2, 3, 4, 1, 1]);
+}
+
+#[tokio::test]
+async fn what_waits_and_what_became_of_the_tries_is_measured() {
+    let scene = Scene::new().await;
+    scene.receiver.answers("/in", Manner::Status(503));
+    for event_type in [BANNED, "user.deleted", UNBANNED, BANNED] {
+        scene.happens(event_type).await;
+    }
+    scene.booked(1).await;
+    scene.app.clock.advance(Duration::from_secs(4));
+    let id = scene.hook.path.rsplit_once('/').unwrap().1.to_owned();
+    let has = async |lines: [String; 5]| {
+        let measured = scene.fresh_admin().await.get("/metrics").await.is(200).text().to_owned();
+        for line in lines {
+            assert!(measured.lines().any(|measured| measured == line), "{line}: {measured}");
+        }
+    };
+    has([
+        format!(r#"gatehouse_webhook_pending{{webhook="{id}"}} 3"#),
+        format!(r#"gatehouse_webhook_oldest_seconds{{webhook="{id}"}} 4"#),
+        format!(r#"gatehouse_webhook_failures_total{{webhook="{id}"}} 1"#),
+        r#"gatehouse_webhook_attempts_total{outcome="refused"} 1"#.to_owned(),
+        r#"gatehouse_webhook_attempts_total{outcome="taken"} 0"#.to_owned(),
+    ])
+    .await;
+    scene.receiver.answers("/in", Manner::Status(200));
+    // What was measured is good for half a minute.
+    scene.later(Duration::from_secs(40));
+    scene.booked(4).await;
+    has([
+        format!(r#"gatehouse_webhook_pending{{webhook="{id}"}} 0"#),
+        format!(r#"gatehouse_webhook_oldest_seconds{{webhook="{id}"}} 0"#),
+        format!(r#"gatehouse_webhook_failures_total{{webhook="{id}"}} 1"#),
+        r#"gatehouse_webhook_attempts_total{outcome="refused"} 1"#.to_owned(),
+        r#"gatehouse_webhook_attempts_total{outcome="taken"} 3"#.to_owned(),
+    ])
+    .await;
 }
 
 #[tokio::test]
