@@ -9,6 +9,7 @@ mod connection;
 pub mod documentation;
 mod early;
 pub mod edge;
+mod frames;
 mod head;
 mod document;
 mod root;
