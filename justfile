@@ -15,6 +15,10 @@ test *selection:
 attacks *arguments:
     scripts/attacks {{ arguments }}
 
+# look for bytes that break a parser's promise: TARGET, SECONDS
+fuzz *arguments:
+    scripts/fuzz {{ arguments }}
+
 # the release gates in their long form: --rounds N, --times N, --only FILTER
 faults *arguments:
     scripts/faults {{ arguments }}

@@ -27,3 +27,5 @@ pub mod pages; // pages for people
 pub mod server; // the front: accept loop, limits, headers, documentation pages
 pub mod app; // builds every feature once, in order; starts and stops the background work
 pub mod cli; // the command line: what `gatehouse` can be asked to do
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing; // what must hold of the parsers whatever strangers send: for `fuzz/`, and for the tests

@@ -39,6 +39,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub use api::ArchiveApi;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use backup::fuzzing;
 pub use backup::{BackupFault, Inspected, Made, Manifest, RestoreRefusal, Restored};
 pub use progress::Progress;
 pub use reading::canonical_dump;

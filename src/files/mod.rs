@@ -7,6 +7,8 @@
 
 mod api;
 mod bring;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod kind;
 mod name;
 mod quota;

@@ -34,12 +34,13 @@ impl FileName {
     #[must_use]
     pub fn of(typed: &str) -> Self {
         let last = typed.rsplit(['/', '\\']).next().unwrap_or_default();
-        let clean: String = last.nfc().filter(|c| is_seen(*c)).collect();
-        let clean = clean.trim();
-        if clean.chars().all(|c| matches!(c, '.' | ' ')) {
+        // What goes may have stood between a letter and its mark: they are brought together after that.
+        let clean: String = last.chars().filter(|c| is_seen(*c)).nfc().collect();
+        let short = shortened(clean.trim());
+        if short.chars().all(|c| matches!(c, '.' | ' ')) {
             return Self(NAMELESS.to_owned());
         }
-        Self(shortened(clean))
+        Self(short)
     }
 
     /// The name.

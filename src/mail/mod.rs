@@ -7,6 +7,8 @@
 mod batches;
 mod delivery;
 mod device;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod html;
 mod letter;
 mod mailjet;

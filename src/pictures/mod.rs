@@ -4,6 +4,8 @@
 //! threads of the `studio`. What is drawn (`initials`, `pen`) depends on name and size alone.
 
 mod develop;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod initials;
 mod pen;
 mod ready;

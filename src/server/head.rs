@@ -44,8 +44,9 @@ pub(super) enum Progress {
     Partial,
     /// It ended after this many of the bytes that were fed; this body follows.
     Complete(usize, Framing),
-    /// It is the preface of HTTP/2 (RFC 9113, 3.4): what follows is no HTTP/1.
-    Http2,
+    /// It is the preface of HTTP/2 (RFC 9113, 3.4), whose first line ended after this many of the bytes that were fed:
+    /// what follows is no HTTP/1.
+    Http2(usize),
 }
 
 /// How the end of a request's body is known.
@@ -71,7 +72,7 @@ impl HeadCheck {
             self.bytes += 1;
             match self.end_of_line()? {
                 None => {}
-                Some(Progress::Http2) => return Ok(Progress::Http2),
+                Some(Progress::Http2(_)) => return Ok(Progress::Http2(at)),
                 Some(_) => return Ok(Progress::Complete(at, self.finish())),
             }
         }
@@ -109,7 +110,7 @@ impl HeadCheck {
             // Empty lines before the request line are allowed (RFC 9112, 2.2).
             (0, false) => None,
             (0, true) => Some(Progress::Complete(0, Framing::Chunked)),
-            (_, false) if start == HTTP2 => Some(Progress::Http2),
+            (_, false) if start == HTTP2 => Some(Progress::Http2(0)),
             (_, false) => {
                 self.request_line = true;
                 None
@@ -184,7 +185,8 @@ mod tests {
             (Ok(Progress::Complete(_, framing)), last) => {
                 assert_eq!(last, Some(Ok(Progress::Complete(1, framing))), "byte by byte: {head:?}");
             }
-            (Ok(other), last) => assert_eq!(last, (other != Progress::Partial).then_some(Ok(other))),
+            (Ok(Progress::Http2(_)), last) => assert_eq!(last, Some(Ok(Progress::Http2(1)))),
+            (Ok(Progress::Partial), last) => assert_eq!(last, None),
         }
         whole
     }
@@ -201,7 +203,7 @@ mod tests {
         let chunked = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(check(chunked), Ok(Progress::Complete(chunked.len(), Framing::Chunked)));
         assert_eq!(check("\r\nGET / HTTP/1.1\r\nHos"), Ok(Progress::Partial));
-        assert_eq!(check("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Ok(Progress::Http2));
+        assert_eq!(check("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Ok(Progress::Http2(16)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::frames::{Flood, Frames};
 use super::head::{Framing, HeadCheck, Progress};
 use super::pulse::Pulse;
 use super::{Limits, early};
@@ -24,6 +25,7 @@ pub(super) struct Line {
     pulse: Arc<Pulse>,
     trace_ids: Arc<TraceIds>,
     check: HeadCheck,
+    frames: Frames,
     reading: Reading,
 }
 
@@ -34,8 +36,31 @@ enum Reading {
     Head { begun: bool },
     /// A body of which this much is left.
     Body(u64),
-    /// Something that is not followed by a head: HTTP/2, or the last request of the connection.
+    /// The frames of HTTP/2.
+    Frames,
+    /// Something that is not followed by a head: the last request of the connection.
     Rest,
+}
+
+/// Why a connection does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// A head that is answered so.
+    Head(StatusCode),
+    /// Too many frames that ask for nothing.
+    Flood,
+}
+
+impl From<StatusCode> for Refusal {
+    fn from(status: StatusCode) -> Self {
+        Self::Head(status)
+    }
+}
+
+impl From<Flood> for Refusal {
+    fn from(_: Flood) -> Self {
+        Self::Flood
+    }
 }
 
 impl Line {
@@ -47,7 +72,8 @@ impl Line {
         limits: &Limits,
     ) -> Self {
         let check = HeadCheck::new(limits.max_head_bytes, limits.max_target_bytes);
-        Self { incoming, outgoing, pulse, trace_ids, check, reading: Reading::Head { begun: false } }
+        let (frames, reading) = (Frames::new(), Reading::Head { begun: false });
+        Self { incoming, outgoing, pulse, trace_ids, check, frames, reading }
     }
 
     fn socket(&self) -> &TcpStream {
@@ -55,10 +81,11 @@ impl Line {
     }
 
     /// Looks at bytes that just came.
-    fn inspect(&mut self, mut input: &[u8]) -> Result<(), StatusCode> {
+    fn inspect(&mut self, mut input: &[u8]) -> Result<(), Refusal> {
         while !input.is_empty() {
             let used = match self.reading {
                 Reading::Rest => return Ok(()),
+                Reading::Frames => return Ok(self.frames.came(input)?),
                 Reading::Body(left) => {
                     let used = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     self.reading = body_of(left - used as u64);
@@ -85,9 +112,9 @@ impl Line {
                 self.pulse.make_last();
                 (used, Reading::Rest)
             }
-            Progress::Http2 => {
+            Progress::Http2(used) => {
                 self.pulse.speaks_http2();
-                (input.len(), Reading::Rest)
+                (used, Reading::Frames)
             }
         };
         self.reading = next;
@@ -100,6 +127,16 @@ impl Line {
         io::Error::new(io::ErrorKind::InvalidData, "the head of the request was refused")
     }
 
+    /// Ends the connection without a word: hyper may be in the middle of a frame.
+    fn cut_off(&self) -> io::Error {
+        let peer = self.socket().peer_addr().map(|address| address.ip().to_canonical()).ok();
+        tracing::info!(
+            peer = peer.map(tracing::field::display),
+            "cut off: a flood of frames that ask for nothing"
+        );
+        io::Error::new(io::ErrorKind::InvalidData, "too many frames that ask for nothing")
+    }
+
     /// hyper answers what it can't parse with a bare status line of its own: nobody else writes while the head is
     /// not yet a request.
     fn hypers_own_refusal(&self, output: &[u8]) -> Option<StatusCode> {
@@ -110,13 +147,16 @@ impl Line {
         StatusCode::from_bytes(status).ok().filter(StatusCode::is_client_error)
     }
 
-    fn written(&self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
+    fn written(&mut self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
         self.pulse.write_moves();
+        if let (Reading::Frames, Ok(bytes)) = (self.reading, &result) {
+            self.frames.went(*bytes);
+        }
         Poll::Ready(result)
     }
 
     fn poll_write_with(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
@@ -147,13 +187,14 @@ impl AsyncRead for Line {
         ready!(Pin::new(&mut self.incoming).poll_read(cx, buffer))?;
         match self.inspect(&buffer.filled()[before..]) {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(status) => Poll::Ready(Err(self.refuse(status))),
+            Err(Refusal::Head(status)) => Poll::Ready(Err(self.refuse(status))),
+            Err(Refusal::Flood) => Poll::Ready(Err(self.cut_off())),
         }
     }
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, output: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, output: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(status) = self.hypers_own_refusal(output) {
             return Poll::Ready(Err(self.refuse(status)));
         }
@@ -161,7 +202,7 @@ impl AsyncWrite for Line {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         output: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {

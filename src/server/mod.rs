@@ -9,6 +9,9 @@ mod connection;
 pub mod documentation;
 mod early;
 pub mod edge;
+mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 mod document;
 mod root;

@@ -7,6 +7,8 @@
 mod access_token;
 mod caller;
 mod cookie;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod jws;
 mod keys;
 mod opaque;

@@ -10,6 +10,8 @@ mod client;
 mod creation;
 mod drift;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod moment;
 mod person;
 mod rules;

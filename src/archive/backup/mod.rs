@@ -4,6 +4,8 @@
 //! of them, as `sha256sum -c` reads it, so that what was cut short has none. It is made in a folder of its
 //! own beside the others and gets its name when it is complete and on disk.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod names;
 mod packing;
 mod tape;

@@ -90,16 +90,16 @@ impl Writer {
 }
 
 /// Reads an archive from its beginning to its end.
-pub(super) struct Reader {
-    input: BufReader<File>,
+pub(super) struct Reader<R = File> {
+    input: BufReader<R>,
     left: u64,
     padding: usize,
     digest: Context,
 }
 
-impl Reader {
-    pub fn new(file: File) -> Self {
-        let input = BufReader::with_capacity(PIECE, file);
+impl<R: Read> Reader<R> {
+    pub fn new(archive: R) -> Self {
+        let input = BufReader::with_capacity(PIECE, archive);
         Self { input, left: 0, padding: 0, digest: Context::new(&SHA256) }
     }
 

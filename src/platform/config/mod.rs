@@ -11,6 +11,8 @@ mod database;
 mod dotenv;
 mod events;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod kinds;
 mod limiter;
 mod log;

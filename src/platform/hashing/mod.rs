@@ -4,6 +4,8 @@
 //! requests nor grow without bound. `threads` holds the queue that sees to this, `phc` the arithmetic and the
 //! text form. This module knows bytes; that they are passwords, and which are good ones, is known elsewhere.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod limits;
 mod memory;
 mod phc;

@@ -9,6 +9,8 @@ mod body;
 mod client;
 mod cursor;
 mod etag;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod json;
 mod listing;
 mod multipart;

@@ -1,5 +1,6 @@
 //! The server on a real port, spoken to byte by byte.
 
+mod floods;
 mod framing;
 mod timing;
 
