@@ -18,6 +18,7 @@
 )]
 
 mod backups;
+mod broken;
 mod broker;
 mod chance;
 mod client;
@@ -35,6 +36,7 @@ mod locked;
 mod migrations;
 mod outage;
 mod policies;
+mod preload;
 mod starts;
 mod stops;
 mod together;
