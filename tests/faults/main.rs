@@ -34,6 +34,7 @@ mod killed;
 mod ledger;
 mod locked;
 mod migrations;
+mod order;
 mod outage;
 mod policies;
 mod power;
