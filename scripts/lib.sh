@@ -66,6 +66,9 @@ readonly COMPILERS=('gcc=command -v cc' 'libc6-dev=test -e /usr/include/stdio.h'
 # What tests read our pictures with.
 readonly READERS=('tesseract-ocr=command -v tesseract')
 
+# What tests watch our calls of the system with.
+readonly TRACERS=('strace=command -v strace')
+
 # What tests look at our pages with.
 readonly BROWSERS=('chromium=command -v chromium' 'chromium-driver=command -v chromedriver')
 

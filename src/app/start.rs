@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use crate::permissions::PolicyMistake;
 use crate::platform::config::{Config, DatabaseAddress};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
+use crate::platform::folders;
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +102,7 @@ fn unusable(address: &DatabaseAddress, error: &DbErr) -> StartFault {
 /// Makes a folder, and sees to it that it can be written.
 pub(super) fn make_folder(path: Option<&std::path::Path>) -> Result<(), StartFault> {
     let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(()) };
-    let made = std::fs::create_dir_all(path);
+    let made = folders::make(path, 0o777);
     // SQLite would only say that it can't open the file.
     let writable = made.and_then(|()| Ok(access(path, Access::WRITE_OK | Access::EXEC_OK)?));
     writable.map_err(|reason| StartFault::Folder {

@@ -14,7 +14,8 @@ use crate::server::{Server, Stop};
 /// How long readiness says 503 before the door closes, so that a load balancer has time to look.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// Serves until a signal comes.
+/// Serves until a signal comes, or the database can't be relied on any more: that is a failure, so that whoever watches over
+/// the program starts it anew.
 pub(super) async fn serve(loaded: Loaded, losses: Losses) -> ExitCode {
     match Box::pin(start(loaded, losses)).await {
         Ok(code) => code,
@@ -43,13 +44,20 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     let endpoint = app.endpoint()?;
     app.start_background();
     greet(&app, link.as_ref().map(crate::sessions::OpaqueToken::expose));
+    let damaged = async {
+        app.db.damaged().await;
+        stop.begin(NOTICE).await;
+        std::future::pending().await
+    };
     let cut = tokio::select! {
         cut = server.serve(endpoint, stop.begun.clone()) => cut,
         () = stop.forced.cancelled() => 1,
+        cut = damaged => cut,
     };
+    let is_damaged = app.db.is_damaged();
     app.close().await;
     tracing::info!("stopped");
-    Ok(if cut == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if cut == 0 && !is_damaged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Where to go now; for a new server, the link that makes its first admin. Only here is it ever shown.

@@ -19,10 +19,14 @@ pub(super) async fn sync(loaded: Loaded) -> Result<ExitCode, StartFault> {
     let workos = app.workos.clone();
     app.tasks.keep("workos", move || workos.clone().follow());
     tracing::info!("following the directory at WorkOS");
-    stop.begun.cancelled().await;
+    tokio::select! {
+        () = stop.begun.cancelled() => {}
+        () = app.db.damaged() => {}
+    }
+    let is_damaged = app.db.is_damaged();
     app.close().await;
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Lists what is not as WorkOS says.

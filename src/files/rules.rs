@@ -450,8 +450,8 @@ impl Files {
 fn not_kept(fault: StorageFault) -> Failure<UploadRefusal> {
     match fault {
         StorageFault::Full => refused(UploadRefusal::Full, &fault),
-        StorageFault::Away(_) => refused(UploadRefusal::Away(LATER), &fault),
-        StorageFault::Gone | StorageFault::Broken(_) => Failure::from(anyhow::Error::from(fault)),
+        StorageFault::Away(_) | StorageFault::Broken(_) => refused(UploadRefusal::Away(LATER), &fault),
+        StorageFault::Gone => Failure::from(anyhow::Error::from(fault)),
     }
 }
 
@@ -462,8 +462,8 @@ fn not_read(file: &file::Model, fault: StorageFault) -> Failure<FileRefusal> {
             tracing::error!(file = file.id, "a file has a row but no bytes");
             FileRefusal::NotFound.into()
         }
-        StorageFault::Away(_) => refused(FileRefusal::Away(LATER), &fault),
-        StorageFault::Full | StorageFault::Broken(_) => Failure::from(anyhow::Error::from(fault)),
+        StorageFault::Away(_) | StorageFault::Broken(_) => refused(FileRefusal::Away(LATER), &fault),
+        StorageFault::Full => Failure::from(anyhow::Error::from(fault)),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod cron;
 pub mod db;
 pub mod domains;
 pub mod fetch;
+pub mod folders;
 pub mod freshness;
 pub mod hashing;
 pub mod hexadecimal;

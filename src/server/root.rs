@@ -288,7 +288,7 @@ impl RootApi {
             Some(mistake) => format!("degraded: {mistake}"),
         };
         let mut parts = BTreeMap::from([
-            ("database".to_owned(), state(self.db.ping().await.is_ok())),
+            ("database".to_owned(), state(self.db.ping().await.is_ok() && !self.db.is_damaged())),
             ("flags".to_owned(), flags),
             ("policies".to_owned(), policies),
             ("server".to_owned(), state(!self.stopping.is_cancelled())),

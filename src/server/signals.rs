@@ -34,6 +34,13 @@ impl Stop {
         Ok(stop)
     }
 
+    /// Stops as a first signal does, for a reason of the program's own.
+    pub async fn begin(&self, notice: Duration) {
+        self.announced.cancel();
+        tokio::time::sleep(notice).await;
+        self.begun.cancel();
+    }
+
     async fn follow(&self, mut signals: Signals, notice: Duration) {
         signals.next().await;
         tracing::info!("stopping: finishing what runs");

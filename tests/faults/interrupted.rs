@@ -1,6 +1,6 @@
 //! A migration is killed in the middle: between any two statements on PostgreSQL, before any write on SQLite.
 
-use std::process::{Child, Command};
+use std::process::Child;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
@@ -9,6 +9,7 @@ use gatehouse::migrations::STEPS;
 use crate::chance::{Dice, rounds};
 use crate::database::{column, connect, count, postgres_server};
 use crate::gatehouse::{Finished, Site};
+use crate::preload::library;
 use crate::waiting::{SOON, until_true};
 
 #[tokio::test]
@@ -48,10 +49,7 @@ async fn a_migration_killed_after_any_statement_leaves_nothing_and_is_completed_
 #[tokio::test]
 async fn a_migration_killed_before_any_write_is_completed_by_the_next() {
     let tools = tempfile::tempdir().unwrap();
-    let library = tools.path().join("kill_at_write.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/kill_at_write.c");
-    let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    assert!(compiler.expect("a C compiler, which the build needs as well").success());
+    let library = library(tools.path(), "kill_at_write");
     // Every eighth or so, from another one on each time; each with `FAULT_ROUNDS` for every write.
     let stride = usize::try_from(8_u64.saturating_sub(rounds(0)).max(1)).unwrap();
     let (mut at, mut killed) = (1 + Dice::new().below(stride), 0_usize);

@@ -65,7 +65,7 @@ async fn a_start_that_was_killed_is_completed_by_the_next() {
 }
 
 /// What SQLite itself can tell of its file; PostgreSQL was not the one that was killed.
-async fn is_sound(db: &DatabaseConnection) {
+pub async fn is_sound(db: &DatabaseConnection) {
     if db.get_database_backend() == DbBackend::Sqlite {
         assert_eq!(column::<String>(db, "PRAGMA integrity_check").await, ["ok"]);
         assert_eq!(crate::database::rows(db, "PRAGMA foreign_key_check").await.len(), 0);

@@ -4,13 +4,15 @@
 //! or not at all, may have happened or not, and its person is left alone from then on. So for every person there are
 //! one or two states that the database may show, and no third.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sea_orm::DatabaseConnection;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::chance::{Dice, unique};
 use crate::client::{Answer, Client};
@@ -44,7 +46,7 @@ pub struct State {
 }
 
 /// Somebody who acts, with everything that was answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Person {
     username: String,
     access: String,
@@ -60,7 +62,7 @@ pub struct Person {
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What a load came to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Entries {
     /// Everybody.
     pub people: Vec<Person>,
@@ -74,61 +76,91 @@ pub struct Entries {
 
 /// Writes by all workers until `over`.
 pub async fn load(client: &Client, dice: &Dice, over: &Cell<bool>) -> Entries {
+    load_into(&Book::default(), client, dice, over).await
+}
+
+/// The same, into a ledger that others look into meanwhile.
+pub async fn load_into(book: &Book, client: &Client, dice: &Dice, over: &Cell<bool>) -> Entries {
     let workers: Vec<Worker> = (0..WORKERS).map(|_| Worker::new(client.clone(), dice.part())).collect();
-    let entries = join_all(workers.into_iter().map(|worker| worker.work(over))).await;
-    entries.into_iter().fold(Entries::default(), |mut all, one| {
-        all.people.extend(one.people);
-        all.cut.extend(one.cut);
-        all.slowest_refusal = all.slowest_refusal.max(one.slowest_refusal);
-        one.answers
-            .into_iter()
-            .for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
-        all
-    })
+    book.pages.borrow_mut().extend(workers.iter().map(|worker| Rc::clone(&worker.entries)));
+    join_all(workers.into_iter().map(|worker| worker.work(book, over))).await;
+    book.copy()
+}
+
+/// A ledger that is being written, a page by each worker.
+#[derive(Default)]
+pub struct Book {
+    pages: RefCell<Vec<Rc<RefCell<Entries>>>>,
+    entered: Notify,
+}
+
+impl Book {
+    /// Waits until the next act was answered as done.
+    pub async fn next(&self) {
+        self.entered.notified().await;
+    }
+
+    /// What is entered so far.
+    pub fn copy(&self) -> Entries {
+        let pages = self.pages.borrow();
+        pages.iter().map(|page| page.borrow().clone()).fold(Entries::default(), |mut all, one| {
+            all.people.extend(one.people);
+            all.cut.extend(one.cut);
+            all.slowest_refusal = all.slowest_refusal.max(one.slowest_refusal);
+            one.answers
+                .into_iter()
+                .for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
+            all
+        })
+    }
 }
 
 struct Worker {
     client: Client,
     dice: Dice,
     name: String,
-    entries: Entries,
+    entries: Rc<RefCell<Entries>>,
 }
 
 impl Worker {
     fn new(client: Client, dice: Dice) -> Self {
-        Self { client, dice, name: format!("w{}", unique()), entries: Entries::default() }
+        Self { client, dice, name: format!("w{}", unique()), entries: Rc::default() }
     }
 
-    async fn work(mut self, over: &Cell<bool>) -> Entries {
+    async fn work(self, book: &Book, over: &Cell<bool>) {
         while !over.get() {
-            let (at, deed) = self.choose();
-            let person = &mut self.entries.people[at];
-            person.maybe = Some(deed.clone());
-            person.since = Some(Instant::now());
+            let (at, deed, person) = self.choose();
             let asked = Instant::now();
             let outcome = person.ask(&self.client, &deed).await;
-            if !self.entries.enter(at, &deed, outcome, asked.elapsed()) {
+            if self.entries.borrow_mut().enter(at, &deed, outcome, asked.elapsed()) {
+                book.entered.notify_waiters();
+            } else {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        self.entries
     }
 
-    /// Who does what next: sign-ups 20 %, descriptions 45 %, refreshes 30 %, deletions 5 %.
-    fn choose(&mut self) -> (usize, Deed) {
-        let number = self.entries.people.len();
-        let settled: Vec<usize> = (0..number).filter(|at| self.entries.people[*at].may_act()).collect();
+    /// Who does what next: sign-ups 20 %, descriptions 45 %, refreshes 30 %, deletions 5 %. It is entered as what may happen.
+    fn choose(&self) -> (usize, Deed, Person) {
+        let mut entries = self.entries.borrow_mut();
+        let number = entries.people.len();
+        let settled: Vec<usize> = (0..number).filter(|at| entries.people[*at].may_act()).collect();
         let dice = self.dice.below(100);
-        if settled.is_empty() || (dice < 20 && settled.len() < PEOPLE) {
-            self.entries.people.push(Person::new(format!("{}_{number}", self.name)));
-            return (number, Deed::SignUp);
-        }
-        let deed = match dice {
-            0..65 => Deed::Describe(unique()),
-            65..95 => Deed::Refresh,
-            _ => Deed::Delete,
+        let (at, deed) = if settled.is_empty() || (dice < 20 && settled.len() < PEOPLE) {
+            entries.people.push(Person::new(format!("{}_{number}", self.name)));
+            (number, Deed::SignUp)
+        } else {
+            let deed = match dice {
+                0..65 => Deed::Describe(unique()),
+                65..95 => Deed::Refresh,
+                _ => Deed::Delete,
+            };
+            (settled[self.dice.below(settled.len())], deed)
         };
-        (settled[self.dice.below(settled.len())], deed)
+        let person = &mut entries.people[at];
+        person.maybe = Some(deed.clone());
+        person.since = Some(Instant::now());
+        (at, deed, person.clone())
     }
 }
 

@@ -19,6 +19,7 @@
 )]
 
 mod backups;
+mod broken;
 mod broker;
 mod chance;
 mod client;
@@ -34,8 +35,12 @@ mod killed;
 mod ledger;
 mod locked;
 mod migrations;
+mod order;
 mod outage;
 mod policies;
+mod power;
+mod preload;
+mod recording;
 mod starts;
 mod stops;
 mod together;

@@ -18,7 +18,7 @@ use crate::gatehouse::{Server, Site};
 const SIZE: usize = 700_000;
 
 /// What a file of this name holds.
-fn content(name: &str) -> Vec<u8> {
+pub fn content(name: &str) -> Vec<u8> {
     name.bytes().cycle().take(SIZE).collect()
 }
 
@@ -69,7 +69,7 @@ async fn upload_and_kill(server: &mut Server<'_>, dice: &Dice, username: &str) -
 }
 
 /// Every row has its bytes, everything answered its row, and what lies where bytes belong is whole.
-async fn is_whole(site: &Site, answered: &BTreeMap<i64, String>) {
+pub async fn is_whole(site: &Site, answered: &BTreeMap<i64, String>) {
     let db = site.database().await;
     let ids: Vec<i64> = column(&db, "SELECT id FROM files ORDER BY id").await;
     let names: Vec<String> = column(&db, "SELECT name FROM files ORDER BY id").await;
@@ -131,7 +131,7 @@ fn bound(server: &Server, size: Option<u64>) {
 
 impl Client {
     /// Uploads a file: File.
-    async fn upload(
+    pub async fn upload(
         &self,
         token: &str,
         name: &str,

@@ -120,13 +120,18 @@ impl Disk {
         self.hands.run(move || fs::read_to_string(path)).await
     }
 
+    /// Written beside and linked to its place: an owner of whom only half is there would be nobody's for ever.
     pub(super) async fn claim(&self, owner: Uuid) -> io::Result<()> {
-        let path = self.root.join(OWNER);
+        let (root, draft) = (Arc::clone(&self.root), self.temp_path(owner));
         self.hands
             .run(move || {
-                let mut file = for_writing().open(path)?;
+                let mut file = for_writing().open(&draft)?;
                 file.write_all(owner.to_string().as_bytes())?;
-                file.sync_all()
+                file.sync_all()?;
+                let linked = fs::hard_link(&draft, root.join(OWNER));
+                fs::remove_file(&draft)?;
+                linked?;
+                File::open(&root)?.sync_all()
             })
             .await
     }

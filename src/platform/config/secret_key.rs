@@ -1,8 +1,8 @@
 //! `DATA_DIR/secret.key`: the master secret that a machine makes for itself at its first start.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::sources::KeyUse;
 use super::weakness;
+use crate::platform::folders;
 use crate::platform::random::Random;
 
 /// Where the key of this data folder is.
@@ -74,7 +75,7 @@ fn read(path: &Path) -> Result<String, Trouble> {
 /// Writes the key beside its place and links it there: a link never replaces, so that of two first starts one wins
 /// and both read the winner's key, whole.
 fn create(data_dir: &Path, path: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
+    folders::make(data_dir, 0o700)?;
     let draft =
         data_dir.join(format!(".secret.key.{}", URL_SAFE_NO_PAD.encode(Random::System.bytes::<12>())));
     let linked = write(&draft).and_then(|()| std::fs::hard_link(&draft, path));

@@ -9,8 +9,16 @@ const PASSING_STATES: [&str; 5] = ["40001", "40P01", "55P03", "57014", "25006"];
 /// Classes of those: no connection, no resources, an operator's intervention, a failing system.
 const PASSING_CLASSES: [&str; 4] = ["08", "53", "57P", "58"];
 
-/// SQLite's primary result codes that pass: busy, locked, no memory, read-only, I/O error, disk full, can't open.
-const PASSING_CODES: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];
+/// SQLite's primary result codes that pass: busy, locked, no memory, read-only, I/O error, disk full, can't open; and
+/// with an operator's help: malformed, no database.
+const PASSING_CODES: [i32; 9] = [5, 6, 7, 8, 10, 11, 13, 14, 26];
+
+/// SQLite's result codes after which nobody knows what is on the disk: the sync of a file or a folder failed (1034, 1290),
+/// the system could not read what it had written (8458), the database is malformed or none (11, 26 and their kinds). A
+/// write that failed (778) is not among them: a full quota looks like that, and SQLite undoes it.
+const DAMAGE: [i32; 3] = [1034, 1290, 8458];
+/// The primary ones of them.
+const MALFORMED: [i32; 2] = [11, 26];
 
 /// Whether waiting may cure it, so that the answer is 503 and not 500.
 #[must_use]
@@ -37,6 +45,15 @@ fn passes(error: &sqlx::Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether SQLite says that what it has written can't be relied on.
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+    let sqlite = error
+        .as_database_error()
+        .filter(|cause| cause.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some());
+    let code = sqlite.and_then(|cause| cause.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| DAMAGE.contains(&code) || MALFORMED.contains(&(code & 0xff)))
 }
 
 fn code_passes(code: &str) -> bool {

@@ -21,6 +21,8 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, Executor, IntoArguments, PgPool, Postgres, Sqlite, SqlitePool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::damage::Damage;
+
 /// After this long without work a connection over the network is asked whether it still lives.
 const RESTED: Duration = Duration::from_secs(1);
 /// After this long without work a connection goes back to the pool, which closes it in its own time.
@@ -40,6 +42,8 @@ struct Shared {
     most: usize,
     waiting: AtomicUsize,
     patience: Duration,
+    /// Where what its statements meet with may be damage.
+    damage: Option<Damage>,
 }
 
 /// How busy the connections are.
@@ -96,18 +100,24 @@ pub(super) struct Borrowed {
 impl Links {
     pub(super) fn of_sqlite(pool: SqlitePool) -> Self {
         let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
-        Self::new(Source::Sqlite(pool), room, patience)
+        Self::new(Source::Sqlite(pool), room, patience, None)
+    }
+
+    /// The same for the connection that writes.
+    pub(super) fn of_sqlite_writer(pool: SqlitePool, damage: Damage) -> Self {
+        let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
+        Self::new(Source::Sqlite(pool), room, patience, Some(damage))
     }
 
     pub(super) fn of_postgres(pool: PgPool) -> Self {
         let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
-        Self::new(Source::Postgres(pool), room, patience)
+        Self::new(Source::Postgres(pool), room, patience, None)
     }
 
-    fn new(source: Source, room: u32, patience: Duration) -> Self {
+    fn new(source: Source, room: u32, patience: Duration, damage: Option<Damage>) -> Self {
         let most = usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS);
         let (room, kept) = (Arc::new(Semaphore::new(most)), Mutex::new(Some(Vec::new())));
-        Self(Arc::new(Shared { source, kept, room, most, waiting: AtomicUsize::new(0), patience }))
+        Self(Arc::new(Shared { source, kept, room, most, waiting: AtomicUsize::new(0), patience, damage }))
     }
 
     pub(super) fn pressure(&self) -> Pressure {
@@ -120,6 +130,11 @@ impl Links {
         self.0.backend()
     }
 
+    /// Whether one of its statements met with damage.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.0.damage.as_ref().is_some_and(Damage::is_found)
+    }
+
     /// A connection, as soon as one is free.
     pub(super) async fn borrow(&self) -> Result<Borrowed, DbErr> {
         let shared = Arc::clone(&self.0);
@@ -130,7 +145,8 @@ impl Links {
         let mut borrowed =
             Borrowed { link: None, busy: false, spoiled: false, open: false, shared, _place: place };
         if !borrowed.take_kept().await {
-            borrowed.link = Some(borrowed.shared.source.acquire().await.map_err(not_acquired)?);
+            let acquired = borrowed.shared.source.acquire().await;
+            borrowed.link = Some(borrowed.shared.looked_at(acquired).map_err(not_acquired)?);
         }
         Ok(borrowed)
     }
@@ -163,6 +179,14 @@ impl Drop for Waits<'_> {
 }
 
 impl Shared {
+    /// Nothing that goes wrong is damage unseen.
+    fn looked_at<T>(&self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if let (Err(error), Some(damage)) = (&done, &self.damage) {
+            damage.look_at(error);
+        }
+        done
+    }
+
     async fn place(&self) -> Result<OwnedSemaphorePermit, DbErr> {
         let _waits = Waits::begin(&self.waiting);
         match tokio::time::timeout(self.patience, Arc::clone(&self.room).acquire_owned()).await {
@@ -289,7 +313,7 @@ impl Borrowed {
 
     fn finish<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         self.busy = self.spoiled || done.as_ref().is_err_and(|error| !leaves_whole(error));
-        done
+        self.shared.looked_at(done)
     }
 }
 

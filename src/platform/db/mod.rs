@@ -4,6 +4,7 @@
 //! answers only after the commit is durable. What an act changes of a user it names with [`Tx::touch`]; after the
 //! commit, and before the answer, every cached view of that user is out of date (see [`Freshness`]).
 
+mod damage;
 mod errors;
 mod lease;
 mod links;
@@ -34,6 +35,7 @@ pub use values::{Values, signed};
 use super::freshness::Freshness;
 use super::telemetry::metrics::{Family, Sample, size};
 use super::telemetry::spans::within;
+use damage::Damage;
 use links::Pressure;
 use writer::Writer;
 
@@ -43,11 +45,12 @@ pub struct Database {
     reader: Reader,
     writer: Writer,
     freshness: Arc<Freshness>,
+    damage: Damage,
 }
 
 impl Database {
-    fn new(reader: Reader, writer: Writer) -> Self {
-        Self { reader, writer, freshness: Arc::new(Freshness::default()) }
+    fn new(reader: Reader, writer: Writer, damage: Damage) -> Self {
+        Self { reader, writer, freshness: Arc::new(Freshness::default()), damage }
     }
 
     /// The connections for reading. On SQLite they can't write and never wait for the writer.
@@ -119,8 +122,25 @@ impl Database {
         self.reader.query_one_raw(Statement::from_string(self.backend(), "SELECT 1")).await.map(|_| ())
     }
 
-    /// Closes the connections; SQLite folds its write-ahead log into the database file.
+    /// Whether SQLite could not say any more what is on the disk. Nothing is written then, and the program should end.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damage.is_found()
+    }
+
+    /// Returns once that is so.
+    pub async fn damaged(&self) {
+        self.damage.found().await;
+    }
+
+    /// Closes the connections; SQLite folds its write-ahead log into the database file. It does not where it was found
+    /// damaged: the files stay as they are, for the next start to read from the disk.
     pub async fn close(self) {
+        if self.is_damaged() {
+            // The last connection that closes would fold the log. The end of the process closes none.
+            std::mem::forget(self);
+            return;
+        }
         self.reader.close().await;
         self.writer.close().await;
     }

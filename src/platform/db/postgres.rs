@@ -7,6 +7,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use super::damage::Damage;
 use super::links::Links;
 use super::writer::Writer;
 use super::{Database, Reader};
@@ -31,7 +32,9 @@ pub async fn open(url: &str, max_connections: u32, acquire: Duration) -> Result<
     let links = Links::of_postgres(pool(options, max_connections, acquire).await.map_err(refused)?);
     // A statement is answered, or given up, within the time that a connection is waited for.
     let reader = Reader::new(links.clone(), Some(acquire));
-    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK + ANSWER)))))
+    // A server whose disk fails ends itself.
+    let damage = Damage::default();
+    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK + ANSWER))), damage))
 }
 
 async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result<PgPool, sqlx::Error> {

@@ -11,6 +11,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use super::damage::Damage;
 use super::links::Links;
 use super::writer::Writer;
 use super::{Database, Reader};
@@ -28,10 +29,9 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
     let writer = pool(options.clone(), 1, acquire).await?;
     let readers = options.pragma("query_only", "ON").create_if_missing(false);
     let readers = pool(readers, max_connections.clamp(1, READERS), acquire).await?;
-    Ok(Database::new(
-        Reader::new(Links::of_sqlite(readers), None),
-        Writer::start_queue(Links::of_sqlite(writer)),
-    ))
+    let damage = Damage::default();
+    let writer = Writer::start_queue(Links::of_sqlite_writer(writer, damage.clone()));
+    Ok(Database::new(Reader::new(Links::of_sqlite(readers), None), writer, damage))
 }
 
 /// A new database is its owner's alone, and so are the files that SQLite puts beside it, which take after it. What

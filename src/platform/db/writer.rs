@@ -182,7 +182,9 @@ async fn settle<T, E: From<DbErr>>(tx: Tx, result: Result<T, E>) -> Settled<T, E
 async fn write_in_turn(connection: Links, mut queue: mpsc::Receiver<Job>) {
     let mut together = Vec::with_capacity(TOGETHER);
     while queue.recv_many(&mut together, TOGETHER).await > 0 {
-        if together.len() == 1 {
+        if connection.is_damaged() {
+            together.clear(); // each caller sees that its act is gone: 503
+        } else if together.len() == 1 {
             write_alone(&connection, together.pop()).await;
         } else {
             write_together(&connection, together.drain(..)).await;
