@@ -7,6 +7,7 @@
 //! | variable | |
 //! |---|---|
 //! | `FAULT_ROUNDS` | how often the tests that kill by chance do so; the default is made for every day |
+//! | `SOAK_SECONDS` | how long the test works that looks at what becomes more and more; half an hour and more also holds its memory |
 //! | `FAULT_SEED` | repeats the choices of a run that has failed; each run prints its own |
 //! | `FAULT_PROGRAM` | another build of the program, such as the release |
 
@@ -33,11 +34,13 @@ mod killed;
 mod ledger;
 mod locked;
 mod migrations;
+mod names;
 mod outage;
 mod pair;
 mod policies;
 mod proxy;
 mod rolling;
+mod soak;
 mod starts;
 mod stops;
 mod together;

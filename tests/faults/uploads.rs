@@ -94,7 +94,8 @@ async fn is_whole(site: &Site, answered: &BTreeMap<i64, String>) {
     }
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+/// All files in a folder and its folders.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
@@ -131,7 +132,7 @@ fn bound(server: &Server, size: Option<u64>) {
 
 impl Client {
     /// Uploads a file: File.
-    async fn upload(
+    pub async fn upload(
         &self,
         token: &str,
         name: &str,
