@@ -210,8 +210,8 @@ async fn a_publisher_that_stands_still_longer_than_its_lease_repeats_only_the_sa
     let servers = [first, site.start().await];
     for publisher in servers.iter().cycle().take(usize::try_from(rounds(1)).unwrap()) {
         let (leader, ends) = (leader(&db).await, replaced(publisher));
-        for _ in 0..100 {
-            scene.write(&db, 40).await;
+        for _ in 0..5 {
+            scene.write(&db, 1000).await;
         }
         // In the middle of its work, with some of it published and not yet marked.
         let before = pending(&db).await;
