@@ -16,6 +16,7 @@ mod workos;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -29,6 +30,8 @@ use crate::platform::telemetry::{self, Format, Losses};
 
 /// Exit code of a start that the configuration forbids (`EX_CONFIG` of sysexits.h).
 const CONFIGURATION: u8 = 78;
+/// How long the end of the program waits for what the system does not let go of.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// The users of your application: sign-up and sign-in, profiles, permissions, and the admin's tools.
 #[derive(Debug, Parser)]
@@ -284,7 +287,12 @@ fn serve(command: ServerCommand, loaded: Loaded) -> ExitCode {
     };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(command, loaded, log.losses())),
+        Ok(runtime) => {
+            let code = runtime.block_on(run(command, loaded, log.losses()));
+            // All that matters has ended by now; the system may take a minute to give up a name that it looks up.
+            runtime.shutdown_timeout(LAST_WORK);
+            code
+        }
         Err(error) => failed(&error),
     }
 }

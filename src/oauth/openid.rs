@@ -4,7 +4,7 @@
 //! made-up key ids cost the issuer next to nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -33,6 +33,7 @@ pub struct Issuer {
     outgoing: Outgoing,
     clock: Clock,
     known: Mutex<Known>,
+    failures: AtomicU64,
     announces_iss: AtomicBool,
 }
 
@@ -41,6 +42,7 @@ struct Known {
     metadata: Option<(Arc<Metadata>, Timestamp)>,
     keys: Option<(Arc<Keys>, Timestamp)>,
     looked_again: Option<Timestamp>,
+    fault: Option<ProviderFault>,
 }
 
 /// Where an issuer is.
@@ -64,8 +66,8 @@ impl Issuer {
     /// The issuer of this name, letter for letter.
     pub fn new(name: String, outgoing: Outgoing, clock: Clock) -> anyhow::Result<Self> {
         let discovery = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/')).parse()?;
-        let (known, announces_iss) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { name, discovery, outgoing, clock, known, announces_iss })
+        let (known, failures, announces_iss) = (Mutex::default(), AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Self { name, discovery, outgoing, clock, known, failures, announces_iss })
     }
 
     /// The issuer's name.
@@ -80,6 +82,7 @@ impl Issuer {
 
     /// The metadata.
     pub async fn metadata(&self) -> Result<Arc<Metadata>, ProviderFault> {
+        let failures = self.failures.load(Ordering::Relaxed);
         // Held while the issuer is asked: who comes meanwhile waits for the same answer, and no longer than for one.
         let mut known = self.known.lock().await;
         let now = self.clock.now();
@@ -88,11 +91,28 @@ impl Issuer {
         {
             return Ok(Arc::clone(metadata));
         }
-        let document = document(&self.outgoing, self.get(&self.discovery)).await?;
-        let metadata = Arc::new(self.read(&document)?);
+        self.has_not_failed_since(failures, &known)?;
+        let metadata = self.ask().await.inspect_err(|fault| self.note(*fault, &mut known))?;
         self.announces_iss.store(metadata.announces_iss, Ordering::Relaxed);
         known.metadata = Some((Arc::clone(&metadata), now));
         Ok(metadata)
+    }
+
+    async fn ask(&self) -> Result<Arc<Metadata>, ProviderFault> {
+        let document = document(&self.outgoing, self.get(&self.discovery)).await?;
+        Ok(Arc::new(self.read(&document)?))
+    }
+
+    /// Where the issuer is silent, those who have waited for somebody else's question would wait for their own as well, one
+    /// after the other: they are told what that one was told.
+    fn has_not_failed_since(&self, failures: u64, known: &Known) -> Result<(), ProviderFault> {
+        let has_failed = self.failures.load(Ordering::Relaxed) != failures;
+        known.fault.filter(|_| has_failed).map_or(Ok(()), Err)
+    }
+
+    fn note(&self, fault: ProviderFault, known: &mut Known) {
+        known.fault = Some(fault);
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The claims of an ID token that this issuer signed for this client.
@@ -125,6 +145,7 @@ impl Issuer {
     }
 
     async fn keys(&self, metadata: &Metadata) -> Result<Arc<Keys>, ProviderFault> {
+        let failures = self.failures.load(Ordering::Relaxed);
         let mut known = self.known.lock().await;
         let now = self.clock.now();
         if let Some((keys, read_at)) = &known.keys
@@ -132,6 +153,7 @@ impl Issuer {
         {
             return Ok(Arc::clone(keys));
         }
+        self.has_not_failed_since(failures, &known)?;
         self.read_keys(&mut known, metadata, now).await
     }
 
@@ -155,7 +177,8 @@ impl Issuer {
         metadata: &Metadata,
         now: Timestamp,
     ) -> Result<Arc<Keys>, ProviderFault> {
-        let set = document(&self.outgoing, self.get(&metadata.keys)).await?;
+        let set = document(&self.outgoing, self.get(&metadata.keys)).await;
+        let set = set.inspect_err(|fault| self.note(*fault, known))?;
         let keys = Arc::new(Keys::read(&set)?);
         known.keys = Some((Arc::clone(&keys), now));
         Ok(keys)

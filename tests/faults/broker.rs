@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::chance::{Dice, rounds, unique, variable};
 use crate::client::Client;
-use crate::database::{PostgresDatabase, count};
-use crate::gatehouse::{Server, Site};
+use crate::database::{PostgresDatabase, column, count};
+use crate::gatehouse::{Server, Signal, Site};
 use crate::waiting::{SOON, until, until_true};
 use crate::wire::Wire;
 
@@ -253,6 +253,66 @@ async fn a_publisher_that_stops_or_dies_is_followed_by_another_instance() {
     println!("taken over after {:?}, {repeated} repeated", began.elapsed());
     third.stop().await;
     assert_eq!(count(&db, holder).await, 0, "a clean stop gives the lease back");
+}
+
+#[tokio::test]
+async fn a_publisher_that_stands_still_longer_than_its_lease_repeats_only_the_same_messages() {
+    if PostgresDatabase::new().is_none() {
+        return;
+    }
+    let broker = Anywhere::find();
+    let (site, mut scene) = Scene::at(&broker.url(), &broker.url()).await;
+    let first = site.start().await;
+    let db = site.database().await;
+    scene.write(&db, 40).await;
+    scene.all_heard(&db, RECOVERY).await;
+    let servers = [first, site.start().await];
+    for publisher in servers.iter().cycle().take(usize::try_from(rounds(1)).unwrap()) {
+        let (leader, ends) = (leader(&db).await, replaced(publisher));
+        for _ in 0..5 {
+            scene.write(&db, 1000).await;
+        }
+        // In the middle of its work, with some of it published and not yet marked.
+        let before = pending(&db).await;
+        until("it publishes", SOON, async || match pending(&db).await {
+            0 => panic!("all was published before it could stand still"),
+            left if left < before => Ok(()),
+            left => Err(left),
+        })
+        .await;
+        publisher.signal(Signal::STOP);
+        let (stood, left) = (Instant::now(), pending(&db).await);
+        assert_ne!(left, 0, "it has nothing in hand");
+        scene.write_for(&db, Duration::from_secs(1)).await;
+        let repeated = scene.all_heard(&db, RECOVERY).await;
+        println!("{left} left, {repeated} repeated, all published after {:?}", stood.elapsed());
+        assert_ne!(self::leader(&db).await, leader, "another instance has taken over");
+        // It takes up its work where it was, and finds that this is another's now.
+        publisher.signal(Signal::CONT);
+        scene.write_for(&db, Duration::from_secs(1)).await;
+        until_true("it notices", SOON, async || replaced(publisher) > ends).await;
+        let repeated = scene.all_heard(&db, RECOVERY).await;
+        println!("{} events, {repeated} repeated after it went on", scene.written);
+    }
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+/// How many events of the test are not marked as published.
+async fn pending(db: &DatabaseConnection) -> i64 {
+    count(db, "SELECT COUNT(*) FROM events WHERE trace_id = 'trace-1' AND published_at IS NULL").await
+}
+
+/// Who holds the publisher's lease.
+async fn leader(db: &DatabaseConnection) -> Uuid {
+    column(db, "SELECT holder FROM leases WHERE name = 'publisher'").await[0]
+}
+
+/// How often an instance has noticed that it publishes no more.
+fn replaced(server: &Server<'_>) -> usize {
+    lines(server, "another instance has taken over publishing").len()
+        + lines(server, "the publisher's lease has run out").len()
 }
 
 #[tokio::test]

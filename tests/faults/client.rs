@@ -54,22 +54,27 @@ impl Answer {
 impl Client {
     /// A client of the server on this port.
     pub fn new(port: u16) -> Self {
-        Self::with(port, HeaderMap::new())
+        Self::with(port, HeaderMap::new(), usize::MAX)
     }
 
     /// A client whose requests all have this id.
     pub fn tracing(port: u16, id: &'static str) -> Self {
-        Self::with(
-            port,
-            HeaderMap::from_iter([(HeaderName::from_static("x-request-id"), HeaderValue::from_static(id))]),
-        )
+        let id = (HeaderName::from_static("x-request-id"), HeaderValue::from_static(id));
+        Self::with(port, HeaderMap::from_iter([id]), usize::MAX)
     }
 
-    fn with(port: u16, headers: HeaderMap) -> Self {
+    /// A client whose requests have a connection of their own each.
+    pub fn anew(port: u16) -> Self {
+        Self::with(port, HeaderMap::new(), 0)
+    }
+
+    /// A client that sends these headers and keeps at most so many connections for later.
+    fn with(port: u16, headers: HeaderMap, connections: usize) -> Self {
         let http = reqwest::Client::builder()
             .default_headers(headers)
             .tls_certs_only([])
             .no_proxy()
+            .pool_max_idle_per_host(connections)
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -148,6 +153,34 @@ impl Client {
     pub async fn readiness(&self) -> reqwest::Result<(u16, Value)> {
         let response = self.http.get(format!("{}/health/ready", self.base)).send().await?;
         Ok((response.status().as_u16(), response.json().await?))
+    }
+
+    /// Changes a password: Message.
+    pub async fn change_password(&self, token: &str, old: &str, new: &str) -> reqwest::Result<Answer> {
+        let body = json!({ "old_password": old, "new_password": new, "confirm_password": new });
+        self.ask(Method::PATCH, "/auth/password/reset", token, Some(body)).await
+    }
+
+    /// Signs out: Message.
+    pub async fn sign_out(&self, token: &str) -> reqwest::Result<Answer> {
+        self.ask(Method::POST, "/auth/logout", token, None).await
+    }
+
+    /// Asks for something cheap on behalf of the client at this address; the status.
+    pub async fn ask_for(&self, address: &str) -> u16 {
+        let request = self.http.get(format!("{}/version", self.base)).header("x-forwarded-for", address);
+        let request = request.header(reqwest::header::ACCEPT, "application/json");
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// The sum of all measurements of this name that have these labels.
+    pub async fn measured(&self, name: &str, labels: &[&str]) -> f64 {
+        let text =
+            self.http.get(format!("{}/metrics", self.base)).send().await.unwrap().text().await.unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
     }
 
     /// Sends a form to a page; the status.

@@ -193,6 +193,18 @@ impl Server<'_> {
         fs::read_dir(format!("/proc/{}/fd", self.process())).unwrap().count()
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.process())).unwrap().count()
+    }
+
+    /// How many bytes of memory it holds (proc(5): `VmRSS`).
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

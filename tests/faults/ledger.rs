@@ -302,6 +302,20 @@ impl Entries {
         }
     }
 
+    /// The same of people and what they did, where events may have gone with a step of the schema.
+    pub async fn check_people(&self, db: &DatabaseConnection) {
+        let found = states(db).await;
+        let of_person = |state: &State| State { events: 0, sessions: 0, ..state.clone() };
+        for person in &self.people {
+            let state = found.get(&person.username).map(of_person);
+            let possible = person.possible();
+            assert!(
+                possible.iter().any(|one| one.as_ref().map(of_person) == state),
+                "{person:#?}\nis in the database {state:#?}"
+            );
+        }
+    }
+
     /// The same, where it is sure that what was not answered as done was not done.
     pub async fn check_undone(&self, db: &DatabaseConnection) {
         let found = states(db).await;

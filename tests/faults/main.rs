@@ -7,6 +7,7 @@
 //! | variable | |
 //! |---|---|
 //! | `FAULT_ROUNDS` | how often the tests that kill by chance do so; the default is made for every day |
+//! | `SOAK_SECONDS` | how long the test works that looks at what becomes more and more; half an hour and more also holds its memory |
 //! | `FAULT_SEED` | repeats the choices of a run that has failed; each run prints its own |
 //! | `FAULT_PROGRAM` | another build of the program, such as the release |
 //! | `BROKER_AWAY_SECONDS` | how long RabbitMQ is stopped; 2 by default |
@@ -35,12 +36,17 @@ mod killed;
 mod ledger;
 mod locked;
 mod migrations;
+mod names;
 mod order;
 mod outage;
+mod pair;
 mod policies;
 mod power;
 mod preload;
+mod proxy;
 mod recording;
+mod rolling;
+mod soak;
 mod starts;
 mod stops;
 mod together;

@@ -1,11 +1,12 @@
 //! The schema, step by step and back, by the command line.
 
-use sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
 use gatehouse::migrations::STEPS;
 
+use crate::client::{Answer, Client};
 use crate::database::column;
-use crate::gatehouse::{Finished, Site};
+use crate::gatehouse::{Finished, PASSWORD, Site};
 
 /// The exit code for what an operator mends in the configuration (`EX_CONFIG` of `sysexits.h`).
 const CONFIGURATION: Option<i32> = Some(78);
@@ -81,7 +82,7 @@ async fn a_database_of_a_newer_program_is_refused() {
     site.must(&["migrate", "up"]);
     let db = site.database().await;
     let add = "INSERT INTO schema_steps (name, min_binary, position) VALUES ('m9000_future', '9.0.0', 9000)";
-    sea_orm::ConnectionTrait::execute_unprepared(&db, add).await.unwrap();
+    db.execute_unprepared(add).await.unwrap();
     let before = schema(&db).await;
     for arguments in [&["serve"][..], &["migrate", "up"], &["migrate", "down"], &["admin", "promote", "ann"]]
     {
@@ -101,20 +102,93 @@ async fn a_database_of_a_newer_program_is_refused() {
 #[tokio::test]
 async fn a_newer_schema_that_this_program_can_work_with_is_served() {
     let site = Site::new();
-    site.must(&["migrate", "up"]);
+    let server = site.start().await;
     let db = site.database().await;
-    let add = "INSERT INTO schema_steps (name, min_binary, position) VALUES ('m9000_future', '0.1.0', 9000)";
-    sea_orm::ConnectionTrait::execute_unprepared(&db, add).await.unwrap();
-    site.start().await.stop().await;
+    let of_this_program = schema(&db).await;
+    let run = async |sql: &str| {
+        db.execute_unprepared(sql).await.map(|_| ()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    };
+    let uuid = if db.get_database_backend() == DbBackend::Sqlite { "BLOB" } else { "UUID" };
+    let journey = Journey::begin(&server.client(), "before").await;
+
+    // A newer program migrates while this one serves.
+    run("ALTER TABLE users ADD COLUMN nickname TEXT").await;
+    run(&format!(
+        "CREATE TABLE badges (
+             id BIGINT NOT NULL PRIMARY KEY, user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE
+         )"
+    ))
+    .await;
+    run(&format!(
+        "INSERT INTO schema_steps (name, min_binary, position) VALUES ('m9000_future', '{}', 9000)",
+        env!("CARGO_PKG_VERSION")
+    ))
+    .await;
+    let newer = schema(&db).await;
+    journey.go_on(&server.client()).await;
+    Journey::begin(&server.client(), "meanwhile").await.go_on(&server.client()).await;
+    server.stop().await;
+    // And it starts there, too.
+    let server = site.start().await;
+    Journey::begin(&server.client(), "afterwards").await.go_on(&server.client()).await;
+    server.stop().await;
+    assert_eq!(schema(&db).await, newer, "it leaves alone what it doesn't know");
+
     // It undoes nothing beneath what it doesn't know.
     assert!(site.must(&["migrate", "status"]).ends_with("applied m9000_future\n"));
-    let before = schema(&db).await;
+    assert_eq!(site.must(&["migrate", "up"]), "nothing to do\n");
     for arguments in [&["migrate", "down"][..], &["migrate", "down", "--all"]] {
         let refused = site.run(arguments);
         assert_eq!(refused.code, CONFIGURATION, "{arguments:?}: {}", refused.all());
         assert!(refused.err.contains("m9000_future is of a newer program"), "{}", refused.err);
     }
-    assert_eq!(schema(&db).await, before);
+    assert_eq!(schema(&db).await, newer);
+
+    // The newer program undoes its step, and all is as it was.
+    run("DROP TABLE badges").await;
+    run("ALTER TABLE users DROP COLUMN nickname").await;
+    run("DELETE FROM schema_steps WHERE name = 'm9000_future'").await;
+    assert_eq!(schema(&db).await, of_this_program);
+    assert_eq!(site.must(&["migrate", "status"]), status(STEPS.len()));
+    let server = site.start().await;
+    Journey::begin(&server.client(), "back").await.go_on(&server.client()).await;
+    server.stop().await;
+    let told = "SELECT count(*) FROM events WHERE event_type = 'user.deleted'";
+    assert_eq!(crate::database::count(&db, told).await, 4, "everybody has come to the end of their journey");
+}
+
+/// What somebody does with an account from its beginning to its end.
+struct Journey {
+    username: String,
+    tokens: Answer,
+}
+
+impl Journey {
+    /// Signs up, and takes a look.
+    async fn begin(client: &Client, username: &str) -> Self {
+        let tokens = client.sign_up(username).await.unwrap();
+        assert_eq!(tokens.status, 201, "{tokens:?}");
+        assert_eq!(client.me(&tokens.text("access_token")).await.unwrap().text("username"), username);
+        Self { username: username.to_owned(), tokens }
+    }
+
+    /// Changes the profile, refreshes, signs out and in again, and deletes the account.
+    async fn go_on(self, client: &Client) {
+        let Self { username, tokens } = self;
+        let changed = client.describe(&username, &tokens.text("access_token"), "on a journey").await.unwrap();
+        assert_eq!((changed.status, changed.text("description").as_str()), (200, "on a journey"));
+        let tokens = client.refresh(&tokens.text("refresh_token")).await.unwrap();
+        assert_eq!(tokens.status, 200, "{tokens:?}");
+        assert_eq!(client.sign_out(&tokens.text("access_token")).await.unwrap().status, 200);
+        assert_eq!(client.me(&tokens.text("access_token")).await.unwrap().status, 401);
+        assert_eq!(client.refresh(&tokens.text("refresh_token")).await.unwrap().status, 401);
+        let tokens = client.sign_in(&username, PASSWORD).await.unwrap();
+        assert_eq!(tokens.status, 200, "{tokens:?}");
+        let access = tokens.text("access_token");
+        assert_eq!(client.delete(&username, &access).await.unwrap().status, 200);
+        assert_eq!(client.me(&access).await.unwrap().status, 401);
+        assert_eq!(client.sign_in(&username, PASSWORD).await.unwrap().status, 401);
+    }
 }
 
 #[tokio::test]
@@ -159,8 +233,8 @@ async fn people(db: &DatabaseConnection) -> i64 {
 }
 
 /// Every table, column, index and constraint, each as a line.
-async fn schema(db: &DatabaseConnection) -> Vec<String> {
-    let sql = match sea_orm::ConnectionTrait::get_database_backend(db) {
+pub async fn schema(db: &DatabaseConnection) -> Vec<String> {
+    let sql = match db.get_database_backend() {
         DbBackend::Sqlite => {
             "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master \
              WHERE name <> 'sqlite_sequence' ORDER BY 1"

@@ -94,7 +94,8 @@ pub async fn is_whole(site: &Site, answered: &BTreeMap<i64, String>) {
     }
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+/// All files in a folder and its folders.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }

@@ -77,7 +77,8 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut carries: wat
     }
 }
 
+/// Does it beside the test.
 #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
-fn spawn(work: impl Future<Output = ()> + Send + 'static) {
+pub fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(work);
 }

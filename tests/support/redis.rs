@@ -1,5 +1,7 @@
 //! A Redis of a test's own, to be frozen, stopped and started again.
 
+#![allow(dead_code, reason = "each of the test binaries needs some of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
