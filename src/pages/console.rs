@@ -47,7 +47,7 @@ const PLACES: [Place; 10] = [
 const USER: &str = "/console/users/:user";
 
 /// What staff does that is written down, to be chosen from.
-const DEEDS: [&str; 28] = [
+const DEEDS: [&str; 29] = [
     "banned",
     "unbanned",
     "created",
@@ -72,6 +72,7 @@ const DEEDS: [&str; 28] = [
     "webhook_secret_rotated",
     "webhook_replayed",
     "keys_rotated",
+    "policies_changed",
     "database_exported",
     "database_imported",
     "database_recovered",
