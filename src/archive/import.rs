@@ -15,7 +15,7 @@ use super::file::GatehouseFile;
 use super::merge::{Change, changed};
 use super::row::{Cell, Flaw, Row};
 use super::tables::{TRAVELS, Table};
-use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, person};
+use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, letters, person};
 use crate::audit::{Entry, Subject};
 use crate::platform::db::Tx;
 use crate::platform::hexadecimal;
@@ -455,13 +455,15 @@ impl Import {
         Ok(())
     }
 
-    /// Accounts whose second factor was left out have none, so that their owners get in and set another one up.
+    /// Accounts whose second factor was left out have none, so that their owners get in and set another one up. They are
+    /// told: until then the password alone is enough.
     async fn unlock(&self, tx: &Tx) -> Result<(), ImportRefusal> {
         for users in self.unlocked.chunks(BATCH) {
-            batch::unlock(tx, users).await?;
+            let unlocked = batch::unlock(tx, users).await?;
             for user in users {
                 tx.touch(*user);
             }
+            letters::second_factors_gone(tx, &self.parts, &unlocked).await?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod check;
 mod export;
 mod file;
 mod import;
+mod letters;
 mod merge;
 mod person;
 mod progress;
