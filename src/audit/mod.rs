@@ -5,6 +5,7 @@
 //! [`Audit::verify`] walks the chain and names the first row that is not as it was written.
 
 mod chain;
+mod moved;
 mod rules;
 mod store;
 mod verify;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use chain::Hash;
+pub use moved::SealedEnd;
 pub use store::{Filter, Part, Row};
 pub use verify::{Flaw, Head, Verdict};
 
