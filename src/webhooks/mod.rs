@@ -30,7 +30,7 @@ use crate::platform::outgoing::{NoClient, Outgoing, Reach};
 use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
 
-pub use api::WebhooksApi;
+pub use api::{WebhooksApi, shapes};
 
 /// After the instance that delivered has died, another one goes on within this time and a look at the events.
 const LEASE: Duration = Duration::from_secs(10);
