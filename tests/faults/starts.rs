@@ -66,9 +66,10 @@ fn an_address_of_another_machine_ends_the_start() {
 #[test]
 fn a_machine_without_certificates_is_told_what_it_lacks() {
     let no_folder = "/nonexistent";
-    for used in
-        [&[("GITHUB_CLIENT_ID", "id"), ("GITHUB_CLIENT_SECRET", SECRET)][..], &[("WORKOS_API_KEY", SECRET)]]
-    {
+    for used in [
+        &[("API_CLIENT_ID_GITHUB", "id"), ("API_CLIENT_SECRET_GITHUB", SECRET)][..],
+        &[("WORKOS_API_KEY", SECRET)],
+    ] {
         let site = Site::on(None).with("SSL_CERT_FILE", "/dev/null").with("SSL_CERT_DIR", no_folder);
         let site = used.iter().fold(site, |site, (name, value)| site.with(name, value));
         let refused = site.run(&[]);
