@@ -16,7 +16,7 @@ use crate::platform::secrets::Key32;
 use crate::platform::web::{Cursor, Listing, Order, Paging, Range};
 
 /// Characters of an action's name.
-const LONGEST_ACTION: usize = 100;
+pub(super) const LONGEST_ACTION: usize = 100;
 
 /// The operations on the log of what staff did.
 pub struct AuditApi {

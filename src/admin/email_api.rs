@@ -16,12 +16,12 @@ use crate::sessions::OneTimeToken;
 use crate::users::Email;
 
 /// Recipients of one letter to several.
-const MOST_RECIPIENTS: usize = 100;
+pub(super) const MOST_RECIPIENTS: usize = 100;
 /// Characters of a subject.
-const LONGEST_SUBJECT: usize = 200;
+pub(super) const LONGEST_SUBJECT: usize = 200;
 /// Mails on a page of the queue.
-const USUAL_PAGE: u64 = 100;
-const LARGEST_PAGE: u64 = 1000;
+pub(super) const USUAL_PAGE: u64 = 100;
+pub(super) const LARGEST_PAGE: u64 = 1000;
 
 /// The operations of `/email`.
 pub struct EmailApi {

@@ -20,11 +20,11 @@ use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{Json, Links, Visit, ok_of};
 
 /// Events of one answer, and ids of one request, at most.
-const MOST: u64 = 1000;
+pub(super) const MOST: u64 = 1000;
 /// Events that an order may name, so that it is small.
-const MOST_NAMED: usize = 500;
+pub(super) const MOST_NAMED: usize = 500;
 /// Events of one answer where nobody says how many.
-const USUAL: u64 = 100;
+pub(super) const USUAL: u64 = 100;
 
 /// The operations on events.
 pub struct EventsApi {

@@ -6,6 +6,7 @@ mod email_api;
 mod events_api;
 mod permissions_api;
 mod sessions_api;
+mod shapes;
 mod stats_api;
 
 pub use audit_api::AuditApi;
@@ -14,4 +15,5 @@ pub use email_api::EmailApi;
 pub use events_api::EventsApi;
 pub use permissions_api::PermissionsApi;
 pub use sessions_api::UserSessionsApi;
+pub use shapes::shapes;
 pub use stats_api::{StatsApi, StatsParts};

@@ -3,14 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sea_orm::DbErr;
 
 use super::App;
+use crate::audit::{Audit, Entry, Filter, Part, Subject};
+use crate::permissions::{Adoption, NoteAdoption};
+use crate::platform::clock::Timestamp;
+use crate::platform::hexadecimal;
 
 /// How often what is past its time is swept away.
 const SWEEP: Duration = Duration::from_mins(10);
 /// How often keys are read again, because another instance or the command line may have rotated them.
 const KEYS: Duration = Duration::from_secs(30);
+
+/// The action of changed policies in the log of what staff did.
+const POLICIES: &str = "policies_changed";
+/// Within this time all instances notice a change of files that they share.
+const TOGETHER: Duration = Duration::from_mins(1);
 
 impl App {
     /// Starts what runs beside the requests.
@@ -25,7 +35,8 @@ impl App {
         let app = self.clone();
         self.tasks.keep("keys", move || app.clone().reload_keys_for_ever());
         let permissions = Arc::clone(&self.gate.permissions);
-        self.tasks.keep("policies", move || Arc::clone(&permissions).watch());
+        let note = self.note_of_policies();
+        self.tasks.keep("policies", move || Arc::clone(&permissions).watch(Arc::clone(&note)));
         let limits = Arc::clone(&self.rate_limits);
         self.tasks.keep("redis", move || {
             let limits = Arc::clone(&limits);
@@ -46,6 +57,12 @@ impl App {
             let workos = self.workos.clone();
             self.tasks.keep("workos", move || workos.clone().follow());
         }
+    }
+
+    /// Writes into the log of what staff did that policies were changed: whoever edits the files is an operator.
+    fn note_of_policies(&self) -> NoteAdoption {
+        let (audit, clock) = (self.audit.clone(), self.clock.clone());
+        Arc::new(move |adoption| note_policies(audit.clone(), clock.now(), adoption).boxed())
     }
 
     async fn sweep_for_ever(self) {
@@ -99,4 +116,18 @@ impl App {
         }
         self.db.close().await;
     }
+}
+
+/// Instances that share their files notice the same change: one row tells it.
+async fn note_policies(audit: Audit, now: Timestamp, adoption: Adoption) -> Result<(), DbErr> {
+    let sha256 = hexadecimal::written(&adoption.sha256);
+    let recent =
+        Filter { action: Some(POLICIES.to_owned()), since: Some(now.before(TOGETHER)), ..Filter::default() };
+    let newest = Part { newest_first: true, after: None, offset: 0, limit: 1 };
+    if audit.list(&recent, &newest).await?.iter().any(|row| row.details.contains(&sha256)) {
+        return Ok(());
+    }
+    let entry =
+        Entry::by_operator(POLICIES, Subject::System).with("files", adoption.files).with("sha256", sha256);
+    audit.record_alone(entry).await
 }

@@ -9,20 +9,21 @@ use poem_openapi::OpenApiService;
 
 use super::{App, settings};
 use crate::admin::{
-    AuditApi, BansApi, EmailApi, EventsApi, PermissionsApi, StatsApi, StatsParts, UserSessionsApi,
+    self, AuditApi, BansApi, EmailApi, EventsApi, PermissionsApi, StatsApi, StatsParts, UserSessionsApi,
 };
 use crate::archive::ArchiveApi;
-use crate::auth::{AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
-use crate::files::FileApi;
+use crate::auth::{self, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
+use crate::files::{self, FileApi};
 use crate::flags::{self, Flagged, FlagsApi, OfrepApi};
 use crate::pages::{AccountPages, ConsolePages, DoorPages, FrontPages, InboxPage, Inside, Pages, SetUpPage};
+use crate::platform::shape::{self, Shaped};
 use crate::platform::web::TrustedProxies;
-use crate::profiles::{PictureApi, UserApi, UserFilesApi};
+use crate::profiles::{self, PictureApi, UserApi, UserFilesApi};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Measured, Methods};
-use crate::server::{Limits, PONG, RootApi, document};
+use crate::server::{self, Limits, PONG, RootApi, document};
 use crate::sessions::SessionCookies;
-use crate::webhooks::WebhooksApi;
+use crate::webhooks::{self, WebhooksApi};
 use crate::workos::WorkosApi;
 
 /// The operations below the API's prefix.
@@ -52,6 +53,20 @@ type MakePage = Arc<dyn Fn(&poem::Request, &str) -> poem::Response + Send + Sync
 /// A flag for each operation, and for each page that stands for one.
 pub(super) fn flags_of_operations() -> Vec<flags::Name> {
     [flags::flags_of::<Apis>(), flags::flags_of::<RootApis>(), FrontPages::flags()].concat()
+}
+
+/// What the document says beyond types.
+fn shapes() -> Vec<Shaped> {
+    [
+        files::shapes(),
+        flags::shapes(),
+        webhooks::shapes(),
+        profiles::shapes(),
+        auth::shapes(),
+        admin::shapes(),
+        server::shapes(),
+    ]
+    .concat()
 }
 
 impl App {
@@ -119,6 +134,8 @@ impl App {
         let api = self.api(Arc::clone(&no_page), no_page);
         let mut document = document(&api.spec(), &self.root_api().spec(), &self.config);
         documentation::complete(&mut document, self.config.limiter.enabled);
+        let lost = shape::apply(&mut document, &shapes());
+        debug_assert!(lost.is_empty(), "shapes of what is not in the document: {lost:?}");
         document
     }
 

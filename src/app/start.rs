@@ -8,6 +8,7 @@ use crate::permissions::PolicyMistake;
 use crate::platform::config::{Config, DatabaseAddress};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::folders;
+use crate::platform::outgoing::NoClient;
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +50,19 @@ pub enum StartFault {
 impl StartFault {
     /// Whether an operator mends it in the configuration (exit code 78).
     #[must_use]
-    pub const fn is_configuration(&self) -> bool {
+    pub fn is_configuration(&self) -> bool {
         matches!(
             self,
             Self::Schema(SchemaFault::TooOld { .. } | SchemaFault::Pending(_) | SchemaFault::Beneath(_))
                 | Self::Policies(_)
                 | Self::Setting(_)
                 | Self::Folder { .. }
-        )
+        ) || self.lacks_certificates()
+    }
+
+    /// Whether a feature that asks other servers was opened on a machine that trusts nobody.
+    fn lacks_certificates(&self) -> bool {
+        matches!(self, Self::Other(error) if error.chain().any(<dyn std::error::Error>::is::<NoClient>))
     }
 }
 

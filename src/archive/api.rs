@@ -237,7 +237,7 @@ impl ArchiveApi {
         let received = self.archive.receive(upload).await.map_err(Failure::within)?;
         let by = caller.user_id;
         let mover = Mover { caller, action, arrived: self.archive.now() };
-        let options = ImportOptions { drop_second_factors, files_root: None, by: Some(mover) };
+        let options = ImportOptions { drop_second_factors, by: Some(mover), ..ImportOptions::default() };
         let archive = self.archive.clone();
         // A client that leaves must not leave behind what others wait for: a lease, a turn.
         let act = self.archive.parts.tasks.spawn(async move {

@@ -192,17 +192,18 @@ pub(super) async fn continue_sequences(tx: &Tx, rows: &mut [Row]) -> Result<(), 
     Ok(())
 }
 
-/// Takes the second factor from accounts that have lost it, and what goes with it.
-pub(super) async fn unlock(tx: &Tx, users: &[Uuid]) -> Result<(), DbErr> {
+/// Takes the second factor from accounts that have lost it, and what goes with it. Answers which they are.
+pub(super) async fn unlock(tx: &Tx, users: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
     debug_assert!(users.len() <= BATCH, "a batch at a time");
     let mut values = Values::default();
     let ids = values.row(users.iter().map(|user| (*user).into()));
     let sql = format!(
         "UPDATE users SET otp_method = 'none', revision = revision + 1 \
          WHERE id IN {ids} AND otp_method = 'authenticator' AND NOT EXISTS \
-         (SELECT 1 FROM second_factors WHERE user_id = users.id AND sealed_seed IS NOT NULL)"
+         (SELECT 1 FROM second_factors WHERE user_id = users.id AND sealed_seed IS NOT NULL) RETURNING id"
     );
-    run(tx, sql, values).await
+    let unlocked = tx.query_all_raw(statement(tx, sql, values)).await?;
+    unlocked.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
 /// No file gets a number that one has had before, here or where the file comes from.

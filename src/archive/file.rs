@@ -23,6 +23,7 @@ use super::ImportRefusal;
 use super::blank::make_schema;
 use super::row::{Cell, Flaw, Row};
 use super::tables::{Column, Kind, Table};
+use crate::audit::{self, SealedEnd};
 use crate::migrations::{STEPS, Step};
 
 /// What each SQLite database begins with (its file format, 1.3.1).
@@ -125,6 +126,36 @@ impl GatehouseFile {
             Err(rusqlite::Error::QueryReturnedNoRows) => Ok(0),
             Err(error) => Err(unreadable(&error)),
         }
+    }
+
+    /// Where the log of what staff did ended; none where the file is older than that.
+    pub(super) fn log_end(&self) -> Result<Option<SealedEnd>, ImportRefusal> {
+        if !self.has.contains("audit_head.number") {
+            return Ok(None);
+        }
+        self.budget.allow(NEXT_ROW);
+        let sql = "SELECT number, hash, seal FROM audit_head WHERE id = 1";
+        let found = self.connection.query_row(sql, [], |row| {
+            Ok(SealedEnd { number: row.get(0)?, hash: row.get(1)?, seal: row.get(2)? })
+        });
+        found.optional().map_err(|error| unreadable(&error))
+    }
+
+    /// Hands on every row of that log, in their order. Only a backup has any.
+    pub(super) fn log(
+        &self,
+        each: &mut dyn FnMut(audit::Row) -> Result<(), ImportRefusal>,
+    ) -> Result<(), ImportRefusal> {
+        self.budget.allow(NEXT_ROW);
+        let sql = "SELECT number, at, actor_id, action, subject_type, subject_id, details, trace_id, follows_seal, hash \
+                   FROM audit_log ORDER BY number";
+        let mut statement = self.connection.prepare(sql).map_err(|error| unreadable(&error))?;
+        let mut found = statement.query([]).map_err(|error| unreadable(&error))?;
+        while let Some(row) = found.next().map_err(|error| unreadable(&error))? {
+            each(log_row(row).map_err(|error| unreadable(&error))?)?;
+            self.budget.allow(NEXT_ROW);
+        }
+        Ok(())
     }
 
     /// A column, or what it holds where the file is older than it.
@@ -333,6 +364,25 @@ pub(super) fn check_structure(connection: &Connection) -> Result<(), ImportRefus
         "ok" => Ok(()),
         _ => Err(ImportRefusal::Damaged("its structure is broken".to_owned())),
     }
+}
+
+fn log_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<audit::Row> {
+    let id = |at: usize| -> rusqlite::Result<Option<Uuid>> {
+        let bytes: Option<[u8; 16]> = row.get(at)?;
+        Ok(bytes.map(Uuid::from_bytes))
+    };
+    Ok(audit::Row {
+        number: row.get(0)?,
+        at: row.get(1)?,
+        actor_id: id(2)?,
+        action: row.get(3)?,
+        subject_type: row.get(4)?,
+        subject_id: id(5)?,
+        details: row.get(6)?,
+        trace_id: row.get(7)?,
+        follows_seal: row.get(8)?,
+        hash: row.get(9)?,
+    })
 }
 
 pub(super) fn unreadable(error: &rusqlite::Error) -> ImportRefusal {

@@ -15,8 +15,8 @@ use super::file::GatehouseFile;
 use super::merge::{Change, changed};
 use super::row::{Cell, Flaw, Row};
 use super::tables::{TRAVELS, Table};
-use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, person};
-use crate::audit::{Entry, Subject};
+use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, letters, person};
+use crate::audit::{self, Entry, SealedEnd, Subject};
 use crate::platform::db::Tx;
 use crate::platform::hexadecimal;
 use crate::sessions::{Ending, Role, Roles};
@@ -55,6 +55,10 @@ pub(super) enum Piece {
     Rows(Vec<Row>),
     /// The highest number that a file ever had.
     FileNumber(i64),
+    /// Where the log of what staff did ended.
+    LogEnd(SealedEnd),
+    /// Rows of that log.
+    Log(Vec<audit::Row>),
     /// That was all.
     End,
 }
@@ -62,11 +66,11 @@ pub(super) enum Piece {
 /// What reads a file, from another thread.
 pub(super) type Pieces = mpsc::Receiver<Result<Piece, ImportRefusal>>;
 
-/// Reads the file on a thread of its own, a few batches ahead.
-pub(super) fn begin_reading(file: GatehouseFile) -> Pieces {
+/// Reads the file on a thread of its own, a few batches ahead; with the log of what staff did, or without.
+pub(super) fn begin_reading(file: GatehouseFile, with_log: bool) -> Pieces {
     let (pieces, waiting) = mpsc::channel(WAITING);
     tokio::task::spawn_blocking(move || {
-        let last = match read(&file, &pieces) {
+        let last = match read(&file, with_log, &pieces) {
             Ok(()) => Ok(Piece::End),
             Err(refusal) => Err(refusal),
         };
@@ -79,6 +83,7 @@ pub(super) fn begin_reading(file: GatehouseFile) -> Pieces {
 
 fn read(
     file: &GatehouseFile,
+    with_log: bool,
     pieces: &mpsc::Sender<Result<Piece, ImportRefusal>>,
 ) -> Result<(), ImportRefusal> {
     let send = |piece| {
@@ -96,7 +101,15 @@ fn read(
         })?;
         send(Piece::Rows(rows))?;
     }
-    send(Piece::FileNumber(file.highest_file_number()?))
+    send(Piece::FileNumber(file.highest_file_number()?))?;
+    let Some(end) = file.log_end()?.filter(|_| with_log) else { return Ok(()) };
+    send(Piece::LogEnd(end))?;
+    let mut rows = Vec::with_capacity(BATCH);
+    file.log(&mut |row| {
+        rows.push(row);
+        if rows.len() < BATCH { Ok(()) } else { send(Piece::Log(std::mem::take(&mut rows))) }
+    })?;
+    send(Piece::Log(rows))
 }
 
 /// An import under way.
@@ -114,6 +127,8 @@ pub(super) struct Import {
     promoted: Vec<Promotion>,
     /// How many these are.
     promotions: u64,
+    /// Where the log of what staff did ends that is taken in.
+    log: Option<SealedEnd>,
 }
 
 /// Somebody who may do more or less than before.
@@ -136,7 +151,17 @@ impl Import {
     pub(super) fn new(parts: Arc<Parts>, order: Order) -> Self {
         let counts = TRAVELS.iter().map(|table| (table.name, TableCounts::default())).collect();
         let (added, signed_out, unlocked) = (HashSet::new(), HashSet::new(), Vec::new());
-        Self { parts, order, counts, added, signed_out, unlocked, promoted: Vec::new(), promotions: 0 }
+        Self {
+            parts,
+            order,
+            counts,
+            added,
+            signed_out,
+            unlocked,
+            promoted: Vec::new(),
+            promotions: 0,
+            log: None,
+        }
     }
 
     /// Writes what is read, in this transaction.
@@ -153,6 +178,11 @@ impl Import {
             match pieces.recv().await {
                 Some(Ok(Piece::Rows(rows))) => self.take(tx, rows).await?,
                 Some(Ok(Piece::FileNumber(number))) => batch::set_file_number(tx, number).await?,
+                Some(Ok(Piece::LogEnd(end))) => self.begin_log(tx, end).await?,
+                Some(Ok(Piece::Log(rows))) if self.log.is_some() => {
+                    self.parts.audit.take_in(tx, &rows).await?;
+                }
+                Some(Ok(Piece::Log(_))) => {}
                 Some(Ok(Piece::End)) => break,
                 Some(Err(refusal)) => return Err(refusal),
                 None => return Err(anyhow::anyhow!("the file was not read to its end").into()),
@@ -165,8 +195,24 @@ impl Import {
         if had_admin && !users::store::has_admin(tx).await? {
             return Err(ImportRefusal::LastAdmin);
         }
+        if let Some(end) = self.log.take() {
+            self.parts.audit.end_where(tx, end).await?;
+        }
         self.note(tx).await?;
         Ok(self.counts)
+    }
+
+    /// Takes a log in where there is none yet. One that nobody here has sealed would only look like a log.
+    async fn begin_log(&mut self, tx: &Tx, end: SealedEnd) -> Result<(), ImportRefusal> {
+        if self.parts.audit.may_take_in(tx, &end).await? {
+            self.log = Some(end);
+        } else if end.number > 0 {
+            tracing::warn!(
+                rows = end.number,
+                "the log of what staff did was left out: there is one here, or it was sealed under another secret"
+            );
+        }
+        Ok(())
     }
 
     /// Notes in the log of what staff did how much it was, out of which file, and who may do more or less by it.
@@ -455,13 +501,15 @@ impl Import {
         Ok(())
     }
 
-    /// Accounts whose second factor was left out have none, so that their owners get in and set another one up.
+    /// Accounts whose second factor was left out have none, so that their owners get in and set another one up. They are
+    /// told: until then the password alone is enough.
     async fn unlock(&self, tx: &Tx) -> Result<(), ImportRefusal> {
         for users in self.unlocked.chunks(BATCH) {
-            batch::unlock(tx, users).await?;
+            let unlocked = batch::unlock(tx, users).await?;
             for user in users {
                 tx.touch(*user);
             }
+            letters::second_factors_gone(tx, &self.parts, &unlocked).await?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod check;
 mod export;
 mod file;
 mod import;
+mod letters;
 mod merge;
 mod person;
 mod progress;
@@ -132,6 +133,8 @@ pub struct ImportOptions {
     /// Leaves out what no known secret opens, instead of refusing the file: second factors, whose owners then have none,
     /// and what other providers gave us.
     pub drop_second_factors: bool,
+    /// Takes the log of what staff did along into a database that has none: what a backup is restored with.
+    pub audit_log: bool,
     /// The folder that the files of a database of S1 lie in; without it they are left out.
     pub files_root: Option<PathBuf>,
     /// Who asks for it: their own account can't be changed by it, nor may it give anybody what they don't have.
@@ -334,7 +337,7 @@ impl Archive {
         order.progress.say(if order.how == How::Import { "importing" } else { "recovering" });
         order.progress.expect(rows);
         let import = Import::new(Arc::clone(&self.parts), order.clone());
-        let pieces = import::begin_reading(file);
+        let pieces = import::begin_reading(file, order.options.audit_log);
         let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
         order.progress.finish();
         if let Some(before) = before {

@@ -312,7 +312,7 @@ pub static STAYS: &[Stays] = &[
     stays("schema_steps", "says what a database looks like; the file says it of itself"),
     stays(
         "audit_log",
-        "a chain that one server has sealed; elsewhere it would prove nothing, and could be forged",
+        "a chain that one server has sealed; elsewhere it would prove nothing, and could be forged. A backup holds it",
     ),
     stays("audit_head", "goes with its chain"),
     stays("sessions", "people sign in again: a file of sessions would be a file of keys to every account"),

@@ -5,6 +5,7 @@
 //! [`Audit::verify`] walks the chain and names the first row that is not as it was written.
 
 mod chain;
+mod moved;
 mod rules;
 mod store;
 mod verify;
@@ -17,12 +18,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use chain::Hash;
+pub use moved::SealedEnd;
 pub use store::{Filter, Part, Row};
 pub use verify::{Flaw, Head, Verdict};
 
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::secrets::{Key32, Secrets};
+use crate::platform::shape::Words;
 use crate::platform::web::TraceId;
 
 /// The feature: what it owns.
@@ -124,6 +127,22 @@ impl Subject {
             Self::Webhook(_) => "webhook",
             Self::Letter(_) => "letter",
         }
+    }
+
+    /// What something can be done to, for the OpenAPI document.
+    #[must_use]
+    pub(crate) fn words() -> Words {
+        let any = [
+            Self::System,
+            Self::Database,
+            Self::Flags,
+            Self::Events,
+            Self::User(Uuid::nil()),
+            Self::Webhook(Uuid::nil()),
+            Self::Letter(None),
+        ];
+        let all = any.map(Self::kind).to_vec();
+        Words { name: "AuditSubject", about: "What something was done to.", all }
     }
 
     /// Which one, where there are several.

@@ -77,19 +77,7 @@ pub(super) async fn hold(tx: &Tx) -> Result<Option<HeadRow>, DbErr> {
 /// Writes a row and moves the head, which is held, behind it.
 pub(super) async fn append(tx: &Tx, row: &Row, seal: &[u8]) -> Result<(), DbErr> {
     let mut values = Values::default();
-    let columns: [Value; 10] = [
-        row.number.into(),
-        row.at.into(),
-        row.actor_id.into(),
-        row.action.clone().into(),
-        row.subject_type.clone().into(),
-        row.subject_id.into(),
-        row.details.clone().into(),
-        row.trace_id.clone().into(),
-        row.follows_seal.into(),
-        row.hash.clone().into(),
-    ];
-    let placed = values.row(columns);
+    let placed = values.row(columns_of(row));
     let insert = format!("INSERT INTO audit_log ({COLUMNS}) VALUES {placed}");
     let head = values.row([1_i64.into(), row.number.into(), row.hash.clone().into(), seal.to_vec().into()]);
     // The head is there from the beginning; somebody may have taken it away.
@@ -103,6 +91,37 @@ pub(super) async fn append(tx: &Tx, row: &Row, seal: &[u8]) -> Result<(), DbErr>
         _ => format!("{insert}; {moved}"),
     };
     tx.execute_at_the_end(Statement::from_sql_and_values(backend, sql, values.into_vec())).await
+}
+
+/// Writes rows as they are.
+pub(super) async fn insert(tx: &Tx, rows: &[Row]) -> Result<(), DbErr> {
+    let mut values = Values::default();
+    let placed: Vec<String> = rows.iter().map(|row| values.row(columns_of(row))).collect();
+    let sql = format!("INSERT INTO audit_log ({COLUMNS}) VALUES {}", placed.join(", "));
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values.into_vec());
+    tx.execute_raw(statement).await.map(|_| ())
+}
+
+fn columns_of(row: &Row) -> [Value; 10] {
+    [
+        row.number.into(),
+        row.at.into(),
+        row.actor_id.into(),
+        row.action.clone().into(),
+        row.subject_type.clone().into(),
+        row.subject_id.into(),
+        row.details.clone().into(),
+        row.trace_id.clone().into(),
+        row.follows_seal.into(),
+        row.hash.clone().into(),
+    ]
+}
+
+/// Moves the head, which is held.
+pub(super) async fn set_head(tx: &Tx, head: HeadRow) -> Result<(), DbErr> {
+    let sql = "UPDATE audit_head SET number = $1, hash = $2, seal = $3 WHERE id = 1";
+    let values: [Value; 3] = [head.number.into(), head.hash.into(), head.seal.into()];
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await.map(|_| ())
 }
 
 /// Puts another seal on the head, which is held.

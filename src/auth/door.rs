@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use poem::Request;
 use poem::http::{HeaderValue, header};
+use poem_openapi::Object;
 
 use super::Auth;
 use super::admission::{Challenged, SignedIn};
@@ -12,7 +13,7 @@ use super::api::TokenAnswer;
 use super::sign_in::DEVICE_LASTS;
 use crate::oauth::{Left, TRANSACTION_LASTS};
 use crate::otp::CHALLENGE_LASTS;
-use crate::platform::problem::{Details, Problem};
+use crate::platform::problem::{Body, Details, Problem, ProblemBody};
 use crate::sessions::{cookie, set_cookie};
 
 /// The cookies of the door.
@@ -30,7 +31,25 @@ pub struct Demand {
     cookie: Option<HeaderValue>,
 }
 
+/// What `otp_required` says: a problem, and what to answer it with at `POST /auth/OTP`.
+#[derive(Object)]
+pub struct OtpRequired {
+    /// What every problem says.
+    #[oai(flatten)]
+    pub problem: ProblemBody,
+    /// Always `OTP-REQUIRED`.
+    pub error: String,
+    /// Names this sign-in at `POST /auth/OTP`; a cookie does so, too.
+    pub otp_token: String,
+    /// The second factor that is asked for.
+    pub otp_method: String,
+}
+
 impl Details for Demand {
+    fn body() -> Option<Body> {
+        Some(Body::of::<OtpRequired>())
+    }
+
     fn add_to(&self, problem: &mut Problem) {
         problem.members.insert("error".to_owned(), "OTP-REQUIRED".into());
         problem.members.insert("otp_token".to_owned(), self.token.expose().into());

@@ -13,6 +13,7 @@ mod recovery;
 mod recovery_api;
 mod second_factor;
 mod session_api;
+mod shapes;
 mod sign_in;
 mod sign_up;
 pub mod throttle;
@@ -48,6 +49,7 @@ pub use recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
 pub use recovery_api::RecoveryApi;
 pub use second_factor::{OtpRefusal, SecondFactor};
 pub use session_api::{Session, SessionApi};
+pub use shapes::shapes;
 pub use sign_in::{Credentials, SignInRefusal};
 pub use sign_up::{SignUp, SignUpRefusal, SignedUp};
 

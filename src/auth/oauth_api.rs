@@ -27,7 +27,7 @@ use crate::sessions::{Caller, Enrolling, SessionCookies, add_cookies};
 /// Where people see the accounts that are linked to theirs.
 const ACCOUNT_PAGE: &str = "/account";
 /// The longest handle, in bytes: that of a domain name (RFC 1035, 2.3.4), and the `@` before it.
-const LONGEST_HANDLE: usize = 254;
+pub(super) const LONGEST_HANDLE: usize = 254;
 
 /// The operations of `/oauth`.
 pub struct OauthApi {

@@ -39,7 +39,7 @@ pub(super) async fn read_in(how: How, incoming: Incoming, loaded: Loaded) -> Res
     let options = ImportOptions {
         drop_second_factors: incoming.drop_second_factors,
         files_root: incoming.files_root,
-        by: None,
+        ..ImportOptions::default()
     };
     let counts = app.archive.import_from(&incoming.file, how, &options, &Progress::of_terminal()).await;
     app.close().await;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::app::{App, StartFault};
 use crate::platform::clock::Clock;
@@ -10,9 +9,6 @@ use crate::platform::config::Loaded;
 use crate::platform::random::Random;
 use crate::platform::telemetry::Losses;
 use crate::server::{Server, Stop};
-
-/// How long readiness says 503 before the door closes, so that a load balancer has time to look.
-const NOTICE: Duration = Duration::from_millis(500);
 
 /// Serves until a signal comes, or the database can't be relied on any more: that is a failure, so that whoever watches over
 /// the program starts it anew.
@@ -36,8 +32,9 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     let server = Server::bind(address, limits, trace_ids)
         .map_err(|error| anyhow::anyhow!("can't listen on {address}: {error}"))?;
     config.server.listens_on(server.local_addr().map_err(anyhow::Error::from)?);
+    let notice = config.server.stop_notice;
     let mut app = App::open(config, clock, Random::System).await?;
-    let stop = Stop::on_signals(&app.tasks, NOTICE).map_err(anyhow::Error::from)?;
+    let stop = Stop::on_signals(&app.tasks, notice).map_err(anyhow::Error::from)?;
     app.stopping = stop.announced.clone();
     app.metrics.tell(move || losses.measures());
     let link = app.first_start().await?;
@@ -46,7 +43,7 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     greet(&app, link.as_ref().map(crate::sessions::OpaqueToken::expose));
     let damaged = async {
         app.db.damaged().await;
-        stop.begin(NOTICE).await;
+        stop.begin(notice).await;
         std::future::pending().await
     };
     let cut = tokio::select! {

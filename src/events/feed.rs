@@ -9,6 +9,7 @@ use super::store::{self, Filter, event};
 use crate::audit::{Audit, Entry};
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError};
+use crate::platform::shape::Words;
 
 /// The types of events. Names are part of the contract with whoever listens: never rename.
 pub const TYPES: [&str; 17] = [
@@ -56,6 +57,12 @@ crate::refusals! {
         NotFound = 404 "not_found" "There is no such event, or it is no longer kept.",
         NotParked = 409 "not_parked" "Only an event that is parked can be given up.",
     }
+}
+
+/// The types, for the OpenAPI document.
+#[must_use]
+pub(crate) fn type_words() -> Words {
+    Words { name: "EventType", about: "What happened.", all: TYPES.to_vec() }
 }
 
 /// The type so named.

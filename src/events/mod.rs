@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 pub use body::Body;
 pub use broker::Broker;
+pub(crate) use feed::type_words;
 pub use feed::{Feed, FeedRefusal, Replay, ReplayRefusal, SkipRefusal, TYPES, type_named};
 
 use crate::platform::clock::{Clock, Timestamp};

@@ -22,6 +22,7 @@ use super::store::{Page, Scope, Seen};
 use super::target::{CreateFile, DeleteFile, FileTarget, ReadFile, UpdateFile};
 use crate::permissions::{Action, Allowed, Context, Gate, Object, Subject};
 use crate::platform::problem::{Failure, FieldError};
+use crate::platform::shape::{Shape, Shaped};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Order, Paging, Range, Upload, given};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::{Caller, Role};
@@ -42,6 +43,21 @@ pub struct FileApi {
 enum Section {
     /// Files that people upload.
     Files,
+}
+
+/// What the document says of files beyond types.
+#[must_use]
+pub fn shapes() -> Vec<Shaped> {
+    const ONE: &[&str] = &["read_file", "patch_file", "remove_file", "read_file_file"];
+    let mut shapes = crate::shapes! {
+        FilePatch { description: Shape::text(Description::LONGEST) }
+    };
+    shapes.extend([
+        Shaped::parameter(ONE, "file", Shape::whole_from(1)),
+        Shaped::parameter(&["new_file"], "description", Shape::text(Description::LONGEST)),
+        Shaped::parameter(&["read_files_list"], "files_ids", Shape::list(MOST_IDS)),
+    ]);
+    shapes
 }
 
 /// What is to be changed of a file; what is left out stays.

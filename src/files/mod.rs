@@ -34,7 +34,7 @@ use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
 use crate::users::Users;
 
-pub use api::{FileApi, description_of};
+pub use api::{FileApi, description_of, shapes};
 pub use bring::{Brought, pieces_of};
 pub use kind::is_shown_inline;
 pub use name::{FileName, disposition};

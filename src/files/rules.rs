@@ -381,9 +381,10 @@ impl Files {
         }
     }
 
-    /// The names of the bytes that go when this user goes.
-    pub async fn blobs_of(&self, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
-        store::blobs_of(self.db.reader(), user).await
+    /// The names of the bytes that go when this user goes. Held first, the user gets no file behind this list: whoever
+    /// adds one holds them, too.
+    pub async fn blobs_of_held(&self, tx: &Tx, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
+        store::blobs_of(tx, user).await
     }
 
     /// The file of this number as `viewer` meets it.

@@ -14,6 +14,7 @@ mod ofrep;
 mod operations;
 mod rules;
 mod set;
+mod shapes;
 mod store;
 mod watch;
 mod written;
@@ -34,6 +35,7 @@ pub use ofrep::OfrepApi;
 pub use operations::{LOGIN, flag_of, flags_of, is_gated};
 pub use rules::ChangeRefusal;
 pub use set::{Change, Difference, FlagSet, LARGEST};
+pub use shapes::shapes;
 pub use written::{FlagRule, FlagValue};
 
 use crate::audit::Audit;

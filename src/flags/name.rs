@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-const LONGEST: usize = 128;
+pub(super) const LONGEST: usize = 128;
 
 /// A flag's name: 1 to 128 of `A-Z a-z 0-9 _ - . :`. It stands in files, paths and pages and needs no escape there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

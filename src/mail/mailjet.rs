@@ -11,6 +11,7 @@ use url::Url;
 
 use super::delivery::{Outgoing, Undelivered, sender};
 use crate::platform::config;
+use crate::platform::outgoing::NoClient;
 
 /// How long reaching Mailjet may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -36,7 +37,8 @@ impl Mailjet {
             .connect_timeout(CONNECT)
             .timeout(timeout)
             .redirect(redirect::Policy::none())
-            .build()?;
+            .build()
+            .map_err(NoClient::from)?;
         let base = settings.base_url.as_str().trim_end_matches('/');
         Ok(Self {
             client,

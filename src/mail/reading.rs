@@ -8,11 +8,18 @@ use uuid::Uuid;
 use super::Mail;
 use super::store::State;
 use crate::platform::problem::Problem;
+use crate::platform::shape::Words;
 use crate::platform::telemetry::metrics::{Family, Sample, number};
 use crate::platform::web::Cursor;
 
 /// Batches that are shown.
 const BATCHES: i64 = 20;
+
+/// Where a mail can stand, for the OpenAPI document.
+pub(crate) fn state_words() -> Words {
+    let all = State::SHOWN.map(State::name).to_vec();
+    Words { name: "MailState", about: "Where a mail stands.", all }
+}
 
 /// How many mails stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -25,6 +25,9 @@ pub(super) enum State {
 }
 
 impl State {
+    /// Those of mails that there are.
+    pub(super) const SHOWN: [Self; 4] = [Self::Waiting, Self::Sent, Self::Expired, Self::Dead];
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",

@@ -27,6 +27,7 @@ use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
+use crate::platform::shape::Words;
 use crate::platform::web::TraceId;
 use crate::users::store::user;
 use crate::users::{Origin, Users};
@@ -71,6 +72,9 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method.
+    pub const ALL: [Self; 3] = [Self::None, Self::Authenticator, Self::Email];
+
     /// Its name in the database and in answers: never rename.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -84,7 +88,13 @@ impl Method {
     /// The method so named.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::None, Self::Authenticator, Self::Email].into_iter().find(|method| method.name() == name)
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// The names, for the OpenAPI document.
+    #[must_use]
+    pub(crate) fn words() -> Words {
+        Words { name: "OtpMethod", about: "A second factor.", all: Self::ALL.map(Self::name).to_vec() }
     }
 
     /// The method of an account. A name that means nothing counts as an authenticator: it never lets anybody in

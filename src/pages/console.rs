@@ -73,6 +73,7 @@ const DEEDS: [&str; 29] = [
     "webhook_secret_rotated",
     "webhook_replayed",
     "keys_rotated",
+    "policies_changed",
     "database_exported",
     "database_imported",
     "database_recovered",

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::platform::shape::Words;
+
 /// Makes [`Action`] from the table of `Variant = "noun:verb" "what it means"`.
 macro_rules! actions {
     ( $( $variant:ident = $name:literal $words:literal ),+ $(,)? ) => {
@@ -23,6 +25,13 @@ macro_rules! actions {
                 match self {
                     $( Self::$variant => $name ),+
                 }
+            }
+
+            /// The names, for the OpenAPI document.
+            #[must_use]
+            pub(crate) fn words() -> Words {
+                let all = Self::ALL.iter().map(|action| action.name()).collect();
+                Words { name: "PermissionAction", about: "What can be done.", all }
             }
         }
     };

@@ -30,6 +30,7 @@ pub use decision::Decision;
 pub use explanation::{DeterminingPolicy, Explanation};
 pub use mistake::PolicyMistake;
 pub use question::{Account, Context, Field, Fields, File, Resource, Subject, UnknownField};
+pub use watch::{Adoption, NoteAdoption};
 
 use cedar::Vocabulary;
 use memo::Key;

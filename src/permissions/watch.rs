@@ -1,9 +1,13 @@
 //! Policies that change while the program runs: noticed, read when they hold still, put in force if they are good.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
+use futures_util::future::BoxFuture;
+use sea_orm::DbErr;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -19,6 +23,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// For how long files must hold still before they are used: an editor may be in the middle of writing.
 const STILL: Duration = Duration::from_millis(100);
 
+/// Changes that are noted later, while that can't be done; more are in the program's own log only.
+const MOST_OWED: usize = 100;
+
 /// What was found when the folder was last looked at.
 #[derive(Debug)]
 pub(super) struct Latest {
@@ -26,10 +33,36 @@ pub(super) struct Latest {
     pub(super) mistake: Option<PolicyMistake>,
 }
 
+/// Changed policies that were put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The names of the files; none: the program's own policies are in force again.
+    pub files: Vec<String>,
+    /// SHA-256 over the names and texts of the files, each behind its length.
+    pub sha256: [u8; 32],
+}
+
+impl Adoption {
+    fn of(sources: &[Source]) -> Self {
+        let mut sum = digest::Context::new(&digest::SHA256);
+        for text in sources.iter().flat_map(|source| [&source.name, &source.text]) {
+            sum.update(&(text.len() as u64).to_be_bytes());
+            sum.update(text.as_bytes());
+        }
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(sum.finish().as_ref());
+        Self { files: sources.iter().map(|source| source.name.clone()).collect(), sha256 }
+    }
+}
+
+/// Notes down that policies were put in force.
+pub type NoteAdoption = Arc<dyn Fn(Adoption) -> BoxFuture<'static, Result<(), DbErr>> + Send + Sync>;
+
 impl Permissions {
-    /// Puts changed policy files in force. Bad files change nothing but [`Permissions::status`] and the log. Never
-    /// ends; may be dropped at any time.
-    pub async fn watch(self: Arc<Self>) {
+    /// Puts changed policy files in force, and has that noted, again until it is. Bad files change nothing but
+    /// [`Permissions::status`] and the log. Never ends; may be dropped at any time.
+    pub async fn watch(self: Arc<Self>, note: NoteAdoption) {
+        let mut owed = VecDeque::new();
         let Some(folder) = &self.folder else { return std::future::pending().await };
         let changed = Arc::new(Notify::new());
         let _tells_until_dropped = listen(folder, &changed)
@@ -40,30 +73,39 @@ impl Permissions {
                 () = sleep(EVERY) => {}
             }
             let permissions = Arc::clone(&self);
-            if let Err(error) = spawn_blocking(move || permissions.catch_up()).await {
-                tracing::error!(%error, "looking for changed policies failed");
+            match spawn_blocking(move || permissions.catch_up()).await {
+                Ok(adoption) => owed.extend(adoption.filter(|_| owed.len() < MOST_OWED)),
+                Err(error) => tracing::error!(%error, "looking for changed policies failed"),
+            }
+            while let Some(first) = owed.front() {
+                if let Err(error) = note(first.clone()).await {
+                    tracing::warn!(%error, "changed policies could not be noted; it is tried again");
+                    break;
+                }
+                owed.pop_front();
             }
         }
     }
 
     /// Looks at the folder once. What is still changing is left for the next look.
-    pub(super) fn catch_up(&self) {
-        let Some(folder) = &self.folder else { return };
+    pub(super) fn catch_up(&self) -> Option<Adoption> {
+        let folder = self.folder.as_ref()?;
         let reading = folder::read(folder);
         if reading == self.latest().reading {
-            return;
+            return None;
         }
         thread::sleep(STILL);
-        if folder::read(folder) == reading {
-            self.adopt(reading);
-        }
+        if folder::read(folder) == reading { self.adopt(reading) } else { None }
     }
 
-    fn adopt(&self, reading: Reading) {
+    fn adopt(&self, reading: Reading) -> Option<Adoption> {
+        let mut adoption = None;
         let mistake = match reading.clone().and_then(|found| self.compile(found.as_deref())) {
             Ok(policies) => {
                 policies.log();
                 self.live.store(Arc::new(policies));
+                let found = reading.as_ref().ok().and_then(Option::as_deref);
+                adoption = Some(Adoption::of(found.unwrap_or_default()));
                 None
             }
             Err(mistake) => {
@@ -73,6 +115,7 @@ impl Permissions {
             }
         };
         *self.latest() = Latest { reading, mistake };
+        adoption
     }
 
     fn compile(&self, found: Option<&[Source]>) -> Result<Policies, PolicyMistake> {
@@ -91,8 +134,13 @@ impl Permissions {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::future::ready;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
     use std::time::Instant;
 
+    use futures_util::FutureExt;
     use tempfile::TempDir;
     use uuid::Uuid;
 
@@ -245,8 +293,24 @@ mod tests {
         assert!(!may(&permissions, Role::Admin, Action::StatsRead));
     }
 
+    #[test]
+    fn what_is_noted_tells_other_texts_apart_and_only_what_is_in_force() {
+        let (folder, permissions) = running();
+        let path = folder.path().join("a.cedar");
+        let other = TESTERS_READ_STATS.replace("tester", "admin");
+        fs::write(&path, &other).unwrap();
+        let first = permissions.catch_up().unwrap();
+        fs::write(&path, TESTERS_READ_STATS).unwrap();
+        let second = permissions.catch_up().unwrap();
+        assert_ne!(first.sha256, second.sha256);
+        fs::write(&path, "permit(").unwrap();
+        assert_eq!(permissions.catch_up(), None);
+        fs::write(&path, other).unwrap();
+        assert_eq!(permissions.catch_up(), Some(first));
+    }
+
     #[tokio::test]
-    async fn the_watch_puts_changes_in_force_by_itself() {
+    async fn the_watch_puts_changes_in_force_by_itself_and_has_them_noted() {
         let (folder, permissions) = running();
         let changes = async {
             sleep(Duration::from_millis(50)).await;
@@ -258,9 +322,30 @@ mod tests {
                 sleep(Duration::from_millis(5)).await;
             }
         };
+        let noted: Arc<Mutex<Vec<Adoption>>> = Arc::default();
+        let (notes, refusals) = (Arc::clone(&noted), AtomicUsize::new(1));
+        let note: NoteAdoption = Arc::new(move |adoption| {
+            let is_refused = refusals.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+            if !is_refused {
+                notes.lock().unwrap().push(adoption);
+            }
+            let answer = if is_refused { Err(DbErr::Custom("away".into())) } else { Ok(()) };
+            ready(answer).boxed()
+        });
+        let noting = async {
+            changes.await;
+            let start = Instant::now();
+            while noted.lock().unwrap().is_empty() {
+                assert!(start.elapsed() < Duration::from_secs(10));
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
         tokio::select! {
-            () = Arc::clone(&permissions).watch() => unreachable!("it never ends"),
-            () = changes => {}
+            () = Arc::clone(&permissions).watch(note) => unreachable!("it never ends"),
+            () = noting => {}
         }
+        let files = vec!["a.cedar".to_owned()];
+        let noted = noted.lock().unwrap();
+        assert_eq!((noted.len(), &noted[0].files), (1, &files), "{noted:?}");
     }
 }

@@ -86,7 +86,8 @@ impl From<Flaw> for PictureRefusal {
 pub struct Side(u16);
 
 impl Side {
-    const LEAST: u16 = 16;
+    pub(crate) const LEAST: u16 = 16;
+    pub(crate) const MOST: u32 = SIDE;
     /// Of a drawn picture that nobody asked a size for.
     const USUAL: Self = Self(256);
 

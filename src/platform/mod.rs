@@ -18,6 +18,7 @@ pub mod problem;
 pub mod public_address;
 pub mod random;
 pub mod secrets;
+pub mod shape;
 pub mod tasks;
 pub mod telemetry;
 pub mod web;

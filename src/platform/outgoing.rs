@@ -25,6 +25,9 @@ use super::web::{TraceParent, check_json};
 /// How long reaching a server may take.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// What the reader of certificates says where it has found none.
+const NO_CERTIFICATES: &str = "No CA certificates";
+
 /// How much one question may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -53,6 +56,33 @@ pub enum Unanswered {
     /// The address is none that a stranger may name.
     #[error("not a public address")]
     NotPublic,
+}
+
+/// Why no other server can be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NoClient {
+    /// Nobody could tell another server from somebody who only says that it is that one.
+    #[error(
+        "no other server can be asked over https: this machine has no CA certificates. \
+         Install them (on Debian: apt-get install ca-certificates), or name a file of them in SSL_CERT_FILE"
+    )]
+    NoCertificates,
+    /// Something else.
+    #[error("no other server can be asked: {0}")]
+    Other(String),
+}
+
+impl From<reqwest::Error> for NoClient {
+    fn from(error: reqwest::Error) -> Self {
+        let mut causes = vec![error.to_string()];
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        let words = causes.join(": ");
+        if words.contains(NO_CERTIFICATES) { Self::NoCertificates } else { Self::Other(words) }
+    }
 }
 
 /// Which addresses an admin may name.
@@ -120,25 +150,25 @@ enum Whom {
 
 impl Outgoing {
     /// Asks servers that the operator or the program named.
-    pub fn to_known() -> reqwest::Result<Self> {
+    pub fn to_known() -> Result<Self, NoClient> {
         Ok(Self { client: basic().build()?, whom: Whom::Known })
     }
 
     /// Asks servers that somebody else named.
-    pub fn to_strangers(names: Names) -> reqwest::Result<Self> {
+    pub fn to_strangers(names: Names) -> Result<Self, NoClient> {
         let client = basic().https_only(true).dns_resolver(Arc::new(Guard(names))).build()?;
         Ok(Self { client, whom: Whom::Strangers })
     }
 
     /// Asks servers that an admin named, within this reach.
-    pub fn to_named(names: Names, reach: Reach) -> reqwest::Result<Self> {
+    pub fn to_named(names: Names, reach: Reach) -> Result<Self, NoClient> {
         let client = basic().https_only(!reach.plain);
         let client = if reach.private { client } else { client.dns_resolver(Arc::new(Guard(names))) };
         Ok(Self { client: client.build()?, whom: Whom::Named(reach) })
     }
 
     /// Asks `gateway` for what servers that somebody else named would say: `https://host/path` is there at `/host/path`.
-    pub fn through(gateway: Url) -> reqwest::Result<Self> {
+    pub fn through(gateway: Url) -> Result<Self, NoClient> {
         Ok(Self { client: basic().build()?, whom: Whom::Through(gateway) })
     }
 

@@ -9,7 +9,9 @@ use std::fmt;
 
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::registry::{
+    MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
+};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
@@ -180,6 +182,15 @@ impl IntoResponse for Problem {
 
 /// What more a refusal tells, beyond its line in the table.
 pub trait Details {
+    /// The body that it makes, if that is more than every problem has.
+    #[must_use]
+    fn body() -> Option<Body>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Adds it to the problem.
     fn add_to(&self, problem: &mut Problem);
 }
@@ -214,6 +225,21 @@ impl Details for Problem {
     }
 }
 
+/// A body of a problem that has a schema of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Body {
+    schema: fn() -> MetaSchemaRef,
+    register: fn(&mut Registry),
+}
+
+impl Body {
+    /// The body that looks so.
+    #[must_use]
+    pub fn of<T: Type>() -> Self {
+        Self { schema: T::schema_ref, register: T::register }
+    }
+}
+
 /// One line of a refusal table.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -223,6 +249,8 @@ pub struct Entry {
     pub code: &'static str,
     /// What it means, for a person.
     pub words: &'static str,
+    /// The body, if it has more than every problem.
+    pub body: Option<Body>,
 }
 
 /// Expected, typed, documented reasons not to do what was asked. Made by [`refusals!`](crate::refusals).
@@ -340,6 +368,7 @@ impl<R: Refusal> ApiResponse for Failure<R> {
 
     fn register(registry: &mut Registry) {
         ProblemBody::register(registry);
+        R::table().into_iter().filter_map(|entry| entry.body).for_each(|body| (body.register)(registry));
     }
 }
 
@@ -355,7 +384,14 @@ fn document(table: &[Entry]) -> MetaResponses {
             .map(|entry| format!("`{}`: {}", entry.code, entry.words))
             .collect();
         lines.dedup(); // an act within this one may be refused in the same words
-        meta_response(status, lines.join("\n\n"))
+        let mut response = meta_response(status, lines.join("\n\n"));
+        let of_status = table.iter().filter(|entry| entry.status == status);
+        let bodies: Vec<_> = of_status.filter_map(|entry| entry.body).map(|body| (body.schema)()).collect();
+        if !bodies.is_empty() {
+            let schema = problem_or(bodies);
+            response.content.iter_mut().for_each(|content| content.schema = schema.clone());
+        }
+        response
     });
     MetaResponses { responses: responses.collect() }
 }
@@ -373,6 +409,12 @@ pub fn meta_response(status: u16, description: String) -> MetaResponse {
     }
 }
 
+/// One of these bodies, or what every problem has.
+fn problem_or(mut bodies: Vec<MetaSchemaRef>) -> MetaSchemaRef {
+    bodies.push(problem_schema());
+    MetaSchemaRef::Inline(Box::new(MetaSchema { any_of: bodies, ..MetaSchema::ANY }))
+}
+
 fn problem_schema() -> MetaSchemaRef {
     ProblemBody::schema_ref()
 }
@@ -382,6 +424,8 @@ fn problem_schema() -> MetaSchemaRef {
 /// variants, by `and Variant(ItsRefusal)`.
 #[macro_export]
 macro_rules! refusals {
+    (@body) => { None };
+    (@body $details:ty) => { <$details as $crate::platform::problem::Details>::body() };
     (
         $(#[$meta:meta])*
         $visibility:vis enum $name:ident {
@@ -407,7 +451,12 @@ macro_rules! refusals {
             fn table() -> Vec<$crate::platform::problem::Entry> {
                 #[allow(unused_mut, reason = "only some tables contain others")]
                 let mut table = vec![
-                    $( $crate::platform::problem::Entry { status: $status, code: $code, words: $words } ),+
+                    $( $crate::platform::problem::Entry {
+                        status: $status,
+                        code: $code,
+                        words: $words,
+                        body: $crate::refusals!(@body $($details)?),
+                    } ),+
                 ];
                 $( table.extend(<$refusal as $crate::platform::problem::Refusal>::table()); )*
                 table

@@ -24,7 +24,9 @@ use crate::users::listing::{Filter, Search, Sort};
 use crate::users::{BlockChange, DisplayName, Origin, RestoreRefusal};
 
 /// Ids that one request may name.
-const MOST_IDS: usize = 1000;
+pub(super) const MOST_IDS: usize = 1000;
+/// Bytes that are searched for.
+pub(super) const LONGEST_SEARCH: usize = 256;
 
 /// The operations of `/user`.
 pub struct UserApi(pub Profiles);
@@ -392,7 +394,7 @@ fn filter(
 }
 
 fn search(q: &str, with_email: bool) -> Result<Search, ListRefusal> {
-    if q.len() > 256 || q.contains('\0') {
+    if q.len() > LONGEST_SEARCH || q.contains('\0') {
         let error = FieldError::new("q", "Must be at most 256 bytes, without NUL.");
         return Err(ListRefusal::Invalid(vec![error]));
     }

@@ -8,6 +8,7 @@ mod fields;
 mod letters;
 mod pictures_api;
 mod rules;
+mod shapes;
 mod shown;
 mod target;
 
@@ -39,6 +40,8 @@ pub use api::UserApi;
 pub use fields::{Fields, SignUpFields};
 pub use files_api::UserFilesApi;
 pub use pictures_api::PictureApi;
+pub(crate) use shapes::{password as shape_of_password, username as shape_of_username};
+pub use shapes::{shapes, shapes_of_user};
 pub use shown::{ExternalAccount, HistoryLine, PublicUser, Shown, User};
 pub use target::Target;
 

@@ -21,7 +21,7 @@ use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
 use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
-use crate::users::store::{self, Listed, user};
+use crate::users::store::{self, Listed, held, user};
 use crate::users::{
     Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
     Password, PersonName, Updated, Username,
@@ -226,12 +226,7 @@ impl Profiles {
         }
         let (id, origin) = (allowed.on.id(), Origin::of(&allowed.caller, client));
         let gone = if for_good {
-            let blobs = self.files.blobs_of(id).await?;
-            let gone = self.users.purge(id, revision, origin).await;
-            if gone.is_ok() {
-                self.files.discard(blobs).await; // what came in since is swept
-            }
-            gone
+            self.purge(id, revision, origin).await
         } else {
             let (profiles, client) = (self.clone(), client.clone());
             let deleted = self.db.write(move |tx| {
@@ -247,6 +242,30 @@ impl Profiles {
             deleted.await
         };
         Ok(self.answer_with(&allowed, gone.map_err(Failure::within)?).await?)
+    }
+
+    /// Forgets an account for good, and the bytes of its files after the commit.
+    async fn purge(
+        &self,
+        id: Uuid,
+        revision: Option<i64>,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<DeleteRefusal>> {
+        let (profiles, by) = (self.clone(), origin.by);
+        let purged = self.db.write(move |tx| {
+            async move {
+                held(tx, id).await?;
+                let blobs = profiles.files.blobs_of_held(tx, id).await?;
+                let gone = profiles.users.purge_in(tx, id, revision, &origin).await?;
+                Ok::<_, Failure<DeleteRefusal>>((gone, blobs))
+            }
+            .boxed()
+        });
+        let (gone, blobs) = purged.await?;
+        // The history went with the account; the log keeps who did it.
+        tracing::warn!(user_id = %id, by = by.map(tracing::field::display), "an account was purged");
+        self.files.discard(blobs).await;
+        Ok(gone)
     }
 
     /// Changes a block list; the list as it is then.

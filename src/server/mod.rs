@@ -37,7 +37,7 @@ use crate::platform::web::TraceIds;
 use accept::{BackOff, connections_that_fit};
 use connection::{Shared, Streams};
 pub use document::document;
-pub use root::{PONG, RootApi};
+pub use root::{PONG, RootApi, shapes};
 pub use signals::Stop;
 
 /// What a client can make the server hold, and for how long.

@@ -22,6 +22,7 @@ use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::config::MetricsToken;
 use crate::platform::db::Database;
 use crate::platform::problem::Failure;
+use crate::platform::shape::{Shape, Shaped, Words};
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::web::{ClientInfo, Json, TrustedProxies, is_forwarded};
 use crate::rate_limit::Limits;
@@ -59,6 +60,19 @@ pub struct RootApi {
     pub workos: Workos,
     /// A stop was asked for: not ready any more.
     pub stopping: CancellationToken,
+}
+
+/// What the document says of signs of life beyond types.
+#[must_use]
+pub fn shapes() -> Vec<Shaped> {
+    let about = "Whether the server can do its work.";
+    let states = Words { name: "ReadinessState", about, all: vec!["ok", "degraded", "unavailable"] };
+    let mut shapes = crate::shapes! {
+        Alive { status: Shape::always("ok") }
+        Readiness { status: Shape::one_of(states) }
+    };
+    shapes.push(Shaped::field(&PublicKey::name(), "use", Shape::always("sig")));
+    shapes
 }
 
 #[derive(Tags)]

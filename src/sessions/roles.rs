@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::platform::shape::Words;
+
 /// A role of S1's set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -29,6 +31,12 @@ impl Role {
             Self::Tester => "tester",
             Self::User => "user",
         }
+    }
+
+    /// The names, for the OpenAPI document.
+    #[must_use]
+    pub(crate) fn words() -> Words {
+        Words { name: "RoleName", about: "A role.", all: Self::ALL.map(Self::name).to_vec() }
     }
 
     /// Its bit in the database: never renumber.

@@ -45,6 +45,9 @@ crate::refusals! {
 pub struct Reason(String);
 
 impl Reason {
+    /// The most characters that it has.
+    pub(crate) const LONGEST: usize = LONGEST;
+
     /// Takes what was typed, without space around it.
     pub fn parse(typed: &str) -> Result<Self, Invalid> {
         let typed = typed.trim();

@@ -16,6 +16,9 @@ const MAX_CHARS: usize = 256;
 pub struct Description(String);
 
 impl Description {
+    /// The most characters that it has.
+    pub(crate) const LONGEST: usize = MAX_CHARS;
+
     /// Reads a description; it may be empty.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         if raw.chars().take(MAX_CHARS + 1).count() > MAX_CHARS {

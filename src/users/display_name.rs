@@ -16,6 +16,9 @@ const MAX_CHARS: usize = 64;
 pub struct DisplayName(String);
 
 impl DisplayName {
+    /// The most characters that it has.
+    pub(crate) const LONGEST: usize = MAX_CHARS;
+
     /// A display name that is the username up to capitals and spaces for underscores: it can't pass for another
     /// person's.
     pub fn of_username(raw: &str, username: &Username) -> Result<Self, Invalid> {

@@ -27,6 +27,9 @@ const MAX_RAW_OCTETS: usize = 1024;
 pub struct Email(String);
 
 impl Email {
+    /// The most characters of input that it has.
+    pub(crate) const LONGEST: usize = MAX_RAW_OCTETS;
+
     /// Reads an address: exactly one `@`, a local part of dot-separated atoms (RFC 5321, 4.1.2; RFC 6531, 3.3) that
     /// NFKC leaves alone, and the name of a host by UTS #46. No quotes, comments, address literals or white space.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {

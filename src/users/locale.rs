@@ -16,6 +16,9 @@ const MAX_CHARS: usize = 35;
 pub struct Locale(String);
 
 impl Locale {
+    /// The most characters that it has.
+    pub(crate) const LONGEST: usize = MAX_CHARS;
+
     /// Reads a tag in any capitals: a language of 2 to 8 letters, then subtags of 1 to 8 letters and digits.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         let mut subtags = raw.split('-');

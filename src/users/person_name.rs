@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Invalid;
 use super::display_name::check_name;
+use super::{DisplayName, Invalid};
 
 /// One part of a person's name: 1 to 64 code points of any script, kept as typed, nothing invisible.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -13,6 +13,9 @@ use super::display_name::check_name;
 pub struct PersonName(String);
 
 impl PersonName {
+    /// The most characters that it has.
+    pub(crate) const LONGEST: usize = DisplayName::LONGEST;
+
     /// Reads a part of a name; empty input is no name.
     pub fn parse(raw: &str) -> Result<Option<Self>, Invalid> {
         if raw.is_empty() {

@@ -442,23 +442,7 @@ impl Users {
     }
 
     /// Forgets an account for good, deleted before or not.
-    pub async fn purge(
-        &self,
-        target: Uuid,
-        revision: Option<i64>,
-        origin: Origin,
-    ) -> Result<user::Model, Failure<DeleteRefusal>> {
-        let (users, by) = (self.clone(), origin.by);
-        let act = self
-            .db
-            .write(move |tx| async move { users.purge_in(tx, target, revision, &origin).await }.boxed());
-        let gone = act.await?;
-        // The history went with the account; the log keeps who did it.
-        tracing::warn!(user_id = %target, by = by.map(tracing::field::display), "an account was purged");
-        Ok(gone)
-    }
-
-    async fn purge_in(
+    pub async fn purge_in(
         &self,
         tx: &Tx,
         target: Uuid,

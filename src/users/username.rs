@@ -17,6 +17,9 @@ const MAX_CHARS: usize = 32;
 pub struct Username(String);
 
 impl Username {
+    /// The most characters that it has.
+    pub(crate) const LONGEST: usize = MAX_CHARS;
+
     /// A name for a new account: `min_len` to 32 of `a`–`z`, `0`–`9` and `_`, nothing folded or trimmed, so that
     /// what was typed is what the account is called.
     pub fn parse(raw: &str, min_len: usize) -> Result<Self, Invalid> {

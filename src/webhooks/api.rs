@@ -9,12 +9,17 @@ use uuid::Uuid;
 
 use super::Webhooks;
 use super::delivery::{Attempt, Verdict};
-use super::rules::{Change, ChangeRefusal, CreateRefusal, ReadRefusal, ReplayRefusal, WithSecret, etag};
+use super::dispatch::{FAILING, GONE};
+use super::rules::{
+    BY_ADMIN, Change, ChangeRefusal, CreateRefusal, ReadRefusal, ReplayRefusal, WithSecret, etag,
+};
 use super::store::{Delivery, webhook};
 use super::target::{self, EventTypes};
+use crate::events::type_words;
 use crate::permissions::{Allowed, System};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Breakage, Failure, FieldError};
+use crate::platform::shape::{Shape, Shaped, Words};
 use crate::platform::web::{ClientInfo, Json, if_match};
 
 /// Deliveries that are shown at once, if nothing else is asked for, and at most.
@@ -25,6 +30,52 @@ const LARGEST_PAGE: u16 = 1000;
 pub struct WebhooksApi {
     /// The feature.
     pub webhooks: Webhooks,
+}
+
+/// What the document says of webhooks beyond types.
+#[must_use]
+pub fn shapes() -> Vec<Shaped> {
+    const ONE: &[&str] = &[
+        "read_webhook",
+        "update_webhook",
+        "delete_webhook",
+        "rotate_webhook_secret",
+        "test_webhook",
+        "read_webhook_deliveries",
+        "replay_webhook",
+    ];
+    let types = || Shape::one_of(type_words());
+    let mut shapes = crate::shapes! {
+        NewWebhook {
+            url: Shape::text(target::LONGEST_URL).like("https://example.com/hooks"),
+            description: Shape::text(target::LONGEST_DESCRIPTION),
+            event_types: types().and_at_most(target::MOST_TYPES),
+        }
+        WebhookChange {
+            url: Shape::text(target::LONGEST_URL).like("https://example.com/hooks"),
+            description: Shape::text(target::LONGEST_DESCRIPTION),
+            event_types: types().and_at_most(target::MOST_TYPES),
+        }
+        Webhook { event_types: types(), disabled_reason: Shape::one_of(disabled_words()) }
+        WebhookTest { error: Shape::one_of(error_words()) }
+        WebhookDelivery { error: Shape::one_of(error_words()) }
+    };
+    let limit = Shape::whole(1, LARGEST_PAGE.into()).usually(USUAL_PAGE);
+    shapes.extend([
+        Shaped::parameter(ONE, "id", Shape::uuid()),
+        Shaped::parameter(&["read_webhook_deliveries"], "limit", limit),
+    ]);
+    shapes
+}
+
+fn disabled_words() -> Words {
+    let all = vec![BY_ADMIN, GONE, FAILING];
+    Words { name: "WebhookDisabledReason", about: "Why a webhook is switched off.", all }
+}
+
+fn error_words() -> Words {
+    let all = vec!["unreachable", "timeout", "not_public", "sealed"];
+    Words { name: "WebhookError", about: "Why there is no answer to a webhook.", all }
 }
 
 #[derive(Tags)]

@@ -84,7 +84,7 @@ impl Webhooks {
         let outgoing = match self.outgoing() {
             Ok(outgoing) => outgoing,
             Err(error) => {
-                tracing::error!(%error, "no webhook can be sent: are there certificate authorities on this machine?");
+                tracing::error!(%error, "no webhook can be sent");
                 return Attempt::unanswered("unreachable", begun.elapsed());
             }
         };

@@ -33,8 +33,8 @@ const TURN: Duration = Duration::from_secs(5);
 /// Admins who are written to when no `CONTACT_EMAIL` is set.
 const MOST_READERS: u64 = 20;
 /// Why a webhook was switched off.
-const GONE: &str = "gone";
-const FAILING: &str = "failing";
+pub(super) const GONE: &str = "gone";
+pub(super) const FAILING: &str = "failing";
 
 /// What an instance has in hand.
 #[derive(Default)]

@@ -27,11 +27,11 @@ use crate::mail::Mail;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::{Database, Lease};
 use crate::platform::names::Names;
-use crate::platform::outgoing::{Outgoing, Reach};
+use crate::platform::outgoing::{NoClient, Outgoing, Reach};
 use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
 
-pub use api::WebhooksApi;
+pub use api::{WebhooksApi, shapes};
 use measures::Counts;
 
 /// After the instance that delivered has died, another one goes on within this time and a look at the events.
@@ -101,7 +101,7 @@ impl Webhooks {
     }
 
     /// What asks the receivers.
-    fn outgoing(&self) -> reqwest::Result<&Outgoing> {
+    fn outgoing(&self) -> Result<&Outgoing, NoClient> {
         if let Some(outgoing) = self.0.outgoing.get() {
             return Ok(outgoing);
         }

@@ -28,7 +28,7 @@ const BOTH: Duration = Duration::from_hours(24);
 const REMEMBERED: Duration = Duration::from_hours(30 * 24);
 const AT_ONCE: i64 = 1000;
 /// Why a webhook is sent nothing that an admin has switched off.
-const BY_ADMIN: &str = "admin";
+pub(super) const BY_ADMIN: &str = "admin";
 
 crate::refusals! {
     /// Why a webhook is not shown.

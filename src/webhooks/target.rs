@@ -12,7 +12,7 @@ pub(super) const LONGEST_URL: usize = 2048;
 /// Longest description, in characters.
 pub(super) const LONGEST_DESCRIPTION: usize = 256;
 /// Types of events that one webhook may name.
-const MOST_TYPES: usize = 50;
+pub(super) const MOST_TYPES: usize = 50;
 
 /// The address of a webhook, within reach.
 pub(super) fn url(text: &str, reach: Reach) -> Result<Url, &'static str> {

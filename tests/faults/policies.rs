@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::database::column;
 use crate::gatehouse::{PASSWORD, Site};
 use crate::waiting::until;
 
@@ -41,6 +42,33 @@ async fn a_running_server_stays_with_its_last_good_policies_and_says_so() {
     fs::write(folder.join("own.cedar"), good).unwrap();
     readiness_becomes(&server.client(), "ok").await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn policies_that_are_edited_are_in_the_log_of_what_staff_did() {
+    let site = Site::new();
+    let folder = site.data().join("policies");
+    fs::create_dir_all(&folder).unwrap();
+    let good = include_str!("../../policies/default.cedar");
+    fs::write(folder.join("own.cedar"), good).unwrap();
+    let server = site.start().await;
+    let noted = async || -> Vec<String> {
+        let sql = "SELECT details FROM audit_log WHERE action = 'policies_changed' ORDER BY number";
+        column(&site.database().await, sql).await
+    };
+    assert_eq!(noted().await, Vec::<String>::new(), "a start is no change");
+    fs::write(folder.join("own.cedar"), NONSENSE).unwrap();
+    readiness_becomes(&server.client(), "degraded").await;
+    fs::write(folder.join("own.cedar"), format!("{good}\n// edited")).unwrap();
+    let after = until("the edit is in the log", Duration::from_secs(5), async || {
+        let noted = noted().await;
+        if noted.is_empty() { Err("nothing is noted".to_owned()) } else { Ok(noted) }
+    })
+    .await;
+    assert_eq!(after.len(), 1, "what was refused never was in force: {after:?}");
+    assert!(after[0].contains(r#""files":["own.cedar"]"#) && after[0].contains("sha256"), "{after:?}");
+    server.stop().await;
+    site.must(&["audit", "verify"]);
 }
 
 async fn readiness_becomes(client: &crate::client::Client, status: &str) {

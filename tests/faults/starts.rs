@@ -64,6 +64,23 @@ fn an_address_of_another_machine_ends_the_start() {
 }
 
 #[test]
+fn a_machine_without_certificates_is_told_what_it_lacks() {
+    let no_folder = "/nonexistent";
+    for used in [
+        &[("API_CLIENT_ID_GITHUB", "id"), ("API_CLIENT_SECRET_GITHUB", SECRET)][..],
+        &[("WORKOS_API_KEY", SECRET)],
+    ] {
+        let site = Site::on(None).with("SSL_CERT_FILE", "/dev/null").with("SSL_CERT_DIR", no_folder);
+        let site = used.iter().fold(site, |site, (name, value)| site.with(name, value));
+        let refused = site.run(&[]);
+        assert_eq!(refused.code, CONFIGURATION, "{used:?}: {}", refused.all());
+        let told = refused.err.lines().filter(|line| line.starts_with("gatehouse: ")).collect::<Vec<_>>();
+        assert_eq!(told.len(), 1, "{}", refused.err);
+        assert!(told[0].contains("apt-get install ca-certificates"), "{}", refused.err);
+    }
+}
+
+#[test]
 fn mistakes_in_the_configuration_have_a_line_each_and_show_no_secret() {
     for (settings, lines) in [
         (&[("PORT", "eighty")][..], &["PORT is `eighty`"][..]),

@@ -75,6 +75,27 @@ async fn an_idle_server_stops_at_once() {
 }
 
 #[tokio::test]
+async fn the_door_stays_open_for_as_long_as_balancers_need() {
+    let notice = Duration::from_secs(3);
+    let site = Site::new().with("STOP_NOTICE_MILLISECONDS", &notice.as_millis().to_string());
+    let mut server = site.start().await;
+    let told = std::time::Instant::now();
+    server.signal(Signal::TERM);
+    let client = server.client();
+    until_true("readiness says no", SOON, async || {
+        matches!(client.readiness().await.expect("the door is still open").0, 503)
+    })
+    .await;
+    // Who comes meanwhile is served, however late.
+    while told.elapsed() < notice / 2 {
+        let late = server.client().sign_in("nobody", "nothing but four words").await;
+        assert_eq!(late.expect("the door is still open").status, 401);
+    }
+    assert!(server.ended(SOON).await.success());
+    assert!(told.elapsed() >= notice, "{:?}", told.elapsed());
+}
+
+#[tokio::test]
 async fn a_hang_up_does_no_harm() {
     let site = Site::new();
     let server = site.start().await;

@@ -127,6 +127,96 @@ async fn every_reference_leads_somewhere_and_nothing_is_null() {
     walk(&document, &document);
 }
 
+#[tokio::test]
+async fn whatever_is_counted_has_bounds() {
+    let app = TestApp::new().await;
+    let mut wrong = Vec::new();
+    for (method, path, operation) in operations(&document(&app).await) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            let has = |bounds: &[&str]| bounds.iter().all(|bound| schema[*bound].is_number());
+            let is_bounded = match name {
+                "limit" | "per_page" => has(&["minimum", "maximum", "default"]),
+                "offset" | "skip" | "page" | "size" => has(&["minimum"]),
+                "file" => schema["type"] == "integer" && has(&["minimum"]),
+                "id" => schema["format"] == "uuid",
+                "subject" if schema["format"] == "uuid" => true,
+                "q" | "subject" | "description" => has(&["maxLength"]),
+                _ => true,
+            };
+            if !is_bounded {
+                wrong.push(format!("{method} {path}: {parameter}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn what_the_document_says_of_lengths_is_what_the_program_goes_by() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    let schemas = &document["components"]["schemas"];
+    let longest = |object: &str, field: &str| -> usize {
+        let longest = schemas[object]["properties"][field]["maxLength"].as_u64();
+        usize::try_from(longest.unwrap_or_else(|| panic!("{object}.{field} has no bound"))).unwrap()
+    };
+    for field in ["first_name", "last_name", "middle_name", "description"] {
+        let most = longest("UserPatch", field);
+        ann.patch(&ann.path()).json(&json!({field: "x".repeat(most)})).await.is(200);
+        ann.patch(&ann.path()).json(&json!({field: "x".repeat(most + 1)})).await.invalid(&[field]);
+    }
+    let names = longest("UserPatch", "username");
+    ann.patch(&ann.path()).json(&json!({"username": "x".repeat(names + 1)})).await.invalid(&["username"]);
+    ann.patch(&ann.path()).json(&json!({"username": "x".repeat(names)})).await.is(200);
+    let reason = longest("BanOrder", "reason");
+    let ban = format!("/api/admin/ban/{}", ann.id);
+    admin.post(&ban).json(&json!({"reason": "x".repeat(reason + 1)})).await.invalid(&["reason"]);
+    admin.post(&ban).json(&json!({"reason": "x".repeat(reason)})).await.is(200);
+}
+
+#[tokio::test]
+async fn what_asks_for_a_second_factor_has_a_schema_of_its_own() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    for path in ["/api/auth/login", "/api/oauth/token"] {
+        let answer = &document["paths"][path]["post"]["responses"]["401"];
+        let schema = &answer["content"]["application/problem+json"]["schema"];
+        let expected = json!([
+            {"$ref": "#/components/schemas/OtpRequired"}, {"$ref": "#/components/schemas/Problem"},
+        ]);
+        assert_eq!(schema["anyOf"], expected, "{path}: {answer}");
+    }
+    let demand = &document["components"]["schemas"]["OtpRequired"];
+    assert_eq!(demand["properties"]["code"]["enum"], json!(["otp_required"]));
+    for member in ["otp_token", "otp_method", "error", "trace_id"] {
+        assert!(demand["required"].as_array().unwrap().contains(&json!(member)), "{member}: {demand}");
+    }
+    // The answer is held to it as any other.
+    let ann = app.user("ann").await;
+    ann.enrol(&app).await;
+    let login = json!({"username": "ann", "password": crate::harness::PASSWORD});
+    let asked = app.post("/api/auth/login").json(&login).await.refused(401, "otp_required").json();
+    assert_eq!(asked["otp_method"], "authenticator");
+}
+
+#[tokio::test]
+async fn headers_are_written_as_they_usually_are() {
+    let app = TestApp::new().await;
+    for (method, path, operation) in operations(&document(&app).await) {
+        for response in operation["responses"].as_object().unwrap().values() {
+            for name in response["headers"].as_object().into_iter().flatten().map(|(name, _)| name) {
+                let is_usual = name == "ETag" || name.chars().any(|letter| letter.is_ascii_lowercase());
+                assert!(
+                    is_usual && name.starts_with(|first: char| first.is_ascii_uppercase()),
+                    "{method} {path}: {name}"
+                );
+            }
+        }
+    }
+}
+
 /// The number of a file that somebody has uploaded.
 async fn file_of(who: &crate::harness::Actor) -> String {
     let form = "--B\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--B--\r\n";

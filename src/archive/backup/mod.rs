@@ -1,11 +1,12 @@
 //! Backups: everything that travels, and the bytes of the files, in one file that proves itself.
 //!
-//! It is a tar archive: `database.db`, an export; `files/<blob>` for each file; `manifest.json`; and last `SHA256SUMS` of all
+//! It is a tar archive: `database.db`, an export with the log of what staff did; `files/<blob>` for each file; `manifest.json`; and last `SHA256SUMS` of all
 //! of them, as `sha256sum -c` reads it, so that what was cut short has none. It is made in a folder of its
 //! own beside the others and gets its name when it is complete and on disk.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod log;
 mod names;
 mod packing;
 mod tape;
@@ -226,6 +227,7 @@ impl Archive {
         progress.say("checking");
         let scratch = self.scratch(scratch).await?;
         let database = scratch.path(DATABASE);
+        let options = &ImportOptions { audit_log: how == How::Import, ..options.clone() };
         let (inspected, good) = self.look(path, database.clone()).await?;
         progress.say("restoring files");
         let work = async {

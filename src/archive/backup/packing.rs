@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::tape::{Entry, Writer};
-use super::{BackupFault, DATABASE, FILES, FORMAT, MANIFEST, Manifest, SUMS, TAPE, line_of};
+use super::{BackupFault, DATABASE, FILES, FORMAT, MANIFEST, Manifest, SUMS, TAPE, line_of, log};
 use crate::archive::unfinished::new_file;
 use crate::archive::{Exported, Parts};
 use crate::files::StorageFault;
@@ -53,6 +53,7 @@ struct Packed {
 impl Packer {
     pub(super) fn pack(&self, exported: &Exported) -> Result<Manifest, BackupFault> {
         let database = self.folder.join(DATABASE);
+        log::write(&self.parts.audit, &self.runtime, &database)?;
         let sums = new_file(&self.folder.join(SUMS))?;
         let mut packed = Packed {
             tape: Writer::new(new_file(&self.folder.join(TAPE))?),

@@ -1,19 +1,17 @@
 //! The import of a database of S1: converted beside, then imported as any other file.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::DbErr;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::{Converted, convert, recognises};
-use crate::archive::{Archive, Counts, ImportRefusal, Order, Parts, TableCounts};
-use crate::mail::{Languages, Letter, Occasion, Post};
-use crate::platform::db::Tx;
-use crate::users::store::{self as people, user};
+use crate::archive::{Archive, Counts, ImportRefusal, Order, TableCounts, letters};
+use crate::users::store as people;
 
 /// What stands for the notes of a conversion among the tables.
 const NOTES: &str = "s1";
@@ -84,31 +82,18 @@ impl Archive {
         let new: Vec<Uuid> =
             converted.without_factor.iter().filter(|id| !before.contains(id)).copied().collect();
         for some in new.chunks(LETTERS) {
-            self.tell(some.iter().copied().collect()).await?;
+            self.tell(some.to_vec()).await?;
         }
         Ok(counts)
     }
 
     /// Tells people that their second factor is gone.
-    async fn tell(&self, people: BTreeSet<Uuid>) -> Result<(), DbErr> {
+    async fn tell(&self, people: Vec<Uuid>) -> Result<(), DbErr> {
         let parts = Arc::clone(&self.parts);
-        self.parts.db.write(move |tx| async move { post(tx, &parts, people).await }.boxed()).await
+        let told = self
+            .parts
+            .db
+            .write(move |tx| async move { letters::second_factors_gone(tx, &parts, &people).await }.boxed());
+        told.await
     }
-}
-
-async fn post(tx: &Tx, parts: &Parts, people: BTreeSet<Uuid>) -> Result<(), DbErr> {
-    for user in user::Entity::find().filter(user::Column::Id.is_in(people)).all(tx).await? {
-        let Some(to) = user.email.filter(|_| user.email_verified) else { continue };
-        let letter = Letter::SecondFactorChanged { username: user.username, method: "none".to_owned() };
-        let post = Post {
-            to,
-            user_id: Some(user.id),
-            languages: Languages { locale: user.locale, accept_language: None },
-            letter,
-            good_until: None,
-            occasion: Occasion::of_the_program(parts.clock.now(), None),
-        };
-        parts.mail.post_in(tx, post).await?;
-    }
-    Ok(())
 }

@@ -112,28 +112,33 @@ impl<T: FromStr + PartialOrd + fmt::Display + Serialize + Sync> Kind for Whole<T
 /// A time span, written as a whole number of one unit.
 pub struct Span {
     unit: &'static str,
-    seconds: u64,
+    millis: u64,
     range: Whole<u64>,
+}
+
+/// A span in milliseconds.
+pub const fn milliseconds(from: u64, to: u64) -> Span {
+    Span { unit: "milliseconds", millis: 1, range: Whole(from, to) }
 }
 
 /// A span in seconds.
 pub const fn seconds(from: u64, to: u64) -> Span {
-    Span { unit: "seconds", seconds: 1, range: Whole(from, to) }
+    Span { unit: "seconds", millis: 1000, range: Whole(from, to) }
 }
 
 /// A span in minutes.
 pub const fn minutes(from: u64, to: u64) -> Span {
-    Span { unit: "minutes", seconds: 60, range: Whole(from, to) }
+    Span { unit: "minutes", millis: 60_000, range: Whole(from, to) }
 }
 
 /// A span in hours.
 pub const fn hours(from: u64, to: u64) -> Span {
-    Span { unit: "hours", seconds: 3600, range: Whole(from, to) }
+    Span { unit: "hours", millis: 3_600_000, range: Whole(from, to) }
 }
 
 /// A span in days of 24 hours.
 pub const fn days(from: u64, to: u64) -> Span {
-    Span { unit: "days", seconds: 86400, range: Whole(from, to) }
+    Span { unit: "days", millis: 86_400_000, range: Whole(from, to) }
 }
 
 impl Shape for Span {
@@ -150,7 +155,7 @@ impl Kind for Span {
     type Value = Duration;
 
     fn parse(&self, text: &str) -> Option<Duration> {
-        self.range.parse(text).map(|count| Duration::from_secs(count.saturating_mul(self.seconds)))
+        self.range.parse(text).map(|count| Duration::from_millis(count.saturating_mul(self.millis)))
     }
 }
 

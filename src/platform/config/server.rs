@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::catalogue::{Alias, section};
-use super::kinds::{Flag, List, TEXT, Whole, Word, seconds};
+use super::kinds::{Flag, List, TEXT, Whole, Word, milliseconds, seconds};
 use super::reader::Reader;
 
 section! {
@@ -37,6 +37,8 @@ section! {
         /// How long a request may take, in seconds.
         request_timeout: Duration =
             "REQUEST_TIMEOUT_SECONDS" or Alias::Same("REQUEST_TIMEOUT"), seconds(1, 3600), "30";
+        /// How long a server that stops still takes connections, in milliseconds: time for balancers to see it.
+        stop_notice: Duration = "STOP_NOTICE_MILLISECONDS", milliseconds(0, 600_000), "500";
         /// How long a stop waits for requests under way, in seconds.
         shutdown_timeout: Duration = "SHUTDOWN_TIMEOUT_SECONDS", seconds(0, 3600), "20";
         /// Folder of the database file, the key file and everything else that is kept.

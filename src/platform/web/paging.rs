@@ -90,6 +90,11 @@ struct Given {
 }
 
 const MAX_OFFSET: u64 = i64::MAX.unsigned_abs();
+/// Rows of one answer: at most, and if nobody says how many; then the same of a page.
+const MOST_ROWS: u64 = 1000;
+const USUAL_ROWS: u64 = 100;
+const MOST_ON_PAGE: u64 = 100;
+const USUAL_ON_PAGE: u64 = 10;
 
 impl Paging {
     /// Reads the parameters out of a query string.
@@ -98,13 +103,14 @@ impl Paging {
         let asked_by = given.kind()?;
         let order = given.order;
         let range = match asked_by {
-            Kind::Page => by_page(given.page.unwrap_or(1), given.per_page.unwrap_or(10))?,
-            Kind::Cursor => {
-                Range::From { cursor: given.cursor.unwrap_or_default(), limit: given.limit.unwrap_or(100) }
-            }
+            Kind::Page => by_page(given.page.unwrap_or(1), given.per_page.unwrap_or(USUAL_ON_PAGE))?,
+            Kind::Cursor => Range::From {
+                cursor: given.cursor.unwrap_or_default(),
+                limit: given.limit.unwrap_or(USUAL_ROWS),
+            },
             Kind::Offset | Kind::Unsaid => Range::Rows {
                 offset: given.offset.or(given.skip).unwrap_or(0),
-                limit: given.limit.unwrap_or(100),
+                limit: given.limit.unwrap_or(USUAL_ROWS),
             },
         };
         Ok(Self { range, order, asked_by, place: Place { url: String::new(), others } })
@@ -199,9 +205,9 @@ impl Given {
         match name {
             "offset" => once(&mut self.offset, "offset", number("offset", value, 0, MAX_OFFSET)?)?,
             "skip" => once(&mut self.skip, "skip", number("skip", value, 0, MAX_OFFSET)?)?,
-            "limit" => once(&mut self.limit, "limit", number("limit", value, 1, 1000)?)?,
+            "limit" => once(&mut self.limit, "limit", number("limit", value, 1, MOST_ROWS)?)?,
             "page" => once(&mut self.page, "page", number("page", value, 1, MAX_OFFSET)?)?,
-            "per_page" => once(&mut self.per_page, "per_page", number("per_page", value, 1, 100)?)?,
+            "per_page" => once(&mut self.per_page, "per_page", number("per_page", value, 1, MOST_ON_PAGE)?)?,
             "cursor" => once(&mut self.cursor, "cursor", value.to_owned())?,
             "order" => once(&mut self.order, "order", order(value)?)?,
             _ => return Ok(false),
@@ -283,7 +289,7 @@ fn schema() -> MetaSchema {
     let properties = vec![
         ("offset", integer("Rows to leave out.", 0, None, 0)),
         ("skip", integer("The same as `offset`.", 0, None, 0)),
-        ("limit", integer("The most rows to answer.", 1, Some(1000), 100)),
+        ("limit", integer("The most rows to answer.", 1, Some(MOST_ROWS), USUAL_ROWS)),
         (
             "page",
             integer(
@@ -293,7 +299,7 @@ fn schema() -> MetaSchema {
                 1,
             ),
         ),
-        ("per_page", integer("Rows on a page.", 1, Some(100), 10)),
+        ("per_page", integer("Rows on a page.", 1, Some(MOST_ON_PAGE), USUAL_ON_PAGE)),
         ("cursor", text("Where to go on: from the `Link` header of the answer before.", None)),
         ("order", text("By creation: oldest (`asc`) or newest (`desc`) first.", Some(&["asc", "desc"]))),
     ];

@@ -278,10 +278,29 @@ fn add_refusals(operation: &mut Value) {
 fn describe_answers(operation: &mut Value) {
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
     for response in responses.into_iter().flat_map(Map::values_mut) {
+        if let Some(headers) = response.get_mut("headers").and_then(Value::as_object_mut) {
+            *headers =
+                std::mem::take(headers).into_iter().map(|(name, header)| (usual(&name), header)).collect();
+        }
         if response["description"] == "" {
             response["description"] = json!(words_for(response));
         }
     }
+}
+
+/// A header's name as it is usually written: poem-openapi has some in capitals.
+fn usual(name: &str) -> String {
+    if name.eq_ignore_ascii_case("etag") {
+        return "ETag".to_owned();
+    }
+    if name.chars().any(|letter| letter.is_ascii_lowercase()) {
+        return name.to_owned();
+    }
+    let words = name.split('-').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        format!("{first}{}", rest.to_ascii_lowercase())
+    });
+    words.collect::<Vec<_>>().join("-")
 }
 
 /// What an answer holds, as its schema tells.

@@ -27,6 +27,9 @@ const MAX_BYTES: usize = 4096;
 pub struct Password(Zeroizing<String>);
 
 impl Password {
+    /// The most characters that it has.
+    pub(crate) const LONGEST: usize = MAX_CHARS;
+
     /// Reads a password as RFC 8265, 4.2 (`OpaqueString`) says: every space becomes U+0020, then NFC, and nothing
     /// else; it is never trimmed, cut or folded. Refused are the empty one, control characters, and more than 1024
     /// code points or 4096 bytes, before any work is done on them.

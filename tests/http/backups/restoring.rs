@@ -326,6 +326,48 @@ async fn a_backup_under_another_secret_is_told_and_refused() {
 }
 
 #[tokio::test]
+async fn the_log_of_what_staff_did_comes_back_whole_and_goes_on() {
+    let (old, ann, _) = furnished().await;
+    let admin = old.admin().await;
+    for reason in ["spam", "still"] {
+        admin.post(&format!("/api/admin/ban/{}", ann.id)).json(&json!({"reason": reason})).await;
+        admin.post(&format!("/api/admin/unban/{}", ann.id)).json(&json!({})).await.is(200);
+    }
+    let (log, head) = (admin.get("/api/admin/audit?order=asc").await.ok().json(), old.inside.audit.head().await.unwrap());
+    let log = log.as_array().unwrap();
+    assert!(log.len() >= 4, "{log:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = backed_up(&old, folder.path()).await;
+
+    let new = TestApp::new().await;
+    restored(&new, &path, How::Import).await.unwrap();
+    let verdict = new.inside.audit.verify(head).await.unwrap();
+    assert_eq!(verdict.flaw, None, "it holds the end that was noted before");
+    let admin = new.sign_in("root").await;
+    let kept = admin.get("/api/admin/audit?order=asc").await.ok().json();
+    let kept = kept.as_array().unwrap();
+    assert_eq!(kept[..log.len()], log[..]);
+    assert_eq!(kept[log.len()]["action"], "database_imported", "and goes on behind it");
+
+    // Where there is a log already, it stays as it is.
+    restored(&new, &path, How::Recover).await.unwrap();
+    let after = admin_log(&new).await;
+    assert_eq!(after[..kept.len()], kept[..]);
+    assert_eq!(new.inside.audit.verify(head).await.unwrap().flaw, None);
+
+    // Nobody elsewhere could tell it from a forgery.
+    let other = TestApp::with(&[("JWT_SECRET_KEY", "Zt7Qm2Lx9Wc4Rb6Vn1Kp8Hs3Jd5Gf0Ye")]).await;
+    restored(&other, &path, How::Import).await.unwrap();
+    assert_eq!(admin_log(&other).await[0]["action"], "database_imported");
+    assert_eq!(other.inside.audit.verify(None).await.unwrap().flaw, None);
+}
+
+async fn admin_log(app: &TestApp) -> Vec<serde_json::Value> {
+    let log = app.sign_in("root").await.get("/api/admin/audit?order=asc").await.ok().json();
+    log.as_array().unwrap().clone()
+}
+
+#[tokio::test]
 async fn old_bytes_are_not_swept_while_their_rows_are_on_the_way() {
     let app = TestApp::new().await;
     let old = uuid::Uuid::parse_str("01800000-0000-7000-8000-000000000001").unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{blobs, content_of, unfinished, uploaded};
-use crate::harness::TestApp;
+use super::{blobs, content_of, unfinished, upload, uploaded};
+use crate::harness::{Reply, TestApp, race};
 
 /// Bytes as a crash would leave them: named by the moment, without a row.
 fn left_behind(app: &TestApp, temp: bool) -> PathBuf {
@@ -66,6 +66,32 @@ async fn files_of_an_account_that_was_deleted_long_ago_go_with_it() {
     app.clock.advance(Duration::from_hours(24 * 31));
     app.inside.sweep().await.unwrap();
     assert!(blobs(&app).is_empty() && unfinished(&app).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_leaves_no_bytes_however_many_uploads_are_under_way() {
+    const ROUNDS: usize = 25;
+    const UPLOADS: usize = 5;
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let mut kept = 0;
+    for round in 0..ROUNDS {
+        let name = format!("ann_{round}");
+        let ann = app.user(&name).await;
+        uploaded(&ann, "before", b"x").await;
+        let answers = race(UPLOADS + 1, |number| match number {
+            // In another place each time, so that each of the uploads is the one beside it at some time.
+            number if number == round % (UPLOADS + 1) => admin.delete(&format!("{}?purge=true", ann.path())),
+            number => upload(&ann, &format!("file_{number}"), b"hello"),
+        })
+        .await;
+        let answered: Vec<u16> = answers.iter().map(Reply::status).collect();
+        assert!(answered.contains(&200), "{answered:?}");
+        kept += answered.iter().filter(|status| **status == 201).count();
+        assert_eq!(blobs(&app), Vec::<PathBuf>::new(), "round {round}: {answered:?}");
+        assert!(unfinished(&app).is_empty());
+    }
+    assert!(kept > 0, "no upload was ever committed first");
 }
 
 #[tokio::test]

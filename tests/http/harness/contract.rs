@@ -83,6 +83,10 @@ impl Contract {
             return all.iter().flat_map(|one| self.faults(one, value, at)).collect();
         }
         if let Some(any) = schema["anyOf"].as_array() {
+            // A problem of its own kind is held to that, and not let through as any other.
+            if let Some(own) = any.iter().find(|one| self.has_code_of(one, value)) {
+                return self.faults(own, value, at);
+            }
             let faults: Vec<_> = any.iter().map(|one| self.faults(one, value, at)).collect();
             return if faults.iter().any(Vec::is_empty) { vec![] } else { faults.concat() };
         }
@@ -107,6 +111,12 @@ impl Contract {
             Value::Object(members) => self.faults_of_members(schema, members, at),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether the schema is of problems with one code, and the problem has that.
+    fn has_code_of(&self, schema: &Value, problem: &Value) -> bool {
+        let codes = self.resolved(schema)["properties"]["code"]["enum"].as_array();
+        codes.is_some_and(|codes| codes.contains(&problem["code"]))
     }
 
     fn faults_of_members(&self, schema: &Value, members: &Map<String, Value>, at: &str) -> Vec<String> {

@@ -107,9 +107,10 @@ async fn a_name_that_is_anothers_here_is_left_out_with_all_that_hangs_on_it() {
 #[tokio::test]
 async fn a_second_factor_that_no_secret_opens_is_refused_or_left_out() {
     let secret = ("JWT_SECRET_KEY", "another-secret-for-this-test-of-48-characters-xx");
-    let (old, new) = (TestApp::new().await, TestApp::with(&[secret]).await);
+    let (old, new) = (TestApp::new().await, TestApp::with_mail(&[secret]).await);
     let ann = old.user("ann").await;
     ann.enrol(&old).await;
+    old.admin().await.patch(&ann.path()).json(&json!({"email_verified": true})).await.is(200);
     let content = exported(&*old.admin().await).await;
     let content = changed_by(
         &content,
@@ -122,9 +123,15 @@ async fn a_second_factor_that_no_secret_opens_is_refused_or_left_out() {
     let problem = refused.refused(422, "validation_failed").json();
     assert!(problem["errors"][0]["field"].as_str().unwrap().starts_with("second_factors["), "{problem}");
     assert_eq!(dump(&new).await, same);
+    assert!(new.letters_to("ann@example.com").await.is_empty(), "nothing has happened");
 
     let answer = send(&admin, "import?drop_second_factors=true", &content).await.is(200).json();
     assert_eq!(count(&answer, "second_factors", "left_out"), 1);
+    // Whoever knows the password could sign in now: its owner is to know that.
+    let told = new.mail_to("ann@example.com", "second-factor-changed").await;
+    assert!(told.text.contains("turned off"), "{told:?}");
+    send(&admin, "import?drop_second_factors=true", &content).await.is(200);
+    assert_eq!(new.letters_to("ann@example.com").await, ["second-factor-changed"], "once");
     assert_eq!(new.sign_in("ann").await.me().await["otp_method"], "none");
 }
 
