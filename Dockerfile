@@ -6,7 +6,8 @@ FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
-# As long as these two files stay the same, so does this layer: an empty program with all dependencies.
+# As long as these files stay the same, so does this layer: an empty program with all dependencies.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && echo '//! Nothing yet.' | tee src/lib.rs src/main.rs && echo 'fn main() {}' | tee build.rs >> src/main.rs \

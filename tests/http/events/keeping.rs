@@ -6,7 +6,7 @@ use gatehouse::events::{Events, Settings};
 use gatehouse::platform::random::Random;
 use serde_json::{Value, json};
 
-use super::{describe, events_of, part, run, types};
+use super::{describe, events_of, part, places_later, run, types};
 use crate::harness::TestApp;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -24,10 +24,13 @@ async fn old_events_are_forgotten_and_positions_go_on() {
     app.inside.events.sweep().await.unwrap();
     app.clock.advance(DAY * 11);
     let admin = app.admin().await; // younger
-    app.inside.events.sweep().await.unwrap();
-    let all = events_of(&app, &admin, ann.id).await;
-    assert_eq!(types(&all), ["user.created", "session.created"], "none goes before it has a position");
-    let last = all[1]["position"].as_i64().unwrap();
+    if places_later(&app) {
+        app.inside.events.sweep().await.unwrap();
+        let all = events_of(&app, &admin, ann.id).await;
+        assert_eq!(types(&all), ["user.created", "session.created"], "none goes before it has a position");
+    }
+    let here = part(&admin, "limit=1000").await;
+    let last = here[here.len() - 2]["position"].as_i64().unwrap();
     app.inside.events.sweep().await.unwrap();
     assert_eq!(events_of(&app, &admin, ann.id).await, Vec::<Value>::new());
     // However old the newest one is: what comes after it must not come before those who know it.

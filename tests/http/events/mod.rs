@@ -18,6 +18,11 @@ async fn events_of(app: &TestApp, admin: &Actor, user: Uuid) -> Vec<Value> {
     part(admin, &format!("user_id={user}&limit=1000")).await
 }
 
+/// Whether events get their positions only afterwards, as on PostgreSQL.
+fn places_later(app: &TestApp) -> bool {
+    app.inside.db.backend() == sea_orm::DbBackend::Postgres
+}
+
 /// What the feed answers to this query.
 async fn part(admin: &Actor, query: &str) -> Vec<Value> {
     admin.get(&format!("/api/admin/events?{query}")).await.is(200).json().as_array().unwrap().clone()

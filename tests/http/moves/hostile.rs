@@ -77,7 +77,8 @@ async fn whatever_is_added_to_the_schema_is_refused() {
         "CREATE VIEW more AS SELECT 1",
         "CREATE TRIGGER more AFTER INSERT ON users BEGIN DELETE FROM users; END",
         "CREATE TABLE more (x)",
-        "CREATE VIRTUAL TABLE more USING fts5(x)",
+        // Of a module that ours has not.
+        "PRAGMA writable_schema = ON; INSERT INTO sqlite_master VALUES ('table', 'more', 'more', 0, 'CREATE VIRTUAL TABLE more USING fts5(x)'); PRAGMA writable_schema = OFF",
         "CREATE INDEX more ON users (length(username))",
         "ALTER TABLE users ADD COLUMN more TEXT",
         "ALTER TABLE users ADD COLUMN more TEXT GENERATED ALWAYS AS (hex(zeroblob(1000000)))",
