@@ -5,7 +5,8 @@ use super::Step;
 /// `content` is sealed and holds what the letter needs, links and codes too; it is emptied when the mail is sent.
 /// `due_at` is the moment from which a worker may take a waiting mail: its next try, or the end of another worker's
 /// `lease`. Mails to many (`batch_id`) have their content in common; they come after those that somebody waits for
-/// (`rank`). A budget holds the moments of the last five letters that strangers had sent to an address.
+/// (`rank`). What waits is in one index, in the order of sending, and what has ended in another: in both, SQLite would read and
+/// sort everything that waits for each mail it sends. A budget holds the moments of the last five letters that strangers had sent to an address.
 pub const STEP: Step = Step {
     name: "m0006_mail",
     min_binary: "0.1.0",
@@ -30,7 +31,7 @@ pub const STEP: Step = Step {
             trace_id TEXT
         )",
         "CREATE INDEX mails_due ON mails (rank, due_at) WHERE state = 'waiting'",
-        "CREATE INDEX mails_state ON mails (state, finished_at)",
+        "CREATE INDEX mails_ended ON mails (state, finished_at) WHERE finished_at IS NOT NULL",
         "CREATE INDEX mails_batch ON mails (batch_id, state) WHERE batch_id IS NOT NULL",
         "CREATE TABLE mail_batches (
             id {uuid} NOT NULL PRIMARY KEY,

@@ -3,7 +3,7 @@
 //! `{uuid}`, `{bytes}`, `{key}` (text that sorts by its bytes, so that ranges find prefixes) and `{serial}` (a primary key
 //! that counts up, no number twice) stand for types that differ; `{by_key}` behind a table keeps its rows in the order of
 //! their key where that is a choice (SQLite: `WITHOUT ROWID`), which spares an index; `{turn}` is m0012's. A statement that
-//! begins with `{postgres}` is run there only. Moments are milliseconds since the Unix epoch.
+//! begins with `{postgres}` or `{sqlite}` is run there only. Moments are milliseconds since the Unix epoch.
 //! A step is never edited after a release; it is followed by another one. New steps only add (expand), and what is
 //! no longer used goes a release later (contract), so that two versions can serve side by side.
 

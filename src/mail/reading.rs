@@ -129,7 +129,10 @@ pub struct InboxMail {
 impl Mail {
     /// How many mails stand where.
     pub async fn counts(&self) -> Result<QueueCounts, DbErr> {
-        let rows = self.rows("SELECT state, COUNT(*) FROM mails GROUP BY state", Vec::new()).await?;
+        // Each half is an index of its own.
+        let sql = "SELECT 'waiting' AS state, COUNT(*) FROM mails WHERE state = 'waiting' UNION ALL \
+                   SELECT state, COUNT(*) FROM mails WHERE finished_at IS NOT NULL GROUP BY state";
+        let rows = self.rows(sql, Vec::new()).await?;
         let mut counts = QueueCounts::default();
         for row in rows {
             counts.add(&row.try_get_by_index::<String>(0)?, row.try_get_by_index(1)?);

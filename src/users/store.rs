@@ -230,6 +230,9 @@ pub async fn by_ids(
     ids: &[Uuid],
     viewer: Option<Uuid>,
 ) -> Result<Vec<user::Model>, DbErr> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let filter = Filter { visible_to: viewer, ..Filter::default() };
     filtered(&filter).filter(user::Column::Id.is_in(ids.iter().copied())).all(db).await
 }
@@ -356,10 +359,9 @@ fn has_role(role: Role) -> SimpleExpr {
 
 /// A page of users.
 pub async fn list(db: &impl ConnectionTrait, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
-    let blocks = Expr::cust("EXISTS (SELECT 1 FROM user_blocks WHERE user_blocks.user_id = users.id)");
-    let elsewhere =
-        Expr::cust("EXISTS (SELECT 1 FROM external_accounts WHERE external_accounts.user_id = users.id)");
-    let pictured = Expr::cust("EXISTS (SELECT 1 FROM files WHERE files.picture_of = users.id)");
+    let blocks = is_there("user_blocks", "user_id");
+    let elsewhere = is_there("external_accounts", "user_id");
+    let pictured = is_there("files", "picture_of");
     let (column, order) = (page.sort.column(), page.order.clone());
     let mut query = filtered(filter).order_by(column, order.clone()).order_by(user::Column::Id, order);
     if let Some(condition) = page.after_condition() {
@@ -403,10 +405,9 @@ pub async fn reachable_after(tx: &Tx, after: Option<Uuid>, limit: usize) -> Resu
 /// Active admins whose address is proved, at most `limit`.
 pub async fn reachable_admins(tx: &Tx, limit: u64) -> Result<Vec<Reachable>, DbErr> {
     let admins = user::Entity::find()
-        .filter(Expr::cust("(roles & 3) <> 0")) // the condition of the index `users_staff`
+        .filter(user::Column::Id.in_subquery(staff()))
         .filter(has_role(Role::Admin))
         .filter(user::Column::IsActive.eq(true))
-        .filter(user::Column::DeletedAt.is_null())
         .filter(user::Column::EmailVerified.eq(true))
         .order_by_asc(user::Column::Id)
         .limit(limit)
@@ -432,7 +433,8 @@ pub async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, Db
 fn filtered(filter: &Filter) -> Select<user::Entity> {
     let mut query = user::Entity::find();
     query = if filter.deleted {
-        query.filter(user::Column::DeletedAt.is_not_null())
+        let gone = Expr::col(user::Column::DeletedAt).is_not_null();
+        query.filter(user::Column::Id.in_subquery(few(Condition::all().add(gone))))
     } else {
         query.filter(user::Column::DeletedAt.is_null())
     };
@@ -440,8 +442,8 @@ fn filtered(filter: &Filter) -> Select<user::Entity> {
         query = query.filter(visible_to(viewer));
     }
     if let Some(role) = filter.role {
-        if matches!(role, Role::Admin | Role::Moderator) {
-            query = query.filter(Expr::cust("(roles & 3) <> 0")); // lets `users_staff` serve
+        if matches!(role, Role::Admin | Role::Moderator) && !filter.deleted {
+            query = query.filter(user::Column::Id.in_subquery(staff()));
         }
         query = query.filter(has_role(role));
     }
@@ -452,6 +454,24 @@ fn filtered(filter: &Filter) -> Select<user::Entity> {
         query = query.filter(user::Column::Id.in_subquery(found_by(search, filter.deleted)));
     }
     query
+}
+
+/// Whether a row of this table names a listed user in this column. Were it written with `EXISTS`, PostgreSQL would rather
+/// read the whole table, once for each page.
+fn is_there(table: &str, column: &str) -> SimpleExpr {
+    Expr::cust(format!("(SELECT 1 FROM {table} WHERE {table}.{column} = users.id LIMIT 1) IS NOT NULL"))
+}
+
+/// The ids of staff who are not deleted: the condition is that of the index `users_staff`.
+fn staff() -> SelectStatement {
+    let living = Expr::col(user::Column::DeletedAt).is_null();
+    few(Condition::all().add(Expr::cust("(roles & 3) <> 0")).add(living))
+}
+
+/// The ids of those few whom an index knows by this condition. As a condition of the query itself it would be tried on
+/// every row in the order of the list.
+fn few(condition: Condition) -> SelectStatement {
+    Query::select().column(user::Column::Id).from(user::Entity).cond_where(condition).to_owned()
 }
 
 /// The ids that a search finds: one range of an index for each column. Written as alternatives of one condition, they

@@ -214,6 +214,7 @@ fn in_dialect(statements: &[&str], backend: DbBackend) -> impl Iterator<Item = S
     let words = match backend {
         DbBackend::Postgres => [
             ("{postgres}", ""),
+            ("{sqlite}", ""),
             ("{uuid}", "UUID"),
             ("{bytes}", "BYTEA"),
             ("{key}", "TEXT COLLATE \"C\""),
@@ -223,6 +224,7 @@ fn in_dialect(statements: &[&str], backend: DbBackend) -> impl Iterator<Item = S
         ],
         _ => [
             ("{postgres}", ""),
+            ("{sqlite}", ""),
             ("{uuid}", "BLOB"),
             ("{bytes}", "BLOB"),
             ("{key}", "TEXT"),
@@ -233,7 +235,7 @@ fn in_dialect(statements: &[&str], backend: DbBackend) -> impl Iterator<Item = S
             ("{by_key}", " WITHOUT ROWID"),
         ],
     };
-    let here =
-        statements.iter().filter(move |sql| backend == DbBackend::Postgres || !sql.starts_with("{postgres}"));
+    let elsewhere = if backend == DbBackend::Postgres { "{sqlite}" } else { "{postgres}" };
+    let here = statements.iter().filter(move |sql| !sql.starts_with(elsewhere));
     here.map(move |sql| words.iter().fold((*sql).to_owned(), |sql, (word, meant)| sql.replace(word, meant)))
 }
