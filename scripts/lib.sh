@@ -80,7 +80,8 @@ target_dir() {
 }
 
 # cargo_tool NAME VERSION: makes `cargo NAME` available; one already on the PATH is good enough, else this version is
-# built into target/tools. Its own build folder is thrown away.
+# built into target/tools. It runs once or twice: to build it fast is worth more than to run it fast. Its own build folder
+# is thrown away.
 cargo_tool() {
   local tools build
   tools="$(target_dir)/tools"
@@ -88,7 +89,9 @@ cargo_tool() {
   ! command -v "cargo-$1" >/dev/null || return 0
   say "building cargo-$1 $2 (once; some minutes)"
   build="$tools/build"
-  CARGO_TARGET_DIR="$build" cargo install "cargo-$1" --version "$2" --locked --no-track --root "$tools" --quiet
+  CARGO_TARGET_DIR="$build" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+    cargo install "cargo-$1" --version "$2" --locked --no-track --root "$tools" --quiet
   rm -rf "$build"
 }
 
@@ -130,7 +133,7 @@ start_postgres() {
   (cd "$data" && as_postgres "$bin/initdb" -D "$data/db" -U postgres --auth=md5 --pwfile="$data/password" \
     --encoding=UTF8 --locale=C --no-sync >"$data/initdb.log") || die "initdb failed"
   options="-c max_connections=300 -c unix_socket_directories=$data -c listen_addresses=127.0.0.1 -c max_wal_size=4GB"
-  [[ $mode == durable ]] || options+=" -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+  [[ $mode == durable ]] || options+=" -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c jit=off"
   for try in 1 2 3 4 5; do
     port=$(free_port)
     if (cd "$data" && as_postgres "$bin/pg_ctl" -D "$data/db" -l "$data/log" -o "$options -p $port" -w start >/dev/null); then
