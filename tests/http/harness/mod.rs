@@ -2,13 +2,12 @@
 //!
 //! [`TestApp`] is opened as production opens it and served on a port of loopback by the real server; only the clock
 //! is the test's. [`Actor`]s have signed up or were made by an admin, over HTTP. Each answer is a [`Reply`], which
-//! has been held to what every answer must be before the test sees it; and so has each statement that was run (`plans`).
+//! has been held to what every answer must be before the test sees it.
 
 mod actor;
 mod ask;
 mod contract;
 mod mail;
-pub mod plans;
 mod reply;
 mod second_factor;
 mod storage;
@@ -80,9 +79,6 @@ impl TestApp {
     }
 
     async fn serve(settings: Vec<(String, String)>, clock: Clock, storage: Arc<Storage>) -> Self {
-        if storage.is_sqlite() {
-            plans::listen();
-        }
         let mut pairs = vec![("DATABASE_URI", storage.uri()), ("DATABASE_MAX_CONNECTIONS", "8")];
         for (name, text) in &settings {
             pairs.retain(|(present, _)| present != name);
@@ -175,9 +171,6 @@ impl Deref for TestApp {
 impl Drop for TestApp {
     fn drop(&mut self) {
         self.stop.cancel();
-        if !std::thread::panicking() {
-            plans::check();
-        }
     }
 }
 

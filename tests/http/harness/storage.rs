@@ -45,11 +45,6 @@ impl Storage {
         &self.uri
     }
 
-    /// Whether it is a file of SQLite.
-    pub const fn is_sqlite(&self) -> bool {
-        self.schema.is_none()
-    }
-
     /// For `DATA_DIR`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
