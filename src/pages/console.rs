@@ -47,7 +47,7 @@ const PLACES: [Place; 10] = [
 const USER: &str = "/console/users/:user";
 
 /// What staff does that is written down, to be chosen from.
-const DEEDS: [&str; 29] = [
+const DEEDS: [&str; 30] = [
     "banned",
     "unbanned",
     "created",
