@@ -20,7 +20,6 @@ use crate::platform::config::{Config, Quota};
 use crate::platform::problem::Problem;
 use crate::platform::secrets::Secrets;
 
-#[expect(dead_code, reason = "the tests over HTTP use the rest of it")]
 #[path = "../../tests/support/redis.rs"]
 mod redis_server;
 use redis_server::Redis;
