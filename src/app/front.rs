@@ -70,10 +70,9 @@ fn shapes() -> Vec<Shaped> {
 }
 
 impl App {
-    /// Everything that answers requests, with the edge around it.
-    pub fn endpoint(&self) -> anyhow::Result<impl Endpoint + 'static> {
+    /// Everything that answers requests, with the edge around it; `document` is [`App::document`].
+    pub fn endpoint(&self, document: &serde_json::Value) -> anyhow::Result<impl Endpoint + use<>> {
         let prefix = self.config.server.api_prefix.clone();
-        let document = self.document();
         let pages = Pages::new(self.random.clone(), settings::pages(&self.config))?;
         let door = self.door_pages(pages.clone());
         let (verify, nowhere) = (door.clone(), pages.clone());
@@ -88,7 +87,7 @@ impl App {
             min_length: self.config.passwords.min_length,
             then: "/interactive-docs".to_owned(),
         };
-        let methods = Methods::of_document(&document, "");
+        let methods = Methods::of_document(document, "");
         let methods = DoorPages::paths()
             .fold(methods, |methods, path| methods.and(path, &[Method::GET, Method::POST]))
             .and("/setup", &[Method::GET, Method::POST]);
@@ -98,7 +97,7 @@ impl App {
         let methods = FrontPages::paths()
             .fold(methods, |methods, (path, taken)| methods.and(path, taken))
             .and("/interactive-docs", &[Method::GET]);
-        let repeatable = documentation::repeatable_parameters(&document);
+        let repeatable = documentation::repeatable_parameters(document);
         let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
         if self.config.server.environment.is_local() {
             let host = self.config.server.base_url.host_str().unwrap_or_default();
@@ -110,14 +109,14 @@ impl App {
         let console = ConsolePages { inside: self.inside(pages.clone()) };
         let routes = pages.assets().on(console.on(account.on(door.on(routes))));
         let routes = front.on(routes, root);
-        let routes = self.guarded(&document, pages.clone())?.on(routes, &prefix);
+        let routes = self.guarded(document, pages.clone())?.on(routes, &prefix);
         let routes = routes
             .with(AddData::new(Arc::clone(&self.sessions)))
             .with(AddData::new(Arc::clone(&self.gate)))
             .with(AddData::new(Arc::new(self.files.clone())))
             .with(AddData::new(Arc::clone(&self.rate_limits)))
             .with(AddData::new(Arc::new(self.profiles.clone())));
-        let measured = Arc::new(Measured::new(&document));
+        let measured = Arc::new(Measured::new(document));
         let counted = Arc::clone(&measured);
         self.metrics.tell(move || counted.measures());
         let tracer = self.export.as_ref().and_then(|export| export.tracer.clone());
@@ -127,7 +126,7 @@ impl App {
         Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
     }
 
-    /// The OpenAPI document.
+    /// The OpenAPI document, made anew.
     #[must_use]
     pub fn document(&self) -> serde_json::Value {
         let no_page: MakePage = Arc::new(|_, _| poem::Response::default());

@@ -38,7 +38,7 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     app.stopping = stop.announced.clone();
     app.metrics.tell(move || losses.measures());
     let link = app.first_start().await?;
-    let endpoint = app.endpoint()?;
+    let endpoint = app.endpoint(&app.document())?;
     app.start_background();
     greet(&app, link.as_ref().map(crate::sessions::OpaqueToken::expose));
     let damaged = async {

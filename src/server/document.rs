@@ -11,16 +11,16 @@ const ORDER: [&str; 8] = ["Auth", "Users", "Email", "Admin", "Flags", "OFREP", "
 #[must_use]
 pub fn document(api: &str, root: &str, config: &Config) -> Value {
     let mut document: Value = serde_json::from_str(api).unwrap_or_default();
-    let root: Value = serde_json::from_str(root).unwrap_or_default();
+    let mut root: Value = serde_json::from_str(root).unwrap_or_default();
     let mut paths = Map::new();
-    for (path, item) in members(&document, "/paths") {
+    for (path, item) in take_members(&mut document, "/paths") {
         paths.insert(format!("{}{path}", config.server.api_prefix), item);
     }
-    paths.extend(members(&root, "/paths"));
+    paths.extend(take_members(&mut root, "/paths"));
     document["paths"] = Value::Object(paths);
     for part in ["schemas", "securitySchemes"] {
-        let mut all: Map<String, Value> = members(&document, &format!("/components/{part}")).collect();
-        all.extend(members(&root, &format!("/components/{part}")));
+        let mut all = take_members(&mut document, &format!("/components/{part}"));
+        all.extend(take_members(&mut root, &format!("/components/{part}")));
         document["components"][part] = Value::Object(all);
     }
     let mut tags: Vec<Value> = document["tags"].as_array().cloned().unwrap_or_default();
@@ -32,6 +32,10 @@ pub fn document(api: &str, root: &str, config: &Config) -> Value {
     document
 }
 
-fn members(document: &Value, pointer: &str) -> impl Iterator<Item = (String, Value)> {
-    document.pointer(pointer).and_then(Value::as_object).cloned().unwrap_or_default().into_iter()
+/// What stands at this place, taken out of the document: a copy of all operations is large.
+fn take_members(document: &mut Value, pointer: &str) -> Map<String, Value> {
+    match document.pointer_mut(pointer).map(Value::take) {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
 }

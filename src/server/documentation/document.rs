@@ -109,18 +109,17 @@ fn drop_echo(property: &mut Value) {
 }
 
 /// Names of the objects that stand in bodies of requests, at any depth.
-fn objects_of_requests(document: &mut Value) -> BTreeSet<String> {
+fn objects_of_requests(document: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let bodies = operations(document).filter_map(|operation| operation.get("requestBody").cloned());
-    let mut waiting: Vec<Value> = bodies.collect();
+    let bodies = operations(document).filter_map(|operation| operation.get("requestBody"));
+    let mut waiting: Vec<&Value> = bodies.collect();
     while let Some(value) = waiting.pop() {
-        let name =
-            value["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()).map(str::to_owned);
-        if let Some(name) = name.filter(|name| names.insert(name.clone())) {
-            waiting.push(document["components"]["schemas"][name.as_str()].clone());
+        let name = value["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+        if let Some(name) = name.filter(|name| names.insert((*name).to_owned())) {
+            waiting.push(&document["components"]["schemas"][name]);
         }
         match value {
-            Value::Object(members) => waiting.extend(members.into_iter().map(|(_, member)| member)),
+            Value::Object(members) => waiting.extend(members.values()),
             Value::Array(items) => waiting.extend(items),
             _ => {}
         }
@@ -144,9 +143,8 @@ fn require_nullable(schema: &mut Value) {
 /// The query parameters that may stand there more than once: those that are lists.
 #[must_use]
 pub fn repeatable_parameters(document: &Value) -> Vec<String> {
-    let mut document = document.clone();
     let mut names = Vec::new();
-    for operation in operations(&mut document) {
+    for operation in operations(document) {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let is_list = parameter["in"] == "query" && parameter["schema"]["type"] == "array";
             names.extend(parameter["name"].as_str().filter(|_| is_list).map(str::to_owned));
@@ -157,9 +155,9 @@ pub fn repeatable_parameters(document: &Value) -> Vec<String> {
     names
 }
 
-fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
-    paths.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut).flat_map(Map::values_mut)
+fn operations(document: &Value) -> impl Iterator<Item = &Value> {
+    let paths = document["paths"].as_object().into_iter().flat_map(Map::values);
+    paths.filter_map(Value::as_object).flat_map(Map::values)
 }
 
 fn operations_by_path(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {

@@ -89,10 +89,11 @@ impl TestApp {
         let inside = Box::new(opened.expect("the program opens"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(address, inside.limits(), Arc::clone(&inside.trace_ids)).expect("a port");
-        let contract = Arc::new(Contract::new(inside.document()));
+        let document = inside.document();
+        let endpoint = inside.endpoint(&document).expect("the routes fit together");
+        let contract = Arc::new(Contract::new(document));
         let anyone = Client::of(server.local_addr().expect("an address")).held_to(contract);
         let stop = CancellationToken::new();
-        let endpoint = inside.endpoint().expect("the routes fit together");
         tokio::spawn(server.serve(endpoint, stop.clone()));
         Self { inside, clock, settings, storage, anyone, stop }
     }
