@@ -34,7 +34,7 @@ pub struct Running {
 impl Running {
     /// With these settings beside those of every canary.
     pub async fn start(more: &[(String, String)]) -> Self {
-        let (folder, storage) = (tempfile::tempdir().unwrap(), Storage::fresh().await);
+        let (folder, storage) = (tempfile::tempdir().unwrap(), Storage::fresh());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
             .arg("serve")

@@ -25,7 +25,7 @@ fn verify(storage: &Storage, folder: &TempDir, more: &[&str]) -> Output {
 
 #[tokio::test]
 async fn its_exit_code_tells_whether_the_log_is_whole() {
-    let (storage, folder) = (Storage::fresh().await, tempfile::tempdir().unwrap());
+    let (storage, folder) = (Storage::fresh(), tempfile::tempdir().unwrap());
     let run = |more: &[&str]| {
         let output = verify(&storage, &folder, more);
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();

@@ -62,7 +62,7 @@ impl TestApp {
     /// The same with these settings.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        Self::serve(settings, Clock::manual(START), Arc::new(Storage::fresh().await)).await
+        Self::serve(settings, Clock::manual(START), Arc::new(Storage::migrated().await)).await
     }
 
     /// Another instance of the program on the same database, as behind a load balancer. What one changes the other
