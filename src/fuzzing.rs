@@ -149,7 +149,7 @@ fn holds_of_place(input: &[u8]) {
     match place {
         Place::Own(_) => assert_eq!(gone_to.origin(), own.origin(), "{gone_to}"),
         Place::App(_) if gone_to.origin() == below.origin() => {
-            assert!(gone_to.path().starts_with("/in/"), "{gone_to}")
+            assert!(gone_to.path().starts_with("/in/"), "{gone_to}");
         }
         Place::App(_) => assert!(gone_to.as_str().starts_with(exactly.as_str()), "{gone_to}"),
     }

@@ -323,11 +323,11 @@ mod tests {
             }
         };
         let noted: Arc<Mutex<Vec<Adoption>>> = Arc::default();
-        let (notes, refusals) = (Arc::clone(&noted), AtomicUsize::new(1));
+        let (written, refusals) = (Arc::clone(&noted), AtomicUsize::new(1));
         let note: NoteAdoption = Arc::new(move |adoption| {
             let is_refused = refusals.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
             if !is_refused {
-                notes.lock().unwrap().push(adoption);
+                written.lock().unwrap().push(adoption);
             }
             let answer = if is_refused { Err(DbErr::Custom("away".into())) } else { Ok(()) };
             ready(answer).boxed()

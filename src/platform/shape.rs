@@ -205,9 +205,8 @@ fn parameters<'a>(document: &'a mut Value, ids: &'a [&'static str]) -> impl Iter
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     let items = paths.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut);
     let operations = items.flat_map(Map::values_mut);
-    let named = operations.filter(move |operation| {
-        operation["operationId"].as_str().is_some_and(|id| ids.iter().any(|wanted| *wanted == id))
-    });
+    let named = operations
+        .filter(move |operation| operation["operationId"].as_str().is_some_and(|id| ids.contains(&id)));
     named.filter_map(|operation| operation.get_mut("parameters")?.as_array_mut()).flatten()
 }
 

@@ -185,7 +185,7 @@ mod tests {
         let heads = |pieces: &mut dyn Iterator<Item = &[u8]>| {
             let (mut reader, mut heads) = (FrameReader::behind(3), Vec::new());
             pieces.for_each(|piece| {
-                reader.feed(piece, |head| heads.push((head.kind, head.flags, head.length)))
+                reader.feed(piece, |head| heads.push((head.kind, head.flags, head.length)));
             });
             heads
         };

@@ -81,7 +81,7 @@ fn request(headers: HeaderMap) -> Request {
 /// Who comes through a proxy can only write to the left of what it writes: that changes nothing.
 fn client(headers: &HeaderMap) {
     assert_eq!(TrustedProxies::default().client_of(&request(headers.clone())), NOWHERE);
-    let networks = ["10.0.0.0/8", "fd00::/8", "::/128"].map(|network| network.parse());
+    let networks = ["10.0.0.0/8", "fd00::/8", "::/128"].map(str::parse);
     let proxies = TrustedProxies::new(networks.into_iter().flatten().collect());
     let client = proxies.client_of(&request(headers.clone()));
     assert_eq!(client, client.to_canonical());
