@@ -2,9 +2,9 @@
 //! outbox), so that neither exists without the other.
 //!
 //! A feature says what happened with a struct of its own that has a name ([`Told`]), and writes it with
-//! [`Events::record`]. One relay gives what is written its position ([`Events::relay`]): the order in which everybody is
-//! told. Whoever passes events on (a message broker, webhooks) reads them with [`store::after`] in the order of their
-//! positions, hears of new ones through [`Events::placed`], and sends [`Body`].
+//! [`Events::record`]. Its position is the order in which everybody is told: that of writing on SQLite, given afterwards by
+//! a relay on PostgreSQL ([`Events::relay`]). Whoever passes events on (a message broker, webhooks) reads them with
+//! [`store::after`] in the order of their positions, hears of new ones through [`Events::placed`], and sends [`Body`].
 
 mod body;
 pub mod broker;

@@ -1,5 +1,5 @@
-//! The socket as hyper sees it: heads are checked on the way in, and what hyper refuses by itself goes out as a
-//! problem document.
+//! The socket as hyper sees it: heads are checked and frames of HTTP/2 counted on the way in, and what hyper refuses by
+//! itself goes out as a problem document.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -216,7 +216,7 @@ async fn a_ban_in_a_storm_of_refreshes_and_sign_ins_leaves_no_living_token() {
     scene.is_unharmed().await;
 }
 
-// A-163, as far as it exists: deletion against changes and refreshes.
+// deletion against changes and refreshes. Uploads beside a purge: files/remains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn deleting_an_account_in_a_storm_leaves_nothing_alive() {
     let scene = Scene::with(&[("THROTTLE_REGISTER", "1000/1h")]).await;
