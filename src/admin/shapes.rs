@@ -29,7 +29,7 @@ pub fn shapes() -> Vec<Shaped> {
         Shaped::parameter(&["send_email_multiple"], "recipients", Shape::list(MOST_RECIPIENTS)),
         Shaped::parameter(&["read_events"], "limit", Shape::whole(1, MOST).usually(USUAL)),
         Shaped::parameter(&["read_events"], "events", Shape::one_of(type_words())),
-        Shaped::parameter(&["replay_event", "end_user_session"], "id", Shape::uuid()),
+        Shaped::parameter(&["replay_event", "skip_event", "end_user_session"], "id", Shape::uuid()),
         Shaped::parameter(&["read_audit"], "action", Shape::text(LONGEST_ACTION).like("banned")),
     ]);
     shapes
@@ -62,7 +62,7 @@ fn states_of_batches() -> Words {
 
 fn troubles() -> Words {
     let about = "What keeps an event from whoever listens.";
-    Words { name: "EventTrouble", about, all: vec!["parked", "unrouted"] }
+    Words { name: "EventTrouble", about, all: vec!["parked", "held", "skipped", "unrouted"] }
 }
 
 fn decisions() -> Words {

@@ -102,7 +102,10 @@ fn read(
         send(Piece::Rows(rows))?;
     }
     send(Piece::FileNumber(file.highest_file_number()?))?;
-    let Some(end) = file.log_end()?.filter(|_| with_log) else { return Ok(()) };
+    if !with_log {
+        return Ok(());
+    }
+    let Some(end) = file.log_end()? else { return Ok(()) };
     send(Piece::LogEnd(end))?;
     let mut rows = Vec::with_capacity(BATCH);
     file.log(&mut |row| {

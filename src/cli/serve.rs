@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::{App, StartFault};
 use crate::platform::clock::Clock;
@@ -9,6 +10,9 @@ use crate::platform::config::Loaded;
 use crate::platform::random::Random;
 use crate::platform::telemetry::Losses;
 use crate::server::{Server, Stop};
+
+/// A balancer is told no longer than this when the database can't be relied on: nothing can be written meanwhile.
+const NOTICE: Duration = Duration::from_millis(500);
 
 /// Serves until a signal comes, or the database can't be relied on any more: that is a failure, so that whoever watches over
 /// the program starts it anew.
@@ -43,7 +47,7 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     greet(&app, link.as_ref().map(crate::sessions::OpaqueToken::expose));
     let damaged = async {
         app.db.damaged().await;
-        stop.begin(notice).await;
+        stop.begin(notice.min(NOTICE)).await;
         std::future::pending().await
     };
     let cut = tokio::select! {

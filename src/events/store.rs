@@ -299,6 +299,12 @@ pub(super) async fn skip(tx: &Tx, id: Uuid) -> Result<Option<u64>, DbErr> {
     if skipped.rows_affected == 0 { Ok(None) } else { let_go(tx, Id.eq(id)).await.map(Some) }
 }
 
+/// Lets go whatever no parked event holds any more: that one may have been forgotten while there was no broker.
+pub(super) async fn let_go_of_orphans(tx: &Tx) -> Result<u64, DbErr> {
+    lock_aside(tx).await?;
+    let_go(tx, event::Column::Trouble.eq(HELD)).await
+}
+
 /// Lets go what no parked event holds any more, of the users of these events; how many.
 async fn let_go(tx: &Tx, which: SimpleExpr) -> Result<u64, DbErr> {
     use event::Column::{Trouble, UserId};

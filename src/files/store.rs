@@ -1,9 +1,11 @@
 //! The rows of files, and whom else they belong to.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement, Value};
 
-use crate::platform::db::{Tx, signed};
+use crate::platform::db::{Tx, columns, signed};
 use crate::platform::hexadecimal;
 
 /// Table `files`.
@@ -78,10 +80,14 @@ pub struct Page {
 }
 
 /// `$1` is the viewer.
-const SEEN: &str = "SELECT f.*, u.roles AS owner_roles, u.is_active AS owner_is_active, \
-    u.deleted_at AS owner_deleted_at, \
-    EXISTS (SELECT 1 FROM file_links l WHERE l.file_id = f.id AND l.user_id = $1) AS is_linked \
-    FROM files f JOIN users u ON u.id = f.created_by";
+static SEEN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {}, u.roles AS owner_roles, u.is_active AS owner_is_active, u.deleted_at AS owner_deleted_at, \
+         EXISTS (SELECT 1 FROM file_links l WHERE l.file_id = f.id AND l.user_id = $1) AS is_linked \
+         FROM files f JOIN users u ON u.id = f.created_by",
+        columns::<file::Entity>("f")
+    )
+});
 
 impl Scope {
     fn condition(self) -> &'static str {
@@ -101,7 +107,7 @@ impl Scope {
 
 /// The file of this number as `viewer` meets it.
 pub async fn seen_by(db: &impl ConnectionTrait, viewer: Uuid, id: i64) -> Result<Option<Seen>, DbErr> {
-    let sql = format!("{SEEN} WHERE f.id = $2");
+    let sql = format!("{} WHERE f.id = $2", *SEEN);
     let row = db.query_one_raw(statement(db, sql, [viewer.into(), id.into()])).await?;
     row.map(|row| Seen::from_query_result(&row, "")).transpose()
 }
@@ -112,7 +118,7 @@ pub async fn seen_by_ids(db: &impl ConnectionTrait, viewer: Uuid, ids: &[i64]) -
         return Ok(Vec::new());
     }
     let places: Vec<String> = (2..=ids.len() + 1).map(|place| format!("${place}")).collect();
-    let sql = format!("{SEEN} WHERE f.id IN ({})", places.join(", "));
+    let sql = format!("{} WHERE f.id IN ({})", *SEEN, places.join(", "));
     let values = std::iter::once(viewer.into()).chain(ids.iter().map(|id| Value::from(*id)));
     rows(&db.query_all_raw(statement(db, sql, values)).await?)
 }
@@ -127,7 +133,8 @@ pub async fn list(
     let (order, beyond) = if page.newest_first { ("DESC", "<") } else { ("ASC", ">") };
     let after = page.after.unwrap_or(if page.newest_first { i64::MAX } else { i64::MIN });
     let sql = format!(
-        "{SEEN} WHERE {} AND f.id {beyond} $2 ORDER BY f.id {order} LIMIT $3 OFFSET $4",
+        "{} WHERE {} AND f.id {beyond} $2 ORDER BY f.id {order} LIMIT $3 OFFSET $4",
+        *SEEN,
         scope.condition()
     );
     let (limit, offset) = (signed(page.limit), signed(page.offset));
@@ -149,7 +156,11 @@ pub async fn count(db: &impl ConnectionTrait, viewer: Uuid, scope: Scope) -> Res
 
 /// A user's files, uploaded by them or linked to them, and their picture; oldest first.
 pub async fn of_user(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<file::Model>, DbErr> {
-    let sql = format!("SELECT * FROM files WHERE id IN ({}) ORDER BY id", ids_of_user("$1"));
+    let sql = format!(
+        "SELECT {} FROM files WHERE id IN ({}) ORDER BY id",
+        columns::<file::Entity>("files"),
+        ids_of_user("$1")
+    );
     models(&db.query_all_raw(statement(db, sql, [user.into()])).await?)
 }
 
@@ -209,7 +220,11 @@ pub async fn pictures_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Ve
         return Ok(Vec::new());
     }
     let places: Vec<String> = (1..=users.len()).map(|place| format!("${place}")).collect();
-    let sql = format!("SELECT * FROM files WHERE picture_of IN ({})", places.join(", "));
+    let sql = format!(
+        "SELECT {} FROM files WHERE picture_of IN ({})",
+        columns::<file::Entity>("files"),
+        places.join(", ")
+    );
     let values = users.iter().map(|user| Value::from(*user));
     models(&db.query_all_raw(statement(db, sql, values)).await?)
 }

@@ -1,10 +1,13 @@
 //! What is read in one statement that could be read in several: each statement is a trip to the database.
 
+use std::sync::LazyLock;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement};
 use serde::Deserialize;
 
-use super::store::{Named, Seen, history};
+use super::store::{Named, Seen, history, user};
+use crate::platform::db::columns;
 
 /// What a full profile shows beside the row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct External {
     pub picture_url: Option<String>,
 }
 
+/// The columns of a user `u`.
+static COLUMNS: LazyLock<String> = LazyLock::new(|| columns::<user::Entity>("u"));
 /// The columns of an [`External`], in its order.
 const EXTERNAL: &str =
     "e.created_at, e.provider, e.subject, e.username, e.display_name, e.email, e.picture_url";
@@ -67,11 +72,11 @@ pub async fn seen_by(
         Named::Id(id) => ("u.id = $1", (*id).into()),
         Named::Username(name) => ("u.username = $1 AND u.deleted_at IS NULL", name.clone().into()),
     };
-    let backend = db.get_database_backend();
+    let (backend, columns) = (db.get_database_backend(), COLUMNS.as_str());
     let beside =
         in_full.map(|in_full| format!(", {}", columns_beside(backend, "u.id", in_full))).unwrap_or_default();
     let sql = format!(
-        "SELECT u.*, \
+        "SELECT {columns}, \
          EXISTS (SELECT 1 FROM user_blocks WHERE user_id = u.id AND blocked_id = $2) AS blocks_viewer, \
          EXISTS (SELECT 1 FROM user_blocks WHERE user_id = $2 AND blocked_id = u.id) AS blocked_by_viewer{beside} \
          FROM users u WHERE {condition}"

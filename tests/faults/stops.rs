@@ -88,7 +88,7 @@ async fn the_door_stays_open_for_as_long_as_balancers_need() {
     .await;
     // Who comes meanwhile is served, however late.
     while told.elapsed() < notice / 2 {
-        let late = server.client().sign_in("nobody", "nothing but four words").await;
+        let late = server.client().me("nobody's token").await;
         assert_eq!(late.expect("the door is still open").status, 401);
     }
     assert!(server.ended(SOON).await.success());

@@ -88,6 +88,11 @@ impl Broker {
 
     /// Publishes for as long as the lease is held. Whether the stop has come.
     async fn lead(&self, lease: &Lease, tasks: &Tasks) -> bool {
+        let orphans =
+            self.0.parts.db.write::<_, DbErr, _>(|tx| Box::pin(crate::events::store::let_go_of_orphans(tx)));
+        if let Err(error) = orphans.await {
+            tracing::warn!(%error, "events that wait behind nothing could not be looked for; the next holder of the lease does so");
+        }
         let ending = CancellationToken::new();
         let mut sending = pin!(self.send(&ending));
         tokio::select! {

@@ -305,7 +305,12 @@ impl Borrowed {
         self.finish(rows).map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))
     }
 
+    /// Of a database that was found damaged nothing more is asked here, not even the end of a transaction.
     fn start(&mut self) -> Result<&mut Link, DbErr> {
+        if self.shared.damage.as_ref().is_some_and(Damage::is_found) {
+            self.spoiled = true;
+            return Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed));
+        }
         self.spoiled |= self.busy;
         self.busy = true;
         self.link.as_mut().ok_or(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))

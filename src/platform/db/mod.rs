@@ -30,7 +30,7 @@ pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus, sqlite_script};
 pub use snapshot::Snapshot;
 pub use tx::Tx;
-pub use values::{Values, signed};
+pub use values::{Values, columns, signed};
 
 use super::freshness::Freshness;
 use super::telemetry::metrics::{Family, Sample, size};

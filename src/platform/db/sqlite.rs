@@ -27,11 +27,19 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
     let options = options(path);
     // The writer goes first: it makes the file and switches it to the write-ahead log.
     let writer = pool(options.clone(), 1, acquire).await?;
+    fold(&writer).await?;
     let readers = options.pragma("query_only", "ON").create_if_missing(false);
     let readers = pool(readers, max_connections.clamp(1, READERS), acquire).await?;
     let damage = Damage::default();
     let writer = Writer::start_queue(Links::of_sqlite_writer(writer, damage.clone()));
     Ok(Database::new(Reader::new(Links::of_sqlite(readers), None), writer, damage))
+}
+
+/// Writes what is in the log into the database, and syncs that. After a sync that failed the system may show a log that is
+/// not on the disk; what is written behind it would go with it when the power goes (decision 0053).
+async fn fold(writer: &SqlitePool) -> Result<(), DbErr> {
+    let folded = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_all(writer).await;
+    folded.map(drop).map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
 }
 
 /// A new database is its owner's alone, and so are the files that SQLite puts beside it, which take after it. What

@@ -1,6 +1,6 @@
-//! The values of a statement that is put together.
+//! The parts of a statement that is put together.
 
-use sea_orm::Value;
+use sea_orm::{EntityTrait, Iden, Iterable, Value};
 
 /// Values, in the order in which they were given their places.
 #[derive(Debug, Default)]
@@ -24,6 +24,14 @@ impl Values {
     pub fn into_vec(self) -> Vec<Value> {
         self.0
     }
+}
+
+/// The columns of an entity by their names, of the table or alias `of`. Never `*`: a newer program may add a column while
+/// this one serves, and a statement from before would then be read wrongly (SQLite) or refused (PostgreSQL).
+#[must_use]
+pub fn columns<E: EntityTrait>(of: &str) -> String {
+    let names: Vec<String> = E::Column::iter().map(|column| format!("{of}.{}", column.unquoted())).collect();
+    names.join(", ")
 }
 
 /// A count as a statement takes it.

@@ -119,7 +119,7 @@ async fn a_link_in_the_place_of_bytes_is_not_followed() {
         .await
         .unwrap()
         .status();
-    assert_eq!(status, 500);
+    assert_eq!(status, 503, "as with any file that can't be read");
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ impl Postgres {
         let copy = format!("CREATE DATABASE {} TEMPLATE {template} STRATEGY file_copy", self.name);
         let mut connection = connect(&self.server).await.expect("TEST_DATABASE_URL is a server of ours");
         if let Err(error) = run(&mut connection, &copy).await {
-            let code = error.as_database_error().and_then(|error| error.code());
+            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
             assert_eq!(code.as_deref(), Some("3D000"), "{error}"); // the template is not there
             self.make_template(&mut connection, &template, folder).await;
             run(&mut connection, &copy).await.expect("a copy of the template");
