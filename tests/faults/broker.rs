@@ -144,8 +144,7 @@ async fn a_broker_that_is_stopped_and_killed_under_load_gets_everything_in_order
     let crowd = Crowd::of(&server, 10).await;
     crowd.act_for(Duration::from_secs(1)).await;
     scene.all_caused_are_heard(&db).await;
-    let faults: [(fn(&mut Rabbit), Duration); 2] = [(Rabbit::stop, away), (Rabbit::kill, SHORT)];
-    for (fault, away) in faults {
+    for (fault, away) in [(Rabbit::stop as fn(&mut Rabbit), away), (Rabbit::kill, SHORT)] {
         crowd.act_for(Duration::from_millis(500)).await;
         scene.listener.hear().await;
         fault(&mut rabbit);

@@ -70,6 +70,8 @@ pub struct Entries {
     pub cut: Vec<String>,
     /// Answers by status.
     pub answers: HashMap<u16, usize>,
+    /// How many 503 said that there are more passwords to be hashed than the processor can hash: no fault of an instance.
+    pub busy: usize,
     /// How long the slowest 503 took.
     pub slowest_refusal: Duration,
 }
@@ -107,6 +109,7 @@ impl Book {
             all.people.extend(one.people);
             all.cut.extend(one.cut);
             all.slowest_refusal = all.slowest_refusal.max(one.slowest_refusal);
+            all.busy += one.busy;
             one.answers
                 .into_iter()
                 .for_each(|(status, number)| *all.answers.entry(status).or_default() += number);
@@ -261,7 +264,10 @@ impl Entries {
         *self.answers.entry(answer.status).or_default() += 1;
         match answer.status {
             200..300 => self.people[at].enter(deed, &answer),
-            503 => self.slowest_refusal = self.slowest_refusal.max(took),
+            503 => {
+                self.slowest_refusal = self.slowest_refusal.max(took);
+                self.busy += usize::from(answer.text("detail").starts_with("Too many people are signing in"));
+            }
             _ => panic!("{deed:?} of {:?} was answered {answer:?}", self.people[at]),
         }
         answer.status != 503

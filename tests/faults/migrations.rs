@@ -106,7 +106,9 @@ async fn a_newer_schema_that_this_program_can_work_with_is_served() {
     let db = site.database().await;
     let of_this_program = schema(&db).await;
     let run = async |sql: &str| {
-        db.execute_unprepared(sql).await.map(|_| ()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        if let Err(error) = db.execute_unprepared(sql).await {
+            panic!("{sql}: {error}");
+        }
     };
     let uuid = if db.get_database_backend() == DbBackend::Sqlite { "BLOB" } else { "UUID" };
     let journey = Journey::begin(&server.client(), "before").await;

@@ -113,8 +113,8 @@ impl<'t> Trace<'t> {
                 begun.insert(thread, at);
             }
             if call.contains("sync") && call.ends_with(" = 0") {
-                let began = begun.remove(thread).map(|began| (began, at));
-                trace.syncs.entry(thread).or_default().extend(began);
+                let sync = begun.remove(thread).map(|start| (start, at));
+                trace.syncs.entry(thread).or_default().extend(sync);
             } else if call.starts_with("pwrite64(") && is_of_the_log {
                 let bytes = call.split_once('"').and_then(|(_, behind)| Some(behind.rsplit_once('"')?.0));
                 trace.writes.push((at, thread, bytes.unwrap_or_default()));

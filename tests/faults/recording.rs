@@ -318,11 +318,10 @@ impl Bytes {
         let mut bytes = self.sure.clone();
         for (step, change) in &self.since {
             match fate {
-                Fate::Lost => {}
                 Fate::Until(last) if *step < last => change.apply(&mut bytes),
                 // The last one is torn.
                 Fate::Until(last) if *step == last => change.apply_torn(&mut bytes, dice),
-                Fate::Until(_) => {}
+                Fate::Lost | Fate::Until(_) => {}
                 Fate::Chance => match dice.below(5) {
                     0 | 1 => {}
                     2 => change.apply_torn(&mut bytes, dice),

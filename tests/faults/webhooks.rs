@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::database::column;
 use crate::gatehouse::{PASSWORD, Server, Site};
 use crate::waiting::{SOON, until, until_true};
+use crate::wire::spawn;
 
 /// How long what waits at last may take. Each of it is a request and a commit.
 const DRAINED: Duration = Duration::from_mins(2);
@@ -36,9 +37,9 @@ impl Receiver {
         let url = format!("http://{}/in", listener.local_addr().unwrap());
         let got = Arc::<Mutex<Vec<Got>>>::default();
         let kept = Arc::clone(&got);
-        tokio::spawn(async move {
+        spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(take(socket, Arc::clone(&kept)));
+                spawn(take(socket, Arc::clone(&kept)));
             }
         });
         Self { url, got }
