@@ -23,7 +23,7 @@ fuzz *arguments:
 faults *arguments:
     scripts/faults {{ arguments }}
 
-# measure speed and memory, write docs/performance.md
+# measure speed and memory, write the table of docs/performance.md
 bench *arguments:
     scripts/bench {{ arguments }}
 
