@@ -1,6 +1,6 @@
 //! What is written, to whom, in which language, and why.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -40,11 +40,11 @@ pub struct Languages {
     pub accept_language: Option<String>,
 }
 
-/// The request that causes a letter: from where, with what, when.
+/// What causes a letter: when, and, if it was a request, from where and with what.
 #[derive(Clone, Debug)]
 pub struct Occasion {
-    /// The client's address.
-    pub ip: IpAddr,
+    /// The client's address; none: no client asked for it.
+    pub ip: Option<IpAddr>,
     /// What the client says it is.
     pub user_agent: Option<String>,
     /// When.
@@ -58,17 +58,17 @@ impl Occasion {
     #[must_use]
     pub fn of(client: &ClientInfo, at: Timestamp) -> Self {
         Self {
-            ip: client.ip,
+            ip: Some(client.ip),
             user_agent: client.user_agent.clone(),
             at,
             trace_id: Some(client.trace_id.to_string()),
         }
     }
 
-    /// Work of the program's own, for letters that don't tell from where they were caused.
+    /// Work of the program's own.
     #[must_use]
     pub const fn of_the_program(at: Timestamp, trace_id: Option<String>) -> Self {
-        Self { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), user_agent: None, at, trace_id }
+        Self { ip: None, user_agent: None, at, trace_id }
     }
 
     /// As it is kept beside the letter's own values.
@@ -111,7 +111,7 @@ pub enum Letter {
     /// Your account was deleted; until then it can be restored.
     AccountDeleted { username: String, until: Option<Timestamp> },
     /// A webhook gets no more events: its receiver is `gone`, or was `failing` for too long.
-    WebhookDisabled { host: String, description: String, reason: String, since: Option<Timestamp> },
+    WebhookDisabled { id: Uuid, host: String, description: String, reason: String, since: Option<Timestamp> },
     /// Whether mails arrive at all.
     Test {},
     /// An admin's own words; never a template. The HTML is cleaned of all that could do harm.
@@ -134,6 +134,11 @@ impl Links {
     fn reset(&self, token: &OpaqueToken) -> String {
         let built_in = || format!("{}/reset-password/reset?token={{token}}", self.base_url);
         filled(self.reset_url.as_deref(), token, built_in)
+    }
+
+    /// Its place in the console, with what was delivered last.
+    fn webhook(&self, id: Uuid) -> String {
+        format!("{}/console/webhooks?log={id}", self.base_url)
     }
 }
 
@@ -214,8 +219,9 @@ impl Letter {
             Self::AccountDeleted { username, until } => {
                 json!({ "username": cut(username), "until": until.map(day) })
             }
-            Self::WebhookDisabled { host, description, reason, since } => json!({
+            Self::WebhookDisabled { id, host, description, reason, since } => json!({
                 "host": cut(host), "description": cut(description), "reason": reason, "since": since.and_then(minute),
+                "link": links.webhook(*id),
             }),
             Self::Test {} => json!({}),
             Self::Custom { subject, text, html } => custom(subject, text, html.as_deref()),
@@ -280,6 +286,12 @@ mod tests {
         let letter = Letter::NewDevice { username: format!("a\r\nb{}", "x".repeat(100)) };
         let values = letter.values(&links(None));
         assert_eq!(values["username"], format!("ab{}", "x".repeat(62)));
+    }
+
+    #[test]
+    fn what_no_client_asked_for_came_from_no_address() {
+        let occasion = Occasion::of_the_program(Timestamp::from_seconds(1), None);
+        assert_eq!(occasion.kept()["ip"], Value::Null);
     }
 
     #[test]

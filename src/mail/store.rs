@@ -153,7 +153,7 @@ pub(super) async fn spend(
                third_at = mail_budgets.fourth_at, fourth_at = mail_budgets.fifth_at, fifth_at = $2 \
                WHERE mail_budgets.first_at <= $3";
     let values = [address.to_vec().into(), now.millis().into(), now.before(window).millis().into()];
-    Ok(run(tx, sql, values).await? == 1)
+    Ok(tx.run(sql, values).await? == 1)
 }
 
 /// Whether there is anything for a worker to do.
@@ -226,7 +226,7 @@ pub(super) async fn finish(
         mail.id.into(),
         mail.lease.into(),
     ];
-    Ok(run(tx, &sql, values).await? == 1)
+    Ok(tx.run(&sql, values).await? == 1)
 }
 
 /// Books that a try failed and when the next is.
@@ -234,7 +234,7 @@ pub(super) async fn put_off(tx: &Tx, mail: &Leased, error: &str, until: Timestam
     let sql = "UPDATE mails SET due_at = $1, last_error = $2, lease = NULL \
                WHERE id = $3 AND lease = $4 AND state = 'waiting'";
     let values = [until.millis().into(), error.to_owned().into(), mail.id.into(), mail.lease.into()];
-    Ok(run(tx, sql, values).await? == 1)
+    Ok(tx.run(sql, values).await? == 1)
 }
 
 /// Forgets mails that ended in one of these states before `moment`, at most `limit`; how many.
@@ -244,7 +244,7 @@ pub(super) async fn forget(tx: &Tx, states: &[State], moment: Timestamp, limit: 
         let sql = "DELETE FROM mails WHERE id IN \
                    (SELECT id FROM mails WHERE state = $1 AND finished_at <= $2 LIMIT $3)";
         let values = [state.name().into(), moment.millis().into(), limit.into()];
-        forgotten = forgotten.max(run(tx, sql, values).await?);
+        forgotten = forgotten.max(tx.run(sql, values).await?);
     }
     Ok(forgotten)
 }
@@ -253,14 +253,14 @@ pub(super) async fn forget(tx: &Tx, states: &[State], moment: Timestamp, limit: 
 pub(super) async fn forget_batches(tx: &Tx, moment: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM mail_batches WHERE id IN \
                (SELECT id FROM mail_batches WHERE state = 'done' AND finished_at <= $1 LIMIT $2)";
-    run(tx, sql, [moment.millis().into(), limit.into()]).await
+    tx.run(sql, [moment.millis().into(), limit.into()]).await
 }
 
 /// Forgets budgets that nothing was spent of since `moment`, at most `limit`; how many.
 pub(super) async fn forget_budgets(tx: &Tx, moment: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM mail_budgets WHERE address IN \
                (SELECT address FROM mail_budgets WHERE fifth_at <= $1 LIMIT $2)";
-    run(tx, sql, [moment.millis().into(), limit.into()]).await
+    tx.run(sql, [moment.millis().into(), limit.into()]).await
 }
 
 /// A letter to many, on its way.
@@ -294,7 +294,7 @@ pub(super) async fn insert_batch(tx: &Tx, batch: NewBatch) -> Result<(), DbErr> 
         batch.created_at.into(),
         batch.trace_id.into(),
     ];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// The state of each batch that is not done.
@@ -335,7 +335,7 @@ pub(super) async fn advance_batch(
         if whole { "sending" } else { "queueing" }.into(),
         id.into(),
     ];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Ends the batches of which no mail waits any more.
@@ -345,7 +345,7 @@ pub(super) async fn finish_batches(tx: &Tx, keep: bool, now: Timestamp) -> Resul
         "UPDATE mail_batches SET state = 'done', finished_at = $1, content = {content} WHERE state = 'sending' \
          AND NOT EXISTS (SELECT 1 FROM mails WHERE batch_id = mail_batches.id AND state = 'waiting')"
     );
-    run(tx, &sql, [now.millis().into()]).await.map(|_| ())
+    tx.run(&sql, [now.millis().into()]).await.map(|_| ())
 }
 
 /// The sealed content that the mails of a batch have in common.
@@ -356,11 +356,6 @@ pub(super) async fn batch_content(db: &impl ConnectionTrait, id: Uuid) -> Result
         Some(row) => row.try_get_by_index(0),
         None => Ok(None),
     }
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
 }
 
 async fn query<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<Vec<QueryResult>, DbErr> {

@@ -255,7 +255,7 @@ fn samples(letter: &str) -> [Value; 2] {
     let full = json!({
         "time": "2026-01-31 17:05 UTC", "ip": "192.0.2.1", "browser": "Firefox", "system": "Linux", "place": "Berlin",
     });
-    let scarce = json!({ "time": null, "ip": "192.0.2.1", "browser": null, "system": null, "place": null });
+    let scarce = json!({ "time": null, "ip": null, "browser": null, "system": null, "place": null });
     let of_letter = |number: u64, until: serde_json::Value, method: &str| match letter {
         "verification" | "add-password" => {
             json!({ "username": "ann", "link": "https://example.com/?a=1&b=2", "hours": number })
@@ -270,6 +270,7 @@ fn samples(letter: &str) -> [Value; 2] {
         "webhook-disabled" => json!({
             "host": "example.com", "description": "", "reason": if number > 1 { "failing" } else { "gone" },
             "since": if number > 1 { Some("2026-01-31 17:05 UTC") } else { None },
+            "link": "https://example.com/?a=1&b=2",
         }),
         "test" => json!({}),
         "custom" => json!({ "subject": "Hello", "text": "Hello", "html": "<p>Hello</p>" }),

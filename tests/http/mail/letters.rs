@@ -49,7 +49,7 @@ async fn a_letter_is_in_the_readers_language() {
     let mut server = SmtpServer::start().await;
     let app = sending_to(&server, &[]).await;
     for (locale, accept_language, subject) in [
-        (Some("de-AT"), Some("fr"), "Dein Passwort wurde"),
+        (Some("de-AT"), Some("fr"), "Ihr Passwort wurde"),
         (None, Some("es, fr;q=0.8"), "Votre mot de passe"),
         (Some("tlh"), None, "Your password was"),
     ] {

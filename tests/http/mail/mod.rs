@@ -5,6 +5,7 @@ mod delivery;
 mod inbox;
 mod letters;
 mod mailjet;
+#[path = "../../support/smtp.rs"]
 pub mod smtp;
 mod staff;
 mod to_all;
@@ -47,7 +48,7 @@ fn letter_to(name: &str, letter: Letter) -> Post {
         letter,
         good_until: None,
         occasion: Occasion {
-            ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+            ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
             user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".into()),
             at: START,
             trace_id: Some("traced".into()),

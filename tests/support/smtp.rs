@@ -1,5 +1,7 @@
 //! An SMTP server that does as it is told (RFC 5321), and remembers what it was given.
 
+#![allow(dead_code, reason = "each of the test binaries needs some of it")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -198,6 +200,7 @@ impl SmtpServer {
         server
     }
 
+    #[allow(clippy::disallowed_methods, reason = "it ends with the test")]
     fn serve(&mut self, listener: TcpListener) {
         let (shared, stop) = (Arc::clone(&self.shared), CancellationToken::new());
         self.running = Some(stop.clone());
