@@ -1,4 +1,4 @@
-//! Tokens that work once: the set-up link now, mailed links later.
+//! Tokens that work once and are not mailed: the set-up link.
 
 use super::Step;
 

@@ -52,6 +52,12 @@ impl Timestamp {
     }
 }
 
+/// A moment in milliseconds since the Unix epoch, as rows keep it, in whole seconds, as answers carry it.
+#[must_use]
+pub const fn seconds(millis: i64) -> i64 {
+    Timestamp::from_millis(millis).seconds()
+}
+
 fn millis_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -149,10 +149,19 @@ impl<V: Clone + Send + Sync + 'static> FreshCache<V> {
     /// The same with its stamp, for who is about to change it.
     #[must_use]
     pub fn get_stamped(&self, user: Uuid) -> Option<(Stamp, V)> {
-        let found =
-            self.views.get(&user).filter(|(stamp, _)| self.freshness.is_current(self.view, user, stamp));
+        let found = self.kept(user);
         self.looks.count(found.is_some());
         found
+    }
+
+    /// The view of `user` like [`Self::get`], but the look is not counted: for who may look again.
+    #[must_use]
+    pub fn peek(&self, user: Uuid) -> Option<V> {
+        self.kept(user).map(|(_, view)| view)
+    }
+
+    fn kept(&self, user: Uuid) -> Option<(Stamp, V)> {
+        self.views.get(&user).filter(|(stamp, _)| self.freshness.is_current(self.view, user, stamp))
     }
 
     /// Keeps what one committed change, which touched `user` once, has made of a view that was true at `before`.

@@ -73,6 +73,28 @@ pub fn first_uuid_v7(moment: Timestamp) -> Uuid {
     Uuid::from_u128(millis << 80)
 }
 
+/// Numbers that differ from one another and look like chance: for what must be unique and is no secret. No system call is
+/// spent on them.
+#[derive(Debug)]
+pub struct UniqueNumbers(AtomicU64);
+
+impl UniqueNumbers {
+    /// Numbers that start anywhere.
+    #[must_use]
+    pub fn new(random: &Random) -> Self {
+        Self(AtomicU64::new(u64::from_le_bytes(random.bytes())))
+    }
+
+    /// Another one (`SplitMix64`). What mixes the count is one to one, so that no two counts give the same.
+    #[must_use]
+    pub fn draw(&self) -> u64 {
+        let count = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let bits = (count ^ (count >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+}
+
 /// Ids (`UUIDv7`) that sort by the order in which they were asked for, also within a millisecond (RFC 9562, 6.2, method 1).
 #[derive(Debug, Default)]
 pub struct OrderedIds {

@@ -122,6 +122,7 @@ impl Limits {
                 }
             }
         }
+        let losses = self.shared.as_ref().map(|_| Sample::plain(number(self.redis_losses())));
         let redis = self.redis_is_here().map(|here| Sample::plain(if here { 1.0 } else { 0.0 }));
         vec![
             Family::counter(
@@ -133,6 +134,11 @@ impl Limits {
                 "gatehouse_limiter_redis_up",
                 "Whether Redis counts; 0 while each instance counts for itself.",
                 redis.into_iter().collect(),
+            ),
+            Family::counter(
+                "gatehouse_limiter_redis_losses_total",
+                "How often Redis was there and went away.",
+                losses.into_iter().collect(),
             ),
         ]
     }

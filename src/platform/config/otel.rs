@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use url::Url;
+use url::{Position, Url};
 
 use super::catalogue::section;
-use super::kinds::{Choice, Flag, Optional, Secret, TEXT, Whole, Word};
+use super::kinds::{Choice, Flag, Kind, MASK, Optional, Secret, Shape, TEXT, Whole, Word};
 use super::reader::{Noted, Reader};
 use crate::platform::telemetry::otlp::{Destination, OtlpSettings};
 use crate::platform::telemetry::sampling::Sampler;
@@ -103,13 +103,40 @@ fn below(base: &Url, path: &str) -> Url {
     url
 }
 
-const ADDRESS: Word<Url> = Word {
-    accepts: "an address that begins with http:// or https://",
-    parse: |text| {
+/// Kind of the addresses of collectors. Shown without user name, password and query, in which keys may stand.
+struct Address;
+
+const ADDRESS: Address = Address;
+
+impl Shape for Address {
+    fn accepts(&self) -> String {
+        "an address that begins with http:// or https://".to_owned()
+    }
+
+    fn shown(&self, text: &str) -> String {
+        let Some(url) = self.parse(text) else {
+            // What is no address may still hold a key.
+            return if text.contains(['@', '?']) { MASK } else { text }.to_owned();
+        };
+        let (names_user, asks) =
+            (!url.username().is_empty() || url.password().is_some(), url.query().is_some());
+        if !names_user && !asks {
+            return text.to_owned();
+        }
+        let user = if names_user { format!("{MASK}@") } else { String::new() };
+        let query = if asks { format!("?{MASK}") } else { String::new() };
+        format!("{}://{user}{}{query}", url.scheme(), &url[Position::BeforeHost..Position::AfterPath])
+    }
+}
+
+impl Kind for Address {
+    type Value = Url;
+
+    fn parse(&self, text: &str) -> Option<Url> {
         let url: Url = text.parse().ok()?;
         (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
-    },
-};
+    }
+}
 
 /// How a collector is spoken to.
 #[derive(Clone, Copy, Debug)]

@@ -72,5 +72,8 @@ mod tests {
         db.damaged().await;
         let error = run(&db, "CREATE TABLE third (line TEXT)").await.unwrap_err();
         assert!(is_passing(&error) && error.to_string().contains("did not happen"), "{error}");
+        drop(db);
+        open().await.close().await;
+        assert!(path.with_extension("db-wal").exists(), "a start that gave up has folded its log");
     }
 }

@@ -8,6 +8,7 @@ mod damage;
 mod errors;
 mod lease;
 mod links;
+mod lock;
 mod patience;
 pub mod postgres;
 mod reader;
@@ -26,6 +27,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 pub use errors::{is_passing, violated_unique};
 pub use lease::Lease;
+pub use lock::Lock;
 pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus, sqlite_script};
 pub use snapshot::Snapshot;
@@ -46,11 +48,25 @@ pub struct Database {
     writer: Writer,
     freshness: Arc<Freshness>,
     damage: Damage,
+    _unclosed: Arc<Unclosed>,
+}
+
+/// Keeps a SQLite database that was found damaged from being closed, whoever gives it up: the last connection that closes
+/// would fold the log. The end of the process closes none.
+struct Unclosed(Reader, Damage);
+
+impl Drop for Unclosed {
+    fn drop(&mut self) {
+        if self.1.is_found() {
+            std::mem::forget(self.0.clone());
+        }
+    }
 }
 
 impl Database {
     fn new(reader: Reader, writer: Writer, damage: Damage) -> Self {
-        Self { reader, writer, freshness: Arc::new(Freshness::default()), damage }
+        let unclosed = Arc::new(Unclosed(reader.clone(), damage.clone()));
+        Self { reader, writer, freshness: Arc::new(Freshness::default()), damage, _unclosed: unclosed }
     }
 
     /// The connections for reading. On SQLite they can't write and never wait for the writer.
@@ -137,8 +153,6 @@ impl Database {
     /// damaged: the files stay as they are, for the next start to read from the disk.
     pub async fn close(self) {
         if self.is_damaged() {
-            // The last connection that closes would fold the log. The end of the process closes none.
-            std::mem::forget(self);
             return;
         }
         self.reader.close().await;

@@ -8,11 +8,9 @@ use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use thiserror::Error;
 
-use super::{Database, Tx};
+use super::{Database, Lock, Tx};
 use crate::migrations::{STEPS, Step};
 
-/// Any number, as long as every version of the program takes the same one.
-const ADVISORY_LOCK: i64 = 0x6761_7465_686f_7573;
 /// A migration of a large table takes its time, and so does waiting for another instance that runs one.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = 0";
 
@@ -142,8 +140,8 @@ fn position(name: &str) -> Result<usize, SchemaFault> {
 async fn lock(tx: &Tx) -> Result<(), DbErr> {
     if tx.get_database_backend() == DbBackend::Postgres {
         tx.execute_unprepared(PATIENCE).await?;
-        tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
     }
+    tx.lock(Lock::SCHEMA).await?;
     tx.execute_unprepared(STEPS_TABLE).await.map(|_| ())
 }
 

@@ -38,8 +38,17 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
 /// Writes what is in the log into the database, and syncs that. After a sync that failed the system may show a log that is
 /// not on the disk; what is written behind it would go with it when the power goes (decision 0053).
 async fn fold(writer: &SqlitePool) -> Result<(), DbErr> {
-    let folded = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_all(writer).await;
-    folded.map(drop).map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    let mut connection = writer.acquire().await.map_err(refused)?;
+    let folded = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_all(&mut *connection).await;
+    if folded.is_err() {
+        // Closed, it would try once more, and might be told that all is well.
+        std::mem::forget(connection);
+    }
+    folded.map(drop).map_err(refused)
+}
+
+fn refused(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }
 
 /// A new database is its owner's alone, and so are the files that SQLite puts beside it, which take after it. What
@@ -72,5 +81,5 @@ async fn pool(options: SqliteConnectOptions, size: u32, acquire: Duration) -> Re
         .idle_timeout(None)
         .connect_with(options)
         .await
-        .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+        .map_err(refused)
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -79,6 +79,12 @@ impl Tx {
 
     fn effects(&self) -> MutexGuard<'_, Effects> {
         self.effects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a statement with these values; how many rows it wrote.
+    pub async fn run<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
+        let statement = Statement::from_sql_and_values(self.backend, sql, values);
+        Ok(self.execute_raw(statement).await?.rows_affected())
     }
 
     /// Runs a statement whose outcome the act doesn't need, at the latest with the end of the transaction. If it fails

@@ -144,7 +144,7 @@ where
             });
             Outcome { answer, link }
         };
-        in_course_of(errand, job).boxed()
+        in_course_of(errand, job.boxed())
     })
 }
 
@@ -261,11 +261,12 @@ fn control(sql: &'static str) -> Statement {
     Statement::from_string(DbBackend::Sqlite, sql)
 }
 
-/// An act runs in another task than its request and keeps the request's trace id there, and its span.
-async fn in_course_of<F: Future>(errand: Option<Errand>, work: F) -> F::Output {
+/// An act runs in another task than its request and keeps the request's trace id there, and its span. One function for
+/// all acts: a future of its own for each of a hundred took a fifth of a megabyte.
+fn in_course_of(errand: Option<Errand>, work: BoxFuture<'static, Outcome>) -> BoxFuture<'static, Outcome> {
     match errand {
-        Some(errand) => errand.scope(work).await,
-        None => work.await,
+        Some(errand) => errand.scope(work).boxed(),
+        None => work,
     }
 }
 
@@ -405,6 +406,15 @@ mod tests {
         };
         assert_eq!(counted("DELETE FROM lines WHERE line = 'none'").await.unwrap(), 0);
         assert_eq!(counted("DELETE FROM lines WHERE line = 'a'").await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn semicolons_in_a_text_end_nothing() {
+        let (_folder, db) = database().await;
+        let written = alone(&db, "INSERT INTO lines VALUES ('a;b'), (';;')", false).await.unwrap();
+        let sql = "SELECT line FROM lines WHERE line = 'a;b' OR line = ';;'";
+        let found = db.reader().query_all_raw(Statement::from_string(db.backend(), sql)).await.unwrap();
+        assert_eq!((written, found.len()), (2, 2));
     }
 
     /// Runs one statement alone, and refuses afterwards if told to.

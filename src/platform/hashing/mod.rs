@@ -90,12 +90,6 @@ impl Hasher {
         self.threads.room()
     }
 
-    /// How many hashes are being made.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.threads.load().running
-    }
-
     /// What the threads do now, and did since they started.
     #[must_use]
     pub fn load(&self) -> Load {

@@ -16,7 +16,7 @@ use poem::http::HeaderMap;
 use super::otlp::Parcel;
 use super::sampling::Sampler;
 use crate::platform::clock::Clock;
-use crate::platform::random::Random;
+use crate::platform::random::{Random, UniqueNumbers};
 use crate::platform::web::{Errand, TraceId, TraceParent};
 
 /// What part a span has in its trace (the numbers are those of OTLP).
@@ -70,8 +70,8 @@ pub struct Tracer {
 struct Sink {
     parcels: SyncSender<Parcel>,
     dropped: Arc<AtomicU64>,
-    /// Counts on from a random start; mixed, it makes the ids of spans.
-    count: AtomicU64,
+    /// The ids of spans.
+    numbers: UniqueNumbers,
 }
 
 /// A trace that is recorded.
@@ -110,8 +110,8 @@ impl Tracer {
         clock: Clock,
         random: &Random,
     ) -> Self {
-        let count = AtomicU64::new(u64::from_le_bytes(random.bytes()));
-        Self { sampler, sink: Arc::new(Sink { parcels, dropped, count }), clock }
+        let numbers = UniqueNumbers::new(random);
+        Self { sampler, sink: Arc::new(Sink { parcels, dropped, numbers }), clock }
     }
 
     /// The span of a request, if its trace is to be recorded: part of the caller's trace where `traceparent` says one, else the
@@ -147,7 +147,7 @@ impl Tracer {
 
 impl Sink {
     fn fresh_id(&self) -> u64 {
-        mixed(self.count.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)).max(1)
+        self.numbers.draw().max(1)
     }
 
     fn take(&self, span: Ended) {
@@ -155,13 +155,6 @@ impl Sink {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// The finisher of `SplitMix64`: one to one, so that no two counts give the same id.
-const fn mixed(count: u64) -> u64 {
-    let bits = (count ^ (count >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 impl Trace {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +10,7 @@ use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
 use crate::platform::clock::Clock;
-use crate::platform::random::Random;
+use crate::platform::random::{Random, UniqueNumbers};
 use crate::platform::telemetry::spans::Parent;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -190,15 +189,15 @@ impl<'a> FromRequest<'a> for TraceId {
 #[derive(Debug)]
 pub struct TraceIds {
     clock: Clock,
-    /// Counts on from a random start; mixed, it fills the random bits of a UUIDv7.
-    count: AtomicU64,
+    /// They fill the random bits of a UUIDv7.
+    numbers: UniqueNumbers,
 }
 
 impl TraceIds {
     /// Ids that start anywhere.
     #[must_use]
     pub fn new(clock: Clock, random: &Random) -> Self {
-        Self { clock, count: AtomicU64::new(u64::from_le_bytes(random.bytes())) }
+        Self { clock, numbers: UniqueNumbers::new(random) }
     }
 
     /// The request's own `X-Request-Id` if it is 1–128 characters of `[A-Za-z0-9._-]`, else the trace id of a valid
@@ -211,20 +210,13 @@ impl TraceIds {
     /// A new UUIDv7 (RFC 9562, 5.7). It must be unique, not secret, so no system call is spent on it.
     #[must_use]
     pub fn fresh(&self) -> TraceId {
-        let bits = mixed(self.count.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
+        let bits = self.numbers.draw();
         let mut random = [0; 10];
         random[..2].copy_from_slice(&bits.to_be_bytes()[..2]);
         random[2..].copy_from_slice(&bits.to_be_bytes());
         let millis = u64::try_from(self.clock.now().millis()).unwrap_or(0);
         uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into()
     }
-}
-
-/// The finisher of `SplitMix64`: one to one, so that no two counts give the same bits.
-const fn mixed(count: u64) -> u64 {
-    let bits = (count ^ (count >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 fn requested(headers: &HeaderMap) -> Option<TraceId> {

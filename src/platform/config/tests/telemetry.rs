@@ -94,6 +94,25 @@ fn a_collector_gets_both_where_it_is_named_once() {
 }
 
 #[test]
+fn what_lets_us_in_at_a_collector_is_never_shown() {
+    let name = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let shown = |text: &str| {
+        let settings = accepted(&environment(&[(name, text)])).settings;
+        settings.into_iter().find(|effective| effective.setting.name == name).unwrap().shown
+    };
+    assert_eq!(
+        shown("https://ann:hunter2@collector:4318/in?a=b"),
+        "https://********@collector:4318/in?********"
+    );
+    assert_eq!(shown("http://hunter2@collector"), "http://********@collector/");
+    assert_eq!(shown("http://collector/in?key=hunter2"), "http://collector/in?********");
+    assert_eq!(shown("http://collector:4318"), "http://collector:4318");
+    for bad in ["ann:hunter2@collector:4318", "grpc://ann:hunter2@collector", "collector?key=hunter2"] {
+        assert!(!mistakes(&[(name, bad)]).concat().contains("hunter2"), "{bad}");
+    }
+}
+
+#[test]
 fn each_kind_may_go_its_own_way_or_none() {
     let otlp = config(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
