@@ -12,16 +12,16 @@ use crate::admin::{
     self, AuditApi, BansApi, EmailApi, EventsApi, PermissionsApi, StatsApi, StatsParts, UserSessionsApi,
 };
 use crate::archive::ArchiveApi;
-use crate::auth::{self, AuthApi, Door, OauthApi, OtpApi, RecoveryApi, SessionApi};
+use crate::auth::{self, AuthApi, Door, MakePage, OauthApi, OtpApi, RecoveryApi, SessionApi};
 use crate::files::{self, FileApi};
 use crate::flags::{self, Flagged, FlagsApi, OfrepApi};
 use crate::pages::{AccountPages, ConsolePages, DoorPages, FrontPages, InboxPage, Inside, Pages, SetUpPage};
 use crate::platform::shape::{self, Shaped};
 use crate::platform::web::TrustedProxies;
-use crate::profiles::{self, PictureApi, UserApi, UserFilesApi};
+use crate::profiles::{self, PictureApi, PicturesAtHand, UserApi, UserFilesApi};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
 use crate::server::edge::{Edge, EdgeSettings, Measured, Methods};
-use crate::server::{self, Limits, PONG, RootApi, document};
+use crate::server::{self, PONG, RootApi, document};
 use crate::sessions::SessionCookies;
 use crate::webhooks::{self, WebhooksApi};
 use crate::workos::WorkosApi;
@@ -47,8 +47,6 @@ type Apis = (
 );
 /// The operations at the root.
 type RootApis = (RootApi, OfrepApi);
-/// Makes a page from what it is about.
-type MakePage = Arc<dyn Fn(&poem::Request, &str) -> poem::Response + Send + Sync>;
 
 /// A flag for each operation, and for each page that stands for one.
 pub(super) fn flags_of_operations() -> Vec<flags::Name> {
@@ -123,7 +121,15 @@ impl App {
         let edge =
             Edge::new(routes, self.edge_settings(methods, repeatable, pages), Arc::clone(&self.trace_ids));
         let edge = edge.with_measured(measured).with_tracer(tracer);
+        let pictures = self.pictures_at_hand();
+        let edge = edge.with_at_hand(PicturesAtHand::ENDS, move |request| pictures.answer(request));
         Ok(edge.with_constant("/ping", PONG).with_limit(self.rate_limits.requests()))
+    }
+
+    /// Who answers before the router where a picture is at hand.
+    #[must_use]
+    pub fn pictures_at_hand(&self) -> PicturesAtHand {
+        PicturesAtHand::new(self.picture_api(), self.flags.clone(), &self.config.server.api_prefix)
     }
 
     /// The OpenAPI document, made anew.
@@ -136,12 +142,6 @@ impl App {
         let lost = shape::apply(&mut document, &shapes());
         debug_assert!(lost.is_empty(), "shapes of what is not in the document: {lost:?}");
         document
-    }
-
-    /// What bounds connections.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits { shutdown_timeout: self.config.server.shutdown_timeout, ..Limits::default() }
     }
 
     fn api(&self, verify_page: MakePage, nowhere_page: MakePage) -> OpenApiService<Flagged<Apis>, ()> {
@@ -157,11 +157,7 @@ impl App {
         };
         let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
         let workos = WorkosApi { workos: self.workos.clone(), clock: self.clock.clone() };
-        let picture = PictureApi {
-            profiles: self.profiles.clone(),
-            pictures: self.pictures.clone(),
-            gate: Arc::clone(&self.gate),
-        };
+        let picture = self.picture_api();
         let permissions = PermissionsApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
@@ -203,6 +199,14 @@ impl App {
             (webhooks, archive),
         );
         OpenApiService::new(self.flagged(apis), &self.config.server.project_name, env!("CARGO_PKG_VERSION"))
+    }
+
+    fn picture_api(&self) -> PictureApi {
+        PictureApi {
+            profiles: self.profiles.clone(),
+            pictures: self.pictures.clone(),
+            gate: Arc::clone(&self.gate),
+        }
     }
 
     /// Puts operations behind their flags.

@@ -114,6 +114,16 @@ impl Flags {
         let caller = Enrolling::of(request).await?;
         if self.decide(flag, Some(&Person::from(&*caller))).on { Ok(()) } else { Err(switched_off()) }
     }
+
+    /// Whether the flag is there and on, whoever asks. Otherwise [`Self::require`] has to be asked.
+    #[must_use]
+    pub fn lets_everybody(&self, flag: &str) -> bool {
+        if !self.are_enforced() {
+            return true;
+        }
+        let decision = self.decide(flag, None);
+        decision.on && decision.reason != Reason::Unlisted
+    }
 }
 
 /// 403: the operation is switched off, for everybody or for this caller.

@@ -41,7 +41,7 @@ impl Shelf {
     }
 
     pub(super) fn generated(&self, initials: Initials, size: u16) -> Option<Arc<Ready>> {
-        let found = self.generated.get(&(initials, size));
+        let found = self.peek_generated(initials, size);
         self.looks.count(found.is_some());
         found
     }
@@ -52,9 +52,19 @@ impl Shelf {
 
     /// A chosen picture by where its bytes are, whole or of one size.
     pub(super) fn chosen(&self, blob: Uuid, size: Option<u16>) -> Option<Arc<Ready>> {
-        let found = self.chosen.get(&(blob, size));
+        let found = self.peek_chosen(blob, size);
         self.looks.count(found.is_some());
         found
+    }
+
+    /// Without counting the look, for who may look again.
+    pub(super) fn peek_generated(&self, initials: Initials, size: u16) -> Option<Arc<Ready>> {
+        self.generated.get(&(initials, size))
+    }
+
+    /// Without counting the look, for who may look again.
+    pub(super) fn peek_chosen(&self, blob: Uuid, size: Option<u16>) -> Option<Arc<Ready>> {
+        self.chosen.get(&(blob, size))
     }
 
     /// How often a picture was ready.

@@ -224,6 +224,26 @@ impl Pictures {
         }
     }
 
+    /// What [`Self::show`] shows where nobody asked for a size, if nothing has to be read or drawn for it and `may_see` says
+    /// yes to the face.
+    #[must_use]
+    pub fn at_hand(&self, user: Uuid, may_see: impl FnOnce(&Face) -> bool) -> Option<Arc<Ready>> {
+        let face = self.faces.peek(user)?;
+        if !may_see(&face) {
+            return None;
+        }
+        let ready = match &face.chosen {
+            Some(chosen) => self.shelf.peek_chosen(chosen.blob, None),
+            None => self.shelf.peek_generated(face.initials, Side::USUAL.0),
+        };
+        // Who finds nothing here looks again where that counts.
+        if ready.is_some() {
+            self.faces.looks().count(true);
+            self.shelf.looks().count(true);
+        }
+        ready
+    }
+
     /// A picture as it is kept, or scaled down. Made once, and kept for a while.
     async fn chosen(
         &self,

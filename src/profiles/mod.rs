@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod at_hand;
 mod files_api;
 mod export;
 mod fields;
@@ -37,6 +38,7 @@ use answer::Profile;
 use shown::Picture;
 
 pub use api::UserApi;
+pub use at_hand::PicturesAtHand;
 pub use fields::{Fields, SignUpFields};
 pub use files_api::UserFilesApi;
 pub use pictures_api::PictureApi;

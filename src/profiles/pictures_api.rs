@@ -25,6 +25,9 @@ use crate::sessions::Caller;
 use crate::users::store::Named;
 use crate::users::{Description, Origin};
 
+/// The id of the operation that shows a picture.
+pub(super) const READ: &str = "read_user_image";
+
 /// The operations of `/user/{user}/image`.
 pub struct PictureApi {
     /// Who is meant.
@@ -61,8 +64,7 @@ impl PictureApi {
         let wanted = size.0.map(Side::new).transpose().map_err(|error| ShowRefusal::Invalid(vec![error]))?;
         let face = self.seen(request, caller.as_ref()).await?.ok_or(ShowRefusal::NotFound)?;
         let ready = self.pictures.show(&face, wanted).await?;
-        let is_known = is_known(request.headers(), ready.etag.to_str().unwrap_or_default());
-        Ok(Picture { ready, is_known, is_public: caller.is_none() })
+        Ok(Picture::new(ready, request.headers(), caller.is_none()))
     }
 
     /// Set a user's picture
@@ -132,19 +134,25 @@ impl PictureApi {
             },
         };
         let Some(face) = self.pictures.face(id).await? else { return Ok(None) };
+        let subject = caller.map_or(Subject::Anonymous, Subject::from);
+        Ok(self.may_see(&subject, &face, blocks).then_some(face))
+    }
+
+    /// What `read` answers to somebody who is not signed in and wants no certain size, if it is at hand.
+    pub(super) fn at_hand(&self, user: Uuid, headers: &HeaderMap) -> Option<Picture> {
+        let may_see = |face: &Face| self.may_see(&Subject::Anonymous, face, Blocks::default());
+        let ready = self.pictures.at_hand(user, may_see)?;
+        Some(Picture::new(ready, headers, true))
+    }
+
+    fn may_see(&self, subject: &Subject, face: &Face, blocks: Blocks) -> bool {
         let account = Account {
             blocks_subject: blocks.of_viewer,
             blocked_by_subject: blocks.by_viewer,
             ..face.account
         };
-        let subject = caller.map_or(Subject::Anonymous, Subject::from);
-        let may = self.gate.allows(
-            &subject,
-            Action::UserReadImage,
-            &Resource::Account(account),
-            Context::default(),
-        );
-        Ok(may.then_some(face))
+        let account = Resource::Account(account);
+        self.gate.allows(subject, Action::UserReadImage, &account, Context::default())
     }
 
     /// Whom the path names, and who of the two blocks the other.
@@ -170,6 +178,13 @@ pub struct Picture {
     ready: Arc<Ready>,
     is_known: bool,
     is_public: bool,
+}
+
+impl Picture {
+    fn new(ready: Arc<Ready>, asked: &HeaderMap, is_public: bool) -> Self {
+        let is_known = is_known(asked, ready.etag.to_str().unwrap_or_default());
+        Self { ready, is_known, is_public }
+    }
 }
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

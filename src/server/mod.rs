@@ -63,6 +63,14 @@ pub struct Limits {
     pub farewell: Duration,
 }
 
+impl Limits {
+    /// The usual ones, with so long for a stop.
+    #[must_use]
+    pub fn stopping_within(shutdown_timeout: Duration) -> Self {
+        Self { shutdown_timeout, ..Self::default() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! An answer that never changes: whether the process lives is asked often, by those who only look at the clock.
 
-use poem::http::{HeaderMap, HeaderValue, Method, header};
+use poem::http::{HeaderMap, HeaderValue, header};
 use poem::{Body, Request, Response};
 
 use super::guard;
@@ -26,11 +26,7 @@ impl Constant {
 
     /// Whether it answers this request. One with a query, a body or anything wrong about it goes the usual way.
     pub(super) fn answers(&self, request: &Request) -> bool {
-        request.uri().path() == self.path
-            && *request.method() == Method::GET
-            && request.uri().query().is_none()
-            && guard::has_no_body(request)
-            && guard::check_host(request).is_ok()
+        request.uri().path() == self.path && guard::asks_plainly(request)
     }
 
     pub(super) fn answer(&self) -> Response {

@@ -61,15 +61,23 @@ fn without_slash(uri: &Uri) -> Uri {
 }
 
 /// Exactly one `Host` in HTTP/1.1 (RFC 9112, 3.2). What it says is believed by nobody.
-pub(super) fn check_host(request: &Request) -> Result<(), Problem> {
+fn check_host(request: &Request) -> Result<(), Problem> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     let missing = first.is_none() && request.version() == Version::HTTP_11;
     if missing || second.is_some() { Err(bad_request("The request must name one host.")) } else { Ok(()) }
 }
 
+/// Whether it is GET without anything that a handler could read of it or refuse: query, body, a wrong host.
+pub(super) fn asks_plainly(request: &Request) -> bool {
+    *request.method() == Method::GET
+        && request.uri().query().is_none()
+        && has_no_body(request)
+        && check_host(request).is_ok()
+}
+
 /// Whether the request says that it comes without a body.
-pub(super) fn has_no_body(request: &Request) -> bool {
+fn has_no_body(request: &Request) -> bool {
     let headers = request.headers();
     !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key(header::TRANSFER_ENCODING)

@@ -2,9 +2,11 @@
 //!
 //! In this order: the request gets its id and its client's address, and is counted where requests are limited;
 //! targets, lengths and codings that two readers might take differently are refused; the handler runs under a
-//! deadline, and a panic stays its own; whatever refused, ours or the framework's, becomes a problem document (a small
-//! page where a person looks); the headers that protect the client are added; one line goes to the log, one more is counted.
+//! deadline, unless a feature has the answer at hand, and a panic stays its own; whatever refused, ours or the
+//! framework's, becomes a problem document (a small page where a person looks); the headers that protect the client are
+//! added; one line goes to the log, one more is counted.
 
+mod at_hand;
 mod constant;
 mod cors;
 mod guard;
@@ -35,6 +37,7 @@ use crate::platform::problem::Problem;
 use crate::platform::telemetry::spans::{Fact, Span, Tracer};
 use crate::platform::web::{Errand, TraceId, TraceIds, TrustedProxies, Visit, VisitSettings, is_forwarded};
 use crate::rate_limit::Meter;
+use at_hand::AtHand;
 use constant::Constant;
 use cors::Cors;
 use headers::Protection;
@@ -97,6 +100,7 @@ pub struct Edge<E> {
     cors: Cors,
     protection: Protection,
     constant: Option<Constant>,
+    at_hand: Option<AtHand>,
     limited: Option<Limited>,
     trace_ids: Arc<TraceIds>,
     measured: Arc<Measured>,
@@ -132,6 +136,7 @@ impl<E: Endpoint> Edge<E> {
             cors: Cors::new(&settings.cors_origins),
             protection: Protection::new(&settings.base_url, settings.hsts_include_subdomains),
             constant: None,
+            at_hand: None,
             limited: None,
             trace_ids,
             measured: Arc::new(Measured::new(&serde_json::Value::Null)),
@@ -145,6 +150,18 @@ impl<E: Endpoint> Edge<E> {
     #[must_use]
     pub fn with_constant(mut self, path: &'static str, text: &'static str) -> Self {
         self.constant = Some(Constant::new(path, text, &self.protection));
+        self
+    }
+
+    /// Lets somebody answer GET of paths that end so before the router, where `find` has what the handler would answer.
+    /// It is not asked about requests with a query or a body.
+    #[must_use]
+    pub fn with_at_hand(
+        mut self,
+        ends: &'static str,
+        find: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        self.at_hand = Some(AtHand::new(ends, Box::new(find)));
         self
     }
 
@@ -214,13 +231,15 @@ impl<E: Endpoint> Edge<E> {
         large.map_or(usual, |(large, visits)| (visits, large.timeout))
     }
 
-    /// The answer to a request that is counted, if requests are.
-    async fn answer(&self, request: Request, asked: &Asked) -> Response {
+    /// The answer to a request that is counted, if requests are; `ready` is what somebody had at hand.
+    async fn answer(&self, request: Request, ready: Option<Response>, asked: &Asked) -> Response {
         let limited = self.limited.as_ref().filter(|_| is_counted(request.uri().path()));
-        let Some(limited) = limited else { return self.shape(self.respond(request, asked).await, asked) };
+        let Some(limited) = limited else {
+            return self.shape(self.respond(request, ready, asked).await, asked);
+        };
         let counted = limited.count(asked.ip).await;
         let answer = match counted.standing().refusal() {
-            Ok(()) => self.respond(request, asked).await,
+            Ok(()) => self.respond(request, ready, asked).await,
             Err(problem) => Err(problem.into()),
         };
         let mut response = self.shape(answer, asked);
@@ -228,8 +247,16 @@ impl<E: Endpoint> Edge<E> {
         response
     }
 
-    /// The answer of the handler, or of those who would not let the request through.
-    async fn respond(&self, mut request: Request, asked: &Asked) -> Result<Response, poem::Error> {
+    /// The answer at hand, or of the handler, or of those who would not let the request through.
+    async fn respond(
+        &self,
+        mut request: Request,
+        ready: Option<Response>,
+        asked: &Asked,
+    ) -> Result<Response, poem::Error> {
+        if let Some(ready) = ready {
+            return Ok(ready);
+        }
         if let Some(answer) = self.cors.preflight(&request, asked) {
             return Ok(answer);
         }
@@ -286,9 +313,15 @@ impl<E: Endpoint> Edge<E> {
     }
 
     /// Answers in a span of the request's own. It says nothing of what the client wrote.
-    async fn answer_in_span(&self, request: Request, asked: &Asked, mut span: Span) -> Response {
+    async fn answer_in_span(
+        &self,
+        request: Request,
+        ready: Option<Response>,
+        asked: &Asked,
+        mut span: Span,
+    ) -> Response {
         let errand = Errand { trace_id: asked.trace_id.clone(), parent: Some(span.as_parent()) };
-        let response = errand.scope(self.answer(request, asked)).await;
+        let response = errand.scope(self.answer(request, ready, asked)).await;
         let pattern = response.data::<PathPattern>();
         let route = pattern.and_then(|pattern| self.measured.label(pattern.0.as_ref()));
         let (method, status) = (measured::method_name(&asked.method), response.status());
@@ -316,7 +349,8 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let asked = self.ask(&request);
-        tracing::debug!(method = asked.method.as_str(), trace_id = %asked.trace_id, ip = %asked.ip, "request begins");
+        let method = measured::method_name(&asked.method);
+        tracing::debug!(method, trace_id = %asked.trace_id, ip = %asked.ip, "request begins");
         if let Some(constant) = self.constant.as_ref().filter(|constant| constant.answers(&request)) {
             let mut response = constant.answer();
             self.sign(&mut response, &asked);
@@ -327,10 +361,15 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         }
         let _running = self.measured.begin();
         let span = self.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers(), &asked.trace_id));
+        let ready = self.at_hand.as_ref().and_then(|at_hand| at_hand.answer(&request));
         // In a box: hyper moves the whole of what it waits for, and handlers make that some kilobytes.
-        let mut response = match span {
-            Some(span) => Box::pin(self.answer_in_span(request, &asked, span)).await,
-            None => Box::pin(asked.trace_id.clone().scope(self.answer(request, &asked))).await,
+        let mut response = match (span, ready) {
+            (Some(span), ready) => Box::pin(self.answer_in_span(request, ready, &asked, span)).await,
+            // Nobody counts, so there is nothing to wait for.
+            (None, Some(ready)) if self.limited.is_none() => ready,
+            (None, ready) => {
+                Box::pin(asked.trace_id.clone().scope(self.answer(request, ready, &asked))).await
+            }
         };
         self.finish(&mut response, &asked);
         Ok(response)
@@ -369,7 +408,7 @@ fn cut_body(response: &mut Response) {
 
 /// The one line of a request. Nothing the client wrote is in it but its id; probes stay below the usual level.
 fn log(route: &str, response: &Response, asked: &Asked) {
-    let (method, status) = (asked.method.as_str(), response.status().as_u16());
+    let (method, status) = (measured::method_name(&asked.method), response.status().as_u16());
     let duration_ms = || asked.begun.elapsed().as_micros() / 1000;
     let (trace_id, ip) = (&asked.trace_id, asked.ip);
     if matches!(route, "/ping" | "/healthcheck" | "/metrics") || route.starts_with("/health/") {

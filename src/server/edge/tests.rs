@@ -166,6 +166,46 @@ async fn the_edge_leaves_to_the_handler_what_is_special_about_a_request() {
 }
 
 #[tokio::test]
+async fn what_is_at_hand_is_answered_before_the_router_and_dressed_like_any_answer() {
+    let edge = edge().with_at_hand("/user", |_| Some(Response::builder().body("at hand")));
+    let asks = [("origin", "https://app.test"), ("x-request-id", "my-id.7")];
+    let answer = ask(&edge, Method::GET, "/api/user", &asks).await;
+    let usual = ask(&self::edge(), Method::GET, "/api/user", &asks).await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "at hand"));
+    for name in usual.headers.keys().filter(|name| **name != "content-type") {
+        assert_eq!(answer.headers.get(name), usual.headers.get(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_special_about_a_request_is_not_asked_for_at_hand() {
+    let edge = edge().with_at_hand("/user", |_| Some(Response::builder().body("at hand")));
+    for (method, uri, headers, status) in [
+        (Method::GET, "/api/user?q=1", vec![], 200),
+        (Method::GET, "/api/user/", vec![], 200),
+        (Method::GET, "/api/user/7", vec![], 200),
+        (Method::GET, "/api/user", vec![("content-length", "0")], 200),
+        (Method::GET, "/api/user", vec![("content-encoding", "gzip")], 415),
+        (Method::GET, "/api/user", vec![("host", "y")], 400),
+        (Method::HEAD, "/api/user", vec![], 200),
+        (Method::POST, "/api/user", vec![], 405),
+        (Method::OPTIONS, "/api/user", vec![], 204),
+    ] {
+        let answer = ask(&edge, method, uri, &headers).await;
+        assert_eq!(answer.status, status, "{uri} {headers:?}");
+        assert_ne!(answer.text, "at hand", "{uri} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_at_hand_the_handler_answers() {
+    let without = edge().with_at_hand("/user", |_| None);
+    assert_eq!(ask(&without, Method::GET, "/api/user", &[]).await.text, "plain");
+    let broken = edge().with_at_hand("/user", |_| panic!("looking for it failed"));
+    assert_eq!(ask(&broken, Method::GET, "/api/user", &[]).await.text, "plain");
+}
+
+#[tokio::test]
 async fn http_promises_no_https() {
     let edge = edge_with(EdgeSettings { base_url: "http://localhost:8000".into(), ..settings() });
     assert_eq!(ask(&edge, Method::GET, "/api/user", &[]).await.header("strict-transport-security"), "");

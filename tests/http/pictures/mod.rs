@@ -1,5 +1,6 @@
 //! Profile pictures: `/user/{user}/image`.
 
+mod at_hand;
 mod generated;
 mod reading;
 mod seen;
