@@ -17,7 +17,7 @@ use super::store::{Delivery, webhook};
 use super::target::{self, EventTypes};
 use crate::events::type_words;
 use crate::permissions::{Allowed, System};
-use crate::platform::clock::Timestamp;
+use crate::platform::clock::seconds;
 use crate::platform::problem::{Breakage, Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped, Words};
 use crate::platform::web::{ClientInfo, Json, if_match};
@@ -95,7 +95,7 @@ crate::permissions! {
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
 pub struct NewWebhook {
-    /// Where events are sent: an https address, at most 2048 bytes.
+    /// Where events are sent: an https address, at most 2048 characters.
     pub url: String,
     /// What it is for, in words; at most 256 characters.
     #[serde(default)]
@@ -479,10 +479,6 @@ fn answer(webhook: webhook::Model) -> WebhookAnswer {
 
 fn told(webhook: webhook::Model, secret: &SecretString) -> WebhookWithSecret {
     WebhookWithSecret { webhook: webhook.into(), secret: secret.expose_secret().to_owned() }
-}
-
-fn seconds(millis: i64) -> i64 {
-    Timestamp::from_millis(millis).seconds()
 }
 
 impl From<webhook::Model> for Webhook {

@@ -10,11 +10,12 @@ use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Webhooks;
 use super::delivery::{Attempt, Verdict, next_try};
+use super::message::{self, Message};
 use super::store::{self, Delivery, Failed, webhook};
 use super::target::EventTypes;
-use super::{Webhooks, message};
-use crate::events::store::{after as events_after, event};
+use crate::events::store::after as events_after;
 use crate::mail::{Languages, Letter, Occasion, Post};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -162,7 +163,17 @@ impl Webhooks {
                 passed = position;
                 continue;
             }
-            let taken = self.send(&webhook, event, position).await?;
+            let event_id = event.id;
+            let message = match message::of_event(event) {
+                Ok(message) => message,
+                Err(error) => {
+                    // It can't be told tomorrow either: what is behind it must not wait for it.
+                    tracing::error!(webhook = %id, event = %event_id, %error, "an event can't be told; the webhook goes past it");
+                    passed = position;
+                    continue;
+                }
+            };
+            let taken = self.send(&webhook, message, position).await?;
             if !taken {
                 break;
             }
@@ -188,24 +199,9 @@ impl Webhooks {
         Ok(webhook.filter(|webhook| webhook.disabled.is_none() && !waits(webhook)))
     }
 
-    /// Sends an event and books what came of it. Whether it was taken.
-    async fn send(
-        &self,
-        webhook: &webhook::Model,
-        event: event::Model,
-        position: i64,
-    ) -> Result<bool, DbErr> {
-        let message = message::of_event(event)?;
-        let delivery = Delivery {
-            number: 0,
-            event_id: message.id,
-            event_type: message.event_type.clone(),
-            attempt: webhook.attempts + 1,
-            status: None,
-            error: None,
-            duration: 0,
-            created_at: self.0.clock.now().millis(),
-        };
+    /// Sends the message of an event and books what came of it. Whether it was taken.
+    async fn send(&self, webhook: &webhook::Model, message: Message, position: i64) -> Result<bool, DbErr> {
+        let delivery = Delivery::begun(&message, webhook.attempts + 1, self.0.clock.now());
         let trace_id = message.trace_id.clone();
         let attempt = self.try_to_send(webhook, message).await;
         self.0.counts.count(webhook.id, &attempt);
@@ -288,6 +284,7 @@ impl Webhooks {
         let host = url::Url::parse(&webhook.url).ok().and_then(|url| url.host_str().map(str::to_owned));
         let host = host.unwrap_or_default();
         let letter = || Letter::WebhookDisabled {
+            id: webhook.id,
             host: host.clone(),
             description: webhook.description.clone(),
             reason: reason.to_owned(),
@@ -328,6 +325,20 @@ impl Shift {
 }
 
 impl Delivery {
+    /// A try that nothing has come of yet; its number is given when it is booked.
+    pub(super) fn begun(message: &Message, attempt: i64, now: Timestamp) -> Self {
+        Self {
+            number: 0,
+            event_id: message.id,
+            event_type: message.event_type.clone(),
+            attempt,
+            status: None,
+            error: None,
+            duration: 0,
+            created_at: now.millis(),
+        }
+    }
+
     /// With what came back.
     pub(super) fn with(self, attempt: &Attempt) -> Self {
         Self {

@@ -202,17 +202,9 @@ impl Webhooks {
         let Some(webhook) = self.find(id).await? else { return Ok(None) };
         let now = self.0.clock.now();
         let event = self.0.random.uuid_v7(now);
-        let attempt = self.try_to_send(&webhook, message::test(event, by, trace_id, now)?).await;
-        let delivery = Delivery {
-            number: 0,
-            event_id: event,
-            event_type: message::TEST.to_owned(),
-            attempt: 1,
-            status: None,
-            error: None,
-            duration: 0,
-            created_at: now.millis(),
-        };
+        let message = message::test(event, by, trace_id, now)?;
+        let delivery = Delivery::begun(&message, 1, now);
+        let attempt = self.try_to_send(&webhook, message).await;
         let delivery = delivery.with(&attempt);
         let logged = self.0.db.write::<_, DbErr, _>(move |tx| {
             async move {

@@ -130,27 +130,27 @@ pub(super) async fn update(tx: &Tx, row: &webhook::Model) -> Result<(), DbErr> {
         row.version.into(),
         row.updated_at.into(),
     ];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Puts its cursor behind this position; what failed there counts no more.
 pub(super) async fn replay(tx: &Tx, id: Uuid, position: i64, now: Timestamp) -> Result<u64, DbErr> {
     let sql = "UPDATE webhooks SET position = $2, failing_since = NULL, attempts = 0, next_try_at = NULL, \
                version = version + 1, updated_at = $3 WHERE id = $1";
-    run(tx, sql, [id.into(), position.into(), now.millis().into()]).await
+    tx.run(sql, [id.into(), position.into(), now.millis().into()]).await
 }
 
 /// Removes one, with its deliveries.
 pub(super) async fn delete(tx: &Tx, id: Uuid) -> Result<u64, DbErr> {
-    run(tx, "DELETE FROM webhooks WHERE id = $1", [id.into()]).await
+    tx.run("DELETE FROM webhooks WHERE id = $1", [id.into()]).await
 }
 
 /// Puts a freshly sealed secret in the place of the old one, unless it is another one by now.
 pub(super) async fn reseal(tx: &Tx, id: Uuid, old: Vec<u8>, new: Vec<u8>) -> Result<u64, DbErr> {
     let sql = "UPDATE webhooks SET sealed_secret = $3 WHERE id = $1 AND sealed_secret = $2";
-    let changed = run(tx, sql, [id.into(), old.clone().into(), new.clone().into()]).await?;
+    let changed = tx.run(sql, [id.into(), old.clone().into(), new.clone().into()]).await?;
     let sql = "UPDATE webhooks SET sealed_previous = $3 WHERE id = $1 AND sealed_previous = $2";
-    Ok(changed + run(tx, sql, [id.into(), old.into(), new.into()]).await?)
+    Ok(changed + tx.run(sql, [id.into(), old.into(), new.into()]).await?)
 }
 
 /// The webhooks that have events before them and are not waiting for another try.
@@ -204,7 +204,7 @@ pub(super) async fn newest_position(tx: &Tx) -> Result<i64, DbErr> {
 /// Goes past events that a webhook has no interest in. Whether its cursor still stood there.
 pub(super) async fn pass(tx: &Tx, id: Uuid, from: i64, to: i64) -> Result<bool, DbErr> {
     let sql = "UPDATE webhooks SET position = $3 WHERE id = $1 AND position = $2";
-    Ok(run(tx, sql, [id.into(), from.into(), to.into()]).await? == 1)
+    Ok(tx.run(sql, [id.into(), from.into(), to.into()]).await? == 1)
 }
 
 /// Books that an event was taken: the cursor moves on. The number of the delivery, unless the cursor stands elsewhere by now.
@@ -260,9 +260,9 @@ pub(super) async fn log(tx: &Tx, id: Uuid, delivery: Delivery) -> Result<(), DbE
         duration.into(),
         created_at.into(),
     ];
-    run(tx, sql, values).await?;
+    tx.run(sql, values).await?;
     let sql = "DELETE FROM webhook_deliveries WHERE webhook_id = $1 AND number <= $2";
-    run(tx, sql, [id.into(), (number - KEPT).into()]).await.map(|_| ())
+    tx.run(sql, [id.into(), (number - KEPT).into()]).await.map(|_| ())
 }
 
 /// The newest deliveries before this number, the newest first.
@@ -283,21 +283,16 @@ pub(super) async fn deliveries(
 pub(super) async fn forget_deliveries(tx: &Tx, moment: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM webhook_deliveries WHERE (webhook_id, number) IN \
                (SELECT webhook_id, number FROM webhook_deliveries WHERE created_at < $1 LIMIT $2)";
-    run(tx, sql, [moment.millis().into(), limit.into()]).await
+    tx.run(sql, [moment.millis().into(), limit.into()]).await
 }
 
 /// Forgets the secrets before others that no longer sign beside them.
 pub(super) async fn forget_secrets(tx: &Tx, now: Timestamp) -> Result<u64, DbErr> {
     let sql = "UPDATE webhooks SET sealed_previous = NULL, previous_until = NULL WHERE previous_until <= $1";
-    run(tx, sql, [now.millis().into()]).await
+    tx.run(sql, [now.millis().into()]).await
 }
 
 async fn number(tx: &Tx, sql: &str, values: Vec<Value>) -> Result<Option<i64>, DbErr> {
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     tx.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
 }

@@ -7,7 +7,7 @@ use url::Url;
 use crate::events::type_named;
 use crate::platform::outgoing::Reach;
 
-/// Longest address, in bytes.
+/// Longest address, in characters; as it is sent, each of them takes twelve bytes at most.
 pub(super) const LONGEST_URL: usize = 2048;
 /// Longest description, in characters.
 pub(super) const LONGEST_DESCRIPTION: usize = 256;
@@ -16,14 +16,14 @@ pub(super) const MOST_TYPES: usize = 50;
 
 /// The address of a webhook, within reach.
 pub(super) fn url(text: &str, reach: Reach) -> Result<Url, &'static str> {
-    if text.len() > LONGEST_URL {
-        return Err("must have at most 2048 bytes");
+    if text.chars().nth(LONGEST_URL).is_some() {
+        return Err("must have at most 2048 characters");
     }
     let url = Url::parse(text).map_err(|_| "must be an address such as https://example.com/hooks")?;
     if url.fragment().is_some() {
         return Err("must have no part behind a #");
     }
-    if url.as_str().len() > LONGEST_URL || !reach.takes(&url) {
+    if !reach.takes(&url) {
         return Err("must be an https address on the public Internet, without user name and password");
     }
     Ok(url)
@@ -75,6 +75,14 @@ impl EventTypes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_ends_at_2048_characters() {
+        let outside = Reach { plain: false, private: false };
+        let address = |characters| format!("https://example.com/{}", "é".repeat(characters));
+        assert_eq!(url(&address(2028), outside).unwrap().as_str().len(), 20 + 2028 * 6);
+        assert_eq!(url(&address(2029), outside), Err("must have at most 2048 characters"));
+    }
 
     #[test]
     fn types_are_those_that_there_are_and_no_type_means_all() {

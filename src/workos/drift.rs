@@ -18,6 +18,8 @@ use crate::users::{Email, PersonName};
 
 /// What was set aside is shown up to here.
 const MOST_SHOWN: u64 = 10_000;
+/// What is forgotten at once.
+const AT_ONCE: i64 = 1000;
 
 /// One thing that is not as WorkOS says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +163,16 @@ impl Workos {
     }
 
     pub(super) async fn forget_set_aside_before(&self, moment: Timestamp) -> Result<u64, DbErr> {
-        self.db.write(move |tx| async move { store::forget_set_aside(tx, moment).await }.boxed()).await
+        let mut forgotten = 0;
+        loop {
+            let forget =
+                self.db.write::<_, DbErr, _>(move |tx| store::forget_set_aside(tx, moment, AT_ONCE).boxed());
+            let some = forget.await?;
+            forgotten += some;
+            if some < AT_ONCE.unsigned_abs() {
+                return Ok(forgotten);
+            }
+        }
     }
 }
 

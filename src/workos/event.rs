@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::moment;
 use super::person::{Flaw, Person, changed_at, id_of, usable_id};
-use super::signature;
 use crate::platform::clock::Timestamp;
+use crate::platform::hexadecimal;
+use crate::platform::secrets::digest;
 
 /// The events that are asked for.
 pub(super) const FOLLOWED: &str = "user.created,user.updated,user.deleted";
@@ -74,7 +75,8 @@ impl Received {
     /// The name under which it is kept if it was not understood: its id, or else a digest of it.
     #[must_use]
     pub fn key(&self) -> String {
-        self.id.clone().unwrap_or_else(|| format!("sha256:{}", signature::digest(&self.body.to_string())))
+        let of_body = || hexadecimal::written(&digest(self.body.to_string().as_bytes()));
+        self.id.clone().unwrap_or_else(|| format!("sha256:{}", of_body()))
     }
 
     /// As much of it as is kept.

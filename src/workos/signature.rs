@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest as sha256};
 use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -41,11 +40,6 @@ fn parts(header: &str) -> Option<(&str, [u8; 32])> {
     let time =
         time.filter(|time| (1..=15).contains(&time.len()) && time.bytes().all(|b| b.is_ascii_digit()))?;
     Some((time, hexadecimal::read(signature?)?))
-}
-
-/// The SHA-256 of a text, in hexadecimal.
-pub(super) fn digest(text: &str) -> String {
-    hexadecimal::written(sha256(&SHA256, text.as_bytes()).as_ref())
 }
 
 #[cfg(test)]

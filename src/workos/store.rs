@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
-use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect, Statement};
+use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
 
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -130,7 +130,7 @@ pub(super) async fn state(db: &impl ConnectionTrait) -> Result<State, DbErr> {
 /// Whether the state is still that one; if so, nobody else moves it on in this transaction's time.
 pub(super) async fn claim(tx: &Tx, state: &mut State) -> Result<bool, DbErr> {
     let sql = "UPDATE workos_state SET revision = revision + 1 WHERE id = $1 AND revision = $2";
-    let claimed = run(tx, sql, [state.id.into(), state.revision.into()]).await? == 1;
+    let claimed = tx.run(sql, [state.id.into(), state.revision.into()]).await? == 1;
     state.revision += i64::from(claimed);
     Ok(claimed)
 }
@@ -148,7 +148,7 @@ pub(super) async fn note(
 ) -> Result<(), DbErr> {
     let sql = "UPDATE workos_state SET synced_at = COALESCE($2, synced_at), trouble = $3 WHERE id = $1";
     let values = [1_i32.into(), synced_at.map(Timestamp::millis).into(), trouble.into()];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Somebody of the directory.
@@ -192,7 +192,7 @@ pub(super) async fn add(tx: &Tx, row: known::Model) -> Result<(), DbErr> {
 /// Notes when somebody was last changed.
 pub(super) async fn changed(tx: &Tx, id: &str, at: Timestamp) -> Result<(), DbErr> {
     let sql = "UPDATE workos_users SET updated_at = $2 WHERE id = $1";
-    run(tx, sql, [id.into(), at.millis().into()]).await.map(|_| ())
+    tx.run(sql, [id.into(), at.millis().into()]).await.map(|_| ())
 }
 
 /// Puts up a tombstone.
@@ -200,7 +200,7 @@ pub(super) async fn bury(tx: &Tx, id: &str, at: Timestamp, now: Timestamp) -> Re
     let sql = "INSERT INTO workos_users (id, user_id, updated_at, deleted_at, noted_at, listing) \
                VALUES ($1, NULL, $2, $2, $3, 0) \
                ON CONFLICT (id) DO UPDATE SET deleted_at = excluded.deleted_at";
-    run(tx, sql, [id.into(), at.millis().into(), now.millis().into()]).await.map(|_| ())
+    tx.run(sql, [id.into(), at.millis().into(), now.millis().into()]).await.map(|_| ())
 }
 
 /// Notes that a full listing named these.
@@ -254,7 +254,7 @@ pub(super) async fn set_aside(
 ) -> Result<(), DbErr> {
     let sql = "INSERT INTO workos_quarantine (id, body, reason, at) VALUES ($1, $2, $3, $4) \
                ON CONFLICT (id) DO NOTHING";
-    run(tx, sql, [id.into(), body.into(), reason.into(), at.millis().into()]).await.map(|_| ())
+    tx.run(sql, [id.into(), body.into(), reason.into(), at.millis().into()]).await.map(|_| ())
 }
 
 /// What could not be understood, the oldest first.
@@ -263,12 +263,9 @@ pub(super) async fn set_aside_of(db: &impl ConnectionTrait, limit: u64) -> Resul
     query.limit(limit).all(db).await
 }
 
-/// Forgets what was set aside before `moment`; how much that was.
-pub(super) async fn forget_set_aside(tx: &Tx, moment: Timestamp) -> Result<u64, DbErr> {
-    run(tx, "DELETE FROM workos_quarantine WHERE at < $1", [moment.millis().into()]).await
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
+/// Forgets what was set aside before `moment`, at most `limit`; how much that was.
+pub(super) async fn forget_set_aside(tx: &Tx, moment: Timestamp, limit: i64) -> Result<u64, DbErr> {
+    let sql = "DELETE FROM workos_quarantine WHERE id IN \
+               (SELECT id FROM workos_quarantine WHERE at < $1 LIMIT $2)";
+    tx.run(sql, [moment.millis().into(), limit.into()]).await
 }

@@ -341,21 +341,17 @@ impl Workos {
         for received in page {
             // Nothing but what is applied is moved past: the state is as it was, but for the counts.
             let present = store::state(self.db.reader()).await?;
-            let one = State { last_event: present.last_event.clone(), ..present };
-            match self.write(one.clone(), vec![received.clone()]).await {
+            match self.write(present.clone(), vec![received.clone()]).await {
                 Err(Unapplied::Broken(breakage)) if !breakage.is_passing() => {
                     drop(breakage.problem());
                     let aside = Received { told: Err("it can't be written"), ..received };
-                    self.write(one, vec![aside]).await?;
+                    self.write(present, vec![aside]).await?;
                 }
                 written => written?,
             }
         }
-        let present = store::state(self.db.reader()).await?;
-        let counts = (present.applied, present.skipped, present.quarantined);
-        let (applied, skipped, quarantined) = counts;
-        self.write(State { revision: present.revision, applied, skipped, quarantined, ..next }, Vec::new())
-            .await
+        let State { revision, applied, skipped, quarantined, .. } = store::state(self.db.reader()).await?;
+        self.write(State { revision, applied, skipped, quarantined, ..next }, Vec::new()).await
     }
 
     async fn page_in(&self, tx: &Tx, mut state: State, page: &[Received]) -> Result<(), Unapplied> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{BANNED, Manner, Scene, UNBANNED, ids};
+use super::{BANNED, Manner, Scene, UNBANNED, happens, happens_with, ids};
 use crate::harness::{START, eventually};
 
 #[tokio::test]
@@ -48,6 +48,24 @@ async fn what_is_not_taken_is_tried_again_under_the_same_id_before_anything_else
     }
     let log: Vec<_> = scene.log().await.iter().rev().map(|tried| tried["attempt"].clone()).collect();
     assert_eq!(log, [1, 2, 3, 4, 1, 1]);
+}
+
+#[tokio::test]
+async fn an_event_that_can_not_be_read_holds_nothing_up() {
+    let scene = Scene::new().await;
+    let first = happens(&scene.app, BANNED).await;
+    happens_with(&scene.app, BANNED, "{not json").await;
+    let last = happens(&scene.app, BANNED).await;
+    scene.app.inside.webhooks.wake();
+    let got = scene.booked(2).await;
+    assert_eq!(ids(&got), [first.to_string(), last.to_string()]);
+    // Also where it is the newest: nothing waits then.
+    happens_with(&scene.app, BANNED, "").await;
+    scene.app.inside.webhooks.wake();
+    let next = scene.happens(BANNED).await;
+    assert_eq!(ids(&scene.booked(3).await)[2], next.to_string());
+    let shown = scene.shown().await;
+    assert_eq!((&shown["attempts"], &shown["failing_since"]), (&json!(0), &Value::Null));
 }
 
 #[tokio::test]
@@ -113,6 +131,9 @@ async fn after_three_days_it_is_switched_off_and_the_contact_is_told() {
     let mail = scene.app.mail_to("help@example.com", "webhook-disabled").await;
     assert!(mail.text.contains("127.0.0.1") && mail.text.contains("of a test"), "{mail:?}");
     assert!(mail.text.contains("2026-01-01 00:00 UTC"), "{mail:?}");
+    let id = scene.hook.path.rsplit_once('/').unwrap().1;
+    assert!(mail.text.contains(&format!("/console/webhooks?log={id}")), "{mail:?}");
+    assert!(mail.html.contains(&format!("?log={id}")), "{mail:?}");
     assert!(!mail.text.contains("/in") && !mail.html.contains("/in"), "only the host: {mail:?}");
 
     // It stays off, and goes on where it stood once it is switched on.

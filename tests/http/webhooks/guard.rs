@@ -41,10 +41,9 @@ async fn neither_secrets_nor_addresses_are_logged() {
     admin.post(&format!("{path}/test")).await.is(200);
     // A connection that was kept open and broke before an answer is opened once more.
     assert!(receiver.got("/in").len() >= 2);
-    assert!(
-        receiver.got("/in")[0]
-            .is_signed_by(&[rotated["secret"].as_str().unwrap(), made["secret"].as_str().unwrap()])
-    );
+    // An event of the sign-in may have come before there was a second secret.
+    let secrets = [&rotated, &made].map(|answer| answer["secret"].as_str().unwrap());
+    assert!(receiver.got("/in").iter().any(|delivery| delivery.is_signed_by(&secrets)));
     let log = running.stop();
     assert!(log.contains("WEBHOOK_ALLOW_PRIVATE is on"), "it is warned of");
     for secret in [&made["secret"], &rotated["secret"]] {

@@ -102,14 +102,19 @@ async fn hook(admin: &Actor, url: &str) -> Hook {
 
 /// An event, as the outbox holds it and the relay has placed it.
 async fn happens(app: &TestApp, event_type: &str) -> Uuid {
+    happens_with(app, event_type, r#"{"reason":"x"}"#).await
+}
+
+/// The same with a payload of its own.
+async fn happens_with(app: &TestApp, event_type: &str, payload: &str) -> Uuid {
     let [id, user] = [Uuid::new_v4(), Uuid::new_v4()];
     let now = app.clock.now().millis();
-    let event_type = event_type.to_owned();
+    let (event_type, payload) = (event_type.to_owned(), payload.to_owned());
     let written = app.inside.db.write::<_, DbErr, _>(move |tx| {
         async move {
             let sql = "INSERT INTO events (id, user_id, sequence, event_type, payload, trace_id, created_at) \
-                       VALUES ($1, $2, 1, $3, '{\"reason\":\"x\"}', '0197f2b53a587c4e9d1a1f2e3d4c5b6a', $4)";
-            let values = [id.into(), user.into(), event_type.into(), now.into()];
+                       VALUES ($1, $2, 1, $3, $4, '0197f2b53a587c4e9d1a1f2e3d4c5b6a', $5)";
+            let values = [id.into(), user.into(), event_type.into(), payload.into(), now.into()];
             let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
             tx.execute_raw(statement).await.map(|_| ())
         }
