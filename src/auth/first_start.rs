@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use uuid::Uuid;
 
 use super::{Auth, SignUpRefusal, throttle};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Lock, Tx};
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::profiles::SignUpFields;
@@ -87,7 +87,7 @@ impl Auth {
             .db
             .write(move |tx| {
                 async move {
-                    lock(tx).await?;
+                    tx.lock(Lock::SET_UP).await?;
                     let late = crate::users::store::has_admin(tx).await?;
                     if late || !consume(tx, digest, now).await? {
                         return Err(Failure::from(SetUpRefusal::Invalid));
@@ -127,7 +127,7 @@ impl Auth {
         self.db
             .write(move |tx| {
                 async move {
-                    lock(tx).await?;
+                    tx.lock(Lock::SET_UP).await?;
                     if crate::users::store::has_admin(tx).await? {
                         return Ok(false); // another instance was faster
                     }
@@ -186,7 +186,7 @@ impl Auth {
             .write(move |tx| {
                 async move {
                     let sql = "DELETE FROM one_time_tokens WHERE expires_at <= $1";
-                    run(tx, sql, [now.millis().into()]).await.map(|_| ())
+                    tx.run(sql, [now.millis().into()]).await.map(|_| ())
                 }
                 .boxed()
             })
@@ -224,10 +224,10 @@ fn first_admin_roles() -> Roles {
 }
 
 async fn keep(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<(), DbErr> {
-    lock(tx).await?;
+    tx.lock(Lock::SET_UP).await?;
     let newest = "DELETE FROM one_time_tokens WHERE purpose = $1 AND digest NOT IN (SELECT digest FROM \
                   one_time_tokens WHERE purpose = $1 ORDER BY created_at DESC, digest LIMIT $2)";
-    run(tx, newest, [Purpose::Setup.name().into(), (LINKS - 1).into()]).await?;
+    tx.run(newest, [Purpose::Setup.name().into(), (LINKS - 1).into()]).await?;
     let sql = "INSERT INTO one_time_tokens (digest, purpose, user_id, created_at, expires_at) \
                VALUES ($1, $2, NULL, $3, $4)";
     let values = [
@@ -236,12 +236,12 @@ async fn keep(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<(), DbErr> {
         now.millis().into(),
         now.after(LIFETIME).millis().into(),
     ];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 async fn forget_links(tx: &Tx) -> Result<(), DbErr> {
     let sql = "DELETE FROM one_time_tokens WHERE purpose = $1";
-    run(tx, sql, [Purpose::Setup.name().into()]).await.map(|_| ())
+    tx.run(sql, [Purpose::Setup.name().into()]).await.map(|_| ())
 }
 
 /// Whether a link would work. Only [`consume`] decides.
@@ -256,17 +256,5 @@ async fn is_good(db: &impl ConnectionTrait, digest: &[u8], now: Timestamp) -> Re
 async fn consume(tx: &Tx, digest: Vec<u8>, now: Timestamp) -> Result<bool, DbErr> {
     let sql = "DELETE FROM one_time_tokens WHERE digest = $1 AND purpose = $2 AND expires_at > $3";
     let values = [digest.into(), Purpose::Setup.name().into(), now.millis().into()];
-    Ok(run(tx, sql, values).await? == 1)
-}
-
-async fn lock(tx: &Tx) -> Result<(), DbErr> {
-    if tx.get_database_backend() == DbBackend::Postgres {
-        tx.execute_unprepared("SELECT pg_advisory_xact_lock(7310027711403418733)").await?;
-    }
-    Ok(())
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [sea_orm::Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
+    Ok(tx.run(sql, values).await? == 1)
 }

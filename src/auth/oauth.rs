@@ -4,6 +4,8 @@
 //! transaction of ours: there is no account without its link, no link without its letter, and nothing of either where
 //! somebody was faster.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use uuid::Uuid;
 
@@ -71,6 +73,13 @@ crate::refusals! {
         TooOften(RetryAfter) = 429 "rate_limited" "Too many wrong codes. Please wait before the next.",
     }
     and Begin(BeginRefusal)
+}
+
+crate::refusals! {
+    /// Why nothing is taken up yet that somebody left for: they may come back again.
+    pub enum BackRefusal {
+        Unavailable(RetryAfter) = 503 "unavailable" "The server can't do this right now. Please try again in a moment.",
+    }
 }
 
 crate::refusals! {
@@ -167,7 +176,7 @@ pub enum GoesOn {
     /// Back, what they left for done.
     Done(Place, Intent),
     /// Back, and it came to nothing.
-    In(Place, Intent, Trouble),
+    Troubled(Place, Intent, Trouble),
 }
 
 /// What came of it in the transaction.
@@ -266,9 +275,9 @@ impl Auth {
                     trouble = trouble.code(),
                     "a sign-in elsewhere came to nothing"
                 );
-                Ok(GoesOn::In(place, intent, trouble))
+                Ok(GoesOn::Troubled(place, intent, trouble))
             }
-            Err(Failure::Broken(breakage)) => Ok(GoesOn::In(place, intent, trouble_of(&breakage))),
+            Err(Failure::Broken(breakage)) => Ok(GoesOn::Troubled(place, intent, trouble_of(&breakage))),
         }
     }
 
@@ -303,7 +312,7 @@ impl Auth {
         joining: Joining,
         back: &Back,
     ) -> Result<Came, Failure<Trouble>> {
-        let (transaction, joining) = (std::sync::Arc::new(transaction), std::sync::Arc::new(joining));
+        let (transaction, joining) = (Arc::new(transaction), Arc::new(joining));
         for _ in 1..TRIES {
             match self.try_to_take_up(&transaction, &joining, back).await {
                 Err(Failure::Refused(Trouble::Late)) => {}
@@ -315,12 +324,12 @@ impl Auth {
 
     async fn try_to_take_up(
         &self,
-        transaction: &std::sync::Arc<Transaction>,
-        joining: &std::sync::Arc<Joining>,
+        transaction: &Arc<Transaction>,
+        joining: &Arc<Joining>,
         back: &Back,
     ) -> Result<Came, Failure<Trouble>> {
         let (auth, back) = (self.clone(), back.clone());
-        let (transaction, joining) = (std::sync::Arc::clone(transaction), std::sync::Arc::clone(joining));
+        let (transaction, joining) = (Arc::clone(transaction), Arc::clone(joining));
         self.db
             .write(move |tx| {
                 async move {
@@ -481,7 +490,7 @@ impl Auth {
         };
         let Some(user) = held(tx, traded.user_id).await? else { return Ok(Err(CodeRefusal::Invalid)) };
         if !user.is_active {
-            let reason = self.reason(user.id).await?;
+            let reason = self.reason(tx, user.id).await?;
             return Ok(Err(CodeRefusal::Inactive(reason)));
         }
         if user.token_version != traded.token_version || !self.oauth.may_come_back_in(tx, &user).await? {

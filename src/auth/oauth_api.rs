@@ -14,19 +14,19 @@ use super::admission::Admission;
 use super::api::TokenAnswer;
 use super::door::Door;
 use super::oauth::{
-    Back, CodeRefusal, GoesOn, LeaveRefusal, LeaveToLinkRefusal, LeaveToProveRefusal, LeaveToSignInRefusal,
-    Onward,
+    Back, BackRefusal, CodeRefusal, GoesOn, LeaveRefusal, LeaveToLinkRefusal, LeaveToProveRefusal,
+    LeaveToSignInRefusal, Onward,
 };
 use super::{Auth, MakePage};
 use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::rate_limit::{OauthStarts, RateLimited};
-use crate::sessions::{Caller, Enrolling, SessionCookies, add_cookies};
+use crate::sessions::{Caller, Enrolling, SessionCookies, add_cookies, or_nobody};
 
 /// Where people see the accounts that are linked to theirs.
 const ACCOUNT_PAGE: &str = "/account";
-/// The longest handle, in bytes: that of a domain name (RFC 1035, 2.3.4), and the `@` before it.
+/// The longest handle, in characters: that of a domain name (RFC 1035, 2.3.4), and the `@` before it.
 pub(super) const LONGEST_HANDLE: usize = 254;
 
 /// The operations of `/oauth`.
@@ -326,8 +326,9 @@ impl OauthApi {
         iss: Query<Option<String>>,
         /// Why it came to nothing.
         error: Query<Option<String>>,
-    ) -> Result<BackAnswer, Failure<std::convert::Infallible>> {
-        let signed_in = Enrolling::of_any(request).await.ok().flatten();
+    ) -> Result<BackAnswer, Failure<BackRefusal>> {
+        // Asked before anything is used up: whoever came during an outage may reload the page.
+        let signed_in = or_nobody(Enrolling::of_any(request).await).map_err(BackRefusal::Unavailable)?;
         let back = Back {
             provider: provider.0,
             state: state.0.unwrap_or_default(),
@@ -475,7 +476,7 @@ impl OauthApi {
             }
             GoesOn::Done(place, Intent::Reauthenticate) => place.with(&[("reauthenticated", provider)]),
             GoesOn::Done(place, _) => place.with(&[("linked", provider)]),
-            GoesOn::In(place, intent, trouble) => in_trouble(&place, intent, trouble),
+            GoesOn::Troubled(place, intent, trouble) => in_trouble(&place, intent, trouble),
         };
         Elsewhere { location, cookies }
     }
@@ -505,7 +506,7 @@ fn in_trouble(place: &Place, intent: Intent, trouble: Trouble) -> String {
 fn onward(place: Option<Place>, handle: Option<String>) -> Result<Onward, BeginRefusal> {
     let not_allowed = || invalid("redirect_uri", "Is not allowed: see ALLOWED_REDIRECT_URIS.");
     let place = place.ok_or_else(not_allowed)?;
-    if handle.as_ref().is_some_and(|handle| handle.len() > LONGEST_HANDLE) {
+    if handle.as_ref().is_some_and(|handle| handle.chars().nth(LONGEST_HANDLE).is_some()) {
         return Err(invalid("handle", "Nobody is known by this handle."));
     }
     Ok(Onward { place, code_challenge: None, handle })

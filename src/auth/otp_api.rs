@@ -21,7 +21,7 @@ use crate::otp::{Method, RecoveryCode, Seed};
 use crate::platform::problem::{Breakage, Failure};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::{Profiles, User};
-use crate::sessions::Enrolling;
+use crate::sessions::{Enrolling, or_nobody};
 use crate::users::Password;
 
 /// The operations of `/auth` about the second factor.
@@ -195,7 +195,7 @@ impl OtpApi {
     ) -> Result<TokenAnswer<200>, Failure<OtpRefusal>> {
         self.refuse_foreign(request, OtpRefusal::Foreign)?;
         let body = body.0.unwrap_or_default();
-        let token = self.challenge(request, body.otp_token).ok_or(OtpRefusal::Invalid)?;
+        let token = self.door.challenge_of(request, body.otp_token).ok_or(OtpRefusal::Invalid)?;
         let code = body.otp_code.or(otp_code.0).ok_or(OtpRefusal::Invalid)?;
         let device = self.door.device(request).map(str::to_owned);
         match self.auth.answer(SecondFactor { token, code, client, device }).await? {
@@ -260,11 +260,12 @@ impl OtpApi {
         body: JsonOrForm<Option<OtpTokenOnly>>,
     ) -> Result<Accepted, Failure<SendRefusal>> {
         let body = body.0.unwrap_or_default();
-        if let Some(token) = self.challenge(request, body.otp_token) {
+        if let Some(token) = self.door.challenge_of(request, body.otp_token) {
             self.refuse_foreign(request, SendRefusal::Foreign)?;
             self.auth.send_code(&token, &client).await?;
         } else {
-            let caller = Enrolling::of(request).await.map_err(|_| SendRefusal::Invalid)?;
+            let caller = or_nobody(Enrolling::of_any(request).await).map_err(SendRefusal::Unavailable)?;
+            let caller = caller.ok_or(SendRefusal::Invalid)?;
             self.auth.send_own_code(&caller, &client).await?;
         }
         Ok(Accepted)
@@ -289,11 +290,6 @@ impl OtpApi {
 }
 
 impl OtpApi {
-    /// The challenge of a request: of its body or of its cookie. Where both are given they must be the same.
-    fn challenge(&self, request: &Request, token: Option<String>) -> Option<String> {
-        self.door.challenge_of(request, token)
-    }
-
     fn refuse_foreign<R>(&self, request: &Request, refusal: R) -> Result<(), R> {
         if self.auth.sessions.is_foreign(request.headers()) { Err(refusal) } else { Ok(()) }
     }

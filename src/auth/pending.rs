@@ -35,7 +35,7 @@ const COLUMNS: &str = "id, username, email, fields, password_hash, adds_to";
 /// Keeps a sign-up, unless another one waits under this name. One whose time is over gives way.
 pub(super) async fn insert(tx: &Tx, row: &Pending, now: Timestamp) -> Result<bool, DbErr> {
     let sql = "DELETE FROM sign_ups WHERE username = $1 AND expires_at <= $2";
-    run(tx, sql, [row.username.clone().into(), now.millis().into()]).await?;
+    tx.run(sql, [row.username.clone().into(), now.millis().into()]).await?;
     let sql = "INSERT INTO sign_ups (id, username, email, fields, password_hash, created_at, expires_at, adds_to) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (username) DO NOTHING";
     let values = [
@@ -48,13 +48,13 @@ pub(super) async fn insert(tx: &Tx, row: &Pending, now: Timestamp) -> Result<boo
         now.after(LASTS).millis().into(),
         row.adds_to.into(),
     ];
-    Ok(run(tx, sql, values).await? == 1)
+    Ok(tx.run(sql, values).await? == 1)
 }
 
 /// Lets a sign-up wait for another day.
 pub(super) async fn prolong(tx: &Tx, id: Uuid, now: Timestamp) -> Result<(), DbErr> {
     let sql = "UPDATE sign_ups SET expires_at = $2 WHERE id = $1";
-    run(tx, sql, [id.into(), now.after(LASTS).millis().into()]).await.map(|_| ())
+    tx.run(sql, [id.into(), now.after(LASTS).millis().into()]).await.map(|_| ())
 }
 
 /// The sign-up that waits under this name.
@@ -82,7 +82,7 @@ pub(super) async fn by_email(
 /// Holds every sign-up that waits for this address until the transaction ends, always in the same order.
 pub(super) async fn hold_all(tx: &Tx, email: &str) -> Result<(), DbErr> {
     if tx.get_database_backend() == DbBackend::Postgres {
-        run(tx, "SELECT id FROM sign_ups WHERE email = $1 ORDER BY id FOR UPDATE", [email.into()]).await?;
+        tx.run("SELECT id FROM sign_ups WHERE email = $1 ORDER BY id FOR UPDATE", [email.into()]).await?;
     }
     Ok(())
 }
@@ -95,13 +95,13 @@ pub(super) async fn take(tx: &Tx, id: Uuid, now: Timestamp) -> Result<Option<Pen
 
 /// Forgets the sign-ups that wait for an address that somebody has proved.
 pub(super) async fn forget_of_email(tx: &Tx, email: &str) -> Result<(), DbErr> {
-    run(tx, "DELETE FROM sign_ups WHERE email = $1", [email.into()]).await.map(|_| ())
+    tx.run("DELETE FROM sign_ups WHERE email = $1", [email.into()]).await.map(|_| ())
 }
 
 /// Forgets sign-ups whose time is over, at most `limit`; returns how many.
 pub(super) async fn forget(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM sign_ups WHERE id IN (SELECT id FROM sign_ups WHERE expires_at <= $1 LIMIT $2)";
-    run(tx, sql, [now.millis().into(), limit.into()]).await
+    tx.run(sql, [now.millis().into(), limit.into()]).await
 }
 
 async fn one<const N: usize>(
@@ -122,9 +122,4 @@ fn read(row: &QueryResult) -> Result<Pending, DbErr> {
         password_hash: PasswordHash(row.try_get("", "password_hash")?),
         adds_to: row.try_get("", "adds_to")?,
     })
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
 }

@@ -26,6 +26,7 @@ crate::refusals! {
         Foreign = 403 "forbidden" "This request was sent by another site.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many links were asked for from your address. Please wait before the next.",
+        Unavailable(RetryAfter) = 503 "unavailable" "The server can't do this right now. Please try again in a moment.",
     }
 }
 
@@ -339,9 +340,8 @@ impl Auth {
         client: &ClientInfo,
     ) -> Result<bool, Failure<AskRefusal>> {
         let now = self.clock.now();
-        for window in self.windows(Act::Forgot, client) {
-            throttle::enter(tx, &window, now).await?.map_err(AskRefusal::TooOften)?;
-        }
+        let windows = self.windows(Act::Forgot, client);
+        throttle::enter_all(tx, &windows, now).await?.map_err(AskRefusal::TooOften)?;
         Ok(throttle::enter(tx, &Window::links(asked), now).await?.is_ok())
     }
 }

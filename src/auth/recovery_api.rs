@@ -14,7 +14,7 @@ use super::recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
 use super::{Auth, MakePage};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
-use crate::sessions::{Caller, bearer_text};
+use crate::sessions::{Caller, bearer_text, or_nobody};
 use crate::users::{Email, Identifier, Password};
 
 /// The operations of `/auth` about the forgotten password and the proof of an address.
@@ -273,7 +273,8 @@ impl RecoveryApi {
             return Ok(Accepted);
         }
         let nobody = || AskRefusal::Invalid(vec![FieldError::new("email", "Must be given, or sign in.")]);
-        let caller = Caller::of_any(request).await.ok().flatten().ok_or_else(nobody)?;
+        let caller = or_nobody(Caller::of_any(request).await).map_err(AskRefusal::Unavailable)?;
+        let caller = caller.ok_or_else(nobody)?;
         self.auth.ask_for_own_verification(&caller, client).await?;
         Ok(Accepted)
     }

@@ -62,6 +62,7 @@ crate::refusals! {
         Foreign = 403 "forbidden" "This request was sent by another site.",
         Impossible(Vec<FieldError>) = 422 "validation_failed" "A code can't be mailed.",
         TooOften(RetryAfter) = 429 "rate_limited" "A code was mailed a moment ago. Please wait before the next.",
+        Unavailable(RetryAfter) = 503 "unavailable" "The server can't do this right now. Please try again in a moment.",
     }
 }
 
@@ -155,9 +156,7 @@ impl Auth {
             tracing::info!(user_id = %user.id, client_ip = %arrival.client.ip, "a second factor failed");
             return Ok(None);
         };
-        for window in windows {
-            throttle::leave(tx, window).await?;
-        }
+        throttle::leave_all(tx, windows).await?;
         self.tell_of_recovery_in(tx, &user, proof, &arrival.client).await?;
         let amr = format!("{} {} mfa", waiting.first.amr, proof.amr());
         let entered = self.enter_in(tx, user, (amr, joining), arrival).await;
@@ -246,9 +245,7 @@ impl Auth {
                 Some(codes)
             }
         };
-        for window in windows {
-            throttle::leave(tx, window).await?;
-        }
+        throttle::leave_all(tx, windows).await?;
         let kept = Some(caller.session_id);
         self.sessions.end_all(tx, user.id, kept, Ending::SecondFactorChanged).await?;
         let letter =
@@ -365,9 +362,7 @@ impl Auth {
                         return Ok(false);
                     };
                     acting.tell_of_recovery_in(tx, &user, proof, &client).await?;
-                    for window in &windows {
-                        throttle::leave(tx, window).await?;
-                    }
+                    throttle::leave_all(tx, &windows).await?;
                     Ok::<_, Failure<OtpRefusal>>(true)
                 }
                 .boxed()
@@ -402,13 +397,8 @@ impl Auth {
         let now = self.clock.now();
         self.db
             .write(move |tx| {
-                async move {
-                    for window in &windows {
-                        throttle::enter(tx, window, now).await?.map_err(Waiting::TooOften)?;
-                    }
-                    Ok(())
-                }
-                .boxed()
+                async move { throttle::enter_all(tx, &windows, now).await?.map_err(Waiting::TooOften) }
+                    .boxed()
             })
             .await
     }
@@ -425,10 +415,7 @@ impl Auth {
 
     async fn count_mailed_in(&self, tx: &Tx, user: &user::Model) -> Result<(), Failure<SendRefusal>> {
         let now = self.clock.now();
-        for window in Window::codes(user.id) {
-            throttle::enter(tx, &window, now).await?.map_err(SendRefusal::TooOften)?;
-        }
-        Ok(())
+        Ok(throttle::enter_all(tx, &Window::codes(user.id), now).await?.map_err(SendRefusal::TooOften)?)
     }
 
     async fn tell_of_recovery_in(

@@ -20,7 +20,7 @@ use super::Auth;
 use super::api::Section;
 use super::throttle::{self, Act};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
-use crate::platform::clock::Timestamp;
+use crate::platform::clock::seconds;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread};
 use crate::sessions::store::session;
@@ -380,8 +380,9 @@ impl SessionApi {
         let Some(session) = sessions.refreshable(token).await? else {
             return Ok(Introspection::default());
         };
-        let standing = sessions.standing(session.user_id).await?;
-        if !standing.is_some_and(|standing| standing.active) {
+        // What it can be traded for counts no more than the access token beside it.
+        let (standing, now) = (sessions.standing(session.user_id).await?, self.auth.clock.now());
+        if !standing.is_some_and(|it| it.active && !sessions.needs_second_factor(&it, now)) {
             return Ok(Introspection::default());
         }
         Ok(Introspection {
@@ -403,8 +404,4 @@ fn basic(request: &Request) -> Option<(String, String)> {
     let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded).ok())??;
     let (name, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
     Some((name.to_owned(), secret.to_owned()))
-}
-
-fn seconds(millis: i64) -> i64 {
-    Timestamp::from_millis(millis).seconds()
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use super::Auth;
@@ -193,7 +193,7 @@ impl Auth {
         rehash: bool,
     ) -> Result<Admission, Failure<SignInRefusal>> {
         if !found.user.is_active {
-            let reason = self.reason(found.user.id).await?;
+            let reason = self.reason(self.db.reader(), found.user.id).await?;
             self.settle(tried, End::Right).await?;
             return Err(SignInRefusal::Inactive(reason).into());
         }
@@ -245,8 +245,8 @@ impl Auth {
     }
 
     /// Why an account is switched off, in the words of its history.
-    pub(super) async fn reason(&self, user: Uuid) -> Result<String, DbErr> {
-        Ok(match self.users.reason_of_ban(user).await? {
+    pub(super) async fn reason(&self, db: &impl ConnectionTrait, user: Uuid) -> Result<String, DbErr> {
+        Ok(match self.users.reason_of_ban(db, user).await? {
             Some(reason) => format!("The account may not be used. Reason: {reason}"),
             None => "The account may not be used.".to_owned(),
         })
@@ -300,12 +300,17 @@ impl Auth {
         settled.await
     }
 
-    /// What the try is counted by: the account, unless this very device was fully signed in to it before.
+    /// What the try is counted by: the account, or else the name that is nobody's.
     fn bucket(&self, account: Option<&user::Model>, identifier: &Identifier, device: Option<&str>) -> Bucket {
         let Some(account) = account else {
             let name = identifier.canonical().as_bytes();
             return Bucket::Nobody(self.secrets.mac("throttle of nobody", &[name]));
         };
+        self.bucket_of(account, device)
+    }
+
+    /// The account, unless this very device was fully signed in to it before.
+    fn bucket_of(&self, account: &user::Model, device: Option<&str>) -> Bucket {
         let known = self.device_of(account, device);
         known.map_or(Bucket::Account(account.id), |device| Bucket::Device(device.device_id))
     }
@@ -354,9 +359,7 @@ impl Auth {
         client: &ClientInfo,
         device: Option<&str>,
     ) -> Result<bool, Failure<SignInRefusal>> {
-        let bucket = self
-            .device_of(user, device)
-            .map_or(Bucket::Account(user.id), |device| Bucket::Device(device.device_id));
+        let bucket = self.bucket_of(user, device);
         let tried = Try { bucket, windows: self.windows(Act::SignIn, client) };
         let (auth, password, stored) = (self.clone(), password.clone(), user.password_hash.clone());
         let from = client.clone();

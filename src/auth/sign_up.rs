@@ -311,10 +311,8 @@ impl Auth {
         self.db
             .write(move |tx| {
                 async move {
-                    for window in &windows {
-                        throttle::enter(tx, window, now).await?.map_err(SignUpRefusal::TooOften)?;
-                    }
-                    Ok::<_, Failure<SignUpRefusal>>(())
+                    let counted = throttle::enter_all(tx, &windows, now).await?;
+                    Ok::<_, Failure<SignUpRefusal>>(counted.map_err(SignUpRefusal::TooOften)?)
                 }
                 .boxed()
             })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
@@ -157,9 +157,7 @@ pub async fn begin(tx: &Tx, tried: &Try, now: Timestamp) -> Result<Result<(), Re
 /// that two tries never wait for each other.
 pub async fn settle(tx: &Tx, tried: &Try, end: End, now: Timestamp) -> Result<bool, DbErr> {
     if end != End::Wrong {
-        for window in &tried.windows {
-            leave(tx, window).await?;
-        }
+        leave_all(tx, &tried.windows).await?;
     }
     match end {
         End::Right => succeed(tx, &tried.bucket, now).await?,
@@ -185,7 +183,7 @@ pub async fn enter(tx: &Tx, window: &Window, now: Timestamp) -> Result<Result<()
         now.after(AHEAD).millis().into(),
         i64::from(window.quota.limit).into(),
     ];
-    if run(tx, sql, values).await? == 1 {
+    if tx.run(sql, values).await? == 1 {
         return Ok(Ok(()));
     }
     Ok(Err(wait_until(number(tx, "forget_at", &window.key).await?, now)))
@@ -226,9 +224,17 @@ fn in_window(window: &Window, now: Timestamp) -> i64 {
 }
 
 /// Takes a client's try back: it was no failure.
-pub async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
+async fn leave(tx: &Tx, window: &Window) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET failures = failures - 1 WHERE bucket = $1 AND failures > 0";
-    run(tx, sql, [window.key.clone().into()]).await.map(|_| ())
+    tx.run(sql, [window.key.clone().into()]).await.map(|_| ())
+}
+
+/// Takes a client's try back in each of its windows.
+pub async fn leave_all(tx: &Tx, windows: &[Window]) -> Result<(), DbErr> {
+    for window in windows {
+        leave(tx, window).await?;
+    }
+    Ok(())
 }
 
 /// Lets a try of an account begin, or says when the next may.
@@ -247,7 +253,7 @@ async fn begin_for(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<Result<()
         AT_ONCE.into(),
         now.after(AHEAD).millis().into(),
     ];
-    if run(tx, sql, values).await? == 1 {
+    if tx.run(sql, values).await? == 1 {
         return Ok(Ok(()));
     }
     Ok(Err(wait_until(number(tx, "not_before", &bucket.key()).await?, now)))
@@ -277,32 +283,27 @@ async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<bool, DbErr> {
 pub async fn forgive(tx: &Tx, account: Uuid, now: Timestamp) -> Result<(), DbErr> {
     // Tries that are under way stay counted: their own ends will tell.
     let sql = "UPDATE throttles SET failures = 0, not_before = 0, forget_at = $2 WHERE bucket = $1";
-    run(tx, sql, [Bucket::Account(account).key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
+    tx.run(sql, [Bucket::Account(account).key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
 }
 
 /// Ends a try that succeeded: what failed before is forgiven.
 async fn succeed(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET failures = 0, not_before = 0, forget_at = $2, \
                pending = CASE WHEN pending > 0 THEN pending - 1 ELSE 0 END WHERE bucket = $1";
-    run(tx, sql, [bucket.key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
+    tx.run(sql, [bucket.key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
 }
 
 /// Ends a try that came to nothing, neither right nor wrong.
 async fn give_up(tx: &Tx, bucket: &Bucket) -> Result<(), DbErr> {
     let sql = "UPDATE throttles SET pending = pending - 1 WHERE bucket = $1 AND pending > 0";
-    run(tx, sql, [bucket.key().into()]).await.map(|_| ())
+    tx.run(sql, [bucket.key().into()]).await.map(|_| ())
 }
 
 /// Forgets what is past, at most `limit` rows; returns how many.
 pub async fn forget(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM throttles WHERE bucket IN \
                (SELECT bucket FROM throttles WHERE forget_at <= $1 AND not_before <= $1 LIMIT $2)";
-    run(tx, sql, [now.millis().into(), limit.into()]).await
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
+    tx.run(sql, [now.millis().into(), limit.into()]).await
 }
 
 async fn number(tx: &Tx, column: &str, bucket: &str) -> Result<i64, DbErr> {

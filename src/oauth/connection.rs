@@ -1,16 +1,17 @@
 //! A way to sign in elsewhere, as the flow sees it: four acts, the same for every provider.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::SecretString;
 use url::Url;
 
+use super::PATIENCE;
 use super::bluesky::{self, Bluesky, ClientKey, ClientMetadata};
 use super::client::{Client, Spoken, moved};
 use super::openid::Issuer;
 use super::providers::{self, Protocol, Provider, oidc};
+use super::reading::standard_claims;
 use super::tokens::Credentials;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::config::{self, OAuth, OAuthClient, OidcIssuer};
@@ -19,9 +20,6 @@ use crate::platform::names::Names;
 use crate::platform::outgoing::Outgoing;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
-
-/// An act takes no longer, however many questions it asks. Somebody waits for it.
-const DEADLINE: Duration = Duration::from_secs(9);
 
 /// What connections are made of.
 pub struct Parts {
@@ -296,7 +294,7 @@ impl Connection {
             scopes: settings.scopes.clone().unwrap_or_else(|| oidc::SCOPES.to_owned()),
             parameters: &[],
             provider: Spoken::OpenId { issuer, revoke: None },
-            read: oidc::read,
+            read: standard_claims,
             base_url: None,
         };
         let place: Url = settings.issuer.parse()?;
@@ -409,7 +407,7 @@ impl Connection {
         name: &'static str,
         act: impl Future<Output = Result<T, ProviderFault>>,
     ) -> Result<T, ProviderFault> {
-        let done = tokio::time::timeout(DEADLINE, act).await.unwrap_or(Err(ProviderFault::Unavailable));
+        let done = tokio::time::timeout(PATIENCE, act).await.unwrap_or(Err(ProviderFault::Unavailable));
         done.inspect_err(
             |fault| tracing::warn!(provider = self.name, act = name, %fault, "a provider failed"),
         )

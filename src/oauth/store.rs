@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement};
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, columns};
 
 /// Table `external_accounts`.
 pub mod external_account {
@@ -147,14 +147,17 @@ pub async fn take_account(
     provider: &str,
 ) -> Result<Option<external_account::Model>, DbErr> {
     tx.touch_profile(user);
-    let sql = "DELETE FROM external_accounts WHERE user_id = $1 AND provider = $2 RETURNING *";
+    let sql = format!(
+        "DELETE FROM external_accounts WHERE user_id = $1 AND provider = $2 RETURNING {}",
+        columns::<external_account::Entity>("external_accounts")
+    );
     one(tx, sql, [user.into(), provider.into()]).await
 }
 
 /// Puts another sealed grant in the place of the old one, unless it is another by now.
 pub async fn reseal(tx: &Tx, account: Uuid, old: Vec<u8>, new: Vec<u8>) -> Result<u64, DbErr> {
     let sql = "UPDATE external_accounts SET sealed_grant = $3 WHERE id = $1 AND sealed_grant = $2";
-    run(tx, sql, [account.into(), old.into(), new.into()]).await
+    tx.run(sql, [account.into(), old.into(), new.into()]).await
 }
 
 /// Grants as they are sealed, of accounts behind `after` in the order of their ids.
@@ -187,8 +190,11 @@ pub async fn take_transaction(
     provider: &str,
     now: Timestamp,
 ) -> Result<Option<transaction::Model>, DbErr> {
-    let sql = "DELETE FROM oauth_transactions WHERE state_digest = $1 AND cookie_digest = $2 AND provider = $3 \
-               AND expires_at > $4 RETURNING *";
+    let sql = format!(
+        "DELETE FROM oauth_transactions WHERE state_digest = $1 AND cookie_digest = $2 AND provider = $3 \
+         AND expires_at > $4 RETURNING {}",
+        columns::<transaction::Entity>("oauth_transactions")
+    );
     one(tx, sql, [state.into(), cookie.into(), provider.into(), now.millis().into()]).await
 }
 
@@ -199,13 +205,17 @@ pub async fn insert_code(tx: &Tx, row: code::Model) -> Result<(), DbErr> {
 
 /// Uses a code up, whoever comes first.
 pub async fn take_code(tx: &Tx, digest: &[u8]) -> Result<Option<code::Model>, DbErr> {
-    one(tx, "DELETE FROM oauth_codes WHERE digest = $1 RETURNING *", [digest.into()]).await
+    let sql = format!(
+        "DELETE FROM oauth_codes WHERE digest = $1 RETURNING {}",
+        columns::<code::Entity>("oauth_codes")
+    );
+    one(tx, sql, [digest.into()]).await
 }
 
 /// Keeps an account that joins once a challenge is answered.
 pub async fn insert_joining(tx: &Tx, challenge: &[u8], sealed: Vec<u8>) -> Result<(), DbErr> {
     let sql = "INSERT INTO oauth_joinings (challenge, sealed) VALUES ($1, $2)";
-    run(tx, sql, [challenge.into(), sealed.into()]).await.map(|_| ())
+    tx.run(sql, [challenge.into(), sealed.into()]).await.map(|_| ())
 }
 
 /// What joins once a challenge is answered. It goes with the challenge.
@@ -219,10 +229,10 @@ pub async fn joining(db: &impl ConnectionTrait, challenge: &[u8]) -> Result<Opti
 pub async fn forget_expired(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM oauth_transactions WHERE state_digest IN \
                (SELECT state_digest FROM oauth_transactions WHERE expires_at <= $1 LIMIT $2)";
-    let transactions = run(tx, sql, [now.millis().into(), limit.into()]).await?;
+    let transactions = tx.run(sql, [now.millis().into(), limit.into()]).await?;
     let sql = "DELETE FROM oauth_codes WHERE digest IN \
                (SELECT digest FROM oauth_codes WHERE expires_at <= $1 LIMIT $2)";
-    Ok(transactions + run(tx, sql, [now.millis().into(), limit.into()]).await?)
+    Ok(transactions + tx.run(sql, [now.millis().into(), limit.into()]).await?)
 }
 
 /// Which of these user names are taken.
@@ -240,14 +250,9 @@ pub async fn taken_names(tx: &Tx, names: &[&str]) -> Result<Vec<String>, DbErr> 
 
 async fn one<M: FromQueryResult, const N: usize>(
     tx: &Tx,
-    sql: &str,
+    sql: String,
     values: [Value; N],
 ) -> Result<Option<M>, DbErr> {
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     M::find_by_statement(statement).one(tx).await
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
 }

@@ -13,11 +13,11 @@ use url::Url;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::Oauth;
 use super::codes::CodeChallenge;
 use super::connection::{Begin, Connection, Finish, Identity, ProviderFault};
 use super::places::Place;
 use super::store::{self, transaction};
-use super::{Oauth, PATIENCE};
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::secrets::digest;
 use crate::sessions::{OneTimeToken, OpaqueToken, Purpose};
@@ -149,7 +149,7 @@ impl Oauth {
             redirect_uri: &redirect_uri,
             handle: leaving.handle.as_deref(),
         });
-        let begun = patiently(beginning).await.map_err(|fault| BeginRefusal::of(fault, connection.name()))?;
+        let begun = beginning.await.map_err(|fault| BeginRefusal::of(fault, connection.name()))?;
         let private = Private {
             nonce: nonce.expose().to_owned(),
             verifier: verifier.expose().to_owned(),
@@ -234,26 +234,21 @@ impl Oauth {
         let redirect_uri = self.callback_of(connection.name());
         let verifier = SecretString::from(transaction.private.verifier.as_str());
         let private = transaction.private.provider.as_deref().map(SecretString::from);
-        let finish = connection.finish(Finish {
+        let finish = Finish {
             code,
             iss: brought.iss,
             nonce: &transaction.private.nonce,
             verifier: &verifier,
             redirect_uri: &redirect_uri,
             private: private.as_ref(),
-        });
-        patiently(finish).await
+        };
+        connection.finish(finish).await
     }
 
     /// Where a provider sends people back to: one address for each, so that none can pass for another.
     fn callback_of(&self, provider: &str) -> String {
         format!("{}/oauth/{provider}/callback", self.settings.api_url)
     }
-}
-
-/// Waits for a provider, but not for ever.
-async fn patiently<T>(asked: impl Future<Output = Result<T, ProviderFault>>) -> Result<T, ProviderFault> {
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(ProviderFault::Unavailable))
 }
 
 impl BeginRefusal {

@@ -96,16 +96,6 @@ impl Otp {
         Ok(code)
     }
 
-    /// When the session was last sent a code that it has not used.
-    pub async fn code_sent_at(
-        &self,
-        db: &impl ConnectionTrait,
-        session: Uuid,
-    ) -> Result<Option<Timestamp>, DbErr> {
-        let row = store::session_code(db, session).await?;
-        Ok(row.map(|row| Timestamp::from_millis(row.code_sent_at)))
-    }
-
     /// Makes e-mail the second factor, if the code is the one that this session was sent last; new recovery codes
     /// come with it. `None`: a wrong code, no proved address, or a method that the operator does not allow.
     pub async fn confirm_email_in(

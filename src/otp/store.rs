@@ -107,38 +107,38 @@ pub async fn keep_pending(tx: &Tx, user: Uuid, sealed: Vec<u8>, until: Timestamp
                VALUES ($1, $2, $3, $4) ON CONFLICT (user_id) DO UPDATE SET \
                pending_seed = excluded.pending_seed, pending_until = excluded.pending_until";
     let values = [user.into(), NO_STEP.into(), sealed.into(), until.millis().into()];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Makes the seed that waits the one that counts, if it still waits; the step of its first code is over.
 pub async fn activate_pending(tx: &Tx, user: Uuid, sealed: Vec<u8>, step: i64) -> Result<bool, DbErr> {
     let sql = "UPDATE second_factors SET sealed_seed = pending_seed, last_step = $2, pending_seed = NULL, \
                pending_until = NULL WHERE user_id = $1 AND pending_seed = $3";
-    Ok(run(tx, sql, [user.into(), step.into(), sealed.into()]).await? == 1)
+    Ok(tx.run(sql, [user.into(), step.into(), sealed.into()]).await? == 1)
 }
 
 /// Uses up a step and all before it: succeeds once for each, whoever comes first.
 pub async fn advance(tx: &Tx, user: Uuid, step: i64) -> Result<bool, DbErr> {
     let sql = "UPDATE second_factors SET last_step = $2 \
                WHERE user_id = $1 AND last_step < $2 AND sealed_seed IS NOT NULL";
-    Ok(run(tx, sql, [user.into(), step.into()]).await? == 1)
+    Ok(tx.run(sql, [user.into(), step.into()]).await? == 1)
 }
 
 /// Forgets an account's authenticators.
 pub async fn forget_second_factor(tx: &Tx, user: Uuid) -> Result<(), DbErr> {
-    run(tx, "DELETE FROM second_factors WHERE user_id = $1", [user.into()]).await.map(|_| ())
+    tx.run("DELETE FROM second_factors WHERE user_id = $1", [user.into()]).await.map(|_| ())
 }
 
 /// Keeps a recovery code's digest.
 pub async fn keep_recovery_code(tx: &Tx, user: Uuid, digest: &[u8]) -> Result<(), DbErr> {
     let sql = "INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)";
-    run(tx, sql, [user.into(), digest.into()]).await.map(|_| ())
+    tx.run(sql, [user.into(), digest.into()]).await.map(|_| ())
 }
 
 /// Uses up a recovery code: succeeds once for each, whoever comes first.
 pub async fn use_recovery_code(tx: &Tx, user: Uuid, digest: &[u8]) -> Result<bool, DbErr> {
     let sql = "DELETE FROM recovery_codes WHERE user_id = $1 AND digest = $2";
-    Ok(run(tx, sql, [user.into(), digest.into()]).await? == 1)
+    Ok(tx.run(sql, [user.into(), digest.into()]).await? == 1)
 }
 
 /// How many recovery codes an account has left.
@@ -152,7 +152,7 @@ pub async fn recovery_codes_left(db: &impl ConnectionTrait, user: Uuid) -> Resul
 
 /// Forgets an account's recovery codes.
 pub async fn forget_recovery_codes(tx: &Tx, user: Uuid) -> Result<(), DbErr> {
-    run(tx, "DELETE FROM recovery_codes WHERE user_id = $1", [user.into()]).await.map(|_| ())
+    tx.run("DELETE FROM recovery_codes WHERE user_id = $1", [user.into()]).await.map(|_| ())
 }
 
 /// The challenge with this digest.
@@ -166,12 +166,12 @@ pub async fn insert_challenge(tx: &Tx, row: challenge::Model, most: i64) -> Resu
     challenge::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
     let sql = "DELETE FROM otp_challenges WHERE digest IN (SELECT digest FROM otp_challenges \
                WHERE user_id = $1 AND digest <> $3 ORDER BY created_at DESC, digest DESC LIMIT 1000 OFFSET $2)";
-    run(tx, sql, [user.into(), (most - 1).into(), opened.into()]).await.map(|_| ())
+    tx.run(sql, [user.into(), (most - 1).into(), opened.into()]).await.map(|_| ())
 }
 
 /// Ends a challenge; whether there was one.
 pub async fn end_challenge(tx: &Tx, digest: &[u8]) -> Result<bool, DbErr> {
-    Ok(run(tx, "DELETE FROM otp_challenges WHERE digest = $1", [digest.into()]).await? == 1)
+    Ok(tx.run("DELETE FROM otp_challenges WHERE digest = $1", [digest.into()]).await? == 1)
 }
 
 /// Counts a wrong answer, and ends the challenge at the last one allowed; how many there were.
@@ -189,12 +189,12 @@ pub async fn count_wrong_answer(tx: &Tx, digest: &[u8], most: i64) -> Result<i64
 /// Puts another code in the place of a challenge's code; whether there was a challenge.
 pub async fn replace_code(tx: &Tx, digest: &[u8], code: Vec<u8>, now: Timestamp) -> Result<bool, DbErr> {
     let sql = "UPDATE otp_challenges SET code_digest = $2, code_sent_at = $3 WHERE digest = $1";
-    Ok(run(tx, sql, [digest.into(), code.into(), now.millis().into()]).await? == 1)
+    Ok(tx.run(sql, [digest.into(), code.into(), now.millis().into()]).await? == 1)
 }
 
 /// Ends an account's challenges.
 pub async fn forget_challenges(tx: &Tx, user: Uuid) -> Result<(), DbErr> {
-    run(tx, "DELETE FROM otp_challenges WHERE user_id = $1", [user.into()]).await.map(|_| ())
+    tx.run("DELETE FROM otp_challenges WHERE user_id = $1", [user.into()]).await.map(|_| ())
 }
 
 /// The code that a session was sent last.
@@ -211,26 +211,26 @@ pub async fn keep_session_code(tx: &Tx, row: session_code::Model) -> Result<(), 
                VALUES ($1, $2, $3, $4, 0) ON CONFLICT (session_id) DO UPDATE SET \
                code_digest = excluded.code_digest, code_sent_at = excluded.code_sent_at, wrong = 0";
     let values = [row.session_id.into(), row.user_id.into(), row.code_digest.into(), row.code_sent_at.into()];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Uses up a session's code: succeeds once, whoever comes first.
 pub async fn use_session_code(tx: &Tx, session: Uuid, code: Vec<u8>) -> Result<bool, DbErr> {
     let sql = "DELETE FROM otp_session_codes WHERE session_id = $1 AND code_digest = $2";
-    Ok(run(tx, sql, [session.into(), code.into()]).await? == 1)
+    Ok(tx.run(sql, [session.into(), code.into()]).await? == 1)
 }
 
 /// Counts a wrong code, and voids the right one at the last one allowed.
 pub async fn count_wrong_session_code(tx: &Tx, session: Uuid, most: i64) -> Result<(), DbErr> {
     let sql = "UPDATE otp_session_codes SET wrong = wrong + 1 WHERE session_id = $1";
-    run(tx, sql, [session.into()]).await?;
+    tx.run(sql, [session.into()]).await?;
     let sql = "DELETE FROM otp_session_codes WHERE session_id = $1 AND wrong >= $2";
-    run(tx, sql, [session.into(), most.into()]).await.map(|_| ())
+    tx.run(sql, [session.into(), most.into()]).await.map(|_| ())
 }
 
 /// Voids the codes of an account's sessions.
 pub async fn forget_session_codes(tx: &Tx, user: Uuid) -> Result<(), DbErr> {
-    run(tx, "DELETE FROM otp_session_codes WHERE user_id = $1", [user.into()]).await.map(|_| ())
+    tx.run("DELETE FROM otp_session_codes WHERE user_id = $1", [user.into()]).await.map(|_| ())
 }
 
 /// Forgets what ran out before `now`, at most `limit` rows of each kind; returns how many.
@@ -238,22 +238,17 @@ pub async fn forget_expired(tx: &Tx, now: Timestamp, code_lasts: Duration, limit
     let now_millis = now.millis();
     let sql = "DELETE FROM otp_challenges WHERE digest IN \
                (SELECT digest FROM otp_challenges WHERE expires_at <= $1 LIMIT $2)";
-    let challenges = run(tx, sql, [now_millis.into(), limit.into()]).await?;
+    let challenges = tx.run(sql, [now_millis.into(), limit.into()]).await?;
     let sql = "DELETE FROM otp_session_codes WHERE session_id IN \
                (SELECT session_id FROM otp_session_codes WHERE code_sent_at <= $1 LIMIT $2)";
-    let codes = run(tx, sql, [now.before(code_lasts).millis().into(), limit.into()]).await?;
+    let codes = tx.run(sql, [now.before(code_lasts).millis().into(), limit.into()]).await?;
     let sql = "DELETE FROM second_factors WHERE user_id IN (SELECT user_id FROM second_factors \
                WHERE pending_until <= $1 AND sealed_seed IS NULL LIMIT $2)";
-    let begun = run(tx, sql, [now_millis.into(), limit.into()]).await?;
+    let begun = tx.run(sql, [now_millis.into(), limit.into()]).await?;
     let sql = "UPDATE second_factors SET pending_seed = NULL, pending_until = NULL WHERE user_id IN \
                (SELECT user_id FROM second_factors WHERE pending_until <= $1 LIMIT $2)";
-    let pending = run(tx, sql, [now_millis.into(), limit.into()]).await?;
+    let pending = tx.run(sql, [now_millis.into(), limit.into()]).await?;
     Ok(challenges + codes + begun + pending)
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
 }
 
 /// Seeds as they are sealed, of accounts behind `after` in the order of their ids.

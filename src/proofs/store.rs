@@ -1,6 +1,6 @@
 //! The rows of mailed links.
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use uuid::Uuid;
 
@@ -32,19 +32,19 @@ pub async fn insert(
         now.millis().into(),
         expires_at.millis().into(),
     ];
-    run(tx, sql, values).await.map(|_| ())
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Forgets the links of this purpose that the same account or sign-up was sent.
 pub async fn forget_of(tx: &Tx, purpose: Purpose, link: &Link) -> Result<(), DbErr> {
     let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND (user_id = $2 OR sign_up_id = $3)";
-    run(tx, sql, [purpose.name().into(), link.user_id.into(), link.sign_up_id.into()]).await.map(|_| ())
+    tx.run(sql, [purpose.name().into(), link.user_id.into(), link.sign_up_id.into()]).await.map(|_| ())
 }
 
 /// Forgets the links of this purpose that an account was sent.
 pub async fn forget_of_user(tx: &Tx, purpose: Purpose, user: Uuid) -> Result<(), DbErr> {
     let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND user_id = $2";
-    run(tx, sql, [purpose.name().into(), user.into()]).await.map(|_| ())
+    tx.run(sql, [purpose.name().into(), user.into()]).await.map(|_| ())
 }
 
 /// The account that a link in its time was sent for.
@@ -85,7 +85,7 @@ pub async fn consume(
 pub async fn forget(tx: &Tx, now: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM mailed_links WHERE digest IN \
                (SELECT digest FROM mailed_links WHERE expires_at <= $1 LIMIT $2)";
-    run(tx, sql, [now.millis().into(), limit.into()]).await
+    tx.run(sql, [now.millis().into(), limit.into()]).await
 }
 
 fn read(row: &QueryResult) -> Result<Link, DbErr> {
@@ -97,9 +97,4 @@ fn read(row: &QueryResult) -> Result<Link, DbErr> {
         token_version: row.try_get("", "token_version")?,
         password_changed_at: row.try_get("", "password_changed_at")?,
     })
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
 }

@@ -18,7 +18,7 @@ use super::cookie::cookie;
 use super::roles::Roles;
 use super::rules::PROOF_LASTS;
 use crate::platform::clock::Timestamp;
-use crate::platform::problem::{Breakage, Problem};
+use crate::platform::problem::{Breakage, Problem, RetryAfter};
 
 const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -203,6 +203,15 @@ pub(crate) fn bearer_text(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
+/// For where bad credentials are as good as none. Who can't be looked up right now is not nobody.
+pub(crate) fn or_nobody<T>(found: Result<Option<T>, Problem>) -> Result<Option<T>, RetryAfter> {
+    match found {
+        Ok(found) => Ok(found),
+        Err(problem) if problem.status.is_server_error() => Err(RetryAfter(2)),
+        Err(_) => Ok(None),
+    }
+}
+
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
@@ -316,6 +325,16 @@ mod tests {
         for good in [b"Bearer abc.def" as &[u8], b"bearer abc.def", b"BEARER abc.def"] {
             assert!(matches!(bearer(&headers(&[good])), Bearer::Token("abc.def")));
         }
+    }
+
+    #[test]
+    fn bad_credentials_may_be_nobody_s_but_an_outage_is_not() {
+        assert_eq!(or_nobody(Ok(Some(7))), Ok(Some(7)));
+        assert_eq!(or_nobody::<u8>(Ok(None)), Ok(None));
+        assert_eq!(or_nobody::<u8>(Err(not_signed_in())), Ok(None));
+        assert_eq!(or_nobody::<u8>(Err(invalid_token(TokenFault::Malformed))), Ok(None));
+        assert_eq!(or_nobody::<u8>(Err(Problem::unavailable(2))), Err(RetryAfter(2)));
+        assert_eq!(or_nobody::<u8>(Err(Problem::internal())), Err(RetryAfter(2)));
     }
 
     #[test]

@@ -27,8 +27,8 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 pub use access_token::{Claims, TokenFault};
-pub(crate) use caller::bearer_text;
 pub use caller::{Caller, Credential, Enrolling};
+pub(crate) use caller::{bearer_text, or_nobody};
 pub use cookie::SessionCookies;
 pub(crate) use cookie::{add_cookies, cookie, set_cookie};
 pub use jws::Algorithm;

@@ -26,7 +26,7 @@ use crate::platform::web::ClientInfo;
 const GRACE: Duration = Duration::from_secs(10);
 /// Sessions of one user; opening more ends the one not seen for longest.
 const SESSIONS_PER_USER: i64 = 100;
-/// Sessions whose time is over that are ended together at most.
+/// People whose sessions have run out that are looked after together, at most.
 const SWEPT_AT_ONCE: u64 = 200;
 /// Signing in counts as proof of who one is for so long.
 pub(crate) const PROOF_LASTS: Duration = Duration::from_mins(10);
@@ -161,8 +161,7 @@ impl Sessions {
         token_version: i64,
         session: OpenSession,
     ) -> anyhow::Result<Tokens> {
-        let amr = session.amr.split(' ').map(str::to_owned).collect();
-        self.tokens(user, roles, token_version, session.id, amr, session.secret)
+        self.tokens(user, roles, token_version, session.id, &session.amr, session.secret)
     }
 
     /// Trades a refresh token for new tokens; its successor is the same when asked again within the grace time.
@@ -185,10 +184,9 @@ impl Sessions {
                 return Err(RefreshRefusal::Invalid.into());
             }
         }
-        let amr = session.amr.split(' ').map(str::to_owned).collect();
         let secret = successor.text(&self.secrets);
         let version = standing.token_version;
-        Ok(self.tokens(session.user_id, standing.roles, version, session.id, amr, secret)?)
+        Ok(self.tokens(session.user_id, standing.roles, version, session.id, &session.amr, secret)?)
     }
 
     async fn rotate(
@@ -217,7 +215,7 @@ impl Sessions {
         roles: Roles,
         ver: i64,
         sid: Uuid,
-        amr: Vec<String>,
+        amr: &str,
         refresh: OpaqueToken,
     ) -> anyhow::Result<Tokens> {
         let now = self.clock.now();
@@ -233,7 +231,7 @@ impl Sessions {
             client_id: CLIENT_ID.to_owned(),
             ver,
             roles: roles.iter().map(|role| role.name().to_owned()).collect(),
-            amr,
+            amr: amr.split(' ').map(str::to_owned).collect(),
         };
         let access = self.ring.load().issue(&claims)?;
         Ok(Tokens { access, refresh, expires_in: self.settings.access_lifetime.as_secs() })
@@ -375,7 +373,7 @@ impl Sessions {
         Ok(session.filter(|session| token.is_some_and(|token| session.secret_digest == token.digest())))
     }
 
-    /// The claims of an access token even if its time is over: enough to sign out with.
+    /// Whose an access token is, and of which session, even if its time is over: enough to sign out with.
     #[must_use]
     pub fn session_of_expired(&self, token: &str) -> Option<(Uuid, Uuid)> {
         let claims = self.ring.load().authenticate(token).ok()?;
@@ -528,7 +526,7 @@ impl Sessions {
     }
 
     /// Whether somebody has no second factor although one of their roles asks for one by now.
-    fn needs_second_factor(&self, standing: &Standing, now: Timestamp) -> bool {
+    pub(crate) fn needs_second_factor(&self, standing: &Standing, now: Timestamp) -> bool {
         let asks = |(role, from): &(Role, Timestamp)| standing.roles.has(*role) && *from <= now;
         !standing.has_second_factor && self.settings.second_factor.iter().any(asks)
     }

@@ -5,7 +5,7 @@ use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder,
 
 use crate::events::store::{Drawn, written_with};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, Values};
+use crate::platform::db::{Lock, Tx, Values};
 
 /// Table `sessions`: who is signed in where. An ended session is a deleted row.
 pub mod session {
@@ -292,10 +292,7 @@ pub async fn insert_signing_key(tx: &Tx, row: signing_key::Model) -> Result<(), 
 
 /// One instance at a time decides about keys; the decision holds until the transaction ends.
 pub async fn lock_signing_keys(tx: &Tx) -> Result<(), DbErr> {
-    if tx.get_database_backend() == DbBackend::Postgres {
-        tx.execute_unprepared("SELECT pg_advisory_xact_lock(7595718147965084787)").await?;
-    }
-    Ok(())
+    tx.lock(Lock::SIGNING_KEYS).await
 }
 
 /// Lets every key of the algorithm but `kept` verify only until `retires_at`.

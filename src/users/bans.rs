@@ -4,7 +4,7 @@ use std::fmt;
 
 use futures_util::FutureExt;
 use sea_orm::ActiveValue::Set;
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use super::changes::{Change, Deed, Origin};
@@ -185,9 +185,13 @@ impl Users {
     }
 
     /// Why an account may not be used, if staff gave a reason.
-    pub async fn reason_of_ban(&self, user: Uuid) -> Result<Option<String>, DbErr> {
+    pub async fn reason_of_ban(
+        &self,
+        db: &impl ConnectionTrait,
+        user: Uuid,
+    ) -> Result<Option<String>, DbErr> {
         let deeds = [Deed::Banned.name(), Deed::Deactivated.name()];
-        let line = store::last_told(self.db.reader(), user, &deeds).await?;
+        let line = store::last_told(db, user, &deeds).await?;
         Ok(line.map(|line| line.description).filter(|reason| !reason.is_empty()))
     }
 }

@@ -111,10 +111,7 @@ impl Changes {
 
     /// Whether the account's other sessions must end: it was switched off, or its way of recovery has changed.
     pub(super) fn signs_out(&self, held: &user::Model) -> bool {
-        let other_email = self
-            .email
-            .as_ref()
-            .is_some_and(|email| email.as_ref().map(Email::as_str) != held.email.as_deref());
+        let other_email = differs(self.email.as_ref(), Email::as_str, held.email.as_deref());
         other_email || self.is_active == Some(false)
     }
 

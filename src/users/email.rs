@@ -18,8 +18,8 @@ use super::text::{is_mark, is_word};
 const MAX_LOCAL_OCTETS: usize = 64;
 /// The longest address, in octets: a path of 256 less its angle brackets (RFC 5321, 4.5.3.1.3).
 const MAX_OCTETS: usize = 254;
-/// Longer input is not even looked at: no domain in Unicode needs so much.
-const MAX_RAW_OCTETS: usize = 1024;
+/// The longest input, in characters. Longer input is not even looked at: no domain in Unicode needs so much.
+const MAX_RAW_CHARS: usize = 1024;
 
 /// An address in its normal form: lower case, the domain in A-labels. Tags (`ann+news@…`) are kept and distinct.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -28,7 +28,7 @@ pub struct Email(String);
 
 impl Email {
     /// The most characters of input that it has.
-    pub(crate) const LONGEST: usize = MAX_RAW_OCTETS;
+    pub(crate) const LONGEST: usize = MAX_RAW_CHARS;
 
     /// Reads an address: exactly one `@`, a local part of dot-separated atoms (RFC 5321, 4.1.2; RFC 6531, 3.3) that
     /// NFKC leaves alone, and the name of a host by UTS #46. No quotes, comments, address literals or white space.
@@ -38,7 +38,7 @@ impl Email {
     }
 
     fn normalised(raw: &str) -> Option<Self> {
-        let (local, domain) = raw.split_once('@').filter(|_| raw.len() <= MAX_RAW_OCTETS)?;
+        let (local, domain) = raw.split_once('@').filter(|_| raw.chars().nth(MAX_RAW_CHARS).is_none())?;
         let address = format!("{}@{}", local_part(local)?, host(domain)?);
         (address.len() <= MAX_OCTETS).then_some(Self(address))
     }
@@ -253,6 +253,14 @@ mod tests {
         assert_eq!(of_254.len(), 254);
         assert!(read(&of_254).is_some());
         assert_eq!(read(&format!("{of_254}x")), None);
+    }
+
+    #[test]
+    fn the_input_ends_at_1024_characters() {
+        // Zero-width spaces are three bytes each, and nothing is left of them in a domain.
+        let domain = |number| format!("a@x{}.test", "\u{200B}".repeat(number));
+        assert_eq!(read(&domain(1016)).as_deref(), Some("a@x.test"));
+        assert_eq!(read(&domain(1017)), None);
     }
 
     #[test]

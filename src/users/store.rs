@@ -9,11 +9,12 @@ use sea_orm::{
     Statement,
 };
 
+use super::Username;
 use super::listing::{Filter, Page, Search, Sort};
 use super::rows::Beside;
 use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, Values};
+use crate::platform::db::{Lock, Tx, Values};
 use crate::platform::random::first_uuid_v7;
 use crate::sessions::{Role, Roles};
 
@@ -175,7 +176,7 @@ impl Named {
     #[must_use]
     pub fn in_path(segment: &str) -> Option<Self> {
         match segment.strip_prefix('@') {
-            Some(name) => (name.len() <= 64).then(|| Self::Username(name.to_ascii_lowercase())),
+            Some(name) => Username::for_lookup(name).map(|name| Self::Username(name.as_str().to_owned())),
             None => (segment.len() == 36).then(|| Uuid::try_parse(segment).ok()).flatten().map(Self::Id),
         }
     }
@@ -319,10 +320,8 @@ pub async fn deleted_before(
 
 /// How many admins could sign in, had `except` gone. Whoever asks holds the answer until the transaction ends.
 pub async fn other_admins(tx: &Tx, except: Uuid) -> Result<u64, DbErr> {
-    if tx.get_database_backend() == DbBackend::Postgres {
-        // Two admins who demote each other hold different rows: both must pass through here.
-        tx.execute_unprepared("SELECT pg_advisory_xact_lock(7233173838382854757)").await?;
-    }
+    // Two admins who demote each other hold different rows: both must pass through here.
+    tx.lock(Lock::LAST_ADMIN).await?;
     active_admins().filter(user::Column::Id.ne(except)).count(tx).await
 }
 
@@ -646,9 +645,16 @@ mod tests {
         assert_eq!(Named::in_path(id), Uuid::try_parse(id).ok().map(Named::Id));
         assert_eq!(Named::in_path(&id.to_uppercase()), Named::in_path(id));
         assert_eq!(Named::in_path("@Ann_1"), Some(Named::Username("ann_1".into())));
-        for other in
-            ["me2", "", "1", "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}", "0190a5c07e3b7c2a8f001234567890ab"]
-        {
+        let longest = "名".repeat(32);
+        assert_eq!(Named::in_path(&format!("@{longest}")), Some(Named::Username(longest)));
+        for other in [
+            "me2",
+            "",
+            "@",
+            "1",
+            "{0190a5c0-7e3b-7c2a-8f00-1234567890ab}",
+            "0190a5c07e3b7c2a8f001234567890ab",
+        ] {
             assert_eq!(Named::in_path(other), None, "{other}");
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -102,4 +104,24 @@ async fn nobody_has_more_than_a_hundred_sessions() {
     first.get(SESSIONS).await.refused(401, "token_invalid");
     let last = app.sign_in("ann").await;
     assert_eq!(last.get(SESSIONS).await.json().as_array().unwrap().len(), 100);
+}
+
+/// Where bad credentials are as good as none, a database that does not answer is no reason to say that somebody is nobody.
+#[tokio::test]
+async fn who_can_not_be_looked_up_is_not_taken_for_nobody() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let id = ann.id;
+    let away = app.inside.db.write::<_, DbErr, _>(move |tx| {
+        async move {
+            tx.touch(id); // what is remembered of her is out of date
+            tx.execute_unprepared("ALTER TABLE sessions RENAME TO sessions_away").await.map(|_| ())
+        }
+        .boxed()
+    });
+    away.await.unwrap();
+    for path in ["/api/auth/OTP/send", "/api/auth/email/verify/request"] {
+        ann.post(path).json(&json!({})).await.refused(503, "unavailable");
+    }
+    ann.get("/api/oauth/github/callback?state=x&code=y").await.refused(503, "unavailable");
 }

@@ -1,9 +1,10 @@
 //! Bluesky, and every other account of the AT Protocol: <https://atproto.com/specs/oauth>.
 //!
-//! There is no one provider. Who names no handle is asked by Bluesky itself, where most accounts are. From a handle follows the DID, from the DID the server that keeps the account, from that its
-//! authorization server; there the sign-in is announced in advance (PAR, RFC 9126), each request is bound to a key of this
-//! sign-in (DPoP, RFC 9449), and the token that comes back must name the DID that the handle led to, or, without a handle,
-//! one whose own server leaves it to this authorization server.
+//! There is no one provider. Who names no handle is asked by Bluesky itself, where most accounts are. From a handle follows
+//! the DID, from the DID the server that keeps the account, from that its authorization server; there the sign-in is
+//! announced in advance (PAR, RFC 9126), each request is bound to a key of this sign-in (DPoP, RFC 9449), and the token
+//! that comes back must name the DID that the handle led to, or, without a handle, one whose own server leaves it to this
+//! authorization server.
 
 mod es256;
 mod identity;

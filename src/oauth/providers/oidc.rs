@@ -1,17 +1,7 @@
 //! Any OpenID Connect issuer of the settings: everything is found by discovery.
 
-use serde_json::Value;
-
-use super::super::ProviderFault;
-use super::super::reading::{Said, standard_claims};
-
 /// What is asked for where the settings say nothing.
 pub const SCOPES: &str = "openid profile email";
-
-/// Reads the standard claims.
-pub fn read(claims: &Value) -> Result<Said, ProviderFault> {
-    standard_claims(claims)
-}
 
 /// The issuer's name for people: its name in the settings, which has none of its own, with a capital.
 pub fn shown_name(name: &str) -> String {

@@ -31,8 +31,8 @@ impl Password {
     pub(crate) const LONGEST: usize = MAX_CHARS;
 
     /// Reads a password as RFC 8265, 4.2 (`OpaqueString`) says: every space becomes U+0020, then NFC, and nothing
-    /// else; it is never trimmed, cut or folded. Refused are the empty one, control characters, and more than 1024
-    /// code points or 4096 bytes, before any work is done on them.
+    /// else; it is never trimmed, cut or folded. Refused are the empty one, control characters, more than 4096 bytes,
+    /// before any work is done on them, and a normal form of more than that or of 1024 code points.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         if raw.is_empty() {
             return Err(Invalid::new("Must not be empty."));

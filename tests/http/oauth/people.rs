@@ -107,7 +107,7 @@ async fn signing_up_with_the_address_of_an_account_without_password_adds_one_onl
     scene.clock.advance(Duration::from_secs(10));
     let mail = scene.mail_to(ANN, "add-password").await;
     // Ann reads German, as her provider knows.
-    assert!(mail.text.contains("Wenn du es NICHT warst"), "{mail:?}");
+    assert!(mail.text.contains("Wenn Sie es NICHT waren"), "{mail:?}");
     scene.verify(&mail.token()).await.is(200);
     scene.mail_to(ANN, "password-changed").await;
     let me = scene.try_sign_in(&name, PASSWORD).await;

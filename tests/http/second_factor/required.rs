@@ -108,11 +108,15 @@ async fn a_token_without_it_does_not_count_elsewhere() {
     let services = format!("billing:{hash}");
     let app = TestApp::with(&[("OTP_REQUIRED_ROLES", "user"), ("SERVICE_CLIENTS", &services)]).await;
     let (acts, ann) = (Acts::of(&app), app.user("ann").await);
-    let active = async || {
-        let question = app.post("/api/auth/token/introspect").json(&json!({"token": ann.access}));
+    let active = async |token: &str| {
+        let question = app.post("/api/auth/token/introspect").json(&json!({"token": token}));
         question.basic("billing", "billing-secret").await.is(200).json()["active"].as_bool()
     };
-    assert_eq!(active().await, Some(false));
+    for token in [ann.access.as_str(), ann.refresh.as_str()] {
+        assert_eq!(active(token).await, Some(false));
+    }
     acts.enrol(ann.id).await;
-    assert_eq!(active().await, Some(true));
+    for token in [ann.access.as_str(), ann.refresh.as_str()] {
+        assert_eq!(active(token).await, Some(true));
+    }
 }
