@@ -64,6 +64,9 @@ pub(super) fn spent_user_id(row: &Row) -> Result<(), Flaw> {
 
 /// A line of history.
 pub(super) fn history(row: &Row) -> Result<(), Flaw> {
+    // What is old is found, and forgotten, by ids that begin with the moment.
+    let begins_with_moment = row.id("id").is_some_and(|id| id.get_version_num() == 7);
+    holds(begins_with_moment, "id", "is no UUID of version 7")?;
     let action = row.text("action").unwrap_or_default();
     let is_name = (1..=64).contains(&action.len())
         && action.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');

@@ -17,6 +17,7 @@ use super::row::{Cell, Flaw, Row};
 use super::tables::{TRAVELS, Table};
 use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, letters, person};
 use crate::audit::{self, Entry, SealedEnd, Subject};
+use crate::otp::Method;
 use crate::platform::db::Tx;
 use crate::platform::hexadecimal;
 use crate::sessions::{Ending, Role, Roles};
@@ -126,6 +127,8 @@ pub(super) struct Import {
     signed_out: HashSet<Uuid>,
     /// Accounts whose second factor nobody can open.
     unlocked: Vec<Uuid>,
+    /// Accounts that were there and had a second factor, which the file does not know of.
+    bared: Vec<Uuid>,
     /// Whose rights have changed: the first of them.
     promoted: Vec<Promotion>,
     /// How many these are.
@@ -161,6 +164,7 @@ impl Import {
             added,
             signed_out,
             unlocked,
+            bared: Vec::new(),
             promoted: Vec::new(),
             promotions: 0,
             log: None,
@@ -192,6 +196,7 @@ impl Import {
             }
         }
         self.unlock(tx).await?;
+        self.tell_without_factor(tx).await?;
         for user in &self.signed_out {
             self.parts.sessions.end_all(tx, *user, None, Ending::Recovered).await?;
         }
@@ -490,6 +495,9 @@ impl Import {
         if users {
             let (before, after) = (person::of(&change.before), person::of(&change.after));
             self.promote(after.id, rights_of(&change.before), rights_of(&change.after));
+            if Method::of(&before) != Method::None && Method::of(&after) == Method::None {
+                self.bared.push(after.id);
+            }
             tx.touch(after.id);
             self.parts.users.tell_of_moved_in(tx, &before, &after, &self.origin()).await?;
         } else {
@@ -513,6 +521,16 @@ impl Import {
                 tx.touch(*user);
             }
             letters::second_factors_gone(tx, &self.parts, &unlocked).await?;
+        }
+        Ok(())
+    }
+
+    /// Those who were added without the second factor that they had are told, too, and those who were here and lost theirs.
+    async fn tell_without_factor(&self, tx: &Tx) -> Result<(), ImportRefusal> {
+        let added = self.order.without_factor.iter().copied().filter(|user| self.added.contains(user));
+        let told: Vec<Uuid> = added.chain(self.bared.iter().copied()).collect();
+        for users in told.chunks(BATCH) {
+            letters::second_factors_gone(tx, &self.parts, users).await?;
         }
         Ok(())
     }

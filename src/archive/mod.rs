@@ -169,6 +169,8 @@ struct Order {
     progress: Progress,
     /// SHA-256 of the file that was handed in, for the log of what staff did.
     sha256: [u8; 32],
+    /// Whose second factor a database of S1 could not bring along: those of them who are added are told.
+    without_factor: Vec<Uuid>,
 }
 
 /// What an export wrote.
@@ -313,7 +315,8 @@ impl Archive {
         let (is_s1, file) = (self.is_s1(path).await?, path.to_owned());
         let sha256 = tokio::task::spawn_blocking(move || digest_of(&file)).await;
         let sha256 = sha256.map_err(anyhow::Error::from)??;
-        let order = Order { how, options: options.clone(), progress: progress.clone(), sha256 };
+        let (options, progress) = (options.clone(), progress.clone());
+        let order = Order { how, options, progress, sha256, without_factor: Vec::new() };
         if is_s1 {
             return Box::pin(self.import_s1(path, &order)).await;
         }

@@ -1,17 +1,14 @@
 //! `gatehouse backup` and `restore`: everything in one file that proves itself, and back.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Restoring;
+use super::own::Own;
 use crate::app::{App, StartFault};
 use crate::archive::{How, ImportOptions, Inspected, Made, Progress, RestoreRefusal};
 use crate::platform::clock::Clock;
-use crate::platform::config::{Config, DatabaseAddress, Loaded};
-use crate::platform::hexadecimal;
+use crate::platform::config::{Config, Loaded};
 use crate::platform::random::Random;
 
 /// Makes a backup, beside a running server if there is one.
@@ -47,42 +44,15 @@ pub(super) async fn restore(restoring: Restoring, loaded: Loaded) -> Result<Exit
 
 /// Looks with the features of this program on a database of their own, so that the one of the settings is not touched.
 async fn verify(backup: &Path, mut config: Config) -> Result<ExitCode, StartFault> {
-    let own = Own::make(&std::env::temp_dir()).map_err(anyhow::Error::from)?;
-    let folder = own.0.clone();
-    config.server.data_dir.clone_from(&folder);
-    config.database.address = DatabaseAddress::Sqlite { path: folder.join("gatehouse.db") };
-    config.database.auto_migrate = true;
-    config.files.storage = None;
-    config.flags.file = PathBuf::from("feature_flags.json");
+    let own = Own::lead(&mut config).map_err(anyhow::Error::from)?;
     let app = App::open(config, Clock::System, Random::System).await?;
-    let inspected = app.archive.inspect(backup, &folder).await;
+    let inspected = app.archive.inspect(backup, own.path()).await;
     app.close().await;
     drop(own);
     let inspected = inspected.map_err(|refusal| refused(&refusal, ""))?;
     super::say(&told(&inspected));
     let is_good = inspected.flawed == 0 && inspected.unopened == 0;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A folder of our own in one that others may write to, too: nobody can have made it before, nor look into it. It goes with
-/// its owner, whatever has happened.
-struct Own(PathBuf);
-
-impl Own {
-    fn make(beside: &Path) -> io::Result<Self> {
-        let chance = hexadecimal::written(&Random::System.bytes::<16>());
-        let folder = beside.join(format!("gatehouse-verify-{chance}"));
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            super::complain(&format!("gatehouse: {} could not be removed: {error}\n", self.0.display()));
-        }
-    }
 }
 
 fn told(inspected: &Inspected) -> String {
@@ -135,22 +105,4 @@ async fn put_back(restoring: Restoring, loaded: Loaded) -> Result<ExitCode, Star
 
 fn refused(refusal: &RestoreRefusal, then: &str) -> StartFault {
     anyhow::anyhow!("{refusal}{then}").into()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn the_folder_to_look_in_is_ones_own_alone_and_goes() {
-        let beside = tempfile::tempdir().unwrap();
-        let (one, other) = (Own::make(beside.path()).unwrap(), Own::make(beside.path()).unwrap());
-        assert_ne!(one.0, other.0, "nobody can know its name");
-        assert_eq!(fs::metadata(&one.0).unwrap().permissions().mode() & 0o777, 0o700);
-        fs::write(one.0.join("gatehouse.db"), "x").unwrap();
-        drop((one, other));
-        assert_eq!(fs::read_dir(beside.path()).unwrap().count(), 0);
-    }
 }

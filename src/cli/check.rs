@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::own::Own;
 use crate::app::{self, App, StartFault, connect};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, Loaded};
@@ -25,7 +26,9 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
     table.row("address", address(&config));
     if let Some(db) = table.keep("database", connect(&config).await, &config.database.address.to_string()) {
         table.row("schema", schema(&config, &db, fix).await);
-        if table.good {
+        if table.is_bad {
+            db.close().await;
+        } else {
             let app = App::build(config, db, Clock::System, Random::System).await;
             if let Some(app) = table.keep("parts", app, "built") {
                 table.row("first admin", first_admin(&app).await);
@@ -36,25 +39,21 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
                 table.row("workos", app.workos.check().await);
                 app.close().await;
             }
-        } else {
-            db.close().await;
         }
     }
     super::say(&table.text);
-    if table.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if table.is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 #[derive(Default)]
 struct Table {
     text: String,
-    good: bool,
-    begun: bool,
+    is_bad: bool,
 }
 
 impl Table {
     fn row(&mut self, part: &str, state: Result<String, String>) {
-        self.good = state.is_ok() && (self.good || !self.begun);
-        self.begun = true;
+        self.is_bad |= state.is_err();
         let (mark, words) = match state {
             Ok(words) => ("ok  ", words),
             Err(words) => ("FAIL", words),
@@ -123,16 +122,12 @@ async fn events(app: &App) -> Result<String, String> {
 /// Prints the OpenAPI document. It needs the features built, so it builds them on a database of its own that is gone
 /// afterwards.
 pub(super) async fn openapi(loaded: Loaded) -> Result<ExitCode, StartFault> {
-    let folder = std::env::temp_dir().join(format!("gatehouse-openapi-{}", std::process::id()));
     let mut config = loaded.config;
-    config.server.data_dir.clone_from(&folder);
-    config.database.address =
-        crate::platform::config::DatabaseAddress::Sqlite { path: folder.join("gatehouse.db") };
-    config.database.auto_migrate = true;
+    let own = Own::lead(&mut config).map_err(anyhow::Error::from)?;
     let app = App::open(config, Clock::System, Random::System).await?;
     let document = serde_json::to_string_pretty(&app.document()).map_err(anyhow::Error::from)?;
     app.close().await;
-    std::fs::remove_dir_all(&folder).map_err(anyhow::Error::from)?;
+    drop(own);
     super::say(&document);
     super::say("\n");
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod database;
 mod hash_secret;
+mod own;
 pub mod prompt;
 mod serve;
 mod workos;

@@ -9,7 +9,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::Loaded;
 use crate::platform::random::Random;
 use crate::platform::telemetry::Losses;
-use crate::server::{Server, Stop};
+use crate::server::{Limits, Server, Stop};
 
 /// A balancer is told no longer than this when the database can't be relied on: nothing can be written meanwhile.
 const NOTICE: Duration = Duration::from_millis(500);
@@ -27,10 +27,7 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     let mut config = loaded.config;
     let clock = Clock::System;
     let trace_ids = Arc::new(crate::platform::web::TraceIds::new(clock.clone(), &Random::System));
-    let limits = crate::server::Limits {
-        shutdown_timeout: config.server.shutdown_timeout,
-        ..crate::server::Limits::default()
-    };
+    let limits = Limits::stopping_within(config.server.shutdown_timeout);
     // The address first: where it is taken, no database is touched.
     let address = config.server.address();
     let server = Server::bind(address, limits, trace_ids)

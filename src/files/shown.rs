@@ -5,7 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::store::file;
-use crate::platform::clock::Timestamp;
+use crate::platform::clock::seconds;
 use crate::platform::hexadecimal;
 
 /// A file.
@@ -46,7 +46,7 @@ impl File {
             file_name: row.name,
             file_type: row.media_type,
             description: row.description,
-            created_at: Timestamp::from_millis(row.created_at).seconds(),
+            created_at: seconds(row.created_at),
             created_by_uuid: row.created_by,
             size: row.size,
             sha256: hexadecimal::written(&row.sha256),

@@ -191,27 +191,30 @@ type Row = (i64, Uuid, Option<String>, String, String, Option<String>, i64, Stri
 pub fn from_column(column: Option<&str>) -> Result<Vec<file::Model>, DbErr> {
     let Some(column) = column else { return Ok(Vec::new()) }; // of no rows PostgreSQL makes nothing
     let rows: Vec<Row> = serde_json::from_str(column).map_err(|error| DbErr::Json(error.to_string()))?;
-    let model =
-        |(id, created_by, picture_of, name, media_type, description, size, sha256, blob, created_at): Row| {
-            // SQLite writes no id as an empty text.
-            let picture_of = picture_of.as_deref().and_then(|user| Uuid::try_parse(user).ok());
-            let sha256 = hexadecimal::read(&sha256).map(Vec::from).unwrap_or_default();
-            file::Model {
-                id,
-                created_by,
-                picture_of,
-                name,
-                media_type,
-                description,
-                size,
-                sha256,
-                blob,
-                created_at,
-            }
-        };
-    let mut files: Vec<file::Model> = rows.into_iter().map(model).collect();
+    let mut files = rows.into_iter().map(model).collect::<Result<Vec<_>, _>>()?;
     files.sort_unstable_by_key(|file| file.id);
     Ok(files)
+}
+
+fn model(row: Row) -> Result<file::Model, DbErr> {
+    let (id, created_by, picture_of, name, media_type, description, size, sha256, blob, created_at) = row;
+    let damaged = |column: &str| DbErr::Type(format!("files.{column} of file {id} can't be read"));
+    // SQLite writes no id as an empty text.
+    let picture_of = picture_of.filter(|user| !user.is_empty());
+    let picture_of = picture_of.map(|user| Uuid::try_parse(&user).map_err(|_| damaged("picture_of")));
+    let sha256 = hexadecimal::read(&sha256).ok_or_else(|| damaged("sha256"))?;
+    Ok(file::Model {
+        id,
+        created_by,
+        picture_of: picture_of.transpose()?,
+        name,
+        media_type,
+        description,
+        size,
+        sha256: sha256.to_vec(),
+        blob,
+        created_at,
+    })
 }
 
 /// The pictures of these users.
@@ -283,7 +286,7 @@ pub async fn by_id(tx: &Tx, id: i64) -> Result<Option<file::Model>, DbErr> {
     file::Entity::find_by_id(id).one(tx).await
 }
 
-/// The file whose bytes these are.
+/// Which of these bytes have a row.
 pub async fn with_blobs(db: &impl ConnectionTrait, blobs: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
     if blobs.is_empty() {
         return Ok(Vec::new());
@@ -362,4 +365,22 @@ fn statement(
     values: impl IntoIterator<Item = Value>,
 ) -> Statement {
     Statement::from_sql_and_values(db.get_database_backend(), sql, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_column;
+
+    #[test]
+    fn what_cannot_be_read_in_a_row_is_an_error() {
+        let id = "0193d1f0-0000-7000-8000-000000000001";
+        let row = |picture_of: &str, sha256: &str| {
+            format!(r#"[[1, "{id}", {picture_of}, "a.txt", "text/plain", null, 1, "{sha256}", "{id}", 0]]"#)
+        };
+        let good = "ab".repeat(32);
+        assert_eq!(from_column(Some(&row(r#""""#, &good))).unwrap()[0].picture_of, None);
+        assert_eq!(from_column(Some(&row("null", &good))).unwrap()[0].sha256, [0xab; 32]);
+        assert!(from_column(Some(&row("null", &good[2..]))).is_err());
+        assert!(from_column(Some(&row(r#""ann""#, &good))).is_err());
+    }
 }

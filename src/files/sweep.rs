@@ -120,7 +120,8 @@ impl Files {
             return Ok(owner == ours);
         }
         self.storage.claim(ours).await?;
-        Ok(true)
+        // Another database may have come at the same moment: what stands there now decides.
+        Ok(self.storage.owner().await? == Some(ours))
     }
 }
 

@@ -1,22 +1,15 @@
 //! The import of a database of S1: converted beside, then imported as any other file.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use sea_orm::DbErr;
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
 use super::{Converted, convert, recognises};
-use crate::archive::{Archive, Counts, ImportRefusal, Order, TableCounts, letters};
-use crate::users::store as people;
+use crate::archive::{Archive, Counts, ImportRefusal, Order, TableCounts};
 
 /// What stands for the notes of a conversion among the tables.
 const NOTES: &str = "s1";
-/// Letters that are queued together.
-const LETTERS: usize = 200;
 
 impl Archive {
     /// Whether a file is a database of S1.
@@ -35,9 +28,13 @@ impl Archive {
         let scratch = self.scratch(&self.parts.data_dir).await?;
         let temp = scratch.path("s1.db");
         let work = async {
-            let (converted, done) = self.convert(path, &temp, order.options.files_root.clone()).await;
+            let (mut converted, done) = self.convert(path, &temp, order.options.files_root.clone()).await;
             let imported = match done {
-                Ok(()) => self.import_converted(&temp, &converted, order).await,
+                Ok(()) => {
+                    let without_factor = std::mem::take(&mut converted.without_factor);
+                    let order = Order { without_factor, ..order.clone() };
+                    self.import_gatehouse(&temp, &order).await
+                }
                 Err(refusal) => Err(refusal),
             };
             // Nobody's are those of rows that were not taken, and all of them if nothing was changed.
@@ -64,36 +61,5 @@ impl Archive {
             (converted, done.map_err(ImportRefusal::from))
         });
         work.await.unwrap_or_else(|error| (Converted::default(), Err(anyhow::Error::from(error).into())))
-    }
-
-    async fn import_converted(
-        &self,
-        path: &Path,
-        converted: &Converted,
-        order: &Order,
-    ) -> Result<Counts, ImportRefusal> {
-        let mut before = HashSet::new();
-        for id in &converted.without_factor {
-            if people::by_id(self.parts.db.reader(), *id).await?.is_some() {
-                before.insert(*id);
-            }
-        }
-        let counts = self.import_gatehouse(path, order).await?;
-        let new: Vec<Uuid> =
-            converted.without_factor.iter().filter(|id| !before.contains(id)).copied().collect();
-        for some in new.chunks(LETTERS) {
-            self.tell(some.to_vec()).await?;
-        }
-        Ok(counts)
-    }
-
-    /// Tells people that their second factor is gone.
-    async fn tell(&self, people: Vec<Uuid>) -> Result<(), DbErr> {
-        let parts = Arc::clone(&self.parts);
-        let told = self
-            .parts
-            .db
-            .write(move |tx| async move { letters::second_factors_gone(tx, &parts, &people).await }.boxed());
-        told.await
     }
 }

@@ -11,7 +11,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
+    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
+    WriteMultipart,
 };
 use secrecy::ExposeSecret;
 use tokio::io::AsyncReadExt;
@@ -139,10 +140,20 @@ impl Bucket {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Whoever else was faster stays its owner.
     pub(super) async fn claim(&self, owner: Uuid) -> Result<(), StorageFault> {
-        let payload = PutPayload::from(owner.to_string().into_bytes());
-        self.store.put(&self.prefix.clone().join(OWNER), payload).await?;
-        Ok(())
+        let (key, payload) =
+            (self.prefix.clone().join(OWNER), PutPayload::from(owner.to_string().into_bytes()));
+        match self.store.put_opts(&key, payload.clone(), PutMode::Create.into()).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            // Amazon, MinIO, Ceph and R2 know the condition. Others refuse it (501, which has no name of its own here):
+            // there, of two databases that come at the very same moment, both might take the bucket for theirs.
+            Err(object_store::Error::Generic { .. }) => {
+                self.store.put(&key, payload).await?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

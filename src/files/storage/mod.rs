@@ -154,7 +154,10 @@ impl Storage {
             Self::Bucket(bucket, _) => bucket.owner().await,
         };
         match read {
-            Ok(text) => Ok(Uuid::try_parse(text.trim()).ok()),
+            // Somebody's all the same: whoever took it for nobody's would sweep what may be another's.
+            Ok(text) => Uuid::try_parse(text.trim()).map(Some).map_err(|_| {
+                StorageFault::Broken(io::Error::new(io::ErrorKind::InvalidData, "its `owner` can't be read"))
+            }),
             Err(StorageFault::Gone) => Ok(None),
             Err(other) => Err(other),
         }

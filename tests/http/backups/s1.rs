@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use gatehouse::archive::{Counts, How, ImportOptions, ImportRefusal, Progress};
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -161,15 +162,43 @@ async fn whose_second_factor_stayed_behind_is_told_once() {
     database.close().unwrap();
     read_in(&app, &path, None).await.unwrap();
     read_in(&app, &path, None).await.unwrap();
-    let db = app.inside.db.reader();
-    let sql = "SELECT recipient, letter FROM mails";
-    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
-    let told: Vec<(String, String)> =
-        rows.iter().map(|row| (row.try_get_by_index(0).unwrap(), row.try_get_by_index(1).unwrap())).collect();
-    assert_eq!(told, [("ann@example.com".to_owned(), "second-factor-changed".to_owned())]);
+    assert_eq!(letters(&app).await, [to_ann()]);
     let ann = signed_in(&app, "ann_s1").await;
     let ben = ann.get(&format!("/api/user/{BEN}/details")).await.is(200).json();
     assert_eq!(ben["otp_method"], "email", "codes by mail need no secret");
+}
+
+#[tokio::test]
+async fn whose_second_factor_a_recovery_turns_off_is_told() {
+    let app = TestApp::with(&[("EMAIL_METHOD", "inbox")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s1.db");
+    s1(&path).close().unwrap();
+    read_in(&app, &path, None).await.unwrap();
+    let sql = "UPDATE users SET otp_method = 'email' WHERE username = 'ann_s1'";
+    let db = &app.inside.db;
+    let enrolled = db
+        .write::<_, DbErr, _>(move |tx| async move { tx.execute_unprepared(sql).await.map(|_| ()) }.boxed());
+    enrolled.await.unwrap();
+    assert_eq!(letters(&app).await, [to_ann()], "as the import told");
+    for _ in 0..2 {
+        let options = ImportOptions::default();
+        let recovered = app.inside.archive.import_from(&path, How::Recover, &options, &Progress::Silent);
+        recovered.await.unwrap();
+        assert_eq!(letters(&app).await, [to_ann(), to_ann()]);
+    }
+}
+
+fn to_ann() -> (String, String) {
+    ("ann@example.com".to_owned(), "second-factor-changed".to_owned())
+}
+
+/// Whom the program writes to, and what.
+async fn letters(app: &TestApp) -> Vec<(String, String)> {
+    let db = app.inside.db.reader();
+    let sql = "SELECT recipient, letter FROM mails";
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+    rows.iter().map(|row| (row.try_get_by_index(0).unwrap(), row.try_get_by_index(1).unwrap())).collect()
 }
 
 /// Whether somebody keeps others from sweeping files.

@@ -28,6 +28,10 @@ struct Inside {
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
     parts: Mutex<HashMap<String, BTreeMap<u32, Vec<u8>>>>,
     is_down: AtomicBool,
+    /// Whether it refuses what is to be written only where nothing is.
+    refuses_conditions: AtomicBool,
+    /// Who makes the bucket theirs once somebody has seen that it is nobody's.
+    rival: Mutex<Option<String>>,
 }
 
 impl Store {
@@ -45,6 +49,10 @@ impl Store {
         self.0.objects.lock().unwrap().clone()
     }
 
+    fn refuses_conditions(&self) -> bool {
+        self.0.refuses_conditions.load(Ordering::Relaxed)
+    }
+
     fn blobs(&self) -> usize {
         self.objects().keys().filter(|key| !key.ends_with("/owner")).count()
     }
@@ -55,11 +63,18 @@ impl Store {
             serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).unwrap();
         let key = path.strip_prefix("/files").expect("the bucket").trim_start_matches('/').to_owned();
         let (part, upload) = (query.get("partNumber"), query.get("uploadId"));
+        let is_conditional = request.header("if-none-match") == Some("*");
         match (request.method(), part, upload) {
             (&Method::PUT, Some(part), Some(upload)) => {
                 let number = part.parse().unwrap();
                 self.0.parts.lock().unwrap().get_mut(upload).unwrap().insert(number, body);
                 Response::builder().header("etag", format!("\"{number}\"")).finish()
+            }
+            (&Method::PUT, ..) if is_conditional && self.refuses_conditions() => {
+                StatusCode::NOT_IMPLEMENTED.into()
+            }
+            (&Method::PUT, ..) if is_conditional && self.objects().contains_key(&key) => {
+                StatusCode::PRECONDITION_FAILED.into()
             }
             (&Method::PUT, ..) => {
                 let etag = format!("\"{}\"", sha256(&body));
@@ -126,6 +141,9 @@ impl Store {
     fn read(&self, key: &str, range: Option<&str>) -> Response {
         let objects = self.objects();
         let Some(bytes) = objects.get(key) else {
+            if let Some(rival) = self.0.rival.lock().unwrap().take_if(|_| key.ends_with("/owner")) {
+                self.0.objects.lock().unwrap().insert(key.to_owned(), rival.into_bytes());
+            }
             let body = "<Error><Code>NoSuchKey</Code></Error>";
             return Response::builder().status(StatusCode::NOT_FOUND).body(body);
         };
@@ -244,6 +262,62 @@ async fn the_bucket_is_swept_as_the_disk_is() {
     assert_eq!(store.blobs(), 2);
     let ann = app.sign_in("ann").await;
     assert_eq!(ann.get(&content_of(&kept)).await.is(200).text(), "kept");
+}
+
+#[tokio::test]
+async fn a_bucket_whose_owner_cannot_be_read_is_nobodys_to_sweep() {
+    let store = Store::default();
+    let app = store.app().await;
+    let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
+    let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
+    let owner = "some/prefix/owner";
+    let there = [(key, b"anybody's".to_vec()), (owner.to_owned(), b"?".to_vec())];
+    store.0.objects.lock().unwrap().extend(there);
+    app.clock.advance(Duration::from_hours(2));
+    app.inside.sweep().await.unwrap();
+    assert_eq!((store.blobs(), &*store.objects()[owner]), (1, &b"?"[..]));
+}
+
+#[tokio::test]
+async fn a_bucket_that_another_takes_at_the_same_moment_is_not_swept() {
+    let (store, rival) = (Store::default(), "0193b1a0-0000-7000-8000-00000000000a");
+    let app = store.app().await;
+    let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
+    let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
+    store.0.objects.lock().unwrap().insert(key, b"the rival's".to_vec());
+    *store.0.rival.lock().unwrap() = Some(rival.to_owned());
+    app.clock.advance(Duration::from_hours(2));
+    app.inside.sweep().await.unwrap();
+    assert_eq!((store.blobs(), &*store.objects()["some/prefix/owner"]), (1, rival.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_store_that_knows_no_conditions_is_swept_all_the_same() {
+    let store = Store::default();
+    let app = store.app().await;
+    store.0.refuses_conditions.store(true, Ordering::Relaxed);
+    let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
+    let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
+    store.0.objects.lock().unwrap().insert(key, b"orphan".to_vec());
+    app.clock.advance(Duration::from_hours(2));
+    app.inside.sweep().await.unwrap();
+    assert_eq!((store.blobs(), store.objects().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn an_archive_of_everything_breaks_off_rather_than_leave_a_file_out() {
+    let store = Store::default();
+    let app = store.app().await;
+    let ann = app.user("ann").await;
+    uploaded(&ann, "a", b"x").await;
+    store.0.is_down.store(true, Ordering::Relaxed);
+    let address = format!("{}/api/user/me/export", app.base());
+    let asked = reqwest::Client::new().get(address).bearer_auth(&ann.access).send().await;
+    let whole = match asked {
+        Ok(answer) => answer.bytes().await,
+        Err(error) => Err(error),
+    };
+    assert!(whole.is_err(), "{whole:?}");
 }
 
 #[tokio::test]

@@ -144,6 +144,11 @@ async fn a_row_that_is_not_as_it_must_be_is_named() {
         ("users", format!("UPDATE users SET description = 'a' || char(0) || 'b' {whose}")),
         ("users", format!("UPDATE users SET id = x'00' {whose}")),
         ("users", other.to_owned()),
+        (
+            "user_history",
+            "UPDATE user_history SET id = CAST(substr(id, 1, 6) || x'40' || substr(id, 8) AS BLOB)"
+                .to_owned(),
+        ),
         ("user_history", "UPDATE user_history SET action = '<script>'".to_owned()),
         ("user_history", "UPDATE user_history SET trace_id = 'a b'".to_owned()),
         ("user_history", "UPDATE user_history SET description = char(8238) || 'nimda'".to_owned()),

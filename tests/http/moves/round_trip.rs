@@ -77,10 +77,11 @@ fn fill(file: &Connection, users: usize) {
     file.execute_batch("COMMIT").unwrap();
 }
 
-/// An id that sorts otherwise than it was made.
+/// An id (`UUIDv7` to look at, as those of history must be) that sorts otherwise than it was made.
 fn id_of(number: usize) -> [u8; 16] {
     let mut id = *uuid::Uuid::from_u128(number as u128).as_bytes();
     id[0] = u8::try_from(number * 31 % 256).unwrap();
+    (id[6], id[8]) = (0x70, 0x80);
     id
 }
 

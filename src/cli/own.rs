@@ -1,0 +1,76 @@
+//! A place of one's own, for commands that need the features and must touch nothing that the settings name.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::platform::config::{Config, DatabaseAddress};
+use crate::platform::hexadecimal;
+use crate::platform::random::Random;
+
+/// A folder of our own in one that others may write to, too: nobody can have made it before, nor look into it. It goes with
+/// its owner, whatever has happened.
+pub(super) struct Own(PathBuf);
+
+impl Own {
+    /// Makes the folder, and leads the settings there: what a start writes is written in it.
+    pub(super) fn lead(config: &mut Config) -> io::Result<Self> {
+        let own = Self::make(&std::env::temp_dir())?;
+        config.server.data_dir.clone_from(&own.0);
+        config.database.address = DatabaseAddress::Sqlite { path: own.0.join("gatehouse.db") };
+        config.database.auto_migrate = true;
+        config.files.storage = None;
+        config.flags.file = PathBuf::from("feature_flags.json");
+        Ok(own)
+    }
+
+    /// The folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn make(beside: &Path) -> io::Result<Self> {
+        let chance = hexadecimal::written(&Random::System.bytes::<16>());
+        let folder = beside.join(format!("gatehouse-{chance}"));
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            super::complain(&format!("gatehouse: {} could not be removed: {error}\n", self.0.display()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_to_look_in_is_ones_own_alone_and_goes() {
+        let beside = tempfile::tempdir().unwrap();
+        let (one, other) = (Own::make(beside.path()).unwrap(), Own::make(beside.path()).unwrap());
+        assert_ne!(one.0, other.0, "nobody can know its name");
+        assert_eq!(fs::metadata(&one.0).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(one.0.join("gatehouse.db"), "x").unwrap();
+        drop((one, other));
+        assert_eq!(fs::read_dir(beside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_of_flags_that_the_settings_name_elsewhere_is_left_alone() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let flags = elsewhere.path().join("flags.json");
+        let named = [("FEATURE_FLAGS_FILE", flags.to_str().unwrap())];
+        let mut config = Config::for_tests(elsewhere.path(), &named);
+        assert_eq!(config.server.data_dir.join(&config.flags.file), flags);
+        let own = Own::lead(&mut config).unwrap();
+        assert!(config.server.data_dir.join(&config.flags.file).starts_with(own.path()));
+    }
+}
