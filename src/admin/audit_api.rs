@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::audit::{Audit, Filter, Hash, Part, Row};
 use crate::permissions::{Allowed, System};
-use crate::platform::clock::Timestamp;
+use crate::platform::clock::{Timestamp, seconds};
 use crate::platform::problem::{Failure, FieldError, Problem};
 use crate::platform::secrets::Key32;
 use crate::platform::web::{Cursor, Listing, Order, Paging, Range};
@@ -74,7 +74,7 @@ impl From<Row> for AuditEntry {
     fn from(row: Row) -> Self {
         Self {
             number: row.number,
-            time: Timestamp::from_millis(row.at).seconds(),
+            time: seconds(row.at),
             actor: row.actor_id,
             action: row.action,
             subject_type: row.subject_type,
@@ -110,7 +110,8 @@ impl AuditApi {
         /// Only what happened before, in seconds since the Unix epoch.
         range_end: Query<Option<i64>>,
     ) -> Result<Listing<AuditEntry>, Failure<AuditRefusal>> {
-        if action.as_deref().is_some_and(|action| action.len() > LONGEST_ACTION || action.contains('\0')) {
+        let is_none = |action: &str| action.chars().nth(LONGEST_ACTION).is_some() || action.contains('\0');
+        if action.as_deref().is_some_and(is_none) {
             let error = FieldError::new("action", "Must be the name of an action.");
             return Err(AuditRefusal::Invalid(vec![error]).into());
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::mail::{BatchProgress, Circular, Letter, Mail, QueueCounts, QueuedMail, masked};
 use crate::permissions::{Action, Allowed, Context, System};
-use crate::platform::clock::{Clock, Timestamp};
+use crate::platform::clock::{Clock, seconds};
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::random::Random;
 use crate::platform::web::{ClientInfo, Json, TextBody};
@@ -451,10 +451,6 @@ fn shown(mail: QueuedMail, in_full: bool) -> MailInQueue {
         trace_id: mail.trace_id,
         batch: mail.batch,
     }
-}
-
-fn seconds(millis: i64) -> i64 {
-    Timestamp::from_millis(millis).seconds()
 }
 
 impl From<QueueCounts> for MailCounts {

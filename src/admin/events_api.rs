@@ -15,7 +15,7 @@ use crate::audit::{Audit, Entry, Subject};
 use crate::events::store::{Filter, event};
 use crate::events::{Body, Events, Feed, FeedRefusal, Replay, ReplayRefusal, SkipRefusal, type_named};
 use crate::permissions::{Allowed, System};
-use crate::platform::clock::Timestamp;
+use crate::platform::clock::{Timestamp, seconds};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{Json, Links, Visit, ok_of};
 
@@ -88,7 +88,7 @@ impl EventShown {
             sequence,
             data,
             position: event.position.unwrap_or_default(),
-            published_at: event.published_at.map(|at| Timestamp::from_millis(at).seconds()),
+            published_at: event.published_at.map(seconds),
             trouble: event.trouble.clone(),
         })
     }

@@ -14,7 +14,7 @@ use super::{Author, Flags, Known, Parts, Source, Version, store};
 use crate::audit::{Entry, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Breakage, Failure, FieldError};
+use crate::platform::problem::{Breakage, Failure, FieldError, Refusal};
 
 crate::refusals! {
     /// Why the flags stay as they are.
@@ -173,7 +173,12 @@ impl Flags {
             }
             Err(Failure::Refused(refusal)) => {
                 known.reading = reading;
-                self.note_mistake(Some(format!("{refusal:?}")));
+                self.note_mistake(Some(match refusal {
+                    ChangeRefusal::Invalid(faults) => {
+                        faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
+                    }
+                    other => other.problem().to_string(),
+                }));
             }
             Err(Failure::Broken(breakage)) => {
                 tracing::warn!(problem = %breakage.problem(), "an edit of the flags waits for the database");

@@ -82,8 +82,8 @@ pub(super) async fn add(
         author.trace_id.clone().into(),
         now.millis().into(),
     ];
-    run(tx, sql, values).await?;
-    run(tx, "DELETE FROM flag_versions WHERE version <= $1", [(number - KEPT).into()]).await?;
+    tx.run(sql, values).await?;
+    tx.run("DELETE FROM flag_versions WHERE version <= $1", [(number - KEPT).into()]).await?;
     Ok(Version { number, set })
 }
 
@@ -118,11 +118,6 @@ async fn one<const N: usize>(
     let set = FlagSet::parse(text.as_bytes());
     let set = set.map_err(|words| DbErr::Custom(format!("version {number} of the flags: {words}")))?;
     Ok(Some(Version { number, set }))
-}
-
-async fn run<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    tx.execute_raw(statement).await.map(|_| ())
 }
 
 impl Source {

@@ -1,6 +1,5 @@
 //! Policies that change while the program runs: noticed, read when they hold still, put in force if they are good.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use sea_orm::DbErr;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -23,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// For how long files must hold still before they are used: an editor may be in the middle of writing.
 const STILL: Duration = Duration::from_millis(100);
 
-/// Changes that are noted later, while that can't be done; more are in the program's own log only.
+/// Changes that wait to be noted, while that can't be done; more are in the program's own log only.
 const MOST_OWED: usize = 100;
 
 /// What was found when the folder was last looked at.
@@ -62,7 +61,12 @@ impl Permissions {
     /// Puts changed policy files in force, and has that noted, again until it is. Bad files change nothing but
     /// [`Permissions::status`] and the log. Never ends; may be dropped at any time.
     pub async fn watch(self: Arc<Self>, note: NoteAdoption) {
-        let mut owed = VecDeque::new();
+        let (owed, to_note) = mpsc::channel(MOST_OWED);
+        // Side by side: a database that is away keeps no policy from being put in force.
+        tokio::join!(self.look_for_ever(owed), note_each(to_note, note));
+    }
+
+    async fn look_for_ever(self: Arc<Self>, owed: mpsc::Sender<Adoption>) {
         let Some(folder) = &self.folder else { return std::future::pending().await };
         let changed = Arc::new(Notify::new());
         let _tells_until_dropped = listen(folder, &changed)
@@ -73,16 +77,11 @@ impl Permissions {
                 () = sleep(EVERY) => {}
             }
             let permissions = Arc::clone(&self);
-            match spawn_blocking(move || permissions.catch_up()).await {
-                Ok(adoption) => owed.extend(adoption.filter(|_| owed.len() < MOST_OWED)),
-                Err(error) => tracing::error!(%error, "looking for changed policies failed"),
-            }
-            while let Some(first) = owed.front() {
-                if let Err(error) = note(first.clone()).await {
-                    tracing::warn!(%error, "changed policies could not be noted; it is tried again");
-                    break;
-                }
-                owed.pop_front();
+            let adoption = spawn_blocking(move || permissions.catch_up())
+                .await
+                .inspect_err(|error| tracing::error!(%error, "looking for changed policies failed"));
+            if adoption.ok().flatten().is_some_and(|adoption| owed.try_send(adoption).is_err()) {
+                tracing::error!("too many changes of policies wait to be noted: this one never will be");
             }
         }
     }
@@ -131,10 +130,20 @@ impl Permissions {
     }
 }
 
+/// Notes one after the other, each until that is done.
+async fn note_each(mut owed: mpsc::Receiver<Adoption>, note: NoteAdoption) {
+    while let Some(adoption) = owed.recv().await {
+        while let Err(error) = note(adoption.clone()).await {
+            tracing::warn!(%error, "changed policies could not be noted; it is tried again");
+            sleep(EVERY).await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::future::ready;
+    use std::future::{pending, ready};
     use std::sync::Mutex;
     use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::Relaxed;
@@ -307,6 +316,27 @@ mod tests {
         assert_eq!(permissions.catch_up(), None);
         fs::write(&path, other).unwrap();
         assert_eq!(permissions.catch_up(), Some(first));
+    }
+
+    #[tokio::test]
+    async fn a_note_that_takes_for_ever_holds_up_no_policy() {
+        let (folder, permissions) = running();
+        let note: NoteAdoption = Arc::new(|_: Adoption| pending::<Result<(), DbErr>>().boxed());
+        let changes = async {
+            for (name, role) in [("admin", Role::Admin), ("moderator", Role::Moderator)] {
+                let changed = TESTERS_READ_STATS.replace("tester", name);
+                fs::write(folder.path().join("a.cedar"), changed).unwrap();
+                let start = Instant::now();
+                while !may(&permissions, role, Action::StatsRead) {
+                    assert!(start.elapsed() < Duration::from_secs(10));
+                    sleep(Duration::from_millis(5)).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = Arc::clone(&permissions).watch(note) => unreachable!("it never ends"),
+            () = changes => {}
+        }
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use crate::users::{BlockChange, DisplayName, Origin, RestoreRefusal};
 
 /// Ids that one request may name.
 pub(super) const MOST_IDS: usize = 1000;
-/// Bytes that are searched for.
+/// Characters that are searched for.
 pub(super) const LONGEST_SEARCH: usize = 256;
 
 /// The operations of `/user`.
@@ -394,8 +394,8 @@ fn filter(
 }
 
 fn search(q: &str, with_email: bool) -> Result<Search, ListRefusal> {
-    if q.len() > LONGEST_SEARCH || q.contains('\0') {
-        let error = FieldError::new("q", "Must be at most 256 bytes, without NUL.");
+    if q.chars().nth(LONGEST_SEARCH).is_some() || q.contains('\0') {
+        let error = FieldError::new("q", "Must be at most 256 characters, without NUL.");
         return Err(ListRefusal::Invalid(vec![error]));
     }
     Ok(Search {

@@ -23,9 +23,10 @@ use zip::{CompressionMethod, ZipWriter};
 use super::Profiles;
 use super::shown::HistoryLine;
 use crate::events::Body as Told;
-use crate::files::{File, file};
-use crate::platform::clock::Timestamp;
+use crate::files::{File, FileRefusal, file};
+use crate::platform::clock::seconds;
 use crate::platform::config::{Quota, Throttles};
+use crate::platform::problem::Failure;
 use crate::rate_limit::Limit;
 use crate::sessions::Caller;
 
@@ -119,9 +120,9 @@ impl Profiles {
             id: session.id,
             device: session.user_agent,
             ip: session.ip,
-            created_at: Timestamp::from_millis(session.created_at).seconds(),
-            last_seen_at: Timestamp::from_millis(session.last_seen_at).seconds(),
-            expires_at: Timestamp::from_millis(session.expires_at).seconds(),
+            created_at: seconds(session.created_at),
+            last_seen_at: seconds(session.last_seen_at),
+            expires_at: seconds(session.expires_at),
         });
         packer.json("sessions.json", &sessions.collect::<Vec<_>>()).await?;
         let files = self.files.of_user(user).await?;
@@ -159,9 +160,15 @@ impl Profiles {
 
     async fn pack_file(&self, packer: &mut Packer, file: &file::Model) -> anyhow::Result<()> {
         let size = file.size.unsigned_abs();
-        let opened = self.files.open(file, 0..size).await;
-        // What is deleted meanwhile is not stored any more.
-        let Ok(mut pieces) = opened else { return Ok(()) };
+        let mut pieces = match self.files.open(file, 0..size).await {
+            Ok(pieces) => pieces,
+            // What is deleted meanwhile is not stored any more.
+            Err(Failure::Refused(FileRefusal::NotFound)) => return Ok(()),
+            // The log tells why.
+            Err(failure) => {
+                anyhow::bail!("the file {} can't be read: {}", file.id, failure.problem().detail)
+            }
+        };
         packer.begin(&format!("files/{}-{}", file.id, file.name), size)?;
         while let Some(piece) = pieces.try_next().await? {
             packer.write(&piece).await?;

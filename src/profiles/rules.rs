@@ -58,13 +58,6 @@ crate::refusals! {
     and Delete(DeleteRefusal)
 }
 
-/// Who in a list has something beside their row, or may have.
-struct With {
-    blocks: Vec<Uuid>,
-    accounts: Vec<Uuid>,
-    pictures: Vec<Uuid>,
-}
-
 crate::refusals! {
     /// Why a block list is not changed.
     pub enum BlocksRefusal {
@@ -407,6 +400,13 @@ impl Profiles {
         };
         Ok(users.into_iter().map(row).collect())
     }
+}
+
+/// Who in a list has something beside their row, or may have.
+struct With {
+    blocks: Vec<Uuid>,
+    accounts: Vec<Uuid>,
+    pictures: Vec<Uuid>,
 }
 
 /// Whether what a directory decides, where there is one, is to be another: the address, whether it is proved, the names.

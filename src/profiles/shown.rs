@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::files::store::column_of_user;
 use crate::files::{File, file, picture_url};
-use crate::platform::clock::Timestamp;
+use crate::platform::clock::seconds;
 use crate::sessions::Roles;
 use crate::users::store::{history, user};
 use crate::users::{Beside, External, InFull};
@@ -298,10 +298,6 @@ impl From<history::Model> for HistoryLine {
 
 fn names(roles: i32) -> Vec<String> {
     Roles::from_bits(roles).names().into_iter().map(str::to_owned).collect()
-}
-
-fn seconds(millis: i64) -> i64 {
-    Timestamp::from_millis(millis).seconds()
 }
 
 /// The ETag of a full profile: the revision. What others see has another one, for it is another text.

@@ -177,6 +177,18 @@ async fn what_the_document_says_of_lengths_is_what_the_program_goes_by() {
 }
 
 #[tokio::test]
+async fn the_length_of_a_search_is_counted_in_characters_as_the_document_counts_it() {
+    let app = TestApp::new().await;
+    let (document, admin) = (document(&app).await, app.admin().await);
+    let parameters = document["paths"]["/api/user"]["get"]["parameters"].as_array().unwrap();
+    let q = parameters.iter().find(|parameter| parameter["name"] == "q").unwrap();
+    let longest = usize::try_from(q["schema"]["maxLength"].as_u64().unwrap()).unwrap();
+    let search = |number| format!("/api/user?q={}", "%C3%A9".repeat(number));
+    admin.get(&search(longest)).await.is(200);
+    admin.get(&search(longest + 1)).await.invalid(&["q"]);
+}
+
+#[tokio::test]
 async fn what_asks_for_a_second_factor_has_a_schema_of_its_own() {
     let app = TestApp::new().await;
     let document = document(&app).await;

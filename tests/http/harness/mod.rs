@@ -21,7 +21,7 @@ use gatehouse::app::App;
 use gatehouse::platform::clock::{Clock, Timestamp};
 use gatehouse::platform::config::Config;
 use gatehouse::platform::random::Random;
-use gatehouse::server::Server;
+use gatehouse::server::{Limits, Server};
 use serde_json::json;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Barrier;
@@ -88,7 +88,8 @@ impl TestApp {
         let opened = App::open(config, clock.clone(), Random::System).await;
         let inside = Box::new(opened.expect("the program opens"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Server::bind(address, inside.limits(), Arc::clone(&inside.trace_ids)).expect("a port");
+        let limits = Limits::stopping_within(inside.config.server.shutdown_timeout);
+        let server = Server::bind(address, limits, Arc::clone(&inside.trace_ids)).expect("a port");
         let document = inside.document();
         let endpoint = inside.endpoint(&document).expect("the routes fit together");
         let contract = Arc::new(Contract::new(document));

@@ -31,6 +31,20 @@ async fn each_answer_tells_what_is_left() {
 }
 
 #[tokio::test]
+async fn a_picture_that_is_at_hand_counts_like_any_answer() {
+    let app = limited((20, 3600), &[]).await;
+    let path = format!("{}/image", app.user("ann").await.path());
+    let ask = || app.get(&path).header("x-forwarded-for", "192.0.2.7");
+    for left in (0..20).rev() {
+        let reply = ask().await;
+        let told = reply.is(200).header("ratelimit").unwrap();
+        assert!(told.starts_with(&format!("\"default\";r={left};")), "{told}");
+    }
+    let refused = ask().await;
+    assert!(refused.refused(429, "rate_limited").header("retry-after").is_some());
+}
+
+#[tokio::test]
 async fn one_too_many_is_refused_and_told_when_to_come_back() {
     let app = limited((10, 100), &[("CORS_ORIGINS", "https://app.example.com")]).await;
     assert_eq!(spend(&app, "192.0.2.1").await, 10);

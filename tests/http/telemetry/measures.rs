@@ -117,6 +117,19 @@ async fn reading_it_is_not_counted_by_the_limiter() {
     assert_eq!((limited("allowed"), limited("refused")), (2.0, 1.0));
 }
 
+#[tokio::test]
+async fn a_picture_that_is_at_hand_is_counted_where_its_operation_is() {
+    let app = TestApp::new().await;
+    let path = format!("{}/image", app.user("ann").await.path());
+    for _ in 0..10 {
+        app.get(&path).await.is(200);
+    }
+    let values = read(&app).await;
+    let (route, pattern) = ("/api/user/{user}/image", "/api/user/:param0/image");
+    let counted = (requests(&values, route, "GET", 200), requests(&values, pattern, "GET", 200));
+    assert_eq!(counted, (10.0, 0.0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_request_is_counted_once_however_many_come_at_a_time() {
     let app = TestApp::new().await;

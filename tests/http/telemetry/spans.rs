@@ -74,6 +74,20 @@ async fn nothing_that_a_client_wrote_is_in_a_span() {
 }
 
 #[tokio::test]
+async fn a_picture_that_is_at_hand_has_its_span() {
+    let collector = Collector::start().await;
+    let app = traced(&collector, &[]).await;
+    let path = format!("{}/image", app.user("ann").await.path());
+    app.get(&path).await.is(200);
+    app.get(&path).header("x-request-id", TRACE).await.is(200);
+    let is_told = |spans: &Vec<Span>| named(spans, "GET /api/user/{user}/image").is_some();
+    let spans = eventually(|| async { collector.trace(bytes(TRACE)) }, is_told).await;
+    let request = named(&spans, "GET /api/user/{user}/image").unwrap();
+    assert_eq!(fact(request, "http.route").unwrap(), "/api/user/{user}/image");
+    assert_eq!(fact(request, "http.response.status_code").unwrap(), "200");
+}
+
+#[tokio::test]
 async fn the_caller_s_trace_goes_on_here_if_it_is_recorded() {
     let collector = Collector::start().await;
     let app = traced(&collector, &[]).await;
