@@ -26,10 +26,12 @@ struct Place {
     opened_by: &'static [Action],
 }
 
+/// The list of users, of which the page of one is a part.
+const USERS: Place = Place { name: "users", path: "/console/users", opened_by: &[Action::UserList] };
 /// The pages, in the order of their links. The first that somebody may see is where `/console` leads them.
 const PLACES: [Place; 10] = [
     Place { name: "overview", path: "/console", opened_by: &[Action::StatsRead] },
-    Place { name: "users", path: "/console/users", opened_by: &[Action::UserList] },
+    USERS,
     Place { name: "files", path: "/console/files", opened_by: &[Action::FileRead] },
     Place {
         name: "mail",
@@ -130,7 +132,7 @@ impl ConsolePages {
         let nothing =
             || Ok(reader.pages.message(StatusCode::NOT_FOUND, "console.place.users", "console.user.gone"));
         let named = request.raw_path_param("user").and_then(Named::in_path);
-        let (true, Some(named)) = (rights.open(PLACES[1]), named) else { return nothing() };
+        let (true, Some(named)) = (rights.open(USERS), named) else { return nothing() };
         let seen = self.inside.users.seen_by(reader.user.id, &named).await;
         let seen = seen.map_err(|error| Breakage::from(error).problem())?;
         let Some(seen) = seen else { return nothing() };
@@ -148,7 +150,7 @@ impl ConsolePages {
             script => "console-user.js",
             fields => rights.fields(&resource),
             grantable => rights.grantable(Action::UserSetRoles, &resource),
-            may, facts, ..rights.frame(PLACES[1].path)
+            may, facts, ..rights.frame(USERS.path)
         };
         Ok(reader.pages.page(StatusCode::OK, "console/user.html", shown))
     }

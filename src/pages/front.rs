@@ -7,8 +7,9 @@ use minijinja::{Value, context};
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Route};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use tokio::fs::File;
+use tokio::fs::OpenOptions;
 use tokio::io::AsyncReadExt;
 
 use super::{Inside, Language, back, foreign_form, read_form, see_other};
@@ -19,8 +20,6 @@ use crate::sessions::{Ending, Enrolling, SessionCookies, add_cookies};
 
 /// The largest text of an operator, in bytes.
 const LARGEST: usize = 256 * 1024;
-/// So much is read of it: a byte more tells that it is too long.
-const READ_AT_MOST: u64 = 256 * 1024 + 1;
 /// The methods of a page that is only looked at.
 const READ: &[Method] = &[Method::GET];
 /// The methods of a page with a form.
@@ -251,8 +250,15 @@ impl FrontPages {
 }
 
 async fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Opening a pipe would wait for a writer: hence `NONBLOCK`, which files don't mind.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).await?;
+    if !file.metadata().await?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(path).await?.take(READ_AT_MOST).read_to_end(&mut bytes).await?;
+    // A byte more tells that it is too long.
+    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes).await?;
     Ok(bytes)
 }
 
@@ -334,6 +340,17 @@ impl<E: Endpoint> Endpoint for HomeOr<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_text_is_a_file_and_nothing_that_has_to_be_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, file) = (folder.path().join("terms.txt"), folder.path().join("privacy.txt"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        std::fs::write(&file, "Ours.").unwrap();
+        assert_eq!(read_start(&pipe).await.unwrap_err().to_string(), "it is not a regular file");
+        assert!(read_start(folder.path()).await.is_err());
+        assert_eq!(read_start(&file).await.unwrap(), b"Ours.");
+    }
 
     #[test]
     fn a_text_is_paragraphs_below_headings() {

@@ -1,7 +1,7 @@
 // What other systems are told: the feed, the newest first, and telling it again.
 
 import { answer, api, t, when } from "./api.js";
-import { busy, element, place, say } from "./ui.js";
+import { busy, confirm, element, place, say } from "./ui.js";
 import { asJson, asked, badge, fill, filters, listing, may, remember, someone } from "./console.js";
 import { picker } from "./picker.js";
 
@@ -43,7 +43,7 @@ const list = listing(place("list"), {
       user: someone(event.user_id),
       sequence: event.sequence,
       state: stateOf(event),
-      act: may("events:replay") ? replay(event) : null,
+      act: may("events:replay") && [event.trouble === "parked" && skip(event), replay(event)],
     });
   },
 });
@@ -53,12 +53,28 @@ function stateOf({ published_at: published, trouble }) {
   return published ? badge(t("console.events.published"), "good") : badge(t("console.events.kept"));
 }
 
+const which = (event) => ({ type: event.event_type, number: event.sequence });
+
 function replay(event) {
-  const button = element("button", { type: "button", class: "quiet small", "aria-label": t("console.events.replay_one", { type: event.event_type, number: event.sequence }) }, t("console.events.replay"));
+  const button = element("button", { type: "button", class: "quiet small", "aria-label": t("console.events.replay_one", which(event)) }, t("console.events.replay"));
   button.addEventListener("click", () => busy(button, async () => {
     const { replayed } = await api("POST", `/admin/events/${event.event_id}/replay`);
     say(t("console.events.replayed", { count: replayed }));
   }));
+  return button;
+}
+
+/** Gives up what the broker refuses, so that what waits behind it goes on. */
+function skip(event) {
+  const button = element("button", { type: "button", class: "quiet small bad", "aria-label": t("console.events.skip_one", which(event)) }, t("console.events.skip"));
+  button.addEventListener("click", async () => {
+    if (!(await confirm(t("console.events.sure_skip", which(event)), t("console.events.skip")))) return;
+    await busy(button, async () => {
+      const { released } = await api("POST", `/admin/events/${event.event_id}/skip`);
+      say(t("console.events.skip_done", { count: released }));
+      list.show();
+    });
+  });
   return button;
 }
 

@@ -1,8 +1,8 @@
 // Forms that are sent to the API: `<form data-api="PATCH /user/…">`. What is wrong is said at its field.
 //
 // `data-said`: the words when it worked; `data-then`: where to go then (`reload`, or a path). A field that is empty is
-// sent as null with `data-null`, and not at all with `data-skip`; a form with `data-changed` sends what was changed. A page can do more with the events `answered` (its
-// `detail` is the answer) and `refused`.
+// sent as null with `data-null`, and not at all with `data-skip`; a form with `data-changed` sends what was changed. A page can
+// do more with the event `answered`: its `detail` is the answer.
 
 import { api, Problem } from "./api.js";
 import { say, sayNext } from "./ui.js";
@@ -76,33 +76,36 @@ export function fieldsOf(form) {
   return json;
 }
 
-async function submit(event) {
-  const form = event.target;
-  if (!form.dataset.api) return;
+/** Sends a form once at a time; what the API finds wrong is said in it. */
+async function send(event, act) {
   event.preventDefault();
+  const form = event.target;
   const button = event.submitter ?? form.querySelector("button");
   if (button?.getAttribute("aria-busy") === "true") return;
   button?.setAttribute("aria-busy", "true");
-  showProblem(form, null);
-  const [method, path] = form.dataset.api.split(" ");
   try {
-    const answer = await api(method, path, { json: fieldsOf(form) });
-    for (const secret of form.querySelectorAll("input[type=password]")) secret.value = "";
-    form.dispatchEvent(new CustomEvent("answered", { detail: answer, bubbles: true }));
-    const { then, said } = form.dataset;
-    if (then) {
-      if (said) sayNext(said);
-      if (then === "reload") location.reload();
-      else location.assign(then);
-    } else if (said) {
-      say(said);
-    }
+    await act(form);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     showProblem(form, problem);
-    form.dispatchEvent(new CustomEvent("refused", { detail: problem, bubbles: true }));
   } finally {
     button?.removeAttribute("aria-busy");
+  }
+}
+
+async function submit(form) {
+  showProblem(form, null);
+  const [method, path] = form.dataset.api.split(" ");
+  const answer = await api(method, path, { json: fieldsOf(form) });
+  for (const secret of form.querySelectorAll("input[type=password]")) secret.value = "";
+  form.dispatchEvent(new CustomEvent("answered", { detail: answer, bubbles: true }));
+  const { then, said } = form.dataset;
+  if (then) {
+    if (said) sayNext(said);
+    if (then === "reload") location.reload();
+    else location.assign(then);
+  } else if (said) {
+    say(said);
   }
 }
 
@@ -111,16 +114,11 @@ async function submit(event) {
  * a value closes the dialog that it stands in.
  */
 export function whenSent(form, act) {
-  form?.addEventListener("submit", async (event) => {
-    if (event.submitter?.value === "") return;
-    event.preventDefault();
-    try {
-      await act(form);
-    } catch (problem) {
-      if (!(problem instanceof Problem)) throw problem;
-      showProblem(form, problem);
-    }
+  form?.addEventListener("submit", (event) => {
+    if (event.submitter?.value !== "") return send(event, act);
   });
 }
 
-document.addEventListener("submit", submit);
+document.addEventListener("submit", (event) => {
+  if (event.target.dataset.api) send(event, submit);
+});

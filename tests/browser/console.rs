@@ -1,5 +1,6 @@
 //! The console in the hands of staff.
 
+use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -253,6 +254,31 @@ async fn the_secret_of_a_webhook_is_shown_once_and_its_test_is_answered() {
     browser.press("Delete: http://127.0.0.1:9/hook").await;
     browser.press("Delete").await;
     browser.until_shown("There are no webhooks.").await;
+}
+
+#[tokio::test]
+async fn an_event_that_the_broker_refuses_is_given_up_on_the_console() {
+    let app = TestApp::new().await;
+    app.admin().await;
+    let ann = app.user("annika").await;
+    app.inside.events.place().await.unwrap();
+    let parked = app.inside.db.write::<_, DbErr, _>(|tx| {
+        Box::pin(async move {
+            let sql = "UPDATE events SET trouble = CASE sequence WHEN 1 THEN 'parked' ELSE 'held' END";
+            tx.execute_unprepared(sql).await.map(|_| ())
+        })
+    });
+    parked.await.unwrap();
+    let browser = Browser::of(&app, "root").await;
+    browser.go(&format!("/console/events?span=all&user={}", ann.id)).await;
+    browser.until_shown("Refused").await;
+    browser.press("Give up: user.created, number 1").await;
+    browser.until_shown("Whoever listens sees a gap").await;
+    look_at(&browser, "console-give-up").await;
+    browser.press("Give up").await;
+    browser.until_gone("Refused").await;
+    browser.until_shown("Given up").await;
+    assert!(!browser.has("Give up").await);
 }
 
 #[tokio::test]
