@@ -30,7 +30,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 enum Deed {
     SignUp,
+    SignIn,
     Describe(String),
+    ChangePassword(String),
     Refresh,
     Delete,
 }
@@ -49,6 +51,9 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct Person {
     username: String,
+    password: String,
+    /// The password before that.
+    former: Option<String>,
     access: String,
     refresh: String,
     spent: Option<String>,
@@ -60,6 +65,8 @@ pub struct Person {
 
 /// How long a refresh whose answer was lost may be asked for again.
 const GRACE: Duration = Duration::from_secs(10);
+/// Whoever signs in once more has their oldest session ended.
+const MOST_SESSIONS: i64 = 100;
 
 /// What a load came to.
 #[derive(Clone, Debug, Default)]
@@ -143,7 +150,8 @@ impl Worker {
         }
     }
 
-    /// Who does what next: sign-ups 20 %, descriptions 45 %, refreshes 30 %, deletions 5 %. It is entered as what may happen.
+    /// Who does what next: sign-ups 20 %, descriptions 40 %, refreshes 25 %, sign-ins, new passwords and deletions 5 % each.
+    /// It is entered as what may happen.
     fn choose(&self) -> (usize, Deed, Person) {
         let mut entries = self.entries.borrow_mut();
         let number = entries.people.len();
@@ -154,8 +162,10 @@ impl Worker {
             (number, Deed::SignUp)
         } else {
             let deed = match dice {
-                0..65 => Deed::Describe(unique()),
-                65..95 => Deed::Refresh,
+                0..60 => Deed::Describe(unique()),
+                60..85 => Deed::Refresh,
+                85..90 => Deed::SignIn,
+                90..95 => Deed::ChangePassword(format!("{PASSWORD}-{}", unique())),
                 _ => Deed::Delete,
             };
             (settled[self.dice.below(settled.len())], deed)
@@ -169,8 +179,17 @@ impl Worker {
 
 impl Person {
     fn new(username: String) -> Self {
-        let (access, refresh) = (String::new(), String::new());
-        Self { username, access, refresh, spent: None, state: None, maybe: None, since: None }
+        Self {
+            username,
+            password: PASSWORD.to_owned(),
+            former: None,
+            access: String::new(),
+            refresh: String::new(),
+            spent: None,
+            state: None,
+            maybe: None,
+            since: None,
+        }
     }
 
     fn may_act(&self) -> bool {
@@ -180,7 +199,9 @@ impl Person {
     async fn ask(&self, client: &Client, deed: &Deed) -> reqwest::Result<Answer> {
         match deed {
             Deed::SignUp => client.sign_up(&self.username).await,
+            Deed::SignIn => client.sign_in(&self.username, &self.password).await,
             Deed::Describe(text) => client.describe(&self.username, &self.access, text).await,
+            Deed::ChangePassword(new) => client.change_password(&self.access, &self.password, new).await,
             Deed::Refresh => client.refresh(&self.refresh).await,
             Deed::Delete => client.delete(&self.username, &self.access).await,
         }
@@ -190,10 +211,17 @@ impl Person {
     fn enter(&mut self, deed: &Deed, answer: &Answer) {
         self.state = Some(after(self.state.take(), deed));
         self.maybe = None;
-        if matches!(deed, Deed::SignUp | Deed::Refresh) {
-            let spent = std::mem::replace(&mut self.refresh, answer.text("refresh_token"));
-            self.spent = Some(spent).filter(|token| !token.is_empty());
-            self.access = answer.text("access_token");
+        match deed {
+            Deed::SignUp | Deed::SignIn | Deed::Refresh => {
+                let before = std::mem::replace(&mut self.refresh, answer.text("refresh_token"));
+                // What belongs to an earlier session is not spent.
+                self.spent = matches!(deed, Deed::Refresh).then_some(before);
+                self.access = answer.text("access_token");
+            }
+            Deed::ChangePassword(new) => {
+                self.former = Some(std::mem::replace(&mut self.password, new.clone()));
+            }
+            Deed::Describe(_) | Deed::Delete => {}
         }
     }
 
@@ -201,6 +229,29 @@ impl Person {
     fn possible(&self) -> Vec<Option<State>> {
         let other = self.maybe.as_ref().map(|deed| Some(after(self.state.clone(), deed)));
         std::iter::once(self.state.clone()).chain(other).collect()
+    }
+
+    /// Whether the password signs in that was last answered, and the one before does not. A wrong one comes last: after a
+    /// failure an account has to wait.
+    async fn check_password(&self, client: &Client) {
+        let signs_in = async |password: &str| {
+            let answer = client.sign_in(&self.username, password).await.unwrap();
+            assert!(matches!(answer.status, 200 | 401), "{self:?}: {answer:?}");
+            answer.status == 200
+        };
+        match (&self.maybe, &self.former) {
+            (Some(Deed::ChangePassword(new)), _) => {
+                // If it is refused, it was not done; that nothing of it is there has been seen in the database.
+                if signs_in(new).await {
+                    assert!(!signs_in(&self.password).await, "{self:?}: both passwords sign in");
+                }
+            }
+            (_, Some(former)) => {
+                assert!(signs_in(&self.password).await, "{self:?}: the new password is lost");
+                assert!(!signs_in(former).await, "{self:?}: the old password is back");
+            }
+            (_, None) => {}
+        }
     }
 
     /// Whether the server still knows them as the database does, and every token works once.
@@ -214,6 +265,7 @@ impl Person {
         if matches!(self.maybe, Some(Deed::Delete)) {
             return;
         }
+        self.check_password(client).await;
         let me = client.me(&self.access).await.unwrap();
         assert_eq!(me.body["username"], Value::from(self.username.as_str()), "{self:?}: {me:?}");
         // Also where the answer to a refresh was lost: asked again in time, it gives the same. Asked later, it is a spent
@@ -244,6 +296,9 @@ fn after(state: Option<State>, deed: &Deed) -> State {
         State { lines_of_history: before.lines_of_history + 1, events: before.events + 1, ..before.clone() };
     match deed {
         Deed::SignUp => changed,
+        Deed::SignIn => State { sessions: MOST_SESSIONS.min(before.sessions + 1), ..before },
+        // The session that asks for it is kept, no other.
+        Deed::ChangePassword(_) => State { sessions: 1, ..changed },
         Deed::Describe(text) => State { description: Some(text.clone()), ..changed },
         Deed::Refresh => before,
         Deed::Delete => State { is_deleted: true, sessions: 0, ..changed },
@@ -277,11 +332,7 @@ impl Entries {
     /// are the events of all that.
     pub async fn check(&self, db: &DatabaseConnection) {
         let found = states(db).await;
-        let gaps = "SELECT users.username FROM users LEFT JOIN events ON events.user_id = users.id
-                    GROUP BY users.id, users.username, users.event_sequence
-                    HAVING count(events.id) <> users.event_sequence
-                        OR COALESCE(MAX(events.sequence), 0) <> users.event_sequence";
-        assert_eq!(column::<String>(db, gaps).await, [""; 0], "whose events are not 1, 2, 3, … to the last");
+        no_event_is_missing(db).await;
         for person in &self.people {
             let state = found.get(&person.username);
             let possible = person.possible();
@@ -305,6 +356,33 @@ impl Entries {
                 possible.iter().any(|one| one.as_ref().map_or(state.is_none(), but_for_sessions)),
                 "{person:#?}\nis now in the database {state:#?}"
             );
+        }
+    }
+
+    /// The same of a copy that was made at some moment after an earlier look into the ledger: it has all that was answered
+    /// by then, nobody has half an act, and nobody more than they asked for.
+    pub async fn check_since(&self, earlier: &Self, db: &DatabaseConnection) {
+        let found = states(db).await;
+        no_event_is_missing(db).await;
+        let of_name = |person: &Person| (person.username.clone(), person.state.clone());
+        let earlier: HashMap<String, Option<State>> = earlier.people.iter().map(of_name).collect();
+        let lines = |state: Option<&State>| state.map_or(0, |state| state.lines_of_history);
+        for person in &self.people {
+            let (state, least) = (found.get(&person.username), earlier.get(&person.username));
+            let least = least.and_then(Option::as_ref);
+            let known: Vec<State> =
+                least.cloned().into_iter().chain(person.possible().into_iter().flatten()).collect();
+            let most = known.iter().map(|one| one.lines_of_history).max().unwrap_or_default();
+            let told = || format!("{person:#?}\nwas {least:#?} before, and is in the copy {state:#?}");
+            assert!((lines(least)..=most).contains(&lines(state)), "{}", told());
+            // Each act that is seen has a line and an event. With as many lines only sessions may differ.
+            assert!(state.is_none_or(|state| state.events == state.lines_of_history), "{}", told());
+            let alike = known.iter().filter(|one| one.lines_of_history == lines(state));
+            for one in alike {
+                let but_for_sessions =
+                    state.is_some_and(|state| *state == State { sessions: state.sessions, ..one.clone() });
+                assert!(but_for_sessions, "{}", told());
+            }
         }
     }
 
@@ -333,15 +411,16 @@ impl Entries {
 
     /// Holds the server against the ledger, by the last people who acted. Ends some of their sessions.
     pub async fn check_server(&self, client: &Client) {
+        let living: Vec<&Person> = self.people.iter().filter(|person| person.may_act()).take(2).collect();
+        for person in living {
+            let signed_in = client.sign_in(&person.username, &person.password).await.unwrap();
+            assert_eq!(signed_in.status, 200, "{person:?}");
+            assert_eq!(client.sign_up(&person.username).await.unwrap().status, 409, "{person:?}");
+        }
         let uncertain = self.people.iter().filter(|person| person.maybe.is_some()).take(2 * WORKERS);
         let settled = self.people.iter().filter(|person| person.maybe.is_none()).step_by(7).take(2 * WORKERS);
         for person in uncertain.chain(settled) {
             person.check_tokens(client).await;
-        }
-        let living: Vec<&Person> = self.people.iter().filter(|person| person.may_act()).take(2).collect();
-        for person in living {
-            assert_eq!(client.sign_in(&person.username, PASSWORD).await.unwrap().status, 200, "{person:?}");
-            assert_eq!(client.sign_up(&person.username).await.unwrap().status, 409, "{person:?}");
         }
     }
 
@@ -349,6 +428,15 @@ impl Entries {
     pub fn done(&self) -> usize {
         self.answers.iter().filter(|(status, _)| (200..300).contains(*status)).map(|(_, number)| number).sum()
     }
+}
+
+/// Everybody's events are 1, 2, 3, … to the last.
+async fn no_event_is_missing(db: &DatabaseConnection) {
+    let gaps = "SELECT users.username FROM users LEFT JOIN events ON events.user_id = users.id
+                GROUP BY users.id, users.username, users.event_sequence
+                HAVING count(events.id) <> users.event_sequence
+                    OR COALESCE(MAX(events.sequence), 0) <> users.event_sequence";
+    assert_eq!(column::<String>(db, gaps).await, [""; 0], "whose events are not 1, 2, 3, … to the last");
 }
 
 /// What the database holds, by user name.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `FAULT_ROUNDS` | how often the tests that kill by chance do so; the default is made for every day |
 //! | `SOAK_SECONDS` | how long the test works that looks at what becomes more and more; half an hour and more also holds its memory |
+//! | `MIXED_SECONDS` | how long everything goes wrong in the test of faults that are mixed; 20 by default |
 //! | `FAULT_SEED` | repeats the choices of a run that has failed; each run prints its own |
 //! | `FAULT_PROGRAM` | another build of the program, such as the release |
 //! | `BROKER_AWAY_SECONDS` | how long RabbitMQ is stopped; 2 by default |
@@ -27,6 +28,7 @@ mod client;
 mod cluster;
 mod commands;
 mod connections;
+mod copies;
 mod database;
 mod disk;
 mod gatehouse;
@@ -36,6 +38,7 @@ mod killed;
 mod ledger;
 mod locked;
 mod migrations;
+mod mixed;
 mod names;
 mod order;
 mod outage;

@@ -79,10 +79,7 @@ async fn connections_that_the_database_ends_all_the_time_lose_nothing() {
     let (dice, site) = (Dice::new(), Site::new());
     let server = site.start().await;
     let db = connect(postgres.as_str()).await;
-    let sql = format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'",
-        site.database_name()
-    );
+    let sql = ends_connections(&site);
     let entries = load_during(&server, &dice, async || {
         let began = Instant::now();
         let mut ended = 0;
@@ -96,6 +93,12 @@ async fn connections_that_the_database_ends_all_the_time_lose_nothing() {
     .await;
     holds(&site, &server, &entries).await;
     server.stop().await;
+}
+
+/// Ends every connection to the site's database, and counts them.
+pub fn ends_connections(site: &Site) -> String {
+    let name = site.database_name();
+    format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'")
 }
 
 async fn load_during(server: &Server<'_>, dice: &Dice, fault: impl AsyncFnOnce()) -> Entries {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 
 use crate::chance::{Dice, unique, variable};
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::database::count;
 use crate::gatehouse::{Server, Site};
 use crate::ledger::{self, Entries};
@@ -87,6 +87,8 @@ struct Done {
 /// The ledger's load, with files and a reader beside it.
 async fn work(site: &Site, server: &Server<'_>, dice: &Dice, time: Duration) -> Done {
     let (client, over) = (server.client(), Cell::new(false));
+    // Later there may be too many who sign up.
+    let keeper = client.sign_up(&format!("keeper_{}", unique())).await.unwrap();
     let watching = async {
         let watched = watch(site, server, time).await;
         over.set(true);
@@ -94,7 +96,7 @@ async fn work(site: &Site, server: &Server<'_>, dice: &Dice, time: Duration) -> 
     };
     let (entries, on_files, (), (largest_log, memory)) = tokio::join!(
         ledger::load(&client, dice, &over),
-        keep_files(&client, &over),
+        keep_files(&client, keeper, &over),
         read(site, &over),
         watching
     );
@@ -116,10 +118,8 @@ async fn watch(site: &Site, server: &Server<'_>, time: Duration) -> (u64, Vec<(D
     (largest, memory)
 }
 
-/// Uploads files, reads them back and deletes them; how many requests that were.
-async fn keep_files(client: &Client, over: &Cell<bool>) -> usize {
-    let name = format!("keeper_{}", unique());
-    let mut tokens = client.sign_up(&name).await.unwrap();
+/// Uploads files, reads them back and deletes them; how many requests that were, with the sign-up.
+async fn keep_files(client: &Client, mut tokens: Answer, over: &Cell<bool>) -> usize {
     let mut requests = 1;
     while !over.get() {
         // An hour is longer than an access token lives.

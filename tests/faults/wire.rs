@@ -1,5 +1,8 @@
 //! The wire between the program and its database or its broker, which can be cut, or made to carry nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,6 +13,7 @@ use url::Url;
 /// hear nothing, as behind a firewall that drops packets.
 pub struct Wire {
     port: u16,
+    is_there: Arc<AtomicBool>,
     carries: watch::Sender<bool>,
     cuts: watch::Sender<u64>,
 }
@@ -21,9 +25,14 @@ impl Wire {
         let port = listener.local_addr().unwrap().port();
         let (carries, watched) = watch::channel(true);
         let (cuts, cut) = watch::channel(0);
+        let is_there = Arc::new(AtomicBool::new(true));
+        let takes = Arc::clone(&is_there);
         let address = (server.host_str().unwrap().to_owned(), server.port().unwrap_or(5432));
         spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
+                if !takes.load(Ordering::SeqCst) {
+                    continue; // dropped, it is closed without a word
+                }
                 let (connected, mut cut) = (connect(near, address.clone(), watched.clone()), cut.clone());
                 cut.mark_unchanged();
                 spawn(async move {
@@ -34,7 +43,7 @@ impl Wire {
                 });
             }
         });
-        Self { port, carries, cuts }
+        Self { port, is_there, carries, cuts }
     }
 
     /// Where it begins, on loopback.
@@ -45,6 +54,19 @@ impl Wire {
     /// Ends every connection there is; new ones are taken.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on there is nobody at its end: what is open is cut, and what is opened is closed at once. Or somebody again.
+    pub fn end(&self, is_there: bool) {
+        self.is_there.store(is_there, Ordering::SeqCst);
+        if !is_there {
+            self.cut();
+        }
+    }
+
+    /// Whether there is somebody at its end.
+    pub fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::SeqCst)
     }
 
     /// Carries nothing from now on.
