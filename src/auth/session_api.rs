@@ -238,7 +238,7 @@ impl SessionApi {
         &self,
         request: &Request,
         client: ClientInfo,
-        body: Unread<TokenQuestion>,
+        body: Unread<JsonOrForm<TokenQuestion>>,
     ) -> Result<Json<Introspection>, Failure<IntrospectRefusal>> {
         if !self.may_introspect(request, &client).await? {
             return Err(IntrospectRefusal::Unknown.into());

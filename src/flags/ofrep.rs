@@ -22,7 +22,7 @@ use super::flag::{Decision, Flag, Person, Reason};
 use super::{Flags, Version};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::problem::{Breakage, Details, Failure, Problem};
-use crate::platform::web::{Json, RawJson, UnreadJson, is_known};
+use crate::platform::web::{Json, RawJson, Unread, is_known};
 use crate::sessions::{Caller, Sessions};
 
 /// The operations of OFREP.
@@ -149,7 +149,7 @@ impl OfrepApi {
         /// The flag's name.
         key: Path<String>,
         request: &Request,
-        body: UnreadJson<EvaluationRequest>,
+        body: Unread<Json<EvaluationRequest>>,
     ) -> Result<Json<Evaluation>, Failure<EvaluationRefusal>> {
         let person = self.person(&caller, request, body).await?;
         let told = |code| Told { code, key: Some(key.0.clone()) };
@@ -171,7 +171,7 @@ impl OfrepApi {
         &self,
         caller: Caller,
         request: &Request,
-        body: UnreadJson<EvaluationRequest>,
+        body: Unread<Json<EvaluationRequest>>,
     ) -> Result<BulkAnswer, Failure<EvaluationRefusal>> {
         let person = self.person(&caller, request, body).await?;
         let version = self.flags.in_force();
@@ -194,7 +194,7 @@ impl OfrepApi {
         &self,
         caller: &Caller,
         request: &Request,
-        body: UnreadJson<EvaluationRequest>,
+        body: Unread<Json<EvaluationRequest>>,
     ) -> Result<Option<Person>, Failure<EvaluationRefusal>> {
         let body = body.read(request).await.map_err(unreadable)?;
         let told = |code| Told { code, key: None };

@@ -40,16 +40,11 @@ pub struct Json<T>(pub T);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JsonOrForm<T>(pub T);
 
-/// The same, but read when the handler says so: after something else was decided.
-pub struct Unread<T> {
+/// A body such as a [`Json`] or a [`JsonOrForm`], but read when the handler says so: after something else was decided,
+/// or to say in its own way what is wrong with it.
+pub struct Unread<B> {
     body: RequestBody,
-    documented: PhantomData<fn() -> T>,
-}
-
-/// A JSON body that is read when the handler says so, to say in its own way what is wrong with it.
-pub struct UnreadJson<T> {
-    body: RequestBody,
-    documented: PhantomData<fn() -> T>,
+    documented: PhantomData<fn() -> B>,
 }
 
 /// JSON that is ready as bytes, such as a cached answer, documented as a `T`.
@@ -264,17 +259,17 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonOrForm<T> {
     }
 }
 
-impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Unread<T> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+impl<'a, B: ApiExtractor<'a>> ApiExtractor<'a> for Unread<B> {
+    const TYPES: &'static [ApiExtractorType] = B::TYPES;
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        T::register(registry);
+        B::register(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        Some(request_of::<T>(&[JSON, FORM]))
+        B::request_meta()
     }
 
     async fn from_request(
@@ -286,39 +281,17 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Unread<T> {
     }
 }
 
-impl<T: Type + DeserializeOwned> Unread<T> {
-    /// Reads it, or says what is wrong with it.
-    pub async fn read(mut self, request: &Request) -> Result<T, Problem> {
-        read_json_or_form(request, &mut self.body).await
-    }
-}
-
-impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for UnreadJson<T> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn request_meta() -> Option<MetaRequest> {
-        Some(request_of::<T>(&[JSON]))
-    }
-
-    async fn from_request(
-        _: &'a Request,
-        body: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(Self { body: std::mem::take(body), documented: PhantomData })
-    }
-}
-
-impl<T: Type + DeserializeOwned> UnreadJson<T> {
+impl<T: Type + DeserializeOwned> Unread<Json<T>> {
     /// Reads it, or says what is wrong with it.
     pub async fn read(mut self, request: &Request) -> Result<T, Problem> {
         read_json_body(request, &mut self.body).await
+    }
+}
+
+impl<T: Type + DeserializeOwned> Unread<JsonOrForm<T>> {
+    /// Reads it, or says what is wrong with it.
+    pub async fn read(mut self, request: &Request) -> Result<T, Problem> {
+        read_json_or_form(request, &mut self.body).await
     }
 }
 

@@ -30,7 +30,7 @@ pub use client::{ClientInfo, TrustedProxies, client_network, wide_network};
 pub use cursor::Cursor;
 pub use etag::{if_match, is_known};
 pub(crate) use json::ok_of;
-pub use json::{Json, JsonOrForm, Only, RawJson, Unread, UnreadJson, given, object_or_null, read_json};
+pub use json::{Json, JsonOrForm, Only, RawJson, Unread, given, object_or_null, read_json};
 pub use listing::{Links, Listing};
 pub use multipart::{Incoming, Upload};
 pub use own_path::is_own_path;
