@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 /// A name that is not answered for by then is not answered for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -74,14 +74,17 @@ impl Names {
 }
 
 /// Ends in a dot: the search list of the system is not for names that others gave.
-fn absolute(name: &str) -> String {
+pub(super) fn absolute(name: &str) -> String {
     format!("{}.", name.trim_end_matches('.'))
 }
 
 fn of_system(resolver: &OnceLock<Option<TokioResolver>>) -> Result<&TokioResolver, NoAnswer> {
-    let made = resolver.get_or_init(|| {
-        let built = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
-        built.inspect_err(|error| tracing::warn!(%error, "no name can be looked up: no resolver")).ok()
-    });
+    let made = resolver.get_or_init(|| resolver_of_system("no name can be looked up"));
     made.as_ref().ok_or(NoAnswer)
+}
+
+/// What asks the resolvers of the system. Where it has none, the log says so, and what follows from that.
+pub(super) fn resolver_of_system(without: &str) -> Option<TokioResolver> {
+    let built = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
+    built.inspect_err(|error| tracing::warn!(%error, "{without}: no resolver")).ok()
 }
