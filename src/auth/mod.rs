@@ -131,39 +131,22 @@ impl Auth {
     /// Opens the feature.
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        let Parts {
-            db,
-            clock,
-            random,
-            secrets,
-            sessions,
-            users,
-            passwords,
-            mail,
-            otp,
-            oauth,
-            proofs,
-            domains,
-            tasks,
-            flags,
-        } = parts;
-        let settings = Arc::new(settings);
         Self {
-            db,
-            clock,
-            random,
-            secrets,
-            sessions,
-            users,
-            passwords,
-            mail,
-            otp,
-            oauth,
-            proofs,
-            domains,
-            tasks,
-            flags,
-            settings,
+            db: parts.db,
+            clock: parts.clock,
+            random: parts.random,
+            secrets: parts.secrets,
+            sessions: parts.sessions,
+            users: parts.users,
+            passwords: parts.passwords,
+            mail: parts.mail,
+            otp: parts.otp,
+            oauth: parts.oauth,
+            proofs: parts.proofs,
+            domains: parts.domains,
+            tasks: parts.tasks,
+            flags: parts.flags,
+            settings: Arc::new(settings),
         }
     }
 

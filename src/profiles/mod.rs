@@ -116,38 +116,21 @@ impl Profiles {
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
     pub fn new(parts: Parts<'_>, api_url: &str) -> Self {
-        let Parts {
-            db,
-            secrets,
-            clock,
-            users,
-            files,
-            passwords,
-            mail,
-            proofs,
-            domains,
-            sessions,
-            workos,
-            tasks,
-        } = parts;
-        let own = FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED);
-        let cursor_key = Arc::new(secrets.derive("cursor"));
-        let (db, api_url) = (db.clone(), api_url.into());
         Self {
-            db,
-            clock,
-            users,
-            files,
-            passwords,
-            mail,
-            proofs,
-            domains,
-            sessions,
-            workos,
-            tasks,
-            api_url,
-            cursor_key,
-            own,
+            db: parts.db.clone(),
+            clock: parts.clock,
+            users: parts.users,
+            files: parts.files,
+            passwords: parts.passwords,
+            mail: parts.mail,
+            proofs: parts.proofs,
+            domains: parts.domains,
+            sessions: parts.sessions,
+            workos: parts.workos,
+            tasks: parts.tasks,
+            api_url: api_url.into(),
+            cursor_key: Arc::new(parts.secrets.derive("cursor")),
+            own: FreshCache::new(View::Profile, Arc::clone(parts.db.freshness()), REMEMBERED),
         }
     }
 
