@@ -133,7 +133,8 @@ fn columns_beside(backend: DbBackend, user: &str, in_full: InFull) -> String {
     };
     format!(
         "(SELECT {all}({array}({id}(h.id), h.at, h.action, h.description, {id}(h.by_id), h.trace_id)) \
-         FROM (SELECT * FROM user_history WHERE user_id = {user} ORDER BY at DESC, id DESC LIMIT {lines}) AS h){text} \
+         FROM (SELECT id, at, action, description, by_id, trace_id FROM user_history \
+         WHERE user_id = {user} ORDER BY at DESC, id DESC LIMIT {lines}) AS h){text} \
          AS history_lines, \
          (SELECT {all}({array}(b.created_at, {id}(b.blocked_id))) FROM user_blocks AS b WHERE b.user_id = {user}){text} \
          AS blocked_ids, \
