@@ -291,8 +291,7 @@ impl WebhooksApi {
         allowed: Allowed<ManageWebhooks>,
         body: Json<NewWebhook>,
     ) -> Result<CreatedAnswer, Failure<CreateRefusal>> {
-        let by = allowed.caller.user_id;
-        allowed.caller.require_proof(self.webhooks.now()).map_err(|_| CreateRefusal::Unproved)?;
+        let by = self.proved(&allowed, CreateRefusal::Unproved)?;
         let NewWebhook { url, description, event_types, enabled } = body.0;
         let change = WebhookChange { url: Some(url), description, event_types, enabled };
         let mut change = self.read(change).map_err(CreateRefusal::Invalid)?;
@@ -334,8 +333,7 @@ impl WebhooksApi {
         id: Path<String>,
         body: Json<WebhookChange>,
     ) -> Result<WebhookAnswer, Failure<ChangeRefusal>> {
-        let by = allowed.caller.user_id;
-        allowed.caller.require_proof(self.webhooks.now()).map_err(|_| ChangeRefusal::Unproved)?;
+        let by = self.proved(&allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
         let wanted = if_match(request).map_err(|problem| ChangeRefusal::Invalid(problem.errors))?;
         let change = self.read(body.0).map_err(ChangeRefusal::Invalid)?;
@@ -354,8 +352,7 @@ impl WebhooksApi {
         /// The webhook's id.
         id: Path<String>,
     ) -> Result<Removed, Failure<ChangeRefusal>> {
-        let by = allowed.caller.user_id;
-        allowed.caller.require_proof(self.webhooks.now()).map_err(|_| ChangeRefusal::Unproved)?;
+        let by = self.proved(&allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
         if !self.webhooks.remove(id, by).await? {
             return Err(ChangeRefusal::NotFound.into());
@@ -375,8 +372,7 @@ impl WebhooksApi {
         /// The webhook's id.
         id: Path<String>,
     ) -> Result<RotatedAnswer, Failure<ChangeRefusal>> {
-        let by = allowed.caller.user_id;
-        allowed.caller.require_proof(self.webhooks.now()).map_err(|_| ChangeRefusal::Unproved)?;
+        let by = self.proved(&allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
         let WithSecret { webhook, secret } = self.webhooks.rotate(id, by).await?;
         tracing::info!(%by, webhook = %id, "a webhook was given a new secret");
@@ -441,8 +437,7 @@ impl WebhooksApi {
         id: Path<String>,
         body: Json<WebhookReplay>,
     ) -> Result<WebhookAnswer, Failure<ReplayRefusal>> {
-        let by = allowed.caller.user_id;
-        allowed.caller.require_proof(self.webhooks.now()).map_err(|_| ReplayRefusal::Unproved)?;
+        let by = self.proved(&allowed, ReplayRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ReplayRefusal::NotFound)?;
         let webhook = self.webhooks.replay(id, body.0.after, by).await?;
         tracing::info!(%by, webhook = %id, after = %body.0.after, "a webhook was set to another place");
@@ -451,6 +446,12 @@ impl WebhooksApi {
 }
 
 impl WebhooksApi {
+    /// Who is at work, if they have just proved who they are.
+    fn proved<R>(&self, allowed: &Allowed<ManageWebhooks>, refusal: R) -> Result<Uuid, R> {
+        allowed.caller.require_proof(self.webhooks.now()).map_err(|_| refusal)?;
+        Ok(allowed.caller.user_id)
+    }
+
     /// Reads a change; everything that is wrong with it.
     fn read(&self, given: WebhookChange) -> Result<Change, Vec<FieldError>> {
         let mut errors = Vec::new();
