@@ -211,9 +211,8 @@ impl EmailApi {
         recipient: Query<Option<String>>,
         body: TextBody,
     ) -> Result<Sent, Failure<SendRefusal>> {
-        let recipients: Vec<String> = recipient.0.into_iter().collect();
         let letter = circular(confirm.0, subject.0.as_deref(), body, allowed.caller.user_id, &client)?;
-        let recipients = addresses("recipient", &recipients).map_err(SendRefusal::Invalid)?;
+        let recipients = addresses("recipient", recipient.0.as_slice()).map_err(SendRefusal::Invalid)?;
         Ok(self.send(letter, recipients).await?)
     }
 
@@ -371,8 +370,7 @@ impl EmailApi {
         client: &ClientInfo,
     ) -> Result<Sent, Failure<SampleRefusal>> {
         let recipient = recipient.or_else(|| self.mail.contact().map(str::to_owned));
-        let recipients: Vec<String> = recipient.into_iter().collect();
-        let recipients = addresses("recipient", &recipients).map_err(SampleRefusal::Invalid)?;
+        let recipients = addresses("recipient", recipient.as_slice()).map_err(SampleRefusal::Invalid)?;
         let Some(to) = recipients.into_iter().next().filter(|_| self.mail.is_on()) else {
             return Ok(Sent::Off(off()));
         };
