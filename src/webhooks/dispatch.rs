@@ -152,6 +152,11 @@ impl Webhooks {
         let Some(mut webhook) = self.ready(id).await? else { return Ok(Progress::None) };
         let (begun, turn) = (webhook.position, Instant::now());
         let events = events_after(self.0.db.reader(), begun, BATCH).await?;
+        // Read once more behind them: an event that comes after a change of types was answered is judged by the new ones.
+        match self.ready(id).await? {
+            Some(now) if now.position == begun => webhook = now,
+            _ => return Ok(Progress::Some),
+        }
         // Up to here its cursor may go.
         let mut passed = begun;
         for event in events {

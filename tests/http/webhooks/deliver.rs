@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{BANNED, Manner, Scene, UNBANNED, WEBHOOKS, happens, hook, ids};
-use crate::harness::START;
+use crate::harness::{START, eventually};
 
 #[tokio::test]
 async fn an_event_arrives_whole_and_signed() {
@@ -66,6 +66,29 @@ async fn a_webhook_without_types_is_sent_everything_from_when_it_was_made() {
     let got = scene.receiver.gets("/all", 2).await;
     assert_eq!(ids(&got), [first.to_string(), second.to_string()]);
     assert_eq!(ids(&scene.receiver.gets("/in", 1).await), [second.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_happens_after_a_change_of_types_is_judged_by_the_new_ones() {
+    let scene = Scene::new().await;
+    for _ in 0..30 {
+        let types =
+            |types: &[&str]| scene.admin.patch(&scene.hook.path).json(&json!({ "event_types": types }));
+        types(&[BANNED]).await.is(200);
+        // So that somebody is always looking at what there is, with the types as they were.
+        let others = async {
+            for _ in 0..5 {
+                scene.happens("user.restored").await;
+            }
+        };
+        let change = async {
+            types(&[]).await.is(200);
+            scene.happens("user.restored").await.to_string()
+        };
+        let ((), event) = tokio::join!(others, change);
+        let got = || async { ids(&scene.receiver.got("/in")) };
+        eventually(got, |got| got.contains(&event)).await;
+    }
 }
 
 #[tokio::test]
