@@ -16,6 +16,7 @@ mod attacks;
 mod blocks;
 mod canary;
 mod clock;
+mod database;
 mod documentation;
 mod events;
 mod events_broker;

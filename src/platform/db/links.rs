@@ -91,10 +91,19 @@ pub(super) struct Borrowed {
     busy: bool,
     /// A statement was cut off before another one was run: what that one leaves behind is no better.
     spoiled: bool,
-    /// A transaction was begun that has not ended.
-    open: bool,
+    transaction: Transaction,
     shared: Arc<Shared>,
     _place: OwnedSemaphorePermit,
+}
+
+/// How far the transaction of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transaction {
+    None,
+    /// It was begun, and has not ended.
+    Open,
+    /// So it is, but a statement of it failed. PostgreSQL keeps nothing of it then, and answers its `COMMIT` as if all were well.
+    Failed,
 }
 
 impl Links {
@@ -142,8 +151,9 @@ impl Links {
             Ok(place) => place,
             Err(_) => shared.place().await?,
         };
+        let transaction = Transaction::None;
         let mut borrowed =
-            Borrowed { link: None, busy: false, spoiled: false, open: false, shared, _place: place };
+            Borrowed { link: None, busy: false, spoiled: false, transaction, shared, _place: place };
         if !borrowed.take_kept().await {
             let acquired = borrowed.shared.source.acquire().await;
             borrowed.link = Some(borrowed.shared.looked_at(acquired).map_err(not_acquired)?);
@@ -265,12 +275,17 @@ impl Borrowed {
 
     /// A transaction begins: unless it ends well, the connection is of no use to the next one.
     pub(super) fn begins(&mut self) {
-        self.open = true;
+        self.transaction = Transaction::Open;
+    }
+
+    /// Whether its transaction can only be undone.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.transaction == Transaction::Failed && self.backend() == DbBackend::Postgres
     }
 
     /// The transaction has ended.
     pub(super) fn ended(&mut self) {
-        self.open = false;
+        self.transaction = Transaction::None;
     }
 
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -318,6 +333,9 @@ impl Borrowed {
 
     fn finish<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         self.busy = self.spoiled || done.as_ref().is_err_and(|error| !leaves_whole(error));
+        if done.is_err() && self.transaction == Transaction::Open {
+            self.transaction = Transaction::Failed;
+        }
         self.shared.looked_at(done)
     }
 }
@@ -326,7 +344,7 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(mut link) = self.link.take() else { return };
         let silent = self.busy && matches!(link.connection, Raw::Postgres(_));
-        if self.open || silent {
+        if self.transaction != Transaction::None || silent {
             on!(&mut link.connection, connection => connection.close_on_drop());
         } else if !self.busy {
             self.shared.keep(link);

@@ -148,6 +148,9 @@ impl Open {
         if !self.begun {
             return Ok(());
         }
+        if self.link.is_doomed() {
+            return Err(DbErr::Custom("a statement failed before: nothing of this can be kept".into()));
+        }
         let end = self.frame.commit();
         match self.last.take() {
             Some(mut last) => {

@@ -129,7 +129,8 @@ where
     let errand = Errand::current();
     Box::new(move |tx| {
         let job = async move {
-            let acted = AssertUnwindSafe(act(&tx)).catch_unwind().await;
+            // Also what an act does before it is a future: a panic there would end the one writer.
+            let acted = AssertUnwindSafe(async { act(&tx).await }).catch_unwind().await;
             let result = acted.unwrap_or_else(|_| Err(E::from(panicked())));
             let Settled { result, effects, link } = settle(tx, result).await;
             let answer: Answer = Box::new(move |commit| {
@@ -333,6 +334,15 @@ mod tests {
         let error = panic(&db).await.unwrap_err();
         assert!(!is_passing(&error), "it would not go better the next time: {error}");
         assert_eq!(lines(&db).await, 0);
+        add(&db, "INSERT INTO lines VALUES ('next')").await.unwrap();
+        assert_eq!(lines(&db).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_act_that_panics_before_it_is_a_future_does_not_end_the_writer() {
+        let (_folder, db) = database().await;
+        let never = db.write::<(), DbErr, _>(|_| panic!("no future"));
+        assert!(!is_passing(&never.await.unwrap_err()));
         add(&db, "INSERT INTO lines VALUES ('next')").await.unwrap();
         assert_eq!(lines(&db).await, 1);
     }
