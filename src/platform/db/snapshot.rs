@@ -1,9 +1,15 @@
 //! One view of the whole database, for reading much of it: what is written meanwhile is not in it.
 
+use std::time::Duration;
+
 use sea_orm::{DbBackend, DbErr, QueryResult, Statement};
 
 use super::links::{Borrowed, Links};
+use super::patience::within;
 use super::traced::{kind_of, traced};
+
+/// PostgreSQL gives a statement up before that (`statement_timeout`): a server that is silent for longer is gone.
+const PATIENCE: Duration = Duration::from_secs(35);
 
 /// A transaction that only reads, on a connection of its own. Dropped in the middle, it closes the connection.
 pub struct Snapshot {
@@ -24,7 +30,7 @@ impl Snapshot {
         };
         link.begins();
         for sql in begin {
-            link.execute_unprepared(sql).await?;
+            within(patience(&link), link.execute_unprepared(sql)).await?;
         }
         Ok(Self { link })
     }
@@ -38,13 +44,19 @@ impl Snapshot {
     /// The rows of a statement that only reads.
     pub async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let kind = kind_of(&statement.sql);
-        traced(self.link.backend(), kind, self.link.query_all(statement)).await
+        let patience = patience(&self.link);
+        traced(self.link.backend(), kind, within(patience, self.link.query_all(statement))).await
     }
 
     /// Gives the connection back.
     pub async fn end(mut self) -> Result<(), DbErr> {
-        self.link.execute_unprepared("COMMIT").await?;
+        within(patience(&self.link), self.link.execute_unprepared("COMMIT")).await?;
         self.link.ended();
         Ok(())
     }
+}
+
+/// How long an answer is waited for. A file of SQLite answers, or the program has other troubles.
+fn patience(link: &Borrowed) -> Option<Duration> {
+    (link.backend() == DbBackend::Postgres).then_some(PATIENCE)
 }
