@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{FORM, blobs, content_of, form_of, path_of, uploaded};
-use crate::harness::TestApp;
+use crate::harness::{TestApp, race};
 
 #[tokio::test]
 async fn no_name_leads_anywhere_and_every_download_is_well_formed() {
@@ -60,6 +60,22 @@ async fn names_that_say_nothing_and_second_names_don_t_count() {
     let both = "form-data; name=\"file\"; filename=\"good.txt\"; filename*=UTF-8''evil.html";
     let file = ann.post("/api/file").body(FORM, form_of(both, b"x")).await.is(201).json();
     assert_eq!(file["file_name"], "good.txt");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn name_and_description_that_are_changed_at_the_same_moment_are_both_kept() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let file = uploaded(&ann, "a.txt", b"x").await;
+    for round in 0..50 {
+        let (name, description) = (format!("{round}.txt"), format!("of round {round}"));
+        let changes = [json!({ "file_name": name }), json!({ "description": description })];
+        for reply in race(2, |number| ann.patch(&path_of(&file)).json(&changes[number])).await {
+            reply.is(200);
+        }
+        let now = ann.get(&path_of(&file)).await.is(200).json();
+        assert_eq!((&now["file_name"], &now["description"]), (&json!(name), &json!(description)));
+    }
 }
 
 #[tokio::test]
