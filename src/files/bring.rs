@@ -39,8 +39,8 @@ impl Brought {
 }
 
 impl Files {
-    /// Puts bytes where they belong, under this name or a new one. Without a row they are swept an hour after the time
-    /// that their name tells.
+    /// Puts bytes where they belong, under this name or a new one. Without a row they are swept a day after the time that
+    /// their name tells.
     pub async fn bring(
         &self,
         blob: Option<Uuid>,

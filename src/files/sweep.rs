@@ -1,7 +1,7 @@
 //! Takes away what crashes and purges have left: uploads that were never finished, and bytes without a row.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
 use sea_orm::DbErr;
@@ -12,8 +12,9 @@ use super::{Files, store};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Lease;
 
-/// No upload, and no act behind it, takes as long as this: what is younger may still get its row.
-const AGE: Duration = Duration::from_hours(1);
+/// No upload, and no act behind it, takes as long as this, however slow the client and however wrong its server's clock: what
+/// is younger may still get its row.
+const AGE: Duration = Duration::from_hours(24);
 /// Looking at every blob takes its time where there are millions.
 const EVERY: Duration = Duration::from_hours(1);
 /// How long whoever sweeps, or brings bytes whose rows come later, is believed to live without a word.
@@ -35,11 +36,12 @@ impl Files {
         if now.since(last) < EVERY {
             return Ok(());
         }
-        self.swept_at.store(now.millis(), Ordering::Relaxed);
         match self.sweep_blobs(before).await {
-            Ok(0) => Ok(()),
             Ok(removed) => {
-                tracing::info!(removed, "removed the bytes of files that are gone");
+                self.swept_at.store(now.millis(), Ordering::Relaxed);
+                if removed > 0 {
+                    tracing::info!(removed, "removed the bytes of files that are gone");
+                }
                 Ok(())
             }
             Err(Unswept::Database(error)) => Err(error),
@@ -65,13 +67,18 @@ impl Files {
         Lease::new(self.db.clone(), "file sweep", self.random.uuid_v7(self.clock.now()), HOLD)
     }
 
-    /// Waits until nobody sweeps, and keeps everybody from it until the work is done.
+    /// Waits until nobody sweeps, and keeps everybody from it until the work is done. An error if it stood still for so long
+    /// that somebody else may have swept all the same.
     pub async fn without_sweeping<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
         let lease = self.sweeping();
         for _ in 0..PAUSES {
             if lease.take().await? {
-                let done = holding(&lease, work).await;
+                let (done, held) = holding(&lease, work).await;
                 lease.give_back().await?;
+                anyhow::ensure!(
+                    held,
+                    "it stood still for so long that another server may have swept files; please run it again"
+                );
                 return Ok(done);
             }
             tokio::time::sleep(PAUSE).await;
@@ -84,12 +91,12 @@ impl Files {
         if !lease.take().await? {
             return Ok(0);
         }
-        let swept = holding(&lease, self.sweep_blobs_alone(before)).await;
+        let (swept, _) = holding(&lease, self.sweep_blobs_alone(&lease, before)).await;
         lease.give_back().await?;
         swept
     }
 
-    async fn sweep_blobs_alone(&self, before: Timestamp) -> Result<usize, Unswept> {
+    async fn sweep_blobs_alone(&self, lease: &Lease, before: Timestamp) -> Result<usize, Unswept> {
         if !self.is_ours().await? {
             tracing::warn!(
                 storage = self.storage.words(),
@@ -102,8 +109,14 @@ impl Files {
             let old: Vec<Uuid> = portion?.into_iter().filter(|blob| is_older(*blob, before)).collect();
             for some in old.chunks(500) {
                 let kept = store::with_blobs(self.db.reader(), some).await?;
-                for blob in some.iter().filter(|blob| !kept.contains(blob)) {
-                    self.storage.remove(*blob).await?;
+                let rowless: Vec<Uuid> = some.iter().copied().filter(|blob| !kept.contains(blob)).collect();
+                // A process may stand still for minutes, and somebody bring bytes whose rows come last meanwhile.
+                if !rowless.is_empty() && !lease.take().await? {
+                    tracing::warn!("somebody else sweeps files by now, or restores: it ends here");
+                    return Ok(removed);
+                }
+                for blob in rowless {
+                    self.storage.remove(blob).await?;
                     removed += 1;
                 }
             }
@@ -125,20 +138,26 @@ impl Files {
     }
 }
 
-/// Does the work, and says meanwhile that it goes on.
-async fn holding<T>(lease: &Lease, work: impl Future<Output = T>) -> T {
+/// Does the work, and says meanwhile that it goes on. Also whether that was said in time, all along.
+async fn holding<T>(lease: &Lease, work: impl Future<Output = T>) -> (T, bool) {
+    let (mut last, lost) = (Instant::now(), AtomicBool::new(false));
     let renewing = async {
         loop {
             tokio::time::sleep(RENEW).await;
-            if let Err(error) = lease.take().await {
-                tracing::warn!(%error, "the lease of sweeping was not held longer; it is tried again");
+            match lease.take().await {
+                Ok(true) if last.elapsed() < HOLD => last = Instant::now(),
+                Ok(_) => lost.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    tracing::warn!(%error, "the lease of sweeping was not held longer; it is tried again");
+                }
             }
         }
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = work => done,
         never = renewing => never,
-    }
+    };
+    (done, !lost.load(Ordering::Relaxed))
 }
 
 /// A blob's name begins with the time of its upload (RFC 9562, 5.7).

@@ -148,13 +148,18 @@ impl Bucket {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
             // Amazon, MinIO, Ceph and R2 know the condition. Others refuse it (501, which has no name of its own here):
             // there, of two databases that come at the very same moment, both might take the bucket for theirs.
-            Err(object_store::Error::Generic { .. }) => {
+            Err(object_store::Error::Generic { source, .. }) if is_not_implemented(&*source) => {
                 self.store.put(&key, payload).await?;
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a store said so of a request (501). That crate tells it from an outage by the words alone.
+fn is_not_implemented(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.to_string().contains("status code: 501")
 }
 
 async fn send(file: &mut tokio::fs::File, upload: &mut WriteMultipart) -> Result<(), StorageFault> {

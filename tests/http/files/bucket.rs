@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
+use futures_util::FutureExt;
 use gatehouse::platform::hexadecimal;
 use poem::http::{Method, StatusCode};
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{Endpoint, Request, Response, Server};
+use sea_orm::DbErr;
+use uuid::Uuid;
 
 use super::{content_of, path_of, sha256, unfinished, upload, uploaded};
-use crate::harness::{Reply, TestApp};
+use crate::harness::{Reply, TestApp, eventually};
 
 const KEY_ID: &str = "GATEHOUSETEST";
 const KEY: &str = "a/secret+key/of/the/tests";
@@ -28,8 +31,10 @@ struct Inside {
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
     parts: Mutex<HashMap<String, BTreeMap<u32, Vec<u8>>>>,
     is_down: AtomicBool,
-    /// Whether it refuses what is to be written only where nothing is.
-    refuses_conditions: AtomicBool,
+    /// How it answers what is to be written only where nothing is, if it does not do so.
+    refuses_conditions: Mutex<Option<StatusCode>>,
+    /// Whoever lists it waits until this is free.
+    listing: tokio::sync::Mutex<()>,
     /// Who makes the bucket theirs once somebody has seen that it is nobody's.
     rival: Mutex<Option<String>>,
 }
@@ -49,8 +54,16 @@ impl Store {
         self.0.objects.lock().unwrap().clone()
     }
 
-    fn refuses_conditions(&self) -> bool {
-        self.0.refuses_conditions.load(Ordering::Relaxed)
+    fn refuses_conditions(&self, how: StatusCode) {
+        *self.0.refuses_conditions.lock().unwrap() = Some(how);
+    }
+
+    /// Puts bytes there that have no row; their key.
+    fn leave_behind(&self, app: &TestApp) -> String {
+        let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
+        let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
+        self.0.objects.lock().unwrap().insert(key.clone(), b"orphan".to_vec());
+        key
     }
 
     fn blobs(&self) -> usize {
@@ -64,15 +77,14 @@ impl Store {
         let key = path.strip_prefix("/files").expect("the bucket").trim_start_matches('/').to_owned();
         let (part, upload) = (query.get("partNumber"), query.get("uploadId"));
         let is_conditional = request.header("if-none-match") == Some("*");
+        let refusal = self.0.refuses_conditions.lock().unwrap().filter(|_| is_conditional);
         match (request.method(), part, upload) {
             (&Method::PUT, Some(part), Some(upload)) => {
                 let number = part.parse().unwrap();
                 self.0.parts.lock().unwrap().get_mut(upload).unwrap().insert(number, body);
                 Response::builder().header("etag", format!("\"{number}\"")).finish()
             }
-            (&Method::PUT, ..) if is_conditional && self.refuses_conditions() => {
-                StatusCode::NOT_IMPLEMENTED.into()
-            }
+            (&Method::PUT, ..) if refusal.is_some() => refusal.unwrap().into(),
             (&Method::PUT, ..) if is_conditional && self.objects().contains_key(&key) => {
                 StatusCode::PRECONDITION_FAILED.into()
             }
@@ -169,6 +181,9 @@ impl Endpoint for Store {
             return Ok(StatusCode::SERVICE_UNAVAILABLE.into());
         }
         let body = request.take_body().into_vec().await?;
+        if request.uri().query().is_some_and(|query| query.contains("list-type")) {
+            drop(self.0.listing.lock().await);
+        }
         if !is_signed(&request, &body) {
             return Ok(StatusCode::FORBIDDEN.into());
         }
@@ -251,13 +266,11 @@ async fn the_bucket_is_swept_as_the_disk_is() {
     let app = store.app().await;
     let ann = app.user("ann").await;
     let kept = uploaded(&ann, "kept", b"kept").await;
-    let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
-    let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
-    store.0.objects.lock().unwrap().insert(key, b"orphan".to_vec());
+    store.leave_behind(&app);
     store.0.objects.lock().unwrap().insert("some/prefix-of-others/x".to_owned(), b"not ours".to_vec());
     app.inside.sweep().await.unwrap();
     assert_eq!(store.blobs(), 3);
-    app.clock.advance(Duration::from_hours(2));
+    app.clock.advance(Duration::from_hours(25));
     app.inside.sweep().await.unwrap();
     assert_eq!(store.blobs(), 2);
     let ann = app.sign_in("ann").await;
@@ -268,12 +281,10 @@ async fn the_bucket_is_swept_as_the_disk_is() {
 async fn a_bucket_whose_owner_cannot_be_read_is_nobodys_to_sweep() {
     let store = Store::default();
     let app = store.app().await;
-    let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
-    let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
     let owner = "some/prefix/owner";
-    let there = [(key, b"anybody's".to_vec()), (owner.to_owned(), b"?".to_vec())];
-    store.0.objects.lock().unwrap().extend(there);
-    app.clock.advance(Duration::from_hours(2));
+    store.leave_behind(&app);
+    store.0.objects.lock().unwrap().insert(owner.to_owned(), b"?".to_vec());
+    app.clock.advance(Duration::from_hours(25));
     app.inside.sweep().await.unwrap();
     assert_eq!((store.blobs(), &*store.objects()[owner]), (1, &b"?"[..]));
 }
@@ -282,11 +293,9 @@ async fn a_bucket_whose_owner_cannot_be_read_is_nobodys_to_sweep() {
 async fn a_bucket_that_another_takes_at_the_same_moment_is_not_swept() {
     let (store, rival) = (Store::default(), "0193b1a0-0000-7000-8000-00000000000a");
     let app = store.app().await;
-    let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
-    let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
-    store.0.objects.lock().unwrap().insert(key, b"the rival's".to_vec());
+    store.leave_behind(&app);
     *store.0.rival.lock().unwrap() = Some(rival.to_owned());
-    app.clock.advance(Duration::from_hours(2));
+    app.clock.advance(Duration::from_hours(25));
     app.inside.sweep().await.unwrap();
     assert_eq!((store.blobs(), &*store.objects()["some/prefix/owner"]), (1, rival.as_bytes()));
 }
@@ -295,13 +304,48 @@ async fn a_bucket_that_another_takes_at_the_same_moment_is_not_swept() {
 async fn a_store_that_knows_no_conditions_is_swept_all_the_same() {
     let store = Store::default();
     let app = store.app().await;
-    store.0.refuses_conditions.store(true, Ordering::Relaxed);
-    let blob = app.inside.random.uuid_v7(app.clock.now()).to_string();
-    let key = format!("some/prefix/{}/{}/{blob}", &blob[32..34], &blob[34..36]);
-    store.0.objects.lock().unwrap().insert(key, b"orphan".to_vec());
-    app.clock.advance(Duration::from_hours(2));
+    store.refuses_conditions(StatusCode::NOT_IMPLEMENTED);
+    store.leave_behind(&app);
+    app.clock.advance(Duration::from_hours(25));
     app.inside.sweep().await.unwrap();
     assert_eq!((store.blobs(), store.objects().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_a_condition_is_taken_over_by_nobody() {
+    let store = Store::default();
+    let app = store.app().await;
+    store.refuses_conditions(StatusCode::INTERNAL_SERVER_ERROR);
+    store.leave_behind(&app);
+    app.clock.advance(Duration::from_hours(25));
+    app.inside.sweep().await.unwrap();
+    assert_eq!((store.blobs(), store.objects().len()), (1, 1), "nothing is written without the condition");
+}
+
+/// Gives somebody else the lease of whoever sweeps; how many held it.
+async fn take_over(app: &TestApp) -> u64 {
+    let taken = app.inside.db.write::<_, DbErr, _>(|tx| {
+        let sql =
+            "UPDATE leases SET holder = $1, expires_at = expires_at + 3600000 WHERE name = 'file sweep'";
+        tx.run(sql, [Uuid::new_v4().into()]).boxed()
+    });
+    taken.await.unwrap()
+}
+
+#[tokio::test]
+async fn who_stood_still_while_another_took_over_sweeps_nothing_more() {
+    let store = Store::default();
+    let app = store.app().await;
+    store.leave_behind(&app);
+    app.clock.advance(Duration::from_hours(25));
+    let listing = store.0.listing.lock().await;
+    let others = async {
+        eventually(|| take_over(&app), |taken| *taken == 1).await;
+        drop(listing);
+    };
+    let (swept, ()) = tokio::join!(app.inside.sweep(), others);
+    swept.unwrap();
+    assert_eq!(store.blobs(), 1);
 }
 
 #[tokio::test]

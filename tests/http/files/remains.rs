@@ -31,7 +31,7 @@ async fn what_a_crash_left_is_swept_when_nobody_can_want_it_any_more() {
     let (temp, blob) = (left_behind(&app, true), left_behind(&app, false));
     app.inside.sweep().await.unwrap();
     assert_eq!(are_there(&[&temp, &blob]), [true, true], "their rows may still be on the way");
-    app.clock.advance(Duration::from_hours(2));
+    app.clock.advance(Duration::from_hours(25));
     let (new_temp, new_blob) = (left_behind(&app, true), left_behind(&app, false));
     app.inside.sweep().await.unwrap();
     assert_eq!(are_there(&[&temp, &blob, &new_temp, &new_blob]), [false, false, true, true]);
@@ -48,7 +48,7 @@ async fn another_database_does_not_take_the_files_for_rubbish() {
     let folder = app.inside.config.server.data_dir.clone();
     let database = format!("sqlite://{}", folder.join("another.db").display());
     let other = app.restarted_with(&[("DATABASE_URI", &database)]).await;
-    app.clock.advance(Duration::from_hours(5));
+    app.clock.advance(Duration::from_hours(25));
     other.inside.sweep().await.unwrap();
     let ann = app.sign_in("ann").await;
     assert_eq!(ann.get(&content_of(&file)).await.is(200).text(), "kept");
