@@ -17,7 +17,10 @@ async fn the_log_is_in_a_file_as_well_with_the_trace_of_each_request() {
     running.client().get("/api/user/me?otp_code=canary-code").await.is(401);
     let path = running.data().join("logs/gatehouse.log");
     let read = || async { fs::read_to_string(&path).unwrap_or_default() };
-    let text = eventually(read, |text| text.contains("followed") && text.contains("\"status\":401")).await;
+    // Whoever reads while the program writes may see half a line.
+    let is_whole = |text: &String| text.ends_with('\n');
+    let told = |text: &String| text.contains("followed") && text.contains("\"status\":401");
+    let text = eventually(read, |text| is_whole(text) && told(text)).await;
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let followed = lines.iter().filter(|line| line["trace_id"] == "followed").count();
     assert_eq!(followed, 1, "{text}");
