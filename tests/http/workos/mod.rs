@@ -13,6 +13,9 @@ use serde_json::Value;
 use crate::harness::TestApp;
 use fake::Fake;
 
+/// For tests in which WorkOS says nothing: it is not waited for longer than that.
+const IMPATIENT: (&str, &str) = ("WORKOS_REQUEST_TIMEOUT_SECONDS", "1");
+
 /// The program with its directory at this server. Nothing is followed yet.
 async fn following(fake: &Fake, more: &[(&str, &str)]) -> TestApp {
     let settings = fake.settings();
