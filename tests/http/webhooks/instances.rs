@@ -54,7 +54,7 @@ async fn another_instance_goes_on_when_the_one_that_delivers_is_gone() {
         [happens(&other, BANNED).await, happens(&other, BANNED).await].map(|id| id.to_string()).into();
     let begun = std::time::Instant::now();
     while scene.receiver.got("/in").len() < 3 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "a lease lasts ten seconds");
+        assert!(begun.elapsed() < Duration::from_mins(1), "a lease lasts ten seconds");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let got: BTreeSet<String> = ids(&scene.receiver.got("/in")[1..]).into_iter().collect();
