@@ -10,13 +10,14 @@ use url::Url;
 
 use crate::chance::unique;
 use crate::database::postgres_server;
-use crate::gatehouse::free_port;
+use crate::port::Port;
 use crate::waiting::{SOON, until};
 
 /// A server in a folder of its own, on a free port of loopback; gone when dropped.
 pub struct Cluster {
     folder: TempDir,
     programs: PathBuf,
+    port: Port,
     url: Url,
 }
 
@@ -24,10 +25,10 @@ impl Cluster {
     /// Makes and starts one, if the tests run on PostgreSQL.
     pub async fn start() -> Option<Self> {
         postgres_server()?;
-        let password = unique();
-        let url = format!("postgres://postgres:{password}@127.0.0.1:{}/postgres", free_port());
+        let (password, port) = (unique(), Port::free());
+        let url = format!("postgres://postgres:{password}@127.0.0.1:{}/postgres", port.number());
         let url = Url::parse(&url).unwrap();
-        let cluster = Self { folder: tempfile::tempdir().unwrap(), programs: programs(), url };
+        let cluster = Self { folder: tempfile::tempdir().unwrap(), programs: programs(), port, url };
         cluster.initialise(&password);
         cluster.resume().await;
         Some(cluster)
@@ -54,7 +55,7 @@ impl Cluster {
     pub async fn resume(&self) {
         let settings = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off",
-            self.url.port().unwrap(),
+            self.port.number(),
             self.folder.path().display()
         );
         let log = self.folder.path().join("log").display().to_string();

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::marker::PhantomData;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use tempfile::TempDir;
 use crate::chance::variable;
 use crate::client::Client;
 use crate::database::{self, PostgresDatabase};
+use crate::port::Port;
 use crate::waiting::{SOON, until};
 
 /// A password that is good enough.
@@ -26,6 +26,8 @@ pub struct Site {
     folder: TempDir,
     postgres: Option<PostgresDatabase>,
     settings: Vec<(String, String)>,
+    /// Where commands would listen: the port by default may be somebody's.
+    port: Port,
 }
 
 impl Site {
@@ -39,7 +41,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("tmp")).unwrap();
         let address = postgres.as_ref().map(PostgresDatabase::url);
-        Self { folder, postgres, settings: Vec::new() }
+        Self { folder, postgres, settings: Vec::new(), port: Port::free() }
             .with("DATABASE_URI", &address.unwrap_or_default()) // empty is unset
             // The same at every start, though the port is not: tokens name their issuer.
             .with("BASE_URL", "http://localhost:8000")
@@ -83,7 +85,7 @@ impl Site {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder()).env_clear().stdin(Stdio::null());
         command.env("DATA_DIR", self.data()).env("TMPDIR", self.folder().join("tmp"));
-        command.env("PORT", free_port().to_string()); // the one by default may be somebody's
+        command.env("PORT", self.port.number().to_string());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         // Where a measured build keeps its counts.
         command.envs(variable::<String>("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
@@ -103,6 +105,15 @@ impl Site {
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Finished {
         Finished::of(self.command(arguments))
+    }
+
+    /// Runs a command that must end within this time, by itself. A busy machine may stand still for longer, but not each of
+    /// five times.
+    pub fn run_within(&self, most: Duration, arguments: &[&str]) -> Finished {
+        let mut tries = (0..5).map(|_| self.run(arguments));
+        tries
+            .find(|finished| finished.took < most)
+            .unwrap_or_else(|| panic!("{arguments:?}: not within {most:?}"))
     }
 
     /// Runs a command that must succeed; what it printed.
@@ -126,12 +137,12 @@ impl Site {
 
     /// Starts a server by a command made from [`Site::command`].
     pub fn launch_as(&self, command: Command) -> Server<'_> {
-        self.launch_on(free_port(), command)
+        self.launch_on(Some(Port::free()), command)
     }
 
     /// Starts a server on a port that the system chooses, and waits until it has said which.
     pub async fn start_anywhere(&self) -> Server<'_> {
-        let mut server = self.launch_on(0, self.command(&[]));
+        let mut server = self.launch_on(None, self.command(&[]));
         server.port = until("it says where it listens", SOON, async || {
             let output = server.output();
             let (_, behind) = output.split_once(" on 127.0.0.1:").ok_or("nothing")?;
@@ -141,11 +152,13 @@ impl Site {
         server
     }
 
-    fn launch_on(&self, port: u16, mut command: Command) -> Server<'_> {
+    /// Without a port, the system chooses one.
+    fn launch_on(&self, held: Option<Port>, mut command: Command) -> Server<'_> {
+        let port = held.as_ref().map_or(0, Port::number);
         let log = self.folder().join(format!("{port}.log"));
         let (out, err) = (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
         let child = command.env("PORT", port.to_string()).stdout(out).stderr(err).spawn().unwrap();
-        Server { site: PhantomData, log, child, port, began: Instant::now() }
+        Server { site: PhantomData, log, child, port, _held: held, began: Instant::now() }
     }
 }
 
@@ -155,6 +168,8 @@ pub struct Server<'s> {
     log: PathBuf,
     child: Child,
     port: u16,
+    /// Keeps the port for it, also before it listens; none where the system has chosen.
+    _held: Option<Port>,
     began: Instant,
 }
 
@@ -294,9 +309,4 @@ impl Finished {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).expect("JSON")
     }
-}
-
-/// A port of loopback that nobody listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
 }

@@ -44,6 +44,8 @@ mod order;
 mod outage;
 mod pair;
 mod policies;
+#[path = "../support/port.rs"]
+mod port;
 mod power;
 mod preload;
 mod proxy;

@@ -2,7 +2,7 @@
 //! secrets that nobody else knows.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Actor, Client, Storage, eventually};
 use crate::mail::smtp::SmtpServer;
+use crate::port::Port;
 
 const PASSWORD: &str = "canary-Password 77 xylophone";
 const WRONG: &str = "canary-Wrong 31 marmalade";
@@ -28,6 +29,7 @@ pub struct Running {
     child: Child,
     client: Client,
     folder: TempDir,
+    _port: Port,
     _storage: Storage,
 }
 
@@ -35,7 +37,7 @@ impl Running {
     /// With these settings beside those of every canary.
     pub async fn start(more: &[(String, String)]) -> Self {
         let (folder, storage) = (tempfile::tempdir().unwrap(), Storage::fresh());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = Port::free();
         let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
             .arg("serve")
             .current_dir(&folder)
@@ -44,15 +46,15 @@ impl Running {
             .envs([("ADMIN_USERNAME", "boss"), ("ADMIN_PASSWORD", ADMIN), ("DATABASE_URI", storage.uri())])
             .env("SERVICE_CLIENTS", format!("billing:{}", hash_of_secret(SERVICE.as_bytes())))
             .envs(more.iter().map(|(name, text)| (name, text)))
-            .env("PORT", port.to_string())
+            .env("PORT", port.number().to_string())
             .env("DATA_DIR", folder.path().join("data"))
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(folder.path().join("log")).unwrap())
             .stderr(std::fs::File::create(folder.path().join("errors")).unwrap())
             .spawn()
             .unwrap();
-        let client = Client::of(SocketAddr::from(([127, 0, 0, 1], port)));
-        let running = Self { child, client, folder, _storage: storage };
+        let client = Client::of(SocketAddr::from(([127, 0, 0, 1], port.number())));
+        let running = Self { child, client, folder, _port: port, _storage: storage };
         eventually(|| async { running.client.is_up().await }, |up| *up).await;
         running
     }

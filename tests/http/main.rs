@@ -10,6 +10,8 @@
 )]
 
 mod harness;
+#[path = "../support/port.rs"]
+mod port;
 
 mod admin;
 mod attacks;

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use sea_orm::{DbBackend, Statement, Value};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::port::Port;
 
 /// How long a node may take to start on a busy machine.
 const START: Duration = Duration::from_secs(100);
@@ -55,9 +57,9 @@ impl Anywhere {
 /// A node in a folder of its own, with ports and a port mapper of its own; gone when dropped.
 pub struct Rabbit {
     folder: TempDir,
-    port: u16,
-    distribution: u16,
-    mapper: u16,
+    port: Port,
+    distribution: Port,
+    mapper: Port,
     epmd: Option<Child>,
     node: Option<Child>,
 }
@@ -65,32 +67,32 @@ pub struct Rabbit {
 impl Rabbit {
     /// Starts one.
     pub fn start() -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        let (port, distribution, mapper) = (free(), free(), free());
+        let (port, distribution, mapper) = (Port::free(), Port::free(), Port::free());
         let settings = format!(
-            "listeners.tcp.default = 127.0.0.1:{port}\nlog.file.level = warning\nmax_message_size = {LARGEST}\n"
+            "listeners.tcp.default = 127.0.0.1:{}\nlog.file.level = warning\nmax_message_size = {LARGEST}\n",
+            port.number()
         );
         fs::write(folder.path().join("rabbitmq.conf"), settings).unwrap();
         fs::write(folder.path().join("enabled_plugins"), "[].\n").unwrap();
         let mut rabbit = Self { folder, port, distribution, mapper, epmd: None, node: None };
         let mut epmd = rabbit.command("epmd");
-        rabbit.epmd =
-            Some(epmd.args(["-port", &mapper.to_string()]).spawn().expect("epmd (Debian: erlang-base)"));
+        epmd.args(["-port", &rabbit.mapper.number().to_string()]);
+        rabbit.epmd = Some(epmd.spawn().expect("epmd (Debian: erlang-base)"));
         rabbit.resume();
         rabbit
     }
 
     /// For `RABBITMQ_URL`.
     pub fn url(&self) -> String {
-        format!("amqp://127.0.0.1:{}", self.port)
+        format!("amqp://127.0.0.1:{}", self.port.number())
     }
 
     /// Starts it again, with all that it keeps on disk.
     pub fn resume(&mut self) {
         self.node = Some(self.command(PROGRAM).spawn().expect("rabbitmq-server (Debian: rabbitmq-server)"));
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !is_open(&self.port) {
             let ended = self.node.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none() && begun.elapsed() < START, "RabbitMQ does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(50));
@@ -118,6 +120,12 @@ impl Rabbit {
         if let Some(mut node) = self.node.take() {
             kill_process_group(Pid::from_child(&node), signal).unwrap();
             node.wait().unwrap();
+            // What has started the node may end before the node does, which would still be found at its ports.
+            let begun = Instant::now();
+            while is_open(&self.port) || is_open(&self.distribution) {
+                assert!(begun.elapsed() < START, "RabbitMQ does not end: {}", self.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 
@@ -132,11 +140,11 @@ impl Rabbit {
         command.current_dir(folder).process_group(0).env_clear();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", folder).env("LANG", "C.UTF-8");
-        command.env("ERL_EPMD_PORT", self.mapper.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
-        command.env("RABBITMQ_NODENAME", format!("test{}@localhost", self.port));
-        command.env("RABBITMQ_NODE_PORT", self.port.to_string());
+        command.env("ERL_EPMD_PORT", self.mapper.number().to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
+        command.env("RABBITMQ_NODENAME", format!("test{}@localhost", self.port.number()));
+        command.env("RABBITMQ_NODE_PORT", self.port.number().to_string());
         command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1");
-        command.env("RABBITMQ_DIST_PORT", self.distribution.to_string());
+        command.env("RABBITMQ_DIST_PORT", self.distribution.number().to_string());
         let arguments = "+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}";
         command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", arguments);
         command.env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
@@ -197,7 +205,7 @@ impl Listener {
 
     /// Connects only.
     pub async fn idle(url: &str, exchange: &str) -> Self {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+        let connection = connected(url).await;
         let channel = connection.create_channel().await.unwrap();
         let queue = format!("{exchange}.heard");
         Self { channel, connection, exchange: exchange.to_owned(), queue, heard: Vec::new() }
@@ -205,7 +213,7 @@ impl Listener {
 
     /// Connects again, after the broker was away.
     pub async fn reconnect(&mut self, url: &str) {
-        self.connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+        self.connection = connected(url).await;
         self.channel = self.connection.create_channel().await.unwrap();
     }
 
@@ -315,6 +323,22 @@ impl Listener {
             *newest = heard.sequence;
         }
         repeated
+    }
+}
+
+fn is_open(port: &Port) -> bool {
+    TcpStream::connect(("127.0.0.1", port.number())).is_ok()
+}
+
+/// A connection, as soon as there can be one: a node that is just starting listens before it lets anybody in.
+async fn connected(url: &str) -> Connection {
+    let begun = Instant::now();
+    loop {
+        match Connection::connect(url, ConnectionProperties::default()).await {
+            Ok(connection) => return connection,
+            Err(error) => assert!(begun.elapsed() < START, "RabbitMQ lets nobody in: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -3,20 +3,22 @@
 #![allow(dead_code, reason = "each of the test binaries needs some of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::port::Port;
+
 /// How long a server may take to start.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A server on a free port of loopback that keeps nothing; gone when dropped.
 pub struct Redis {
     folder: TempDir,
-    port: u16,
+    port: Port,
     options: Vec<String>,
     child: Option<Child>,
 }
@@ -25,15 +27,15 @@ impl Redis {
     /// Starts one with these options (`--maxmemory`, `1mb`).
     pub fn start(options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).unwrap().port();
-        let mut redis = Self { folder: tempfile::tempdir().unwrap(), port, options, child: None };
+        let (folder, port) = (tempfile::tempdir().unwrap(), Port::free());
+        let mut redis = Self { folder, port, options, child: None };
         redis.resume();
         redis
     }
 
     /// For `REDIS_URL`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.port.number())
     }
 
     /// Starts it again, empty.
@@ -41,7 +43,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args([
             "--port",
-            &self.port.to_string(),
+            &self.port.number().to_string(),
             "--bind",
             "127.0.0.1",
             "--save",
@@ -94,7 +96,7 @@ impl Redis {
     }
 
     fn ask(&self, words: &[&str]) -> Option<String> {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port.number())).ok()?;
         socket.set_read_timeout(Some(SOON)).ok()?;
         let mut parts = vec![format!("*{}\r\n", words.len())];
         parts.extend(words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())));

@@ -1,7 +1,5 @@
 //! One request can be followed through the program and beyond, and nothing of what it says is told.
 
-use std::net::TcpListener;
-
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -9,6 +7,7 @@ use serde_json::json;
 
 use super::collector::{Collector, bytes, fact, named};
 use crate::harness::{PASSWORD, TestApp, eventually};
+use crate::port::Port;
 
 const TRACE: &str = "018f3c7e-9c1b-7cc2-9f54-8a1d2b3c4d5e";
 
@@ -143,7 +142,8 @@ async fn a_switch_turns_it_all_off() {
 
 #[tokio::test]
 async fn requests_do_not_notice_a_collector_that_is_away_and_it_gets_what_waits_when_it_is_there() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = Port::free();
+    let address = format!("127.0.0.1:{}", port.number());
     let url = format!("http://{address}");
     let app =
         TestApp::with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "10")])
@@ -152,6 +152,6 @@ async fn requests_do_not_notice_a_collector_that_is_away_and_it_gets_what_waits_
     for _ in 0..200 {
         app.get("/version").await.is(200);
     }
-    let collector = Collector::at(&address.to_string()).await;
+    let collector = Collector::at(&address).await;
     eventually(|| async { collector.trace(bytes(TRACE)).len() }, |count| *count == 1).await;
 }
