@@ -3,14 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::chance::{Dice, rounds};
 use crate::gatehouse::{PASSWORD, Server, Site};
-use crate::waiting::until_true;
+use crate::waiting::{SOON, until_true};
 
-/// When the folder that a backup is made in must be there.
-const SOON: Duration = Duration::from_secs(20);
 const FILES: usize = 8;
 const FILE: usize = 4 * 1024 * 1024;
 

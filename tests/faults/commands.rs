@@ -1,15 +1,12 @@
 //! Commands beside the server: those that look leave nothing behind, those that change are seen by a running server.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::gatehouse::{Finished, PASSWORD, Site};
-use crate::waiting::until_true;
+use crate::waiting::{SOON, until_true};
 
-/// What another process has changed is seen after a second.
-const SEEN: Duration = Duration::from_secs(3);
 const OTHER_PASSWORD: &str = "velvet-anchor-77-tundra";
 
 #[test]
@@ -105,14 +102,14 @@ async fn an_admin_is_made_and_mended_beside_a_running_server() {
 
     let reset = with_password(&["admin", "reset-password", "root", "--password-stdin"], OTHER_PASSWORD);
     assert_eq!(reset.code, Some(0), "{}", reset.all());
-    until_true("the session has ended", SEEN, async || client.me(&token).await.unwrap().status == 401).await;
+    until_true("the session has ended", SOON, async || client.me(&token).await.unwrap().status == 401).await;
     assert_eq!(client.sign_in("root", OTHER_PASSWORD).await.unwrap().status, 200);
     assert_eq!(client.sign_in("root", PASSWORD).await.unwrap().status, 401);
 
     let ann = client.sign_up("ann").await.unwrap();
     assert_eq!(site.run(&["admin", "promote", "ann"]).code, Some(0));
     let old = ann.text("access_token");
-    until_true("the old roles are void", SEEN, async || client.me(&old).await.unwrap().status == 401).await;
+    until_true("the old roles are void", SOON, async || client.me(&old).await.unwrap().status == 401).await;
     let token = client.refresh(&ann.text("refresh_token")).await.unwrap().text("access_token");
     let roles = client.me(&token).await.unwrap().body["roles"].to_string();
     assert!(roles.contains("admin") && roles.contains("user"), "{roles}");

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// How long what must happen may take, where no figure of its own is promised.
-pub const SOON: Duration = Duration::from_secs(20);
+/// How long what must happen may take on a busy machine, where no figure of its own is promised.
+pub const SOON: Duration = Duration::from_mins(1);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
