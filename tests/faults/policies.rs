@@ -1,11 +1,10 @@
 //! Policy files that are wrong.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::database::column;
 use crate::gatehouse::{PASSWORD, Site};
-use crate::waiting::until;
+use crate::waiting::{SOON, until};
 
 const NONSENSE: &str = "permit(";
 
@@ -34,12 +33,12 @@ async fn a_running_server_stays_with_its_last_good_policies_and_says_so() {
     let client = server.client();
     let token = client.sign_up("ann").await.unwrap().text("access_token");
 
-    fs::write(folder.join("own.cedar"), NONSENSE).unwrap();
+    edit(&site, NONSENSE);
     readiness_becomes(&server.client(), "degraded").await;
     assert_eq!(client.me(&token).await.unwrap().status, 200, "the last good ones are in force");
     assert_eq!(client.sign_in("ann", PASSWORD).await.unwrap().status, 200);
 
-    fs::write(folder.join("own.cedar"), good).unwrap();
+    edit(&site, good);
     readiness_becomes(&server.client(), "ok").await;
     server.stop().await;
 }
@@ -57,10 +56,10 @@ async fn policies_that_are_edited_are_in_the_log_of_what_staff_did() {
         column(&site.database().await, sql).await
     };
     assert_eq!(noted().await, Vec::<String>::new(), "a start is no change");
-    fs::write(folder.join("own.cedar"), NONSENSE).unwrap();
+    edit(&site, NONSENSE);
     readiness_becomes(&server.client(), "degraded").await;
-    fs::write(folder.join("own.cedar"), format!("{good}\n// edited")).unwrap();
-    let after = until("the edit is in the log", Duration::from_secs(5), async || {
+    edit(&site, &format!("{good}\n// edited"));
+    let after = until("the edit is in the log", SOON, async || {
         let noted = noted().await;
         if noted.is_empty() { Err("nothing is noted".to_owned()) } else { Ok(noted) }
     })
@@ -71,8 +70,15 @@ async fn policies_that_are_edited_are_in_the_log_of_what_staff_did() {
     site.must(&["audit", "verify"]);
 }
 
+/// Edits the file all at once: half of it could be good policies as well.
+fn edit(site: &Site, text: &str) {
+    let draft = site.folder().join("draft");
+    fs::write(&draft, text).unwrap();
+    fs::rename(draft, site.data().join("policies/own.cedar")).unwrap();
+}
+
 async fn readiness_becomes(client: &crate::client::Client, status: &str) {
-    until("the policies are noticed", Duration::from_secs(5), async || {
+    until("the policies are noticed", SOON, async || {
         let (code, report) = client.readiness().await.unwrap();
         assert_eq!(code, 200, "{report}");
         if report["status"] == status { Ok(()) } else { Err(report.to_string()) }
