@@ -10,6 +10,7 @@ use crate::database::{column, count};
 use crate::gatehouse::{PASSWORD, Server, Site};
 use crate::ledger;
 use crate::migrations::schema;
+use crate::waiting::{SOON, until_true};
 
 const INSTANCES: usize = 5;
 
@@ -55,8 +56,10 @@ async fn instances_that_start_together_on_an_older_schema_bring_it_up_once_and_k
         let servers = start_together(&site).await;
         assert_eq!(schema(&db).await, newest);
         assert_eq!(column::<String>(&db, "SELECT name FROM schema_steps ORDER BY position").await, names());
-        let migrated = servers.iter().filter(|server| server.output().contains("migrated the database"));
-        assert_eq!(migrated.count(), 1, "one of them has done it");
+        // The log is written by a thread of its own, and may come later than the answer to a request.
+        let migrated = || servers.iter().filter(|server| server.output().contains("migrated the database"));
+        until_true("the log tells of it", SOON, async || migrated().count() > 0).await;
+        assert_eq!(migrated().count(), 1, "one of them has done it");
         for entries in &everybody {
             entries.check_people(&db).await;
         }
