@@ -24,7 +24,9 @@ async fn instances_are_replaced_without_a_failed_request_behind_a_proxy_that_tri
 async fn replace_under_load(manner: Manner) {
     let Some(postgres) = PostgresDatabase::new() else { return };
     let (dice, redis) = (Dice::new(), Redis::start(&[]));
-    let site = shared(postgres, &redis);
+    // So much notice that a proxy which asks has asked by then, also where the machine stands still for a while.
+    let notice = if manner == Manner::Asks { "3000" } else { "500" };
+    let site = shared(postgres, &redis).with("STOP_NOTICE_MILLISECONDS", notice);
     let mut servers = [start(&site, "one").await, start(&site, "other").await];
     let proxy = Proxy::before(&servers.each_ref().map(Server::port), manner).await;
     // Some keep their connections, as browsers do, some take a new one for each request, as many proxies do.
