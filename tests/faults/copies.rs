@@ -19,8 +19,9 @@ const FILES: [&str; 4] = ["gatehouse.db", "gatehouse.db-wal", "gatehouse.db-shm"
 async fn a_plain_copy_of_a_running_database_has_all_that_was_answered_unless_the_log_began_anew_meanwhile() {
     let (dice, site) = (Dice::new(), Site::on(None));
     let server = site.start().await;
-    let mut whole = 0;
-    for _ in 0..rounds(4) {
+    let (mut whole, mut tried) = (0, 0);
+    while tried < rounds(4) || (whole == 0 && tried < 20) {
+        tried += 1;
         let (book, copy, over) = (Book::default(), Site::on(None), Cell::new(false));
         let copying = async {
             tokio::time::sleep(dice.millis(200..1000)).await;
