@@ -79,8 +79,8 @@ pub struct Entries {
     pub answers: HashMap<u16, usize>,
     /// How many 503 said that there are more passwords to be hashed than the processor can hash: no fault of an instance.
     pub busy: usize,
-    /// How long the slowest 503 took.
-    pub slowest_refusal: Duration,
+    /// How long each 503 took.
+    pub refusals: Vec<Duration>,
 }
 
 /// Writes by all workers until `over`.
@@ -115,7 +115,7 @@ impl Book {
         pages.iter().map(|page| page.borrow().clone()).fold(Entries::default(), |mut all, one| {
             all.people.extend(one.people);
             all.cut.extend(one.cut);
-            all.slowest_refusal = all.slowest_refusal.max(one.slowest_refusal);
+            all.refusals.extend(one.refusals);
             all.busy += one.busy;
             one.answers
                 .into_iter()
@@ -320,7 +320,7 @@ impl Entries {
         match answer.status {
             200..300 => self.people[at].enter(deed, &answer),
             503 => {
-                self.slowest_refusal = self.slowest_refusal.max(took);
+                self.refusals.push(took);
                 self.busy += usize::from(answer.text("detail").starts_with("Too many people are signing in"));
             }
             _ => panic!("{deed:?} of {:?} was answered {answer:?}", self.people[at]),
