@@ -22,11 +22,13 @@ use crate::wire::Wire;
 
 /// From the moment that the broker is back, or another instance is alone.
 const RECOVERY: Duration = Duration::from_mins(1);
-const TAKEOVER: Duration = Duration::from_secs(15);
+const TAKEOVER: Duration = Duration::from_mins(1);
 /// How long a broker is away that only has to be.
 const SHORT: Duration = Duration::from_secs(2);
 /// Between two changes of a person.
 const THINKING: Duration = Duration::from_millis(250);
+/// An outage is told of no more often.
+const MINUTE: Duration = Duration::from_mins(1);
 /// A backlog of this age is told of.
 const TOLD_OF: Duration = Duration::from_secs(65);
 
@@ -155,9 +157,11 @@ async fn a_broker_that_is_stopped_and_killed_under_load_gets_everything_in_order
     let crowd = Crowd::of(&server, 10).await;
     crowd.act_for(Duration::from_secs(1)).await;
     scene.all_caused_are_heard(&db).await;
+    let (mut faults, mut returns) = (Vec::new(), Vec::new());
     for (fault, away) in [(Rabbit::stop as fn(&mut Rabbit), away), (Rabbit::kill, SHORT)] {
         crowd.act_for(Duration::from_millis(500)).await;
         scene.listener.hear().await;
+        faults.push(Instant::now());
         fault(&mut rabbit);
         crowd.act_for(away).await;
         if away >= TOLD_OF {
@@ -166,6 +170,7 @@ async fn a_broker_that_is_stopped_and_killed_under_load_gets_everything_in_order
         }
         rabbit.resume();
         let began = Instant::now();
+        returns.push(began);
         scene.listener.reconnect(&rabbit.url()).await;
         crowd.act_for(Duration::from_millis(500)).await;
         let repeated = scene.all_caused_are_heard(&db).await;
@@ -175,12 +180,17 @@ async fn a_broker_that_is_stopped_and_killed_under_load_gets_everything_in_order
             began.elapsed()
         );
     }
-    // Nothing is told twice within a minute.
-    let outages = if away < Duration::from_mins(1) { 1 } else { 2 };
     // One that is just stopping or starting may refuse everybody access.
-    let away = ["RabbitMQ is away", "RabbitMQ can't be used"].map(|words| lines(&server, words).len());
-    assert_eq!(away.iter().sum::<usize>(), outages, "{away:?}");
-    assert_eq!(lines(&server, "RabbitMQ is back").len(), outages);
+    let away = || ["RabbitMQ is away", "RabbitMQ can't be used"].map(|words| lines(&server, words).len());
+    let told = || away().iter().sum::<usize>();
+    until_true("the log tells of the return", SOON, async || {
+        told() > 0 && lines(&server, "RabbitMQ is back").len() == told()
+    })
+    .await;
+    // Nothing is told twice within a minute. A node may take as long to start.
+    let least = if faults[1].duration_since(returns[0]) < MINUTE { 1 } else { 2 };
+    let most = if faults[0].elapsed() < MINUTE { 1 } else { 2 };
+    assert!((least..=most).contains(&told()), "{:?}, not {least} to {most}", away());
     let is_lapin = |line: &Value| line["target"].as_str().is_some_and(|target| target.starts_with("lapin"));
     assert!(!lines(&server, "").iter().any(is_lapin), "lapin tells every try as an error");
     server.stop().await;
@@ -280,20 +290,8 @@ async fn a_publisher_that_stands_still_longer_than_its_lease_repeats_only_the_sa
     let servers = [first, site.start().await];
     for publisher in servers.iter().cycle().take(usize::try_from(rounds(1)).unwrap()) {
         let (leader, ends) = (leader(&db).await, replaced(publisher));
-        for _ in 0..5 {
-            scene.write(&db, 1000).await;
-        }
-        // In the middle of its work, with some of it published and not yet marked.
-        let before = pending(&db).await;
-        until("it publishes", SOON, async || match pending(&db).await {
-            0 => panic!("all was published before it could stand still"),
-            left if left < before => Ok(()),
-            left => Err(left),
-        })
-        .await;
-        publisher.signal(Signal::STOP);
-        let (stood, left) = (Instant::now(), pending(&db).await);
-        assert_ne!(left, 0, "it has nothing in hand");
+        let left = stand_still(&mut scene, publisher, &db).await;
+        let stood = Instant::now();
         scene.write_for(&db, Duration::from_secs(1)).await;
         let repeated = scene.all_heard(&db, RECOVERY).await;
         println!("{left} left, {repeated} repeated, all published after {:?}", stood.elapsed());
@@ -308,6 +306,29 @@ async fn a_publisher_that_stands_still_longer_than_its_lease_repeats_only_the_sa
     for server in servers {
         server.stop().await;
     }
+}
+
+/// Lets it stand still in the middle of its work, with some of it published and not yet marked; how much is left.
+async fn stand_still(scene: &mut Scene, publisher: &Server<'_>, db: &DatabaseConnection) -> i64 {
+    for _ in 0..10 {
+        for _ in 0..5 {
+            scene.write(db, 1000).await;
+        }
+        let before = pending(db).await;
+        until("it publishes", SOON, async || match pending(db).await {
+            left if left < before || left == 0 => Ok(()),
+            left => Err(left),
+        })
+        .await;
+        publisher.signal(Signal::STOP);
+        let left = pending(db).await;
+        if left > 0 {
+            return left;
+        }
+        // It was faster than the test, which may have stood still itself.
+        publisher.signal(Signal::CONT);
+    }
+    panic!("all was published each time before it could stand still");
 }
 
 /// How many events of the test are not marked as published.
