@@ -156,16 +156,16 @@ mod tests {
 
     fn pulse() -> Pulse {
         Pulse::new(Limits {
-            head_timeout: Duration::from_millis(100),
-            keep_alive: Duration::from_millis(200),
-            write_timeout: Duration::from_millis(150),
+            head_timeout: Duration::from_secs(100),
+            keep_alive: Duration::from_secs(200),
+            write_timeout: Duration::from_secs(150),
             ..Limits::default()
         })
     }
 
-    /// Lets time pass: the connection began earlier.
-    fn after(pulse: &mut Pulse, millis: u64) {
-        pulse.began -= Duration::from_millis(millis);
+    /// Lets time pass: the connection began earlier. The time that the test itself takes is nothing beside it.
+    fn after(pulse: &mut Pulse, seconds: u64) {
+        pulse.began -= Duration::from_secs(seconds);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Running, run};
+use super::{Running, SOON, run};
 use crate::server::Limits;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -50,13 +50,15 @@ async fn answer_to(server: &Running, begin: &[u8], each: &Each) -> Option<Vec<u8
             _broken = &mut sending => reading.await,
         }
     };
-    tokio::time::timeout(Duration::from_secs(8), both).await.ok()
+    tokio::time::timeout(SOON, both).await.ok()
 }
 
-/// A flood is cut off long before the end of what would be a silent connection, which is ten seconds.
+/// A flood is cut off long before the end of what would be a silent connection.
 #[tokio::test]
 async fn floods_of_frames_that_ask_for_nothing_are_cut_off() {
-    let server = run(Limits::default());
+    let long = Duration::from_mins(10);
+    let server =
+        run(Limits { head_timeout: long, keep_alive: long, write_timeout: long, ..Limits::default() });
     let floods: [(&str, Vec<u8>, Each); 8] = [
         ("settings", Vec::new(), Box::new(|_| frame(4, 0, 0, &[]))),
         ("pings", Vec::new(), Box::new(|_| frame(6, 0, 0, b"flooding"))),
@@ -95,5 +97,5 @@ async fn as_many_as_a_client_has_reasons_for_are_answered() {
             answer.extend_from_slice(&piece[..length]);
         }
     };
-    tokio::time::timeout(Duration::from_secs(8), all).await.expect("all pings are answered");
+    tokio::time::timeout(SOON, all).await.expect("all pings are answered");
 }
