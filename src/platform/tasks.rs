@@ -102,7 +102,7 @@ mod tests {
             async move { done.expect("not yet").send(()).expect("the test waits") }
         });
         reached.await.unwrap();
-        assert!(tasks.close(Duration::from_secs(1)).await);
+        assert!(tasks.close(Duration::from_secs(30)).await);
     }
 
     #[tokio::test]
@@ -113,7 +113,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
             7
         });
-        assert!(tasks.close(Duration::from_secs(5)).await);
+        assert!(tasks.close(Duration::from_secs(30)).await);
         assert_eq!(finished.await.unwrap(), 7);
     }
 
@@ -130,7 +130,7 @@ mod tests {
                 done.expect("it runs once").send(()).expect("the test waits");
             }
         });
-        assert!(tasks.close(Duration::from_secs(5)).await);
+        assert!(tasks.close(Duration::from_secs(30)).await);
         finished.await.unwrap();
     }
 
