@@ -14,6 +14,7 @@ mod storage;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -217,5 +218,20 @@ where
         }
         assert!(begun.elapsed() < SOON, "it stayed {answer:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Does `work`, and says how long it took, but for the time for which the machine let nobody here do anything.
+pub async fn timed<W: IntoFuture>(work: W) -> (W::Output, Duration) {
+    const TICK: Duration = Duration::from_millis(20);
+    let (begun, mut stood_still) = (Instant::now(), Duration::ZERO);
+    let mut work = pin!(work.into_future());
+    loop {
+        let tick = Instant::now();
+        let done = tokio::time::timeout(TICK, &mut work).await;
+        stood_still += tick.elapsed().saturating_sub(TICK * 2);
+        if let Ok(output) = done {
+            return (output, begun.elapsed().saturating_sub(stood_still));
+        }
     }
 }
