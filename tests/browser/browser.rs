@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::driver::{Driver, Element, Refused};
 use crate::harness::{PASSWORD, TestApp};
 
-/// How long something may take to appear.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long something may take to appear on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked for.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -68,6 +68,12 @@ impl Browser {
     /// Waits until it is at this path, whatever the query.
     pub async fn until_at(&self, path: &str) {
         self.until(path, "return location.pathname === arguments[0]", json!([path])).await;
+    }
+
+    /// Waits until it is at this path with this query.
+    pub async fn until_place(&self, place: &str) {
+        self.until(place, "return location.pathname + location.search === arguments[0]", json!([place]))
+            .await;
     }
 
     /// Writes into the field of this label, in place of what is there.

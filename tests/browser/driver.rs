@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// What elements are called in `WebDriver`'s JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Whatever takes longer has hung.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A browser that is driven: a `chromedriver`, and the Chromium that ends with it.
 pub struct Driver {
@@ -81,6 +81,8 @@ impl Driver {
         }
         json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
+            // In milliseconds; half a minute by default, which a busy machine may need to look at a page.
+            "timeouts": {"script": 120_000},
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}})
