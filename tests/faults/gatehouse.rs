@@ -107,8 +107,8 @@ impl Site {
         Finished::of(self.command(arguments))
     }
 
-    /// Runs a command that must end within this time, by itself. A busy machine may stand still for longer, but not each of
-    /// five times.
+    /// Runs a command that must end within this time, by itself. A busy machine may stand still for longer, but not
+    /// each of five times.
     pub fn run_within(&self, most: Duration, arguments: &[&str]) -> Finished {
         let mut tries = (0..5).map(|_| self.run(arguments));
         tries

@@ -129,8 +129,8 @@ async fn recovers(server: &Server<'_>) {
     println!("recovered after {:?}", began.elapsed());
 }
 
-/// Whether two of three took no longer. A machine that stands still holds up some, and none of them for longer than a client
-/// has patience.
+/// Whether two of three took no longer. A machine that stands still holds up some, and none of them for longer than a
+/// client has patience.
 fn is_mostly_within(longest: Duration, took: &mut [Duration]) -> bool {
     took.sort_unstable();
     took.get(took.len() * 2 / 3).is_none_or(|took| *took < longest)

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A port that the system gives to nobody else while this is there: a socket is bound to it that does not listen. Whoever
-/// connects is refused, and a server that is told the port, and says `SO_REUSEADDR` as servers do, can listen there. A port
-/// that was only looked up could be another test's before the server has started.
+/// A port that the system gives to nobody else while this is there: a socket is bound to it that does not listen.
+/// Whoever connects is refused, and a server that is told the port, and says `SO_REUSEADDR` as servers do, can listen
+/// there. A port that was only looked up could be another test's before the server has started.
 pub struct Port {
     number: u16,
     _held: Socket,

@@ -131,7 +131,8 @@ impl Fake {
             ("WORKOS_CLIENT_ID", "client_fake".to_owned()),
             ("WORKOS_BASE_URL", self.base.clone()),
             ("WORKOS_SYNC_INTERVAL_SECONDS", "1".to_owned()),
-            // A busy machine must not make a question be asked again that a test counts. Who tests silence is less patient.
+            // A busy machine must not make a question be asked again that a test counts. Tests of silence are less
+            // patient.
             ("WORKOS_REQUEST_TIMEOUT_SECONDS", "30".to_owned()),
             ("WORKOS_WEBHOOK_SECRET", SECRET.to_owned()),
         ]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::fake::{Fake, Place};
 use super::{assert_converged, by_email, following, people, settle};
-use crate::harness::{PASSWORD, TestApp, eventually};
+use crate::harness::{PASSWORD, Reply, TestApp, eventually};
 
 #[tokio::test]
 async fn everybody_is_listed_once_and_then_events_are_followed() {
@@ -42,9 +42,14 @@ async fn a_change_there_is_here_within_ten_seconds() {
     let app = following(&fake, &[("WORKOS_SYNC_INTERVAL_SECONDS", "5")]).await;
     let running = tokio::spawn(app.inside.workos.clone().follow());
     let ann = fake.add("ann_smith");
+    let admin = app.admin().await;
     let seen = async |email: &str| {
-        let begun = Instant::now();
-        eventually(|| by_email(&app, email), Option::is_some).await;
+        let (begun, path) = (Instant::now(), format!("/api/user?q={email}"));
+        let is_here = |found: &Reply| {
+            let found = found.is(200).json();
+            found.as_array().unwrap().iter().any(|user| user["email"] == email)
+        };
+        eventually(|| admin.get(&path), is_here).await;
         begun.elapsed()
     };
     let mut took = vec![seen("ann_smith@example.com").await];
