@@ -20,6 +20,8 @@ use crate::platform::config::{Config, Quota};
 use crate::platform::problem::Problem;
 use crate::platform::secrets::Secrets;
 
+#[path = "../../tests/support/port.rs"]
+mod port;
 #[path = "../../tests/support/redis.rs"]
 mod redis_server;
 use redis_server::Redis;

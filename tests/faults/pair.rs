@@ -14,6 +14,7 @@ pub use redis_server::Redis;
 use crate::client::Client;
 use crate::database::{PostgresDatabase, count};
 use crate::gatehouse::{PASSWORD, Server, Site};
+use crate::port;
 use crate::proxy::{Manner, Proxy};
 use crate::waiting::{SOON, until_true};
 

@@ -1,5 +1,7 @@
 //! A port of loopback that stays a test's own.
 
+#![allow(dead_code, reason = "each of the test binaries needs some of it")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
@@ -25,5 +27,10 @@ impl Port {
     /// Its number.
     pub const fn number(&self) -> u16 {
         self.number
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.number).into()
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::port::Port;
+use super::port::Port;
 
 /// How long a server may take to start.
 const SOON: Duration = Duration::from_mins(1);

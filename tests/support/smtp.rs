@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each of the test binaries needs some of it")]
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +19,11 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_util::sync::CancellationToken;
+
+use crate::port::Port;
+
+/// How long a busy machine may take until a mail comes.
+const SOON: Duration = Duration::from_secs(60);
 
 /// How the server treats those who come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,7 +161,7 @@ impl Authority {
 
 /// The server.
 pub struct SmtpServer {
-    address: SocketAddr,
+    port: Port,
     shared: Arc<Shared>,
     received: mpsc::UnboundedReceiver<Received>,
     refusals: mpsc::UnboundedReceiver<()>,
@@ -182,8 +186,8 @@ impl SmtpServer {
 
     /// A server that shows a certificate of this authority for this name.
     pub async fn with(tls: Tls, certificate: Option<(&Authority, &str)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let port = Port::free();
+        let listener = TcpListener::bind(port.address()).await.expect("a port of ours");
         let ((receive, received), (refuse, refusals)) =
             (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let shared = Arc::new(Shared {
@@ -195,7 +199,7 @@ impl SmtpServer {
             receive,
             refuse,
         });
-        let mut server = Self { address, shared, received, refusals, running: None };
+        let mut server = Self { port, shared, received, refusals, running: None };
         server.serve(listener);
         server
     }
@@ -215,7 +219,7 @@ impl SmtpServer {
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.port.number()
     }
 
     /// Settings that send mails here, in the clear.
@@ -247,7 +251,7 @@ impl SmtpServer {
     /// It is back on the same port.
     pub async fn come_back(&mut self) {
         let listener = loop {
-            match TcpListener::bind(self.address).await {
+            match TcpListener::bind(self.port.address()).await {
                 Ok(listener) => break listener,
                 Err(_) => tokio::task::yield_now().await,
             }
@@ -267,7 +271,7 @@ impl SmtpServer {
 
     /// The next message that it is given.
     pub async fn next(&mut self) -> Received {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.received.recv()).await;
+        let next = tokio::time::timeout(SOON, self.received.recv()).await;
         next.expect("a mail comes").expect("the server runs")
     }
 
@@ -278,7 +282,7 @@ impl SmtpServer {
 
     /// The next time that it refuses something.
     pub async fn refusal(&mut self) {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.refusals.recv()).await;
+        let next = tokio::time::timeout(SOON, self.refusals.recv()).await;
         next.expect("somebody comes").expect("the server runs");
     }
 }

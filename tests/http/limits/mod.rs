@@ -10,6 +10,7 @@ mod redis_server;
 use redis_server::Redis;
 
 use crate::harness::{Reply, TestApp, eventually};
+use crate::port;
 
 /// The limiter is on, and a proxy at loopback tells who the client is.
 async fn limited(quota: (u32, u32), more: &[(&str, &str)]) -> TestApp {
