@@ -90,8 +90,8 @@ impl Wire {
 impl Answer {
     async fn read(mut stream: TcpStream) -> Self {
         let mut bytes = Vec::new();
-        let reading = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes));
-        match reading.await.expect("an end within 20 seconds") {
+        let reading = tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut bytes));
+        match reading.await.expect("an end within a minute") {
             Ok(_) => {}
             Err(error) => assert!(is_hung_up(&error), "{error}"),
         }

@@ -188,7 +188,7 @@ async fn begun(app: &TestApp, ann: &Actor, headers: &str) -> TcpStream {
 /// The status that is answered on it.
 async fn status(socket: &mut TcpStream) -> u16 {
     let mut answer = vec![0; 12];
-    let read = tokio::time::timeout(Duration::from_secs(20), socket.read_exact(&mut answer));
+    let read = tokio::time::timeout(Duration::from_mins(1), socket.read_exact(&mut answer));
     read.await.expect("an answer in time").expect("an answer");
     std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
 }
