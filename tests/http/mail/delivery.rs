@@ -24,6 +24,8 @@ async fn a_mail_has_one_recipient_which_is_the_address_as_it_is_stored() {
         let path = crate::harness::with_query("/api/email/send-test-email", &[("recipient", given)]);
         let ids = admin.post(&path).await.is(202).json()["ids"].clone();
         let mail = server.next().await;
+        // The connection is put back before the mail is booked; the next mail must not come before that.
+        settled(&admin, ids[0].as_str().unwrap().parse().unwrap(), "sent", 1).await;
         assert_eq!((mail.from.as_str(), mail.to.as_slice()), ("gate@example.com", &[stored.to_owned()][..]));
         assert_eq!(mail.header("to"), stored);
         assert_eq!(mail.header("message-id"), format!("<{}@example.com>", ids[0].as_str().unwrap()));
@@ -174,9 +176,16 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     let mail = settled(&admin, id, "waiting", 1).await;
     assert!(mail["last_error"].as_str().unwrap().contains("longer than 1 s"), "{mail}");
     server.behave(Manner::Accept);
-    app.clock.advance(Duration::from_secs(30));
-    app.inside.mail.wake();
-    assert_eq!(server.next().await.to, ["ann@example.com"]);
+    // That second may be too short for a busy machine, too; then it is tried again.
+    for _ in 0..20 {
+        app.clock.advance(Duration::from_mins(31));
+        app.inside.mail.wake();
+        if let Ok(mail) = tokio::time::timeout(Duration::from_secs(3), server.next()).await {
+            assert_eq!(mail.to, ["ann@example.com"]);
+            return;
+        }
+    }
+    panic!("it is not tried again");
 }
 
 #[tokio::test]
@@ -253,7 +262,7 @@ async fn a_stop_waits_for_what_is_being_handed_over() {
     let app = sending_to(&server, &[]).await;
     post(&app, letter_to("ann", notice())).await.unwrap();
     server.next().await;
-    assert!(app.inside.tasks.close(Duration::from_secs(5)).await);
+    assert!(app.inside.tasks.close(Duration::from_secs(30)).await);
     let states = rows(&app, "SELECT state FROM mails").await;
     assert_eq!(states[0].try_get_by_index::<String>(0).unwrap(), "sent");
 }
@@ -303,8 +312,9 @@ async fn a_code_that_has_expired_is_not_sent_late() {
     let kept = post(&app, letter_to("ann", notice())).await.unwrap();
     settled(&admin, late, "waiting", 1).await;
     settled(&admin, kept, "waiting", 1).await;
-    app.clock.advance(Duration::from_mins(10));
+    // First it is back: whatever is due is tried at any moment.
     server.come_back().await;
+    app.clock.advance(Duration::from_mins(10));
     app.inside.mail.wake();
     settled(&admin, late, "expired", 2).await;
     settled(&admin, kept, "sent", 2).await;

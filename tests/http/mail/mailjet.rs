@@ -46,7 +46,7 @@ impl Mailjet {
     }
 
     async fn next(&mut self) -> (String, Value) {
-        tokio::time::timeout(Duration::from_secs(20), self.asked.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(Duration::from_mins(1), self.asked.recv()).await.unwrap().unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::smtp::SmtpServer;
+use super::smtp::{Manner, SmtpServer};
 use super::{idle, letter_to, notice, post, queue, rows};
 use crate::harness::{TestApp, eventually};
 
@@ -91,6 +91,8 @@ async fn a_mail_that_somebody_waits_for_goes_before_a_letter_to_all() {
     admin.post("/api/email/send-email-all?confirm=true&subject=News").json(&"Hello").await.is(202);
     while app.inside.mail.advance_batches().await.unwrap() {}
     post(&app, letter_to("ann", notice())).await.unwrap();
+    // Nobody sends a second one before all four are there.
+    server.behave(Manner::HangAfterContent);
     app.inside.start_background();
     let first: Vec<String> =
         [server.next().await, server.next().await, server.next().await, server.next().await]
