@@ -16,8 +16,8 @@ use super::metrics::{Family, Sample, number, size};
 const QUEUE: usize = 8192;
 /// Bytes written at once.
 const BLOCK: usize = 64 * 1024;
-/// How long the end of the program waits for the last lines. (Tests count them, also on a machine that stands still.)
-const LAST_LINES: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
+/// How long the end of the program waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Writes the last lines when it is dropped.
 #[derive(Debug)]
