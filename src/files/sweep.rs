@@ -140,12 +140,12 @@ impl Files {
 
 /// Does the work, and says meanwhile that it goes on. Also whether that was said in time, all along.
 async fn holding<T>(lease: &Lease, work: impl Future<Output = T>) -> (T, bool) {
-    let (mut last, lost) = (Instant::now(), AtomicBool::new(false));
+    let (mut said, lost) = (Instant::now(), AtomicBool::new(false));
     let renewing = async {
         loop {
             tokio::time::sleep(RENEW).await;
             match lease.take().await {
-                Ok(true) if last.elapsed() < HOLD => last = Instant::now(),
+                Ok(true) if said.elapsed() < HOLD => said = Instant::now(),
                 Ok(_) => lost.store(true, Ordering::Relaxed),
                 Err(error) => {
                     tracing::warn!(%error, "the lease of sweeping was not held longer; it is tried again");
