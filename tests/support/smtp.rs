@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::port::Port;
 
 /// How long a busy machine may take until a mail comes.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// How the server treats those who come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
