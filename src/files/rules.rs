@@ -302,7 +302,7 @@ impl Files {
             return Err(ChangeRefusal::Invalid(vec![error]).into());
         }
         self.tell_concerned(tx, &row, Deed::FileChanged, origin).await?;
-        // Whose it is are held by now, and with them the file: what somebody else changed meanwhile stays.
+        // Its people are held by now, and so is it: what somebody else changed in the meantime stays.
         row = store::by_id(tx, id).await?.ok_or(ChangeRefusal::NotFound)?;
         if let Some(name) = changes.name {
             name.as_str().clone_into(&mut row.name);
