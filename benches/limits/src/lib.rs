@@ -1,5 +1,7 @@
 //! What the limit programs share: Gatehouse's allocator, the rows of its users, and the shape of a result.
 
+pub mod durable;
+
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -1,16 +1,11 @@
 //! The limit of a change: one statement, one durable transaction, from N clients at once.
 //! `commit DATABASE_URL CLIENTS SECONDS USERS`
 
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use limits::durable::Database;
 use limits::{Chance, id_of};
-use sqlx::postgres::PgPoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
 use tokio::task::JoinSet;
-
-const CHANGE: &str = "UPDATE users SET description = $1, revision = revision + 1 WHERE id = $2";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -38,38 +33,8 @@ async fn change_until(end: Instant, database: Database, client: u32, users: u64)
     let (mut chance, mut commits) = (Chance::new(client.into()), 0);
     while Instant::now() < end {
         let (text, id) = (format!("change {commits} of {client}"), id_of(chance.up_to(users)));
-        let changed = match &database {
-            Database::Sqlite(pool) => {
-                sqlx::query(CHANGE).bind(text).bind(id).execute(pool).await?.rows_affected()
-            }
-            Database::Postgres(pool) => {
-                sqlx::query(CHANGE).bind(text).bind(id).execute(pool).await?.rows_affected()
-            }
-        };
-        anyhow::ensure!(changed == 1, "there is no user {id}");
+        database.change(text, id).await?;
         commits += 1;
     }
     Ok(commits)
-}
-
-#[derive(Clone)]
-enum Database {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
-}
-
-impl Database {
-    /// As Gatehouse opens it: on disk before it is answered; one writing connection on SQLite.
-    async fn open(url: &str, clients: u32) -> anyhow::Result<Self> {
-        if !url.starts_with("sqlite") {
-            let pool = PgPoolOptions::new().max_connections(clients).test_before_acquire(false);
-            return Ok(Self::Postgres(pool.connect(url).await?));
-        }
-        let options = SqliteConnectOptions::from_str(url)?
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(30));
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(60));
-        Ok(Self::Sqlite(pool.test_before_acquire(false).connect_with(options).await?))
-    }
 }

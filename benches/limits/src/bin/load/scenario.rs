@@ -30,13 +30,15 @@ pub enum Scenario {
     Refresh,
     /// Each connection changes its own description again and again.
     Patch,
+    /// The description of a random user is changed, by nobody in particular: for the limit program `change`.
+    BarePatch,
     /// A new user signs up.
     Register,
 }
 
 impl Scenario {
     fn needs_session(self) -> bool {
-        !matches!(self, Self::Ping | Self::Login | Self::Register)
+        !matches!(self, Self::Ping | Self::Login | Self::Register | Self::BarePatch)
     }
 }
 
@@ -133,6 +135,10 @@ impl Worker {
             Scenario::Patch => {
                 let body = json!({ "description": format!("turn {} of {}", self.turn, self.number) });
                 Ask::json(Method::PATCH, format!("/api/user/{}", self.session.user_id), &body).by(token)
+            }
+            Scenario::BarePatch => {
+                let body = json!({ "description": format!("turn {} of {}", self.turn, self.number) });
+                Ask::json(Method::PATCH, format!("/user/{}", id_of(somebody)), &body)
             }
             Scenario::Register => self.register(),
         }
