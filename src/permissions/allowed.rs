@@ -159,9 +159,11 @@ impl<'a, P: Permission> ApiExtractor<'a> for Allowed<P> {
 
     async fn from_request(
         request: &'a Request,
-        _body: &mut RequestBody,
+        body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self::of(request).await?)
+        let allowed = Self::of(request).await?;
+        allowed.caller.is_asked_again(request, body);
+        Ok(allowed)
     }
 }

@@ -19,6 +19,7 @@ use super::roles::Roles;
 use super::rules::PROOF_LASTS;
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Breakage, Problem, RetryAfter};
+use crate::platform::web::asked_again;
 
 const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -71,6 +72,17 @@ impl Caller {
         let words =
             "Your role needs a second factor. Set one up: GET /auth/QR, PATCH /auth/OTP/authenticator.";
         Err(Problem::new(StatusCode::FORBIDDEN, "second_factor_required", words))
+    }
+
+    /// Sees to it that the request's body comes to its end only if the caller would be let in then, too: it may be sent
+    /// slowly, and a ban, another role or the end of the session counts from the moment on that it is answered.
+    pub fn is_asked_again(&self, request: &Request, body: &mut RequestBody) {
+        if request.method() == Method::GET {
+            return;
+        }
+        let Some(sessions) = request.data::<Arc<Sessions>>() else { return };
+        let (sessions, caller) = (Arc::clone(sessions), self.clone());
+        asked_again(body, move || async move { sessions.still_lets_in(&caller).await });
     }
 
     /// Refused unless the person proved within the last ten minutes who they are.
@@ -278,10 +290,12 @@ impl<'a> ApiExtractor<'a> for Caller {
 
     async fn from_request(
         request: &'a Request,
-        _body: &mut RequestBody,
+        body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self::of(request).await?)
+        let caller = Self::of(request).await?;
+        caller.is_asked_again(request, body);
+        Ok(caller)
     }
 }
 
@@ -300,10 +314,12 @@ impl<'a> ApiExtractor<'a> for Enrolling {
 
     async fn from_request(
         request: &'a Request,
-        _body: &mut RequestBody,
+        body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self::of(request).await?)
+        let caller = Self::of(request).await?;
+        caller.is_asked_again(request, body);
+        Ok(caller)
     }
 }
 

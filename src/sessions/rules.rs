@@ -18,7 +18,7 @@ use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, St
 use crate::events::{Event, Events};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Failure, Problem};
+use crate::platform::problem::{Breakage, Failure, Problem};
 use crate::platform::secrets::digest;
 use crate::platform::web::ClientInfo;
 
@@ -470,19 +470,32 @@ impl Sessions {
         db: &impl ConnectionTrait,
         caller: &Caller,
     ) -> Result<Result<Caller, Problem>, DbErr> {
-        let now = self.clock.now();
         let rows = store::standing(db, caller.user_id).await?;
-        let standing = Standing::of(&rows).filter(|standing| standing.active);
+        Ok(self.as_now(Standing::of(&rows).as_ref(), caller).and_then(Caller::admitted))
+    }
+
+    /// Refused unless a new request like the caller's would be let in as theirs was, by what is remembered: the session has
+    /// ended, the account is closed, or its tokens were all made void meanwhile.
+    pub(super) async fn still_lets_in(&self, caller: &Caller) -> Result<(), Problem> {
+        let standing = self.standing(caller.user_id).await;
+        let standing = standing.map_err(|error| Breakage::from(error).problem())?;
+        let now = self.as_now(standing.as_deref(), caller)?;
+        // What was allowed was allowed to these roles.
+        if now.roles == caller.roles { Ok(()) } else { Err(signed_out()) }
+    }
+
+    fn as_now(&self, standing: Option<&Standing>, caller: &Caller) -> Result<Caller, Problem> {
+        let now = self.clock.now();
+        let standing = standing.filter(|standing| standing.active);
         let standing = standing.filter(|standing| standing.token_version == caller.token_version);
-        let Some(standing) = standing else { return Ok(Err(signed_out())) };
-        let Some(session) = standing.live(caller.session_id, now) else { return Ok(Err(signed_out())) };
-        let caller = Caller {
+        let Some(standing) = standing else { return Err(signed_out()) };
+        let Some(session) = standing.live(caller.session_id, now) else { return Err(signed_out()) };
+        Ok(Caller {
             roles: standing.roles,
             proved_at: session.proved_at,
-            needs_second_factor: self.needs_second_factor(&standing, now),
+            needs_second_factor: self.needs_second_factor(standing, now),
             ..caller.clone()
-        };
-        Ok(caller.admitted())
+        })
     }
 
     /// The public keys, for whoever verifies tokens by themselves.

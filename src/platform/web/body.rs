@@ -1,9 +1,12 @@
 //! Reading a request's body into memory, never more than allowed, and only of the kind that is asked for.
 
+use std::io;
+
 use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use http_body_util::{BodyExt, LengthLimitError};
 use poem::http::{StatusCode, header};
-use poem::{Request, RequestBody};
+use poem::{Body, Request, RequestBody};
 
 use super::query::bad_request;
 use super::trace::Visit;
@@ -12,7 +15,33 @@ use crate::platform::problem::Problem;
 /// What a handler tested without the edge reads at most.
 const DEFAULT_LIMIT: usize = 64 * 1024;
 
-type Frames = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
+type Frames = http_body_util::combinators::BoxBody<Bytes, io::Error>;
+
+/// Why a body may not come to its end: its sender was sent away in the meantime.
+#[derive(Debug, thiserror::Error)]
+#[error("its sender was sent away before the body had come to its end")]
+struct SentAway(Problem);
+
+/// Lets a body come to its end only if `still` finds nothing against it then. What a request may do is decided before its body is
+/// read, however it is read; and whoever sends that slowly may have been banned or signed out when the last byte is there.
+pub fn asked_again<A>(body: &mut RequestBody, still: impl FnOnce() -> A + Send + 'static)
+where
+    A: Future<Output = Result<(), Problem>> + Send + 'static,
+{
+    // Taken already: then nothing is read of it any more.
+    let Ok(taken) = body.take() else { return };
+    let pieces = stream::try_unfold(Some((Frames::from(taken), still)), |reading| async move {
+        let Some((mut frames, still)) = reading else { return Ok(None) };
+        while let Some(frame) = frames.frame().await {
+            if let Ok(piece) = frame?.into_data() {
+                return Ok(Some((piece, Some((frames, still)))));
+            }
+        }
+        still().await.map_err(|problem| io::Error::other(SentAway(problem)))?;
+        Ok::<_, io::Error>(None)
+    });
+    *body = RequestBody::new(Body::from_bytes_stream(pieces));
+}
 
 /// The whole body: at most `max_body_bytes` of the settings, else 413. A body that breaks off: 400.
 pub async fn read_body(request: &Request, body: &mut RequestBody) -> Result<Bytes, Problem> {
@@ -43,16 +72,17 @@ async fn next_piece(frames: &mut Frames, room: usize) -> Result<Option<Bytes>, P
     Ok(None)
 }
 
-/// What an error of reading means: 413 behind the edge's limit, else 400.
-pub(crate) fn broken_off(error: &std::io::Error) -> Problem {
-    match error.get_ref() {
-        Some(cause) if cause.downcast_ref::<LengthLimitError>().is_some() => too_large(),
-        Some(cause) => match cause.downcast_ref() {
-            Some(inner) => broken_off(inner),
-            None => bad_request("The body could not be read to its end."),
-        },
-        None => bad_request("The body could not be read to its end."),
+/// What an error of reading means: 413 behind the edge's limit, what the sender was sent away with, else 400.
+pub(crate) fn broken_off(error: &io::Error) -> Problem {
+    let unreadable = || bad_request("The body could not be read to its end.");
+    let Some(cause) = error.get_ref() else { return unreadable() };
+    if cause.is::<LengthLimitError>() {
+        return too_large();
     }
+    if let Some(SentAway(problem)) = cause.downcast_ref() {
+        return problem.clone();
+    }
+    cause.downcast_ref().map_or_else(unreadable, broken_off)
 }
 
 /// 413.

@@ -24,7 +24,7 @@ mod trace;
 
 pub use asset::{Asset, SCRIPT, STYLE, content_hash};
 pub use body::read_body;
-pub(crate) use body::{broken_off, too_large, unsupported};
+pub(crate) use body::{asked_again, broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;
 pub use client::{ClientInfo, TrustedProxies, client_network, wide_network};
 pub use cursor::Cursor;
