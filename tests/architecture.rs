@@ -9,6 +9,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "architecture/image.rs"]
+mod image;
+
 #[test]
 fn no_feature_looks_forward() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -42,8 +45,15 @@ fn order_of(map: &str) -> Vec<String> {
 /// `src/x.rs` and all that lies under `src/x/`; the migrations have a folder of their own beside `src`.
 fn files_of(root: &Path, module: &str) -> Vec<PathBuf> {
     let folder = folder_of(root, module);
-    let mut files = Vec::new();
-    let mut folders = vec![folder.clone()];
+    let mut files = files_below(&folder);
+    files.extend(Some(folder.with_extension("rs")).filter(|single| single.is_file()));
+    assert!(!files.is_empty(), "src/lib.rs names `{module}`, but there is no file of it");
+    files
+}
+
+/// The source files in a folder, however deep.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.expect("a readable folder").path();
@@ -54,8 +64,6 @@ fn files_of(root: &Path, module: &str) -> Vec<PathBuf> {
             }
         }
     }
-    files.extend(Some(folder.with_extension("rs")).filter(|single| single.is_file()));
-    assert!(!files.is_empty(), "src/lib.rs names `{module}`, but there is no file of it");
     files
 }
 
