@@ -10,6 +10,7 @@ mod enumeration;
 mod fields;
 mod forgery;
 mod input;
+mod late;
 mod links;
 mod names;
 mod naughty;
