@@ -233,7 +233,7 @@ impl OtpApi {
 
     /// Get new recovery codes
     ///
-    /// The old ones are void.
+    /// The old ones are void. Needs the password, and a proof of identity that is not older than ten minutes.
     #[oai(path = "/OTP/recovery-codes", method = "post", operation_id = "replace_recovery_codes")]
     async fn replace_recovery_codes(
         &self,

@@ -49,6 +49,7 @@ crate::refusals! {
     /// Why there are no new recovery codes.
     pub enum RecoveryCodesRefusal {
         Wrong = 401 "invalid_credentials" "The password is wrong.",
+        Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Off = 409 "conflict" "There is no second factor.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
@@ -264,7 +265,8 @@ impl Auth {
         }
     }
 
-    /// New recovery codes for the caller; the old ones are void.
+    /// New recovery codes for the caller; the old ones are void. Each of them replaces the second factor, so the password
+    /// alone must not be enough: a fresh proof includes the factor.
     pub async fn replace_recovery_codes(
         &self,
         caller: &Caller,
@@ -272,6 +274,7 @@ impl Auth {
         client: &ClientInfo,
         device: Option<&str>,
     ) -> Result<Vec<RecoveryCode>, Failure<RecoveryCodesRefusal>> {
+        caller.require_proof(self.clock.now()).map_err(|_| RecoveryCodesRefusal::Unproved)?;
         let user = self.users.by_id(caller.user_id).await?.ok_or(RecoveryCodesRefusal::Wrong)?;
         if Method::of(&user) == Method::None {
             return Err(RecoveryCodesRefusal::Off.into());
@@ -279,19 +282,30 @@ impl Auth {
         if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
             return Err(RecoveryCodesRefusal::Wrong.into());
         }
-        let otp = self.otp.clone();
+        let (auth, session) = (self.clone(), caller.session_id);
         self.db
-            .write(move |tx| {
-                async move {
-                    let user = held(tx, user.id).await?.ok_or(RecoveryCodesRefusal::Wrong)?;
-                    if Method::of(&user) == Method::None {
-                        return Err(RecoveryCodesRefusal::Off.into());
-                    }
-                    Ok(otp.replace_recovery_codes_in(tx, &user).await?)
-                }
-                .boxed()
-            })
+            .write(move |tx| async move { auth.replace_recovery_codes_in(tx, &user, session).await }.boxed())
             .await
+    }
+
+    /// Replaces them for the account whose password was right; what was true then may be true no longer.
+    async fn replace_recovery_codes_in(
+        &self,
+        tx: &Tx,
+        proved: &user::Model,
+        session: uuid::Uuid,
+    ) -> Result<Vec<RecoveryCode>, Failure<RecoveryCodesRefusal>> {
+        let user = held(tx, proved.id).await?.ok_or(RecoveryCodesRefusal::Wrong)?;
+        if user.password_hash != proved.password_hash {
+            return Err(RecoveryCodesRefusal::Wrong.into());
+        }
+        if self.sessions.kind_of_living_in(tx, user.id, session).await?.is_none() {
+            return Err(RecoveryCodesRefusal::Unproved.into());
+        }
+        if Method::of(&user) == Method::None {
+            return Err(RecoveryCodesRefusal::Off.into());
+        }
+        Ok(self.otp.replace_recovery_codes_in(tx, &user).await?)
     }
 
     /// Mails another code for a sign-in that waits for one.
