@@ -11,13 +11,14 @@ use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::Caller;
-use crate::users::store::held;
+use crate::users::store::{held, user};
 use crate::users::{ChangeRefusal, Origin, Password};
 
 crate::refusals! {
     /// Why a password is not changed.
     pub enum PasswordRefusal {
         Wrong = 401 "invalid_credentials" "The old password is wrong.",
+        Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
@@ -82,7 +83,7 @@ impl From<SignInRefusal> for RecoveryCodesRefusal {
 }
 
 impl Auth {
-    /// Replaces the caller's password; every other session of theirs ends.
+    /// Replaces the caller's password; every other session of theirs ends. Who has a second factor needs a fresh proof.
     pub async fn change_password(
         &self,
         caller: &Caller,
@@ -91,7 +92,9 @@ impl Auth {
         client: &ClientInfo,
         device: Option<&str>,
     ) -> Result<(), Failure<PasswordRefusal>> {
+        let is_proved = caller.require_proof(self.clock.now()).is_ok();
         let user = self.users.by_id(caller.user_id).await?.ok_or(PasswordRefusal::Wrong)?;
+        may_change_password(&user, is_proved)?;
         if !self.proves(&user, old, client, device).await.map_err(Failure::within)? {
             return Err(PasswordRefusal::Wrong.into());
         }
@@ -112,6 +115,7 @@ impl Auth {
                 async move {
                     // Two changes at once: the one that proved a password that is no longer loses.
                     let present = held(tx, user.id).await?.ok_or(PasswordRefusal::Wrong)?;
+                    may_change_password(&present, is_proved)?; // the second factor may be newer than the request
                     if present.password_hash != user.password_hash {
                         return Err(PasswordRefusal::Wrong.into());
                     }
@@ -147,4 +151,9 @@ impl Auth {
         }
         Ok(self.sessions.proved(caller).await?.ok_or(ReauthenticateRefusal::Wrong)?)
     }
+}
+
+/// The old password proves who one is, but where there is a second factor it is only half of that.
+fn may_change_password(user: &user::Model, is_proved: bool) -> Result<(), PasswordRefusal> {
+    if is_proved || Method::of(user) == Method::None { Ok(()) } else { Err(PasswordRefusal::Unproved) }
 }

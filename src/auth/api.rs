@@ -309,7 +309,8 @@ impl AuthApi {
 
     /// Change the own password
     ///
-    /// Every other session of the caller ends.
+    /// Every other session of the caller ends. Whoever has a second factor needs a proof of identity that is not older
+    /// than ten minutes; without one, the old password is proof enough.
     #[oai(path = "/password/reset", method = "patch", operation_id = "reset_password_reset")]
     async fn change_password(
         &self,
