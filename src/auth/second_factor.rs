@@ -282,9 +282,11 @@ impl Auth {
         if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
             return Err(RecoveryCodesRefusal::Wrong.into());
         }
-        let (auth, session) = (self.clone(), caller.session_id);
+        let (auth, session, client) = (self.clone(), caller.session_id, client.clone());
         self.db
-            .write(move |tx| async move { auth.replace_recovery_codes_in(tx, &user, session).await }.boxed())
+            .write(move |tx| {
+                async move { auth.replace_recovery_codes_in(tx, &user, session, &client).await }.boxed()
+            })
             .await
     }
 
@@ -294,6 +296,7 @@ impl Auth {
         tx: &Tx,
         proved: &user::Model,
         session: uuid::Uuid,
+        client: &ClientInfo,
     ) -> Result<Vec<RecoveryCode>, Failure<RecoveryCodesRefusal>> {
         let user = held(tx, proved.id).await?.ok_or(RecoveryCodesRefusal::Wrong)?;
         if user.password_hash != proved.password_hash {
@@ -305,7 +308,10 @@ impl Auth {
         if Method::of(&user) == Method::None {
             return Err(RecoveryCodesRefusal::Off.into());
         }
-        Ok(self.otp.replace_recovery_codes_in(tx, &user).await?)
+        let codes = self.otp.replace_recovery_codes_in(tx, &user).await?;
+        let letter = Letter::RecoveryCodesReplaced { username: user.username.clone() };
+        self.tell_in(tx, &user, letter, client).await?;
+        Ok(codes)
     }
 
     /// Mails another code for a sign-in that waits for one.

@@ -102,6 +102,8 @@ pub enum Letter {
     SecondFactorChanged { username: String, method: String },
     /// A recovery code was used.
     RecoveryCodeUsed { username: String, left: u64 },
+    /// There are new recovery codes; the old ones are void.
+    RecoveryCodesReplaced { username: String },
     /// Too many failed sign-ins.
     AccountLocked { username: String },
     /// Another provider's account signs in to yours.
@@ -161,6 +163,7 @@ impl Letter {
             Self::EmailChanged { .. } => "email-changed",
             Self::SecondFactorChanged { .. } => "second-factor-changed",
             Self::RecoveryCodeUsed { .. } => "recovery-code-used",
+            Self::RecoveryCodesReplaced { .. } => "recovery-codes-replaced",
             Self::AccountLocked { .. } => "account-locked",
             Self::AccountLinked { .. } => "account-linked",
             Self::AccountUnlinked { .. } => "account-unlinked",
@@ -205,6 +208,7 @@ impl Letter {
             Self::SignUpAttempt { username }
             | Self::NewDevice { username }
             | Self::PasswordChanged { username }
+            | Self::RecoveryCodesReplaced { username }
             | Self::AccountLocked { username } => json!({ "username": cut(username) }),
             Self::EmailChanged { username, new_address } => {
                 json!({ "username": cut(username), "new_address": masked(new_address) })

@@ -44,6 +44,7 @@ macro_rules! for_each_letter {
                 "email-changed",
                 "second-factor-changed",
                 "recovery-code-used",
+                "recovery-codes-replaced",
                 "account-locked",
                 "account-linked",
                 "account-unlinked",
