@@ -1,5 +1,7 @@
 //! Codes for the day on which the second factor is lost.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::harness::{PASSWORD, TestApp, claims, recovery_codes};
@@ -47,12 +49,53 @@ async fn new_ones_take_the_password_and_void_the_old() {
         .await
         .refused(401, "invalid_credentials");
     ann.post(PATH).json(&json!({})).await.refused(422, "validation_failed");
-    app.clock.advance(std::time::Duration::from_secs(2));
+    app.clock.advance(Duration::from_secs(2));
     let new = recovery_codes(&ann.post(PATH).form(&[("password", PASSWORD)]).await.is(200).json());
     assert!(!new.iter().any(|code| old.contains(code)));
     let demand = app.demand("ann").await;
     app.answer(&demand.token, &old[0]).await.refused(401, "invalid_otp");
     app.answer(&demand.token, &new[0]).await.is(200);
+}
+
+// with the password alone nobody gets past the second factor.
+#[tokio::test]
+async fn new_ones_need_a_fresh_proof_that_includes_the_present_factor() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let (authenticator, old) = ann.enrol(&app).await;
+    app.clock.advance(Duration::from_secs(601));
+    let renew = |password: &str| ann.post(PATH).json(&json!({"password": password}));
+    renew(PASSWORD).await.refused(401, "reauthentication_required");
+    // The password is not even looked at: no wrong one is counted.
+    renew("not the password 12").await.refused(401, "reauthentication_required");
+    ann.reauthenticate(None).await.refused(401, "otp_required");
+    renew(PASSWORD).await.refused(401, "reauthentication_required");
+    // Nothing has changed: the old ones still prove.
+    let demand = app.demand("ann").await;
+    app.answer(&demand.token, &old[0]).await.is(200);
+    ann.reauthenticate(Some(&authenticator.code(&app))).await.is(200);
+    let new = recovery_codes(&renew(PASSWORD).await.is(200).json());
+    let demand = app.demand("ann").await;
+    app.answer(&demand.token, &old[1]).await.refused(401, "invalid_otp");
+    app.answer(&demand.token, &new[0]).await.is(200);
+}
+
+#[tokio::test]
+async fn the_owner_is_told_of_new_ones() {
+    let app = TestApp::with_mail(&[]).await;
+    let ann = app.user("ann").await;
+    let (authenticator, _) = ann.enrol(&app).await;
+    app.clock.advance(Duration::from_secs(601));
+    let renew = || ann.post(PATH).json(&json!({"password": PASSWORD}));
+    renew().await.refused(401, "reauthentication_required");
+    ann.reauthenticate(Some(&authenticator.code(&app))).await.is(200);
+    let new = recovery_codes(&renew().await.is(200).json());
+    let told = app.mail_to("ann@example.com", "recovery-codes-replaced").await;
+    assert!(told.text.contains("ann") && told.text.contains("recovery codes"), "{told:?}");
+    assert!(!new.iter().any(|code| told.text.contains(code) || told.html.contains(code)), "{told:?}");
+    let letters = app.letters_to("ann@example.com").await;
+    let count = letters.iter().filter(|letter| *letter == "recovery-codes-replaced").count();
+    assert_eq!(count, 1, "a refusal is no reason to write: {letters:?}");
 }
 
 #[tokio::test]
