@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Actor, Ask, PASSWORD, START, TestApp, race};
+use crate::harness::{Actor, Ask, Demand, PASSWORD, START, TestApp, race};
 
 const CHANGE: &str = "/api/auth/password/reset";
 const PROVE: &str = "/api/auth/reauthenticate";
@@ -54,6 +54,32 @@ async fn without_the_old_password_nothing_changes() {
     app.clock.advance(Duration::from_secs(3));
     app.try_sign_in("ann", PASSWORD).await.is(200);
     app.patch(CHANGE).json(&json!({})).await.refused(401, "token_invalid");
+}
+
+//
+#[tokio::test]
+async fn with_a_second_factor_the_old_password_is_not_proof_enough() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let (authenticator, _) = ann.enrol(&app).await;
+    app.clock.advance(Duration::from_secs(601));
+    change(&ann, PASSWORD, NEW).await.refused(401, "reauthentication_required");
+    // The password is not even looked at: no wrong one is counted.
+    change(&ann, WRONG, NEW).await.refused(401, "reauthentication_required");
+    Demand::of(&app.try_sign_in("ann", PASSWORD).await);
+    ann.reauthenticate(Some(&authenticator.code(&app))).await.is(200);
+    change(&ann, PASSWORD, NEW).await.is(200);
+    Demand::of(&app.try_sign_in("ann", NEW).await);
+    app.try_sign_in("ann", PASSWORD).await.refused(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn without_a_second_factor_the_old_password_is_proof_enough() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    app.clock.advance(Duration::from_secs(601));
+    change(&ann, PASSWORD, NEW).await.is(200);
+    app.try_sign_in("ann", NEW).await.is(200);
 }
 
 #[tokio::test]
