@@ -153,6 +153,21 @@ async fn a_second_factor_is_set_up_with_a_computed_code_asked_for_and_turned_off
     other.until_at("/account/security").await;
     // It is long ago that the first browser proved who it is: it is asked again, and then goes on.
     app.clock.advance(std::time::Duration::from_mins(11));
+    browser.fill("Password", PASSWORD).await;
+    browser.press("New recovery codes").await;
+    browser.until_shown("Is it you?").await;
+    browser.fill("Password", PASSWORD).await;
+    browser.fill("Code of the second factor", &authenticator.next_code(&app)).await;
+    browser.press("Go on").await;
+    browser.until_shown("Keep these in a safe place").await;
+    let old = codes;
+    let codes = browser.texts("#codes-list li").await;
+    assert!(codes.len() == 10 && !codes.iter().any(|code| old.contains(code)), "{codes:?}");
+    browser.run("window.isOld = true; return true", json!([])).await;
+    browser.press("I have kept them").await;
+    let is_new = "return !window.isOld && document.readyState === 'complete'";
+    browser.until("the page anew", is_new, json!([])).await;
+    app.clock.advance(std::time::Duration::from_mins(11));
     browser.fill("A code, or a recovery code", &codes[1]).await;
     browser.press("Turn off").await;
     browser.until_shown("Is it you?").await;
