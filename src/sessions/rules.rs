@@ -321,6 +321,9 @@ impl Sessions {
         }
         let Some(standing) = self.standing(row.user_id).await? else { return Ok(None) };
         let Some(session) = standing.live(row.id, now).filter(|_| standing.active) else { return Ok(None) };
+        if !self.is_within_limits(&row, standing.roles, now) {
+            return Ok(None);
+        }
         let caller = Caller {
             user_id: row.user_id,
             session_id: row.id,
@@ -552,6 +555,15 @@ impl Sessions {
         } else {
             (settings.idle, settings.absolute)
         }
+    }
+
+    /// Whether a session may still rest and last for somebody with these roles. The ends in its row were reckoned with
+    /// the roles of then; whoever became an admin since has less time.
+    fn is_within_limits(&self, session: &store::session::Model, roles: Roles, now: Timestamp) -> bool {
+        let (idle, absolute) = self.limits(roles);
+        let rests_until = Timestamp::from_millis(session.last_seen_at).after(idle);
+        let lasts_until = Timestamp::from_millis(session.created_at).after(absolute);
+        now < rests_until && now < lasts_until
     }
 }
 

@@ -347,6 +347,33 @@ async fn the_key_set_shows_public_halves_and_a_key_that_is_gone_verifies_nothing
     }
 }
 
+// Sessions of admins are shorter; so is one that was opened before its owner became an admin.
+#[tokio::test]
+async fn the_cookie_of_whoever_becomes_an_admin_has_the_time_of_an_admins() {
+    let scene = Scene::new().await;
+    let ann = scene.user("ann").await;
+    scene.user("bob").await;
+    let rests = Browser::sign_in(&scene, "ann").await;
+    let works = Browser::sign_in(&scene, "ann").await;
+    let bobs = Browser::sign_in(&scene, "bob").await;
+    let opens = async |browser: &Browser| {
+        scene.get("/api/user/me").header("cookie", &browser.header()).await.status()
+    };
+    scene.admin().await.patch(&ann.path()).json(&json!({"roles": ["admin", "user"]})).await.is(200);
+    assert_eq!((opens(&rests).await, opens(&works).await), (200, 200));
+    scene.clock.advance(Duration::from_mins(59));
+    assert_eq!(opens(&works).await, 200);
+    scene.clock.advance(Duration::from_mins(1));
+    assert_eq!(opens(&rests).await, 401, "an hour without a request");
+    for _ in 0..27 {
+        scene.clock.advance(Duration::from_mins(50));
+        assert_eq!(opens(&works).await, 200);
+    }
+    scene.clock.advance(Duration::from_mins(30));
+    assert_eq!(opens(&works).await, 401, "a day");
+    assert_eq!(opens(&bobs).await, 200, "bob is no admin");
+}
+
 // A-062 for cookies, A-086: what is not whole is nothing.
 #[tokio::test]
 async fn a_session_cookie_is_whole_or_none() {
