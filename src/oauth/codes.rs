@@ -15,7 +15,7 @@ use super::store::{self, code};
 use crate::platform::db::Tx;
 use crate::platform::secrets::digest;
 use crate::sessions::{OneTimeToken, OpaqueToken, Purpose};
-use crate::users::store::user;
+use crate::users::store::{held, user};
 
 /// How long a code may be traded.
 pub const CODE_LASTS: Duration = Duration::from_mins(1);
@@ -97,10 +97,13 @@ impl Oauth {
         Ok(token.text())
     }
 
-    /// Uses a code up; none if it is not good for whoever shows it. Commit either.
+    /// Uses a code up, and holds whose it is; none if it is not good for whoever shows it. Commit either.
     pub async fn trade_in(&self, tx: &Tx, shown: &Shown) -> anyhow::Result<Option<Traded>> {
         let Ok(token) = OneTimeToken::parse(&shown.code) else { return Ok(None) };
         let digest = token.digest(Purpose::OauthCode);
+        let Some(owner) = store::owner_of_code(tx, &digest).await? else { return Ok(None) };
+        // Whoever ends the sessions of an account holds it and takes its codes: in the same order here.
+        held(tx, owner).await?;
         let Some(row) = store::take_code(tx, &digest).await? else { return Ok(None) };
         if row.expires_at <= self.clock.now().millis() || !is_shown_rightly(&row, shown) {
             return Ok(None);

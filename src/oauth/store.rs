@@ -203,6 +203,13 @@ pub async fn insert_code(tx: &Tx, row: code::Model) -> Result<(), DbErr> {
     code::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())
 }
 
+/// Whose a code is.
+pub async fn owner_of_code(tx: &Tx, digest: &[u8]) -> Result<Option<Uuid>, DbErr> {
+    let sql = "SELECT user_id FROM oauth_codes WHERE digest = $1";
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [digest.into()]);
+    tx.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
+}
+
 /// Uses a code up, whoever comes first.
 pub async fn take_code(tx: &Tx, digest: &[u8]) -> Result<Option<code::Model>, DbErr> {
     let sql = format!(

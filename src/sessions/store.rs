@@ -240,12 +240,21 @@ pub async fn end(tx: &Tx, user: Uuid, session: Uuid) -> Result<Vec<Gone>, DbErr>
     gone(tx, sql, vec![session.into(), user.into()]).await
 }
 
-/// Ends the sessions of a user, who is held, but for the one to be kept.
+/// Ends the sessions of a user, who is held, but for the one to be kept; and what was about to become one.
 pub async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<Vec<Gone>, DbErr> {
     tx.touch(user);
+    end_begun(tx, user).await?;
     let sql = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2 RETURNING id, user_id, amr";
     // No session has the id of nothing.
     gone(tx, sql, vec![user.into(), except.unwrap_or_default().into()]).await
+}
+
+/// Ends the sign-ins of a user, who is held, that are half done: the code of a provider that waits to be traded, the
+/// first factor that waits for the second. The tables are those of `oauth` and `otp`; they are named here so that
+/// nothing that ends sessions can forget them.
+async fn end_begun(tx: &Tx, user: Uuid) -> Result<(), DbErr> {
+    tx.run("DELETE FROM oauth_codes WHERE user_id = $1", [user.into()]).await?;
+    tx.run("DELETE FROM otp_challenges WHERE user_id = $1", [user.into()]).await.map(|_| ())
 }
 
 /// Who has sessions that ran out before `now`; at most `limit` people. Rest never lasts beyond the end.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::idp::{Manner, Place, parameter};
 use super::scene::{Scene, error_of, linked, path_of, place_of};
-use crate::harness::{PASSWORD, eventually, timed, with_query};
+use crate::harness::{Demand, PASSWORD, eventually, timed, with_query};
 
 #[tokio::test]
 async fn an_account_elsewhere_is_linked_whatever_its_address_and_signs_in() {
@@ -243,4 +243,45 @@ async fn the_second_factor_belongs_to_that_proof_too() {
     let url = reply.json()["authorization_url"].as_str().unwrap().to_owned();
     browser.get(&path_of(&scene.idp.visit(&url).await)).await.is(303);
     ann.post("/api/oauth/other/link").await.is(200);
+}
+
+#[tokio::test]
+async fn a_code_that_waits_to_be_traded_ends_with_the_link() {
+    let scene = Scene::with_mail().await;
+    let ann = scene.user("ann").await;
+    scene.browser().send(&ann, "acme", "link").await;
+    let code = scene.browser().code("acme").await;
+    ann.post("/api/oauth/acme/unlink").await.is(200);
+    assert_eq!(scene.number("SELECT COUNT(*) FROM oauth_codes").await, 0);
+    scene.trade(&code).await.refused(401, "token_invalid");
+    ann.me().await;
+}
+
+#[tokio::test]
+async fn a_demand_for_the_second_factor_ends_with_the_link_that_it_came_by() {
+    let scene = Scene::with_mail().await;
+    let ann = scene.user("ann").await;
+    let (authenticator, _) = ann.enrol(&scene).await;
+    scene.browser().send(&ann, "acme", "link").await;
+    let demand = Demand::of(&scene.trade(&scene.browser().code("acme").await).await);
+    ann.post("/api/oauth/acme/unlink").await.is(200);
+    scene.answer(&demand.token, &authenticator.next_code(&scene)).await.refused(401, "invalid_otp");
+    scene.sign_in_with("ann", &authenticator.next_code(&scene)).await.me().await;
+}
+
+#[tokio::test]
+async fn a_code_that_waits_to_be_traded_ends_with_the_password() {
+    let scene = Scene::with_mail().await;
+    let ann = scene.user("ann").await;
+    scene.browser().send(&ann, "acme", "link").await;
+    let code = scene.browser().code("acme").await;
+    let new = "sapphire lantern 88 meadow";
+    let change = json!({"old_password": PASSWORD, "new_password": new, "confirm_password": new});
+    ann.patch("/api/auth/password/reset").json(&change).await.is(200);
+    scene.trade(&code).await.refused(401, "token_invalid");
+    let code = scene.browser().code("acme").await;
+    let token = scene.reset_token("ann").await;
+    scene.reset(&token, "copper violin 93 harbour").await.is(200);
+    scene.trade(&code).await.refused(401, "token_invalid");
+    assert_eq!(scene.come("acme").await.id, ann.id, "the link itself stays");
 }

@@ -108,6 +108,25 @@ async fn first_sign_ins_by_two_providers_with_one_address_make_one_account() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_code_that_is_traded_while_its_link_goes_opens_no_session_that_stays() {
+    let scene = Scene::new().await;
+    let ann = scene.user("ann").await;
+    for round in 0..ROUNDS {
+        scene.browser().send(&ann, "acme", "link").await;
+        let trade = json!({"code": scene.browser().code("acme").await, "redirect_uri": APP});
+        let act = |number: usize| match number {
+            0 => scene.post("/api/oauth/token").json(&trade),
+            _ => ann.post("/api/oauth/acme/unlink"),
+        };
+        let answers = race(2, act).await;
+        assert!(matches!(answers[0].status(), 200 | 401), "{round}: {answers:?}");
+        assert_eq!(answers[1].status(), 200, "{round}: {answers:?}");
+        let sessions = ann.get("/api/auth/sessions").await.is(200).json();
+        assert_eq!(sessions.as_array().unwrap().len(), 1, "{round}");
+    }
+}
+
 //
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_who_link_one_account_one_has_it() {
