@@ -109,6 +109,17 @@ impl Changes {
         is_active_admin(held) && (demoted || self.is_active == Some(false))
     }
 
+    /// Whether the second factor, where it is codes by e-mail, would lose the proved address that they go to: nobody
+    /// could sign in with it any more.
+    pub(super) fn cuts_off_second_factor(&self, held: &user::Model) -> bool {
+        let has_address = self.email.as_ref().map_or(held.email.is_some(), Option::is_some);
+        let other_email = differs(self.email.as_ref(), Email::as_str, held.email.as_deref());
+        let is_proved = has_address && self.email_verified.unwrap_or(held.email_verified && !other_email);
+        let loses_address = held.email.is_some() && !has_address;
+        let loses_proof = held.email_verified && !is_proved;
+        held.otp_method == "email" && (loses_address || loses_proof)
+    }
+
     /// Whether the account's other sessions must end: it was switched off, or its way of recovery has changed.
     pub(super) fn signs_out(&self, held: &user::Model) -> bool {
         let other_email = differs(self.email.as_ref(), Email::as_str, held.email.as_deref());

@@ -28,6 +28,7 @@ crate::refusals! {
     pub enum ChangeRefusal {
         UsernameTaken = 409 "username_taken" "This user name is taken.",
         EmailTaken = 409 "email_taken" "This e-mail address belongs to another account.",
+        SecondFactor = 409 "conflict" "The second factor is codes to the proved e-mail address. Choose another second factor first, or none.",
     }
     and Target(DeleteRefusal)
 }
@@ -174,6 +175,9 @@ impl Users {
         }
         if changes.ends_admin(&held) {
             another_admin(tx, target).await.map_err(Failure::within)?;
+        }
+        if changes.cuts_off_second_factor(&held) {
+            return Err(ChangeRefusal::SecondFactor.into());
         }
         if changes.signs_out(&held) {
             let kept = origin.session_of(target).filter(|_| changes.is_active != Some(false));

@@ -203,7 +203,10 @@ fn of_change(failure: Failure<ChangeRefusal>) -> Failure<CreateRefusal> {
     match failure {
         Failure::Refused(ChangeRefusal::UsernameTaken) => CreateRefusal::UsernameTaken.into(),
         Failure::Refused(ChangeRefusal::EmailTaken) => CreateRefusal::EmailTaken.into(),
-        Failure::Refused(ChangeRefusal::Target(_)) => CreateRefusal::IdTaken.into(),
+        // What is adopted keeps its address, so no second factor depends on what changes.
+        Failure::Refused(ChangeRefusal::SecondFactor | ChangeRefusal::Target(_)) => {
+            CreateRefusal::IdTaken.into()
+        }
         Failure::Broken(breakage) => breakage.into(),
     }
 }

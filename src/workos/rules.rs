@@ -17,12 +17,17 @@ use crate::platform::problem::Failure;
 use crate::sessions::{Ending, Role};
 use crate::users::store::{by_email, by_id, held, is_spent, user};
 use crate::users::{
-    Changes, DeleteRefusal, Email, Metadata, Names, NewUser, Origin, PersonName, Source, Username,
+    ChangeRefusal, Changes, DeleteRefusal, Email, Metadata, Names, NewUser, Origin, PersonName, Source,
+    Username,
 };
 
 /// The last admin keeps the account: somebody must be able to see what happened.
 const LAST_ADMIN: Flaw =
     "the last active admin was deleted there: the sessions have ended, the account stays";
+
+/// Without the address whose codes are their second factor, nobody could sign in any more.
+const MAILED_FACTOR: Flaw =
+    "codes to the proved address are the second factor here: neither the address nor the names were changed";
 
 /// What came of something that was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +175,12 @@ impl Workos {
         };
         let email = self.free_email_in(tx, person, Some(user)).await?;
         let changes = changes(&held, person, email);
-        let updated = self.users.update_in(tx, user, changes, None, &Origin::default()).await?;
+        let updated = match self.users.update_in(tx, user, changes, None, &Origin::default()).await {
+            Err(Failure::Refused(ChangeRefusal::SecondFactor)) => {
+                return Ok(Outcome::SetAside(MAILED_FACTOR));
+            }
+            updated => updated?,
+        };
         Ok(if updated.revision == held.revision { Outcome::Skipped } else { Outcome::Applied })
     }
 

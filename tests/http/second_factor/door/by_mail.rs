@@ -189,3 +189,35 @@ async fn strangers_who_fill_the_mailbox_keep_nobody_from_signing_in() {
     assert_eq!(codes_sent(&app).await, sent + 1);
     app.answer(&demand.token, &code(&app).await).await.is(200);
 }
+
+//
+#[tokio::test]
+async fn the_address_that_codes_go_to_stays_proved_while_they_are_the_second_factor() {
+    let app = TestApp::with_mail(&[]).await;
+    let ann = with_codes_by_mail(&app).await;
+    let admin = app.admin().await;
+    ann.post(SEND).await.is(202);
+    ann.reauthenticate(Some(&code(&app).await)).await.is(200);
+    let before = ann.me().await;
+    ann.patch(&ann.path()).json(&json!({"email": null})).await.refused(409, "conflict");
+    for change in [
+        json!({"email": null}),
+        json!({"email_verified": false}),
+        json!({"email": "new@example.com", "email_verified": false}),
+        json!({"email": null, "email_verified": true}),
+    ] {
+        admin.patch(&ann.path()).json(&change).await.refused(409, "conflict");
+    }
+    assert_eq!(ann.me().await, before);
+    // Another address waits for its proof, and codes go to the old one until then.
+    ann.patch(&ann.path()).json(&json!({"email": "new@example.com"})).await.is(200);
+    app.clock.advance(MINUTE);
+    let demand = app.demand("ann").await;
+    app.answer(&demand.token, &code(&app).await).await.is(200);
+    let proof = app.mail_to("new@example.com", "verification").await.token();
+    app.verify(&proof).await.is(200);
+    app.clock.advance(MINUTE);
+    let demand = app.demand("ann").await;
+    let new = app.mail_to("new@example.com", "code").await.code();
+    app.answer(&demand.token, &new).await.is(200);
+}
