@@ -12,6 +12,7 @@ use super::pending;
 use super::sign_up::SignUpRefusal;
 use super::throttle::{self, Act, Window};
 use crate::mail::Letter;
+use crate::oauth::Account;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
@@ -137,7 +138,8 @@ impl Auth {
         self.mail.post_in(tx, post).await.map(|_| ())
     }
 
-    /// Sets a new password by a mailed link. Every session ends and nobody is signed in; the second factor stays.
+    /// Sets a new password by a mailed link. Every session ends and nobody is signed in; the second factor stays. Where
+    /// the address was not proved before, whoever linked accounts elsewhere need not be its owner: those are unlinked.
     pub async fn reset(
         &self,
         token: &str,
@@ -154,11 +156,14 @@ impl Auth {
         let hash = self.passwords.hash(new).await;
         let hash = hash.map_err(|busy| ResetRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
         let auth = self.clone();
-        let user = self
+        let (user, unlinked) = self
             .db
             .write(move |tx| async move { auth.reset_in(tx, &token, hash, &client).await }.boxed())
             .await?;
         tracing::info!(user_id = %user.id, "a password was set by a mailed link");
+        for account in unlinked {
+            self.oauth.revoke_later(account);
+        }
         Ok(())
     }
 
@@ -168,7 +173,7 @@ impl Auth {
         token: &OneTimeToken,
         hash: String,
         client: &ClientInfo,
-    ) -> Result<user::Model, Failure<ResetRefusal>> {
+    ) -> Result<(user::Model, Vec<Account>), Failure<ResetRefusal>> {
         let link = self.proofs.consume_in(tx, Purpose::Reset, token).await?.ok_or(ResetRefusal::Invalid)?;
         let user = self.bound_in(tx, &link).await?.ok_or(ResetRefusal::Invalid)?;
         if user.email.as_deref() != Some(link.email.as_str()) {
@@ -180,12 +185,33 @@ impl Auth {
             .set_password_in(tx, user.id, hash, None, &origin)
             .await
             .map_err(Failure::within::<ResetRefusal>)?;
+        let unlinked = if user.email_verified {
+            Vec::new()
+        } else {
+            self.unlink_all_in(tx, &user, &origin, client).await?
+        };
         // Who has the link has the address.
         let proved = self.users.prove_email_in(tx, user.id, &link.email, None, &origin).await;
         let user = proved.map_err(Failure::within::<ResetRefusal>)?;
         let letter = Letter::PasswordChanged { username: user.username.clone() };
         self.tell_in(tx, &user, letter, client).await?;
-        Ok(user)
+        Ok((user, unlinked))
+    }
+
+    /// Takes every account elsewhere away from one here, which is held, and writes of each.
+    async fn unlink_all_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        origin: &Origin,
+        client: &ClientInfo,
+    ) -> Result<Vec<Account>, DbErr> {
+        let unlinked = self.oauth.unlink_all_in(tx, user, origin).await?;
+        for account in &unlinked {
+            let (username, provider) = (user.username.clone(), self.oauth.shown_name(&account.provider));
+            self.tell_in(tx, user, Letter::AccountUnlinked { username, provider }, client).await?;
+        }
+        Ok(unlinked)
     }
 
     /// Mails a link that proves an address: of a sign-up that waits, or of an account whose address is not proved.

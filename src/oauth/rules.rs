@@ -323,9 +323,35 @@ impl Oauth {
         if is_last && !(with_account && user.is_external_only) {
             return Err(UnlinkRefusal::Last.into());
         }
-        self.users.note_in(tx, user.id, Deed::ExternalAccountUnlinked, provider.to_owned(), origin).await?;
-        self.users.tell_in(tx, user.id, &AccountUnlinked { provider }, origin).await?;
+        self.tell_of_unlinking_in(tx, user.id, provider, origin).await?;
         Ok(Unlinked { account, was_last: is_last })
+    }
+
+    /// Takes all accounts elsewhere away from one here, which is held: they may be somebody else's. That there is
+    /// another way in is the caller's to see to.
+    pub async fn unlink_all_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        origin: &Origin,
+    ) -> Result<Vec<external_account::Model>, DbErr> {
+        let mut gone = Vec::new();
+        for account in store::accounts_of(tx, user.id).await? {
+            gone.extend(store::take_account(tx, user.id, &account.provider).await?);
+            self.tell_of_unlinking_in(tx, user.id, &account.provider, origin).await?;
+        }
+        Ok(gone)
+    }
+
+    async fn tell_of_unlinking_in(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        provider: &str,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        self.users.note_in(tx, user, Deed::ExternalAccountUnlinked, provider.to_owned(), origin).await?;
+        self.users.tell_in(tx, user, &AccountUnlinked { provider }, origin).await
     }
 }
 

@@ -76,6 +76,49 @@ async fn an_address_that_nobody_has_proved_here_joins_nobody() {
     assert_eq!(old.come("acme").await.id, ann.id, "as S1 did, where the operator wants it");
 }
 
+//
+#[tokio::test]
+async fn whoever_proves_an_address_by_a_reset_is_alone_in_the_account() {
+    let scene = Scene::new().await; // mail is off, so Mallory gets the account at once
+    scene.sign_up("ann", ANN, PASSWORD).await.is(201);
+    let mallory = scene.sign_in("ann").await;
+    let (authenticator, _) = mallory.enrol(&scene).await;
+    scene.is("mallory", "666");
+    for provider in ["acme", "other"] {
+        scene.browser().send(&mallory, provider, "link").await;
+    }
+    assert_eq!(scene.links().await, 2);
+    let scene = scene.restarted(&[("EMAIL_METHOD", "inbox")]).await;
+    let begun = scene.browser().code("acme").await;
+    let token = scene.reset_token("ann").await;
+    let new = "sapphire lantern 88 meadow";
+    scene.reset(&token, new).await.is(200);
+    assert_eq!(scene.links().await, 0);
+    scene.trade(&begun).await.refused(401, "token_invalid");
+    mallory.at(&scene).get("/api/user/me").await.refused(401, "token_invalid");
+    assert_eq!(scene.letters_to(ANN).await.iter().filter(|letter| *letter == "account-unlinked").count(), 2);
+    eventually(|| async { scene.idp.revoked().len() }, |revoked| *revoked >= 2).await;
+    // The second factor stays: a mailbox alone takes none away.
+    let demand = Demand::of(&scene.try_sign_in("ann", new).await);
+    let tokens = scene.answer(&demand.token, &authenticator.next_code(&scene)).await.is(200).json();
+    let ann = Actor::with_tokens(&scene, "ann", &tokens).me().await;
+    assert_eq!((linked(&ann), &ann["email_verified"]), (Vec::new(), &json!(true)));
+    let history = ann["user_history"].as_array().unwrap().iter();
+    assert_eq!(history.filter(|line| line["action"] == "external_account_unlinked").count(), 2, "{ann}");
+    // Whoever the provider vouches for as somebody else is somebody else.
+    assert_ne!(scene.come("acme").await.id, mallory.id);
+}
+
+#[tokio::test]
+async fn who_had_proved_the_address_keeps_the_links_when_the_password_is_reset() {
+    let scene = Scene::with_mail().await;
+    let ann = scene.user("ann").await;
+    scene.browser().send(&ann, "acme", "link").await;
+    let token = scene.reset_token("ann").await;
+    scene.reset(&token, "sapphire lantern 88 meadow").await.is(200);
+    assert_eq!(scene.come("acme").await.id, ann.id);
+}
+
 // who signed up with somebody else's address has nothing of it once its owner comes.
 #[tokio::test]
 async fn the_owner_of_an_address_comes_before_whoever_waits_for_its_proof() {
