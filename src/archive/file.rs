@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::ImportRefusal;
 use super::blank::make_schema;
+use super::check;
 use super::row::{Cell, Flaw, Row};
 use super::tables::{Column, Kind, Table};
 use crate::audit::{self, SealedEnd};
@@ -96,7 +97,8 @@ impl GatehouseFile {
                     .map_err(|words| refused(table, number, Flaw::new(column.name, words)))?;
                 cells.push(cell);
             }
-            let row = Row { table, cells };
+            let mut row = Row { table, cells };
+            check::tidy(&mut row);
             (table.check)(&row).map_err(|flaw| ImportRefusal::Row {
                 table: table.name,
                 row: row.name(),

@@ -4,6 +4,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
+use crate::users::is_noncharacter;
+
 /// The longest name, in bytes: what file systems take.
 const MAX_BYTES: usize = 255;
 /// The longest ending that survives when a name is cut.
@@ -33,9 +35,20 @@ impl FileName {
     /// Cleans what a client says. Of a path the last part counts; of a name that is too long, beginning and ending.
     #[must_use]
     pub fn of(typed: &str) -> Self {
+        Self::of_those(typed, |c| is_seen(c) && !is_noncharacter(c))
+    }
+
+    /// Whether this may stand in a row: what [`FileName::of`] makes, or what it made when it still kept noncharacters.
+    #[must_use]
+    pub fn may_stand(name: &str) -> bool {
+        Self::of_those(name, is_seen).0 == name
+    }
+
+    /// Cleans what a client says down to characters that stay.
+    fn of_those(typed: &str, stays: fn(char) -> bool) -> Self {
         let last = typed.rsplit(['/', '\\']).next().unwrap_or_default();
         // What goes may have stood between a letter and its mark: they are brought together after that.
-        let clean: String = last.chars().filter(|c| is_seen(*c)).nfc().collect();
+        let clean: String = last.chars().filter(|c| stays(*c)).nfc().collect();
         let short = shortened(clean.trim());
         if short.chars().all(|c| matches!(c, '.' | ' ')) {
             return Self(NAMELESS.to_owned());
@@ -122,14 +135,26 @@ mod tests {
             ("x\0.png", "x.png"),
             ("a\r\nX-Evil: 1.txt", "aX-Evil: 1.txt"),
             ("a\u{202E}gnp.exe", "agnp.exe"),
+            ("a\u{FDD0}\u{FFFE}\u{10FFFF}.txt", "a.txt"),
+            ("e\u{FDEF}\u{301}.txt", "\u{e9}.txt"),
         ] {
             assert_eq!(cleaned(typed), name, "{typed:?}");
         }
     }
 
     #[test]
+    fn a_name_from_before_may_stay_where_it_stands() {
+        for name in ["a.txt", "a\u{FDD0}.txt", "\u{FFFF}"] {
+            assert!(FileName::may_stand(name), "{name:?}");
+        }
+        for name in ["", "..", "../x", "a\u{202E}b", "a\0", "e\u{301}", " a"] {
+            assert!(!FileName::may_stand(name), "{name:?}");
+        }
+    }
+
+    #[test]
     fn a_name_that_says_nothing_becomes_one_that_does() {
-        for typed in ["", ".", "..", "....", " ", ". .", "/", "\\", "\0", "\u{202E}", "a/"] {
+        for typed in ["", ".", "..", "....", " ", ". .", "/", "\\", "\0", "\u{202E}", "\u{FFFE}", "a/"] {
             assert_eq!(cleaned(typed), "file", "{typed:?}");
         }
     }

@@ -10,6 +10,7 @@ use serde_json::Map;
 use uuid::Uuid;
 
 use super::store::{history, user};
+use super::text::as_prose;
 use super::{Users, at_once, told};
 use crate::audit::{Entry, Subject};
 use crate::events::{Event, Told};
@@ -191,7 +192,8 @@ impl Change<'_> {
             user_id: self.user,
             at: self.at.millis(),
             action: self.deed.name().to_owned(),
-            description: self.words,
+            // It travels in exports, which hold nothing that can't be seen; a name from before may.
+            description: as_prose(self.words),
             by_id: self.origin.by,
             trace_id: self.origin.trace_id.clone(),
         }

@@ -47,7 +47,7 @@ pub use person_name::PersonName;
 pub use rows::{Aside, Beside, External, InFull};
 pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal, Updated};
 pub use sessions::{SessionRefusal, SessionsRefusal};
-pub(crate) use text::{fits_name, fits_prose};
+pub(crate) use text::{as_prose, fits_name, fits_prose, is_noncharacter};
 pub use told::{Source, UserUpdated};
 pub use username::Username;
 

@@ -26,6 +26,14 @@ pub(crate) fn fits_prose(c: char) -> bool {
     c == '\n' || !(c.is_control() || is_noncharacter(c) || is_bidi_override(c))
 }
 
+/// Running text in which U+FFFD stands for whatever may not stand there.
+pub(crate) fn as_prose(text: String) -> String {
+    if text.chars().all(fits_prose) {
+        return text;
+    }
+    text.chars().map(|c| if fits_prose(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
 /// Whether `c` leaves ink on the page: not a mark, a space, a joiner or a letter that is blank by design.
 pub(super) fn is_visible(c: char) -> bool {
     use GeneralCategoryGroup::{Letter, Number, Punctuation, Symbol};
@@ -66,7 +74,7 @@ fn is_unassigned_character(c: char) -> bool {
 }
 
 /// The 66 code points that are no characters and never will be (Unicode 23.7).
-fn is_noncharacter(c: char) -> bool {
+pub(crate) fn is_noncharacter(c: char) -> bool {
     matches!(c, '\u{FDD0}'..='\u{FDEF}') || u32::from(c) & 0xFFFE == 0xFFFE
 }
 
@@ -114,6 +122,17 @@ mod tests {
         assert!(fits_prose('\n'));
         for c in "\u{0}\r\t\u{1B}\u{7F}\u{9F}\u{202A}\u{202E}\u{2066}\u{2069}".chars() {
             assert!(!fits_prose(c), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_prose_shows_where_something_went() {
+        assert_eq!(
+            as_prose("a\u{FDD0}\t\u{202E}b\u{10FFFF}".to_owned()),
+            "a\u{FFFD}\u{FFFD}\u{FFFD}b\u{FFFD}"
+        );
+        for text in ["", "two\nlines", "👩\u{200D}👧", "Ünïcödé 名前"] {
+            assert_eq!(as_prose(text.to_owned()), text);
         }
     }
 

@@ -19,6 +19,7 @@ async fn no_name_leads_anywhere_and_every_download_is_well_formed() {
         ("a/../../b", "b"),
         ("CON", "CON"),
         ("a\u{202E}gnp.exe", "agnp.exe"),
+        ("b\u{FDD0}\u{FFFF}.txt", "b.txt"),
         ("say \\\"hi\\\".txt", "say \"hi\".txt"),
         ("....//", "file"),
         (&long, &long[..255]),

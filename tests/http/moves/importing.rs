@@ -176,3 +176,32 @@ async fn numbers_of_files_are_not_given_again() {
     let file = new.sign_in("ann").await.post("/api/file").body(kind, upload("d")).await.is(201).json();
     assert_eq!(file["id"].as_i64().unwrap(), last + 1);
 }
+
+// Whoever could write such a line would keep everybody's backups from being restored.
+#[tokio::test]
+async fn no_line_of_history_keeps_a_file_out() {
+    let old = TestApp::new().await;
+    let (ann, admin) = (old.user("ann").await, old.admin().await);
+    let upload =
+        "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nx\r\n--B--\r\n";
+    let file = ann.post("/api/file").body("multipart/form-data; boundary=B", upload).await.is(201).json();
+    let sql = "UPDATE user_history SET description = char(64976) || 'a' || char(8238, 27) WHERE action = 'file_added'; \
+               UPDATE files SET name = 'b' || char(64976) || '.txt'";
+    let answer = send(&admin, "recover", &changed_by(&exported(&admin).await, sql)).await.is(200).json();
+    assert_eq!(count(&answer, "user_history", "overwritten"), 1);
+    assert_eq!(count(&answer, "files", "overwritten"), 1);
+    let there = dump(&old).await;
+    assert!(there.contains("\"description\":\"\u{FFFD}a\u{FFFD}\u{FFFD}\""), "{there}");
+    assert!(there.contains("\"name\":\"b\u{FDD0}.txt\""), "a name from before stays: {there}");
+
+    ann.delete(&format!("/api/file/{}", file["id"])).await.is(200);
+    assert!(dump(&old).await.contains("\"description\":\"b\u{FFFD}.txt\""));
+    let content = exported(&admin).await;
+    let new = TestApp::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = super::written(folder.path(), &content);
+    let (how, silent) = (gatehouse::archive::How::Import, gatehouse::archive::Progress::Silent);
+    let options = gatehouse::archive::ImportOptions::default();
+    new.inside.archive.import_from(&path, how, &options, &silent).await.unwrap();
+    assert_eq!(dump(&new).await, dump(&old).await);
+}
