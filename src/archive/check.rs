@@ -4,6 +4,7 @@
 //! good when it was chosen stays good.
 
 use super::row::{Cell, Flaw, Row};
+use super::tables::Part;
 use crate::files::FileName;
 use crate::otp::Method;
 use crate::platform::hashing;
@@ -21,11 +22,22 @@ const LONGEST_FOREIGN: usize = 2048;
 /// The longest sealed value, in bytes: what a provider gave us. Two tokens of 32 KiB may be twice as long in JSON, and
 /// addresses stand beside them.
 const LONGEST_SEALED: usize = 256 * 1024;
+/// From where a count goes on at most: there is room behind it for as much again.
+const HIGHEST_COUNT: i64 = i64::MAX / 2;
+/// The largest file, in bytes: as large as an upload may be set to be. Sums of many stay integers.
+const LARGEST_FILE: i64 = 1 << 40;
 
 /// Puts right what this program itself may have written once, and would not write any more: a file with it must not be
-/// lost. What it puts right decides nothing.
+/// lost. What it puts right decides nothing. Counts that are near their end go on from where they can be added to:
+/// refused, they would be so again in the next export, which has come further.
 pub(super) fn tidy(row: &mut Row) {
-    match row.table.name {
+    let table = row.table;
+    for column in table.columns.iter().filter(|column| column.part == Part::Counter) {
+        if row.whole(column.name).is_some_and(|count| count > HIGHEST_COUNT) {
+            row.set(column.name, Cell::Whole(HIGHEST_COUNT));
+        }
+    }
+    match table.name {
         "user_history" => {
             let unseen = row.text("description").filter(|words| !words.chars().all(fits_prose));
             if let Some(words) = unseen.map(str::to_owned) {
@@ -110,7 +122,9 @@ pub(super) fn block(row: &Row) -> Result<(), Flaw> {
 /// An authenticator. Whether its seed can be opened is asked where the secrets are.
 pub(super) fn second_factor(row: &Row) -> Result<(), Flaw> {
     sealed(row, "sealed_seed")?;
-    holds(row.whole("last_step").is_some_and(|step| step >= -1), "last_step", "is no step")
+    // A step takes a second at least.
+    let steps = -1..=LAST_MOMENT / 1000;
+    holds(row.whole("last_step").is_some_and(|step| steps.contains(&step)), "last_step", "is no step")
 }
 
 /// What a recovery code is recognised by.
@@ -154,7 +168,8 @@ pub(super) fn file(row: &Row) -> Result<(), Flaw> {
         "id",
         "is no number of a file",
     )?;
-    holds(row.whole("size").is_some_and(|size| size >= 0), "size", "must not be negative")?;
+    let is_size = row.whole("size").is_some_and(|size| (0..=LARGEST_FILE).contains(&size));
+    holds(is_size, "size", "is no size of a file")?;
     holds(row.bytes("sha256").is_some_and(|digest| digest.len() == 32), "sha256", "must be 32 bytes")?;
     moments(row, &["created_at"])
 }
@@ -258,6 +273,34 @@ mod tests {
         let mut alive = row("workos_users", &[("updated_at", Cell::Whole(7))]);
         tidy(&mut alive);
         assert_eq!(alive.whole("deleted_at"), None);
+    }
+
+    #[test]
+    fn counts_can_be_added_to() {
+        for (stands, becomes) in
+            [(0, 0), (7, 7), (HIGHEST_COUNT, HIGHEST_COUNT), (i64::MAX, HIGHEST_COUNT), (-1, -1)]
+        {
+            let counts = ["token_version", "revision", "event_sequence"];
+            let mut person = row("users", &counts.map(|column| (column, Cell::Whole(stands))));
+            tidy(&mut person);
+            for column in counts {
+                assert_eq!(person.whole(column), Some(becomes), "{column}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_step_of_an_authenticator_is_one_that_a_clock_can_show() {
+        let factor = |step: i64| {
+            let cells = [("user_id", Cell::Id(Uuid::from_u128(1))), ("last_step", Cell::Whole(step))];
+            second_factor(&row("second_factors", &cells))
+        };
+        for step in [-1, 0, 60_000_000, LAST_MOMENT / 1000] {
+            assert!(factor(step).is_ok(), "{step}");
+        }
+        for step in [-2, LAST_MOMENT / 1000 + 1, i64::MAX] {
+            assert!(factor(step).is_err(), "{step}");
+        }
     }
 
     #[test]

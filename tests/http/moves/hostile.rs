@@ -156,6 +156,7 @@ async fn a_row_that_is_not_as_it_must_be_is_named() {
         ("files", "UPDATE files SET name = '../../etc/passwd'".to_owned()),
         ("files", "UPDATE files SET media_type = char(13) || char(10)".to_owned()),
         ("files", "UPDATE files SET size = -1".to_owned()),
+        ("files", "UPDATE files SET size = 9223372036854775807".to_owned()),
         ("files", "UPDATE files SET sha256 = x'00'".to_owned()),
         ("user_blocks", "INSERT INTO user_blocks SELECT id, id, 0 FROM users".to_owned()),
         ("recovery_codes", "INSERT INTO recovery_codes SELECT id, x'00' FROM users".to_owned()),
@@ -163,6 +164,12 @@ async fn a_row_that_is_not_as_it_must_be_is_named() {
             "second_factors",
             "INSERT INTO second_factors SELECT id, x'00', 0, NULL, NULL FROM users".to_owned(),
         ),
+        (
+            "second_factors",
+            "INSERT INTO second_factors SELECT id, NULL, 9223372036854775807, NULL, NULL FROM users"
+                .to_owned(),
+        ),
+        ("users", format!("UPDATE users SET revision = -1 {whose}")),
     ] {
         let said = refuse(&app, &admin, &sql, &changed_by(&good, &sql)).await;
         assert!(said.starts_with(column), "{sql}: {said}");
