@@ -7,6 +7,9 @@ use url::Url;
 use super::ProviderFault;
 use crate::platform::outgoing::{Answer, Bounds, Outgoing, Unanswered};
 
+/// The longest address that a document may name, in bytes: it may be kept, sealed, with what a provider gave us.
+pub const LONGEST_ADDRESS: usize = 2048;
+
 impl From<Unanswered> for ProviderFault {
     fn from(fault: Unanswered) -> Self {
         match fault {
@@ -46,5 +49,29 @@ pub fn check_status(status: StatusCode) -> Result<(), ProviderFault> {
 pub fn address(document: &Value, field: &str, origin: &Url) -> Option<Url> {
     let url = Url::parse(document[field].as_str()?).ok()?;
     let is_safe = url.scheme() == "https" || url.origin() == origin.origin();
-    (is_safe && url.has_host() && url.username().is_empty() && url.password().is_none()).then_some(url)
+    (is_safe
+        && url.as_str().len() <= LONGEST_ADDRESS
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none())
+    .then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_address_without_end_is_none() {
+        let origin = Url::parse("https://pds.example").unwrap();
+        let of = |length: usize| {
+            let start = "https://pds.example/";
+            let text = format!("{start}{}", "x".repeat(length - start.len()));
+            address(&json!({ "token_endpoint": text }), "token_endpoint", &origin).is_some()
+        };
+        assert!(of(LONGEST_ADDRESS));
+        assert!(!of(LONGEST_ADDRESS + 1));
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::ProviderFault;
-use super::super::answers::{check_status, document};
+use super::super::answers::{LONGEST_ADDRESS, check_status, document};
 use crate::platform::names::Names;
 use crate::platform::outgoing::{Bounds, Outgoing};
 
@@ -157,7 +157,8 @@ fn server_of(document: &Value, did: &str) -> Result<Url, ProviderFault> {
 
 /// An address that is scheme, name and port alone, by https.
 fn origin(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
+    // It is kept as it was written; parsing drops line breaks and tabs, however many.
+    let url = Url::parse(text).ok().filter(|_| text.len() <= LONGEST_ADDRESS)?;
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     (url.scheme() == "https" && is_bare && url.username().is_empty()).then_some(url)
 }
@@ -241,5 +242,11 @@ mod tests {
         ] {
             assert!(of(id, kind, address).is_err(), "{id} {kind} {address}");
         }
+    }
+
+    #[test]
+    fn an_issuer_is_short_as_it_is_written() {
+        assert!(origin("https://pds.example").is_some());
+        assert!(origin(&format!("https://pds.exam{}ple", "\t".repeat(LONGEST_ADDRESS))).is_none());
     }
 }
