@@ -9,6 +9,10 @@ use uuid::Uuid;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 
+/// A letter that lies further ahead than this was counted before the clock was set back, and would hold people up until
+/// it has caught up. Instances whose clocks differ by less count each other's.
+const AHEAD: Duration = Duration::from_mins(1);
+
 /// Where a mail stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
@@ -151,31 +155,44 @@ pub(super) async fn spend(
                VALUES ($1, 0, 0, 0, 0, $2) ON CONFLICT (address) DO UPDATE SET \
                first_at = mail_budgets.second_at, second_at = mail_budgets.third_at, \
                third_at = mail_budgets.fourth_at, fourth_at = mail_budgets.fifth_at, fifth_at = $2 \
-               WHERE mail_budgets.first_at <= $3";
-    let values = [address.to_vec().into(), now.millis().into(), now.before(window).millis().into()];
+               WHERE mail_budgets.first_at <= $3 OR mail_budgets.first_at > $4";
+    let values = [
+        address.to_vec().into(),
+        now.millis().into(),
+        now.before(window).millis().into(),
+        now.after(AHEAD).millis().into(),
+    ];
     Ok(tx.run(sql, values).await? == 1)
 }
 
-/// Whether there is anything for a worker to do.
-pub(super) async fn is_any_due(db: &impl ConnectionTrait, now: Timestamp) -> Result<bool, DbErr> {
-    let sql = "SELECT 1 FROM mails WHERE state = 'waiting' AND due_at <= $1 LIMIT 1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [now.millis().into()]);
+/// Whether there is anything for a worker to do: what is due by now, or lies further ahead than it can.
+pub(super) async fn is_any_due(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    furthest: Timestamp,
+) -> Result<bool, DbErr> {
+    // Two questions, and the index answers each; for an OR, SQLite may read all mails that there are.
+    let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM mails WHERE state = 'waiting' AND due_at <= $1) \
+               OR EXISTS (SELECT 1 FROM mails WHERE state = 'waiting' AND due_at > $2)";
+    let values = [now.millis().into(), furthest.millis().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     Ok(db.query_one_raw(statement).await?.is_some())
 }
 
-/// Leases at most `count` mails that are due: until `until` nobody else takes them.
+/// Leases at most `count` mails that are due, or lie further ahead than they can: until `until` nobody else takes them.
 pub(super) async fn lease(
     tx: &Tx,
     lease: Uuid,
     now: Timestamp,
+    furthest: Timestamp,
     until: Timestamp,
     count: usize,
 ) -> Result<Vec<Leased>, DbErr> {
     // What another instance is leasing at the same moment is left to it.
     let skip = if tx.get_database_backend() == DbBackend::Postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
     let sql = format!(
-        "WITH due AS MATERIALIZED (SELECT id FROM mails WHERE state = 'waiting' AND due_at <= $3 \
-         ORDER BY rank, due_at LIMIT $4 {skip}) \
+        "WITH due AS MATERIALIZED (SELECT id FROM mails \
+         WHERE state = 'waiting' AND (due_at <= $3 OR due_at > $5) ORDER BY rank, due_at LIMIT $4 {skip}) \
          UPDATE mails SET lease = $1, due_at = $2, attempts = attempts + 1 WHERE id IN (SELECT id FROM due) \
          RETURNING id, recipient, letter, language, content, batch_id, attempts, good_until, created_at, trace_id"
     );
@@ -184,6 +201,7 @@ pub(super) async fn lease(
         until.millis().into(),
         now.millis().into(),
         i64::try_from(count).unwrap_or(i64::MAX).into(),
+        furthest.millis().into(),
     ];
     let rows = query(tx, &sql, values).await?;
     rows.iter().map(|row| leased(row, lease)).collect()

@@ -32,6 +32,9 @@ const BOOKING: Duration = Duration::from_secs(90);
 /// The pause after the first failed try; it doubles with each, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_mins(30);
+/// What is due further ahead than any pause or lease, and than the clocks of instances differ, was put off before the
+/// clock was set back: it is due, or it would wait until the clock has caught up.
+const FURTHEST: Duration = LONGEST_PAUSE.saturating_add(Duration::from_mins(1));
 /// A mail that was tried for so long is dead.
 const GIVE_UP: Duration = Duration::from_hours(24);
 /// How often booking a hand-over is tried, and the pause in between.
@@ -95,13 +98,14 @@ impl Mail {
 
     async fn lease(&self, count: usize) -> Result<Vec<Leased>, DbErr> {
         let now = self.0.clock.now();
+        let furthest = now.after(FURTHEST);
         // Looking costs nothing; leasing writes.
-        if !store::is_any_due(self.0.db.reader(), now).await? {
+        if !store::is_any_due(self.0.db.reader(), now, furthest).await? {
             return Ok(Vec::new());
         }
         let lease = self.0.random.uuid_v7(now);
         let until = now.after(self.0.settings.mail.timeout + BOOKING);
-        self.0.db.write(move |tx| Box::pin(store::lease(tx, lease, now, until, count))).await
+        self.0.db.write(move |tx| Box::pin(store::lease(tx, lease, now, furthest, until, count))).await
     }
 
     /// Sends a leased mail and books what came of it.

@@ -21,7 +21,8 @@ const STRANGE: [(&str, i64); 4] = [
     ("year_9999", 253_402_300_799),
 ];
 
-fn set(app: &TestApp, time: Timestamp) {
+/// Sets the clock of a program, back too.
+pub fn set(app: &TestApp, time: Timestamp) {
     let Clock::Manual(millis) = &app.clock else { panic!("a manual clock") };
     millis.store(time.millis(), std::sync::atomic::Ordering::SeqCst);
 }

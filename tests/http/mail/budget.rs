@@ -8,7 +8,8 @@ use gatehouse::sessions::OneTimeToken;
 
 use super::smtp::SmtpServer;
 use super::{code, idle, letter_to, notice, post, rows};
-use crate::harness::{TestApp, race};
+use crate::clock::set;
+use crate::harness::{START, TestApp, race};
 
 #[tokio::test]
 async fn strangers_can_have_five_letters_sent_to_an_address_in_any_hour() {
@@ -41,8 +42,25 @@ async fn strangers_can_have_five_letters_sent_to_an_address_in_any_hour() {
     assert!(post(&app, letter_to("ann", code("1"))).await.is_some());
 }
 
+// F-18
+#[tokio::test]
+async fn letters_that_were_counted_before_the_clock_was_set_back_hold_nobody_up() {
+    let server = SmtpServer::start().await;
+    let app = idle(&server, &[]).await;
+    let fills_an_hour = async || {
+        for number in 1..=5 {
+            assert!(post(&app, letter_to("ann", code("1"))).await.is_some(), "letter {number}");
+        }
+        assert!(post(&app, letter_to("ann", code("1"))).await.is_none(), "the hour is full");
+    };
+    app.clock.advance(Duration::from_hours(24));
+    fills_an_hour().await;
+    set(&app, START);
+    fills_an_hour().await;
+}
+
 fn since(app: &TestApp) -> Duration {
-    app.clock.now().since(crate::harness::START)
+    app.clock.now().since(START)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::smtp::{Authority, Manner, SmtpServer, Tls};
 use super::{code, idle, later, letter_to, notice, post, queue, rows, sending_to, settled};
-use crate::harness::eventually;
+use crate::clock::set;
+use crate::harness::{START, eventually};
 
 // T-13: one RCPT, equal to the stored address.
 #[tokio::test]
@@ -76,6 +77,40 @@ async fn a_recipient_refused_for_now_is_tried_again_with_growing_pauses() {
     assert_eq!(server.next().await.to, ["ann@example.com"]);
     settled(&admin, id, "sent", 5).await;
     assert!(server.rest().is_empty());
+}
+
+// F-18
+#[tokio::test]
+async fn a_mail_that_was_put_off_before_the_clock_was_set_back_does_not_wait_for_it() {
+    let mut server = SmtpServer::start().await;
+    let app = sending_to(&server, &[]).await;
+    app.clock.advance(Duration::from_hours(24));
+    server.behave(Manner::RefuseRecipient(450));
+    let id = post(&app, letter_to("ann", notice())).await.unwrap();
+    settled(&app.admin().await, id, "waiting", 1).await;
+    server.behave(Manner::Accept);
+    set(&app, START);
+    app.inside.mail.wake();
+    assert_eq!(server.next().await.to, ["ann@example.com"]);
+    settled(&app.admin().await, id, "sent", 2).await;
+    assert!(server.rest().is_empty());
+}
+
+// F-18
+#[tokio::test]
+async fn what_somebody_who_died_had_in_hand_before_the_clock_was_set_back_is_sent() {
+    let mut server = SmtpServer::start().await;
+    let app = idle(&server, &[]).await;
+    let id = post(&app, letter_to("ann", notice())).await.unwrap();
+    let until = START.after(Duration::from_hours(24)).millis();
+    let taken = app.inside.db.write::<_, sea_orm::DbErr, _>(move |tx| {
+        let sql = "UPDATE mails SET lease = $1, due_at = $2, attempts = 1 WHERE id = $3";
+        Box::pin(tx.run(sql, [uuid::Uuid::new_v4().into(), until.into(), id.into()]))
+    });
+    assert_eq!(taken.await.unwrap(), 1);
+    app.inside.start_background();
+    assert_eq!(server.next().await.to, ["ann@example.com"]);
+    settled(&app.admin().await, id, "sent", 2).await;
 }
 
 #[tokio::test]
