@@ -30,6 +30,9 @@ const PAUSES: [Duration; 7] = [
 ];
 /// A receiver may ask for so long a pause.
 const LONGEST_WISH: Duration = Duration::from_hours(6);
+/// A try that lies further ahead than any pause, and than the clocks of instances differ, was put off before the clock
+/// was set back: it is due, or it would wait until the clock has caught up.
+pub(super) const FURTHEST: Duration = LONGEST_WISH.saturating_add(Duration::from_mins(1));
 /// A webhook that fails for so long is switched off.
 const GIVE_UP: Duration = Duration::from_hours(72);
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Webhooks;
-use super::delivery::{Attempt, Verdict, next_try};
+use super::delivery::{Attempt, FURTHEST, Verdict, next_try};
 use super::message::{self, Message};
 use super::store::{self, Delivery, Failed, webhook};
 use super::target::EventTypes;
@@ -99,7 +99,8 @@ impl Webhooks {
     /// Hands free slots to webhooks that are due. Where nothing is due, nothing is written: the lease is held only
     /// while there is something to deliver.
     async fn round(&self, shift: &mut Shift, tasks: &Tasks) -> Result<(), DbErr> {
-        let due = store::due(self.0.db.reader(), self.0.clock.now()).await?;
+        let now = self.0.clock.now();
+        let due = store::due(self.0.db.reader(), now, now.after(FURTHEST)).await?;
         let busy = shift.busy();
         shift.turns.retain(|id, _| due.contains(id) || busy.contains(id));
         let mut waiting: Vec<Uuid> = due.into_iter().filter(|id| !busy.contains(id)).collect();
@@ -198,9 +199,11 @@ impl Webhooks {
 
     /// The webhook, if it may be sent something now.
     async fn ready(&self, id: Uuid) -> Result<Option<webhook::Model>, DbErr> {
-        let now = self.0.clock.now().millis();
+        let now = self.0.clock.now();
+        let (now, furthest) = (now.millis(), now.after(FURTHEST).millis());
         let webhook = store::find(self.0.db.reader(), id).await?;
-        let waits = |webhook: &webhook::Model| webhook.next_try_at.is_some_and(|next| next > now);
+        let waits =
+            |webhook: &webhook::Model| webhook.next_try_at.is_some_and(|next| next > now && next <= furthest);
         Ok(webhook.filter(|webhook| webhook.disabled.is_none() && !waits(webhook)))
     }
 

@@ -153,11 +153,17 @@ pub(super) async fn reseal(tx: &Tx, id: Uuid, old: Vec<u8>, new: Vec<u8>) -> Res
     Ok(changed + tx.run(sql, [id.into(), old.into(), new.into()]).await?)
 }
 
-/// The webhooks that have events before them and are not waiting for another try.
-pub(super) async fn due(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<Uuid>, DbErr> {
-    let sql = "SELECT id FROM webhooks WHERE disabled IS NULL AND (next_try_at IS NULL OR next_try_at <= $1) \
+/// The webhooks that have events before them and are not waiting for another try, which can't be later than `furthest`.
+pub(super) async fn due(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    furthest: Timestamp,
+) -> Result<Vec<Uuid>, DbErr> {
+    let sql = "SELECT id FROM webhooks WHERE disabled IS NULL \
+               AND (next_try_at IS NULL OR next_try_at <= $1 OR next_try_at > $2) \
                AND EXISTS (SELECT 1 FROM events WHERE events.position > webhooks.position) ORDER BY id";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [now.millis().into()]);
+    let values = [now.millis().into(), furthest.millis().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     db.query_all_raw(statement).await?.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{BANNED, Manner, Scene, UNBANNED, happens, happens_with, ids};
+use crate::clock::set;
 use crate::harness::{START, eventually};
 
 #[tokio::test]
@@ -48,6 +49,22 @@ async fn what_is_not_taken_is_tried_again_under_the_same_id_before_anything_else
     }
     let log: Vec<_> = scene.log().await.iter().rev().map(|tried| tried["attempt"].clone()).collect();
     assert_eq!(log, [1, 2, 3, 4, 1, 1]);
+}
+
+// F-18
+#[tokio::test]
+async fn a_try_that_was_put_off_before_the_clock_was_set_back_does_not_wait_for_it() {
+    let scene = Scene::new().await;
+    scene.app.clock.advance(Duration::from_hours(24));
+    scene.receiver.answers("/in", Manner::Status(503));
+    let event = scene.happens(BANNED).await;
+    scene.booked(1).await;
+    scene.receiver.answers("/in", Manner::Status(200));
+    set(&scene.app, START);
+    scene.app.inside.webhooks.wake();
+    assert_eq!(ids(&scene.booked(2).await), vec![event.to_string(); 2]);
+    let shown = scene.shown().await;
+    assert_eq!((&shown["attempts"], &shown["next_try_at"]), (&json!(0), &Value::Null));
 }
 
 #[tokio::test]
