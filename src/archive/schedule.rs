@@ -1,9 +1,12 @@
 //! Backups by themselves: at the minutes of a crontab one of the instances makes one, and old ones go.
 //!
 //! When the last one began stands in the database. The next is due at the first minute behind that; so what was missed
-//! while no server ran is made up for, once, and a server that comes later sees that it was done.
+//! while no server ran is made up for, once, and a server that comes later sees that it was done. What lies ahead of
+//! now was made before the clock was set back: it is as good as none, or the clock would have to catch up first.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -25,6 +28,9 @@ const HOLD: Duration = Duration::from_mins(2);
 const RENEW: Duration = Duration::from_secs(30);
 /// For how long it is remembered what was made.
 const REMEMBERED: Duration = Duration::from_hours(24 * 400);
+/// What began further ahead than this began before the clock was set back. Instances whose clocks differ by less see
+/// that a backup was made.
+const AHEAD: Duration = Duration::from_mins(1);
 /// The longest reason of a failure that is kept, in characters.
 const REASON: usize = 500;
 
@@ -48,7 +54,9 @@ pub struct Schedule {
     clock: Clock,
     random: Random,
     lease: Lease,
-    started: Timestamp,
+    /// From when on backups are due where none was made yet, in milliseconds: the start of the server, or an earlier
+    /// moment to which the clock was set back since.
+    since: Arc<AtomicI64>,
 }
 
 /// The last backups that have come to an end.
@@ -68,7 +76,8 @@ impl Schedule {
             (archive.parts.db.clone(), archive.parts.clock.clone(), archive.parts.random.clone());
         let started = clock.now();
         let lease = Lease::new(db.clone(), "backup", random.uuid_v7(started), HOLD);
-        Self { archive, plan, db, clock, random, lease, started }
+        let since = Arc::new(AtomicI64::new(started.millis()));
+        Self { archive, plan, db, clock, random, lease, since }
     }
 
     /// Keeps the schedule for ever.
@@ -113,12 +122,15 @@ impl Schedule {
     }
 
     async fn is_due(&self) -> Result<bool, DbErr> {
+        let now = self.clock.now();
+        let since = self.since.fetch_min(now.millis(), Ordering::Relaxed).min(now.millis());
         // One without an end was broken off, and is still due.
-        let sql = "SELECT MAX(began_at) FROM backups WHERE ended_at IS NOT NULL";
-        let row = self.db.reader().query_one_raw(self.statement(sql, [])).await?;
+        let sql = "SELECT MAX(began_at) FROM backups WHERE ended_at IS NOT NULL AND began_at <= $1";
+        let latest = now.after(AHEAD).millis();
+        let row = self.db.reader().query_one_raw(self.statement(sql, [latest.into()])).await?;
         let last: Option<i64> = row.map_or(Ok(None), |row| row.try_get_by_index(0))?;
-        let last = last.map_or(self.started, Timestamp::from_millis);
-        Ok(self.plan.schedule.next_after(last).is_some_and(|due| due <= self.clock.now()))
+        let last = Timestamp::from_millis(last.unwrap_or(since));
+        Ok(self.plan.schedule.next_after(last).is_some_and(|due| due <= now))
     }
 
     async fn make(&self) -> Result<(), DbErr> {
@@ -145,8 +157,8 @@ impl Schedule {
                 "files whose bytes are gone or damaged are in no backup"
             );
         }
-        let (folder, keep) = (self.plan.folder.clone(), self.plan.keep);
-        match tokio::task::spawn_blocking(move || keep_newest(&folder, keep)).await {
+        let (folder, keep, newest) = (self.plan.folder.clone(), self.plan.keep, made.path.clone());
+        match tokio::task::spawn_blocking(move || keep_newest(&folder, keep, &newest)).await {
             Ok(Ok(0)) => {}
             Ok(Ok(removed)) => tracing::info!(removed, "old backups were removed"),
             Ok(Err(error)) => tracing::error!(%error, "old backups could not be removed"),
@@ -204,16 +216,18 @@ impl Schedule {
 
     async fn last(&self) -> Result<Last, DbErr> {
         let reader = self.db.reader();
-        let good = "SELECT ended_at, size FROM backups WHERE ended_at IS NOT NULL AND error IS NULL \
+        // One from far ahead would look new until the clock has caught up.
+        let latest = self.clock.now().after(AHEAD).millis();
+        let good = "SELECT ended_at, size FROM backups WHERE began_at <= $1 AND ended_at <= $1 AND error IS NULL \
                     ORDER BY began_at DESC LIMIT 1";
-        let newest = "SELECT error IS NOT NULL FROM backups WHERE ended_at IS NOT NULL \
+        let newest = "SELECT error IS NOT NULL FROM backups WHERE began_at <= $1 AND ended_at IS NOT NULL \
                       ORDER BY began_at DESC LIMIT 1";
-        let good = reader.query_one_raw(self.statement(good, [])).await?;
+        let good = reader.query_one_raw(self.statement(good, [latest.into()])).await?;
         let good = good.map(|row| {
             let (at, size): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
             Ok::<_, DbErr>((Timestamp::from_millis(at), size))
         });
-        let newest = reader.query_one_raw(self.statement(newest, [])).await?;
+        let newest = reader.query_one_raw(self.statement(newest, [latest.into()])).await?;
         let failed = newest.map_or(Ok(false), |row| row.try_get_by_index(0))?;
         Ok(Last { good: good.transpose()?, failed })
     }

@@ -86,6 +86,33 @@ async fn a_clock_that_jumps_ahead_and_back_locks_nobody_out() {
 }
 
 #[tokio::test]
+async fn a_backup_of_the_future_keeps_none_from_being_made_and_does_not_look_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().display().to_string();
+    let settings = [("BACKUP_SCHEDULE", "0 3 * * *"), ("BACKUP_DIR", &*place), ("BACKUP_KEEP", "1")];
+    let first = TestApp::with(&settings).await;
+    first.clock.advance(MONTH);
+    // It starts while the clock is wrong.
+    let app = first.second_instance().await;
+    let schedule = app.inside.backups.clone().expect("a schedule");
+    app.clock.advance(3 * HOUR);
+    assert!(schedule.look().await.unwrap());
+    assert!(folder.path().join("gatehouse-20260131T030000Z.tar").exists());
+
+    set(&app, START.after(HOUR));
+    assert!(!schedule.look().await.unwrap(), "the next is due at three");
+    let measured = app.get("/metrics").await.is(200).text().to_owned();
+    assert!(!measured.contains("gatehouse_backup_age_seconds"), "{measured}");
+    assert!(measured.lines().any(|line| line == "gatehouse_backup_failing 0"), "{measured}");
+    set(&app, START.after(3 * HOUR));
+    assert!(schedule.look().await.unwrap());
+    assert!(!schedule.look().await.unwrap(), "it is done");
+    let left = std::fs::read_dir(folder.path()).unwrap();
+    let left: Vec<String> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(left, ["gatehouse-20260101T030000Z.tar"], "what was just made is kept");
+}
+
+#[tokio::test]
 async fn strange_moments_are_moments_like_others() {
     let app = TestApp::new().await;
     for (name, seconds) in STRANGE {

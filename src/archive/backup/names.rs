@@ -12,7 +12,10 @@ const ENDS: &str = ".tar";
 const MOMENT: &str = "%Y%m%dT%H%M%SZ";
 
 /// Removes the oldest backups of a folder but the newest `keep`; what is not one by its name stays. How many it removed.
-pub fn keep_newest(folder: &Path, keep: usize) -> io::Result<usize> {
+///
+/// None is newer than `newest`, which was just made: what is called so was made before the clock was set back. It goes
+/// first, else it would outlive all that are made until the clock has caught up.
+pub fn keep_newest(folder: &Path, keep: usize, newest: &Path) -> io::Result<usize> {
     let mut backups = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -22,6 +25,7 @@ pub fn keep_newest(folder: &Path, keep: usize) -> io::Result<usize> {
         }
     }
     backups.sort();
+    backups.sort_by_key(|path| path.file_name() <= newest.file_name());
     let old = backups.len().saturating_sub(keep);
     for path in &backups[..old] {
         fs::remove_file(path)?;
@@ -80,7 +84,8 @@ mod tests {
         fs::create_dir(path("gatehouse-20250101T030000Z.tar")).unwrap();
         std::os::unix::fs::symlink(path("notes.txt"), path("gatehouse-20250102T030000Z.tar")).unwrap();
 
-        assert_eq!(keep_newest(folder.path(), 4).unwrap(), 5);
+        let newest = path(&name(9));
+        assert_eq!(keep_newest(folder.path(), 4, &newest).unwrap(), 5);
         for day in 1..=9 {
             assert_eq!(path(&name(day)).exists(), day > 5, "{day}");
         }
@@ -89,7 +94,23 @@ mod tests {
         {
             assert!(path(other).symlink_metadata().is_ok(), "{other}");
         }
-        assert_eq!(keep_newest(folder.path(), 4).unwrap(), 0);
-        assert_eq!(keep_newest(folder.path(), 100).unwrap(), 0);
+        assert_eq!(keep_newest(folder.path(), 4, &newest).unwrap(), 0);
+        assert_eq!(keep_newest(folder.path(), 100, &newest).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_made_before_the_clock_was_set_back_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |day: u32| folder.path().join(format!("gatehouse-202601{day:02}T030000Z.tar"));
+        for day in [1, 2, 3, 20, 21, 22] {
+            fs::write(path(day), "").unwrap();
+        }
+        let kept = |keep| {
+            keep_newest(folder.path(), keep, &path(3)).unwrap();
+            [1, 2, 3, 20, 21, 22].into_iter().filter(|day| path(*day).exists()).collect::<Vec<u32>>()
+        };
+        assert_eq!(kept(5), [1, 2, 3, 21, 22]);
+        assert_eq!(kept(2), [2, 3]);
+        assert_eq!(kept(1), [3]);
     }
 }
