@@ -211,6 +211,7 @@ impl App {
             random: random.clone(),
             users: users.clone(),
             sessions: Arc::clone(&sessions),
+            tasks: tasks.clone(),
         };
         let workos = Workos::new(foundations, settings::workos(&config))?;
         let parts = profiles::Parts {

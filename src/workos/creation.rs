@@ -1,9 +1,12 @@
 //! Making a user while WorkOS keeps the directory: there first, then here.
 //!
 //! What WorkOS refuses is refused here; while it is away, nobody is made. Whom we made there and could not keep here is
-//! taken back there. The event that tells of them comes later and finds them; should it come first, it made an account
-//! of the id that we had given them, and that becomes what was asked for.
+//! taken back there, also when WorkOS made them later than anybody waited for. The event that tells of them comes later
+//! and finds them; should it come first, it made an account of the id that we had given them, and that becomes what was
+//! asked for, or goes by the event that tells of the taking back.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,12 +17,20 @@ use super::client::{Client, Fault, Said};
 use super::person::Person;
 use super::{Workos, store};
 use crate::platform::db::Tx;
-use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::users::store::{by_email, by_id, by_username, is_spent, user};
 use crate::users::{ChangeRefusal, Changes, CreateRefusal, Names, NewUser, Origin, Source};
 
-/// How long WorkOS is waited for, all its answers together.
+/// How long WorkOS is waited for, however often it is asked the same.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// The pauses before each look for somebody whom WorkOS may have made all the same.
+const LOOKS: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+];
 /// When trying again makes sense, in seconds, where WorkOS does not say.
 const LATER: u64 = 5;
 /// The latest that a client is sent away to, in seconds.
@@ -31,25 +42,49 @@ crate::refusals! {
     /// Why nobody is made there, and so nobody here.
     pub enum CreationRefusal {
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
-        Away(RetryAfter) = 503 "unavailable" "The directory of users can't be reached. Nothing was stored; please try again in a moment.",
+        Away(RetryAfter) = 503 "unavailable" "The directory of users can't be reached. The user was not stored here; please try again in a moment.",
     }
     and Create(CreateRefusal)
 }
 
-/// Somebody who is there, and whether it was this act that made them.
+/// Somebody who is there, and whether it was certainly this act that made them.
 struct Made {
     person: Person,
     by_us: bool,
+}
+
+/// The ids of those who are being made, or taken back.
+pub(super) type Turns = Arc<Mutex<HashSet<Uuid>>>;
+
+/// The turn to make whoever is to have this id. Until it ends nobody else here makes them, or keeps whom this act is
+/// about to take back.
+struct Turn {
+    id: Uuid,
+    turns: Turns,
+}
+
+impl Turn {
+    /// None: it is somebody else's.
+    fn take(turns: &Turns, id: Uuid) -> Option<Self> {
+        let is_free = turns.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        is_free.then(|| Self { id, turns: Arc::clone(turns) })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
 }
 
 impl Workos {
     /// Makes a user there, then here; only here where WorkOS has no part in it.
     pub async fn create(
         &self,
-        mut new: NewUser,
+        new: NewUser,
         origin: Origin,
     ) -> Result<user::Model, Failure<CreationRefusal>> {
-        let Some(client) = &self.client else {
+        let Some(client) = self.client.clone() else {
             return self.users.create(new, origin).await.map_err(Failure::within);
         };
         if new.email.is_none() {
@@ -57,18 +92,60 @@ impl Workos {
                 FieldError::new("email", "is required: the directory knows nobody without an address");
             return Err(CreationRefusal::Invalid(vec![error]).into());
         }
+        let workos = self.clone();
+        // In a task of its own: a client that leaves must not leave somebody there who is not here.
+        let making = self.tasks.spawn(async move { workos.make_and_keep(&client, new, &origin).await });
+        making.await.map_err(Breakage::from)?
+    }
+
+    /// Ends with somebody who is there and here, or in neither place, or with a search for them there.
+    async fn make_and_keep(
+        &self,
+        client: &Client,
+        mut new: NewUser,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<CreationRefusal>> {
+        let is_chosen = new.id.is_some();
         let id = *new.id.get_or_insert_with(|| self.random.uuid_v7(self.clock.now()));
+        let turn = Turn::take(&self.turns, id).ok_or(CreationRefusal::Away(RetryAfter(LATER)))?;
         self.check_free(&new, id).await?;
-        let Ok(made) = tokio::time::timeout(PATIENCE, self.make(client, id, &new)).await else {
-            tracing::warn!("WorkOS took too long to make a user");
-            return Err(CreationRefusal::Away(RetryAfter(LATER)).into());
+        if is_chosen && let Some(person) = self.there_before(client, id, &new).await? {
+            return self.keep(new, id, &person, origin).await.map_err(Failure::within);
+        }
+        let made = tokio::time::timeout(PATIENCE, self.make(client, id, &new)).await;
+        let Made { person, by_us } = match made.unwrap_or_else(|_| Err(late())) {
+            Ok(made) => made,
+            Err(refusal) => {
+                if matches!(refusal, CreationRefusal::Away(_)) {
+                    self.take_back_later(client, turn);
+                }
+                return Err(refusal.into());
+            }
         };
-        let Made { person, by_us } = made?;
-        let kept = self.keep(new, id, &person, &origin).await;
-        if by_us && kept.is_err() {
-            self.take_back(client, &person.id).await;
+        let kept = self.keep(new, id, &person, origin).await;
+        let is_ours = by_us || !is_chosen;
+        if is_ours && kept.is_err() && !self.take_back(client, &person.id).await {
+            self.take_back_later(client, turn);
         }
         kept.map_err(Failure::within)
+    }
+
+    /// Whoever has the id there before this act. A client that chose it may have made them there itself: they are kept,
+    /// and never taken back.
+    async fn there_before(
+        &self,
+        client: &Client,
+        id: Uuid,
+        new: &NewUser,
+    ) -> Result<Option<Person>, CreationRefusal> {
+        match tokio::time::timeout(PATIENCE, client.by_external_id(id)).await {
+            Ok(Ok(Some(person))) if person.email != new.email => {
+                Err(CreationRefusal::Create(CreateRefusal::IdTaken))
+            }
+            Ok(Ok(there)) => Ok(there),
+            Ok(Err(fault)) => Err(away(&fault)),
+            Err(_) => Err(late()),
+        }
     }
 
     /// What is taken here is refused before WorkOS is asked.
@@ -97,20 +174,21 @@ impl Workos {
         checked.map_err(Failure::within)
     }
 
-    async fn make(&self, client: &Client, id: Uuid, new: &NewUser) -> Result<Made, Failure<CreationRefusal>> {
+    async fn make(&self, client: &Client, id: Uuid, new: &NewUser) -> Result<Made, CreationRefusal> {
         let said = match client.create(id, new).await {
             Ok(person) => return Ok(Made { person, by_us: true }),
             Err(Fault::Refused(said)) => said,
-            Err(fault) => return Err(away(&fault).into()),
+            Err(fault) => return Err(away(&fault)),
         };
-        // The answer to an earlier attempt may have been lost on its way: then they are there, and they are ours.
-        if taken(&said).is_some()
-            && let Ok(Some(person)) = client.by_external_id(id).await
-            && person.email == new.email
-        {
-            return Ok(Made { person, by_us: false });
+        if taken(&said).is_some() {
+            // The answer to an earlier attempt may have been lost on its way: then they are there, and they are ours.
+            match client.by_external_id(id).await {
+                Ok(Some(person)) if person.email == new.email => return Ok(Made { person, by_us: false }),
+                Err(fault @ Fault::Away { .. }) => return Err(away(&fault)),
+                _ => {}
+            }
         }
-        Err(refused(&said).into())
+        Err(refused(&said))
     }
 
     /// Stores what WorkOS answered. Whoever follows the directory may have stored it a moment ago.
@@ -192,10 +270,39 @@ impl Workos {
         Ok(user)
     }
 
-    async fn take_back(&self, client: &Client, id: &str) {
-        if let Err(fault) = client.delete(id).await {
-            tracing::warn!(id, reason = %fault, "a user at WorkOS could not be kept here, nor taken back there");
+    /// Whether they are gone there now.
+    async fn take_back(&self, client: &Client, id: &str) -> bool {
+        let deleted = client.delete(id).await;
+        match &deleted {
+            Ok(()) => self.nudge(), // an account that an event made of them goes at once
+            Err(fault) => {
+                tracing::warn!(id, reason = %fault, "a user at WorkOS could not be kept here, nor taken back there");
+            }
         }
+        deleted.is_ok()
+    }
+
+    /// Takes back whom WorkOS may have made, or may make yet. The client does not wait for it.
+    fn take_back_later(&self, client: &Client, turn: Turn) {
+        let (workos, client) = (self.clone(), client.clone());
+        self.tasks.spawn(async move { workos.find_and_take_back(&client, &turn).await });
+    }
+
+    async fn find_and_take_back(&self, client: &Client, turn: &Turn) {
+        for pause in LOOKS {
+            let is_stopping = tokio::time::timeout(pause, self.tasks.cancelled()).await.is_ok();
+            let found = tokio::time::timeout(PATIENCE, client.by_external_id(turn.id)).await;
+            if let Ok(Ok(Some(person))) = &found
+                && self.take_back(client, &person.id).await
+            {
+                tracing::info!(id = %person.id, "a user whom WorkOS made too late was taken back there");
+                return;
+            }
+            if is_stopping || matches!(found, Ok(Err(Fault::Refused(_)))) {
+                break;
+            }
+        }
+        tracing::warn!(id = %turn.id, "nobody was found at WorkOS to be taken back; whoever is made yet comes as an event");
     }
 }
 
@@ -218,6 +325,11 @@ fn away(fault: &Fault) -> CreationRefusal {
         _ => LATER,
     };
     CreationRefusal::Away(RetryAfter(seconds.clamp(1, LATEST)))
+}
+
+fn late() -> CreationRefusal {
+    tracing::warn!("WorkOS took too long to make a user");
+    CreationRefusal::Away(RetryAfter(LATER))
 }
 
 /// What WorkOS says is somebody else's.

@@ -43,9 +43,11 @@ use crate::platform::db::{Database, Lease};
 use crate::platform::outgoing::Outgoing;
 use crate::platform::problem::{Breakage, Failure, Refusal};
 use crate::platform::random::Random;
+use crate::platform::tasks::Tasks;
 use crate::sessions::Sessions;
 use crate::users::Users;
 use client::{Client, Parts};
+use creation::Turns;
 
 /// How long an instance that died keeps others from following.
 const LEASE: Duration = Duration::from_secs(15);
@@ -83,6 +85,8 @@ pub struct Foundations {
     pub users: Users,
     /// Who is signed in.
     pub sessions: Arc<Sessions>,
+    /// Work beside the requests.
+    pub tasks: Tasks,
 }
 
 /// The feature: what it owns.
@@ -96,6 +100,8 @@ pub struct Workos {
     client: Option<Client>,
     lease: Lease,
     nudged: Arc<Notify>,
+    tasks: Tasks,
+    turns: Turns,
     settings: Arc<Settings>,
 }
 
@@ -131,7 +137,7 @@ impl<R: Refusal> From<Failure<R>> for Unapplied {
 impl Workos {
     /// Opens the feature.
     pub fn new(foundations: Foundations, settings: Settings) -> anyhow::Result<Self> {
-        let Foundations { db, clock, random, users, sessions } = foundations;
+        let Foundations { db, clock, random, users, sessions, tasks } = foundations;
         // Reading the certificate authorities takes a while: who has no directory there does not wait for it.
         let outgoing = settings.api_key.as_ref().map(|_| Outgoing::to_known()).transpose()?;
         let client = settings.api_key.clone().zip(outgoing).map(|(api_key, outgoing)| {
@@ -146,8 +152,8 @@ impl Workos {
             })
         });
         let lease = Lease::new(db.clone(), "workos", random.uuid_v7(clock.now()), LEASE);
-        let (nudged, settings) = (Arc::default(), Arc::new(settings));
-        Ok(Self { db, clock, random, users, sessions, client, lease, nudged, settings })
+        let (nudged, turns, settings) = (Arc::default(), Turns::default(), Arc::new(settings));
+        Ok(Self { db, clock, random, users, sessions, client, lease, nudged, tasks, turns, settings })
     }
 
     /// Whether WorkOS keeps the directory of users.

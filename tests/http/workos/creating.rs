@@ -1,13 +1,14 @@
 //! Making users while WorkOS keeps the directory.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use gatehouse::workos::Reached;
 use serde_json::{Value, json};
 
 use super::fake::{Fake, Manner, Place};
 use super::{IMPATIENT, assert_converged, by_email, following, people, settle};
-use crate::harness::{PASSWORD, TestApp};
+use crate::harness::{PASSWORD, Reply, TestApp, eventually};
 
 fn new(name: &str) -> Value {
     json!({"username": name, "email": format!("{name}@example.com"), "first_name": "Ann", "middle_name": "M",
@@ -95,7 +96,10 @@ async fn while_workos_is_away_nobody_is_made() {
     assert!(people(&app).await.is_empty());
     assert!(fake.truth().is_empty());
     // However often each is asked for within the time that there is: it is one act.
-    let keys: Vec<_> = fake.ledger().asked.iter().map(|asked| asked.idempotency_key.clone()).collect();
+    // (Whether they were made all the same is asked for beside that.)
+    let asked = fake.ledger().asked.clone();
+    let asked = asked.into_iter().filter(|asked| asked.place == Place::Create);
+    let keys: Vec<_> = asked.map(|asked| asked.idempotency_key).collect();
     let acts: HashSet<_> = keys.iter().collect();
     assert!(keys.iter().all(Option::is_some) && acts.len() == 5 && keys.len() > 5, "{keys:?}");
     admin.post("/api/user/").json(&new("ann_smith")).await.is(201);
@@ -123,13 +127,93 @@ async fn an_event_that_comes_first_makes_the_same_account() {
     let answer = Manner::Answer(503, "{}", vec![("retry-after", "2".to_owned())]);
     fake.lies_in_turn(Place::Create, vec![Manner::Lost, answer]);
     let making = tokio::spawn(async move { admin.post("/api/user/").json(&new("ann_smith")).await });
-    crate::harness::eventually(|| async { fake.truth().len() }, |there| *there == 1).await;
+    eventually(|| async { fake.truth().len() }, |there| *there == 1).await;
     assert_eq!(app.inside.workos.catch_up().await.unwrap(), Reached::Everything);
     let made = making.await.unwrap().is(201).json();
     assert_eq!(fake.ledger().users[0]["external_id"], made["uuid"]);
     assert_eq!((&made["username"], &made["description"]), (&json!("ann_smith"), &json!("Hello")));
     app.sign_in("ann_smith").await;
     assert_converged(&app, &fake).await;
+}
+
+/// Somebody whose account would be another one if an event made it.
+fn moderator() -> Value {
+    json!({"username": "ann_smith", "email": "ann@example.com", "password": PASSWORD, "roles": ["moderator"]})
+}
+
+/// Made there and taken back there, and then made as was asked for.
+async fn assert_taken_back(app: &TestApp, fake: &Fake) {
+    let told = || async { fake.ledger().events.len() };
+    eventually(told, |told| *told == 2).await;
+    settle(app).await;
+    assert!(fake.truth().is_empty() && people(app).await.is_empty());
+    let made = app.admin().await.post("/api/user/").json(&moderator()).await.is(201).json();
+    assert_eq!((&made["username"], &made["roles"]), (&json!("ann_smith"), &json!(["moderator"])));
+    settle(app).await;
+    assert_converged(app, fake).await;
+    app.sign_in("ann_smith").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_is_made_there_after_we_gave_up_is_taken_back_there() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    settle(&app).await;
+    fake.lies(Place::Create, Manner::Late(Duration::from_secs(9)), 1);
+    app.admin().await.post("/api/user/").json(&moderator()).await.refused(503, "unavailable");
+    assert!(people(&app).await.is_empty());
+    assert_taken_back(&app, &fake).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_account_that_an_event_made_of_them_before_goes_with_them() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    settle(&app).await;
+    let no = Manner::Answer(503, "{}", vec![("retry-after", "90".to_owned())]);
+    fake.lies_in_turn(Place::Create, vec![Manner::Lost, no]);
+    // The first looks see what was so before, and the event is followed meanwhile.
+    fake.lies(Place::User, Manner::Answer(404, "{}", Vec::new()), 2);
+    app.admin().await.post("/api/user/").json(&moderator()).await.refused(503, "unavailable");
+    settle(&app).await;
+    assert_taken_back(&app, &fake).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_was_there_before_is_kept_and_never_taken_back() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    settle(&app).await;
+    let (id, mut chosen) = ("0190a5c0-7e3b-7c2a-8f00-1234567890ab", moderator());
+    chosen["uuid"] = json!(id);
+    let there = fake.add("ann");
+    fake.change(&there, json!({"external_id": id}));
+    let admin = app.admin().await;
+    let made = admin.post("/api/user/").json(&chosen).await.is(201).json();
+    assert_eq!((&made["uuid"], &made["username"]), (&json!(id), &json!("ann_smith")));
+    assert_eq!(fake.times(Place::Create), 0);
+    settle(&app).await;
+    assert_converged(&app, &fake).await;
+    app.sign_in("ann_smith").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_hangs_up_does_not_cut_off_the_making() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    settle(&app).await;
+    let (admin, other) = (app.admin().await, app.admin().await);
+    fake.lies(Place::Create, Manner::Late(Duration::from_secs(2)), 1);
+    let asking = tokio::spawn(async move { admin.post("/api/user/").json(&moderator()).await });
+    eventually(|| async { fake.times(Place::Create) }, |times| *times == 1).await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    let is_here = |found: &Reply| found.is(200).json().as_array().unwrap().len() == 1;
+    eventually(|| other.get("/api/user?q=ann@example.com"), is_here).await;
+    settle(&app).await;
+    assert_converged(&app, &fake).await;
+    let ann = app.sign_in("ann_smith").await.get("/api/user/me").await.is(200).json();
+    assert_eq!(ann["roles"], json!(["moderator"]));
 }
 
 #[tokio::test]

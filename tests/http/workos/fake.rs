@@ -66,6 +66,8 @@ pub enum Manner {
     Changed(Change),
     /// What is asked for is done, and the connection ends.
     Lost,
+    /// What is asked for is done after so long, whoever still waits for the answer.
+    Late(Duration),
 }
 
 /// What was asked.
@@ -376,7 +378,7 @@ async fn serve(listener: TcpListener, ledger: Arc<Mutex<Ledger>>) {
     }
 }
 
-async fn answer(ledger: &Mutex<Ledger>, request: Request<Incoming>) -> Answer {
+async fn answer(ledger: &Arc<Mutex<Ledger>>, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let (method, path) = (parts.method.as_str().to_owned(), parts.uri.path().to_owned());
@@ -418,6 +420,16 @@ async fn answer(ledger: &Mutex<Ledger>, request: Request<Incoming>) -> Answer {
         Some(Manner::Hang) => {
             tokio::time::sleep(Duration::from_hours(1)).await;
             Err(io::Error::other("late"))
+        }
+        Some(Manner::Late(pause)) => {
+            // Beside the connection: who hangs up does not undo what they asked for.
+            let ledger = Arc::clone(ledger);
+            let late = tokio::spawn(async move {
+                tokio::time::sleep(pause).await;
+                ledger.lock().unwrap().truly(&asked, &path, &method)
+            });
+            let (status, truth) = late.await.map_err(io::Error::other)?;
+            Ok(json_answer(status, &truth))
         }
         Some(Manner::Truncated) => {
             let text = truth.to_string();
