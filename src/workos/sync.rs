@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sea_orm::DbErr;
+use uuid::Uuid;
 
 use super::client::{Client, Fault, PAGE, Page, Start, jittered};
 use super::event::{Deed, Received, UNKNOWN_TYPE};
@@ -18,6 +19,7 @@ use super::store::{self, Phase, State};
 use super::{LEASE, Unapplied, Workos};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
+use crate::users::store::held;
 
 /// How much is read again where there is no cursor: clocks differ, and events become visible in another order.
 const OVERLAP: Duration = Duration::from_mins(5);
@@ -225,7 +227,8 @@ impl Workos {
         let now = self.clock.now();
         let from = state.listing_from.map_or(now, Timestamp::from_millis);
         // Who came to be known just before may not have been on the list yet; events tell of them.
-        let gone = store::unlisted(tx, state.listing, from.before(OVERLAP), PAGE as u64).await?;
+        let mut gone = store::unlisted(tx, state.listing, from.before(OVERLAP), PAGE as u64).await?;
+        gone.sort_unstable_by_key(|known| known.user_id); // as everybody holds users
         for known in &gone {
             let at = Timestamp::from_millis(known.updated_at);
             match known.user_id {
@@ -358,6 +361,7 @@ impl Workos {
         if !store::claim(tx, &mut state).await? {
             return Err(Unapplied::Overtaken);
         }
+        hold_in(tx, page).await?;
         let mut listed = Vec::new();
         for received in page {
             let outcome = match &received.told {
@@ -403,6 +407,20 @@ impl Workos {
         }
         Ok(())
     }
+}
+
+/// Holds the users whom a page is about, by their ids, as whoever else holds several does, and before what refers to
+/// them, as a purge does: else two could wait for each other.
+async fn hold_in(tx: &Tx, page: &[Received]) -> Result<(), DbErr> {
+    let told = page.iter().filter_map(|received| received.told.as_ref().ok());
+    let ids: Vec<&str> = told.map(|told| told.id.as_str()).collect();
+    let known = store::known_of(tx, ids).await?;
+    let mut users: Vec<Uuid> = known.into_iter().filter_map(|known| known.user_id).collect();
+    users.sort_unstable();
+    for user in users {
+        held(tx, user).await?;
+    }
+    Ok(())
 }
 
 /// The state behind a page of events.
