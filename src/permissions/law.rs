@@ -12,15 +12,15 @@ use crate::sessions::{Role, Roles};
 /// **d**eleted user, a user who blocks the subject (**<**), a user whom the subject blocks (**>**).
 const ON_ACCOUNTS: &str = "
                                anonymous  none       user       tester     moderator  admin
-    user:read                  ---------  s--------  sutma----  sutma----  sutmabd<>  sutmabd<>
+    user:read                  ---------  s--------  sutma----  sutma----  sutmab-<>  sutmabd<>
     user:read-image            -utma----  sutma----  sutma----  sutma----  sutma----  sutmabd<>
     user:read-private          ---------  s--------  s--------  s--------  s--------  sutmabd<>
-    user:history               ---------  s--------  s--------  s--------  sut--bd<>  sutmabd<>
-    user:sessions              ---------  s--------  s--------  s--------  sut--bd<>  sutmabd<>
+    user:history               ---------  s--------  s--------  s--------  sut--b-<>  sutmabd<>
+    user:sessions              ---------  s--------  s--------  s--------  sut--b-<>  sutmabd<>
     user:end-sessions          ---------  s--------  s--------  s--------  s--------  sutmabd<>
-    user:reset-mail            ---------  s--------  s--------  s--------  sut--bd<>  sutmabd<>
+    user:reset-mail            ---------  s--------  s--------  s--------  sut--b-<>  sutmabd<>
     user:set-active            ---------  ---------  ---------  ---------  ---------  -utmabd<>
-    user:ban                   ---------  ---------  ---------  ---------  -ut--bd<>  -utmabd<>
+    user:ban                   ---------  ---------  ---------  ---------  -ut--b-<>  -utmabd<>
     user:unban                 ---------  ---------  ---------  ---------  ---------  -utmabd<>
     user:delete                ---------  ---------  s--------  s--------  ---------  sutmabd<>
     user:restore               ---------  ---------  ---------  ---------  ---------  sutmabd<>
@@ -33,13 +33,13 @@ const ON_ACCOUNTS: &str = "
     user:set-roles moderator   ---------  ---------  ---------  ---------  ---------  sutmabd<>
     user:set-roles admin       ---------  ---------  ---------  ---------  ---------  sutmabd<>
     user:update username       ---------  ---------  s--------  s--------  ---------  sutmabd<>
-    user:update display_name   ---------  ---------  s--------  s--------  -ut--bd<>  sutmabd<>
+    user:update display_name   ---------  ---------  s--------  s--------  -ut--b-<>  sutmabd<>
     user:update email          ---------  ---------  s--------  s--------  ---------  sutmabd<>
     user:update email_verified ---------  ---------  ---------  ---------  ---------  sutmabd<>
     user:update first_name     ---------  ---------  s--------  s--------  ---------  sutmabd<>
     user:update middle_name    ---------  ---------  s--------  s--------  ---------  sutmabd<>
     user:update last_name      ---------  ---------  s--------  s--------  ---------  sutmabd<>
-    user:update description    ---------  ---------  s--------  s--------  -ut--bd<>  sutmabd<>
+    user:update description    ---------  ---------  s--------  s--------  -ut--b-<>  sutmabd<>
     user:update locale         ---------  ---------  s--------  s--------  ---------  sutmabd<>
     user:update metadata       ---------  ---------  ---------  ---------  ---------  sutmabd<>
     user:update password       ---------  ---------  ---------  ---------  ---------  sutmabd<>

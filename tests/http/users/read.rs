@@ -160,11 +160,19 @@ async fn who_is_deleted_is_there_for_admins_only() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
     ann.delete(&ann.path()).await.is(200);
-    for other in [app.user("bob").await, app.tester().await] {
+    let moderator = app.moderator().await;
+    for other in [&app.user("bob").await, &app.tester().await, &moderator] {
         for path in every_path(&ann) {
             other.get(&path).await.refused(404, "not_found");
         }
     }
+    // Nor by anything else that a moderator may do to ordinary accounts.
+    for part in ["history", "sessions"] {
+        moderator.get(&format!("{}/{part}", ann.path())).await.refused(404, "not_found");
+    }
+    moderator.patch(&ann.path()).json(&json!({"description": "x"})).await.refused(404, "not_found");
+    let ban = moderator.post(&format!("/api/admin/ban/{}", ann.id)).json(&json!({"reason": "x"}));
+    ban.await.refused(404, "not_found");
     let admin = app.admin().await;
     assert_ne!(admin.get(&ann.path()).await.is(200).json()["deleted_at"], Value::Null);
     // The name is free: nobody is called so.
