@@ -3,6 +3,7 @@
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{Enum, OpenApi, Tags};
+use sea_orm::Order;
 use uuid::Uuid;
 
 use super::Profiles;
@@ -18,7 +19,7 @@ use super::target::{
 };
 use crate::permissions::Allowed;
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::{ClientInfo, Json, Listing, Paging, Range};
+use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Range};
 use crate::sessions::{Enrolling, Role};
 use crate::users::listing::{Filter, Search, Sort};
 use crate::users::{BlockChange, DisplayName, Origin, RestoreRefusal};
@@ -335,7 +336,9 @@ impl UserApi {
         self.0.change_blocks(&allowed, change, &client).await
     }
 
-    /// A user's history, newest first
+    /// A user's history
+    ///
+    /// Newest first, unless `order=asc` asks for the oldest.
     #[oai(path = "/user/:user/history", method = "get", operation_id = "read_user_history")]
     async fn history(
         &self,
@@ -349,7 +352,11 @@ impl UserApi {
             let error = FieldError::new("cursor", "History is paged by offset or page.");
             return Err(HistoryRefusal::Invalid(vec![error]).into());
         };
-        let (lines, total) = self.0.users.history(allowed.on.id(), offset, limit).await?;
+        let order = match paging.order {
+            Some(web::Order::Asc) => Order::Asc,
+            _ => Order::Desc,
+        };
+        let (lines, total) = self.0.users.history(allowed.on.id(), order, offset, limit).await?;
         let rows: Vec<HistoryLine> = lines.into_iter().map(HistoryLine::from).collect();
         let shown = rows.len();
         Ok(Listing { rows, total, links: paging.links(total, shown, None, None) })

@@ -14,6 +14,7 @@ use poem_openapi::ApiResponse;
 use poem_openapi::registry::{
     MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
 };
+use sea_orm::Order;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -137,7 +138,7 @@ impl Profiles {
     async fn whole_history(&self, user: Uuid) -> anyhow::Result<Vec<HistoryLine>> {
         let mut lines = Vec::new();
         loop {
-            let (page, total) = self.users.history(user, lines.len() as u64, LINES).await?;
+            let (page, total) = self.users.history(user, Order::Desc, lines.len() as u64, LINES).await?;
             let is_last = page.is_empty();
             lines.extend(page.into_iter().map(HistoryLine::from));
             if is_last || lines.len() as u64 >= total {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use sea_orm::DbErr;
+use sea_orm::{DbErr, Order};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -131,14 +131,15 @@ impl Users {
         Ok(counted.await?.number)
     }
 
-    /// A user's history, newest first, and how long it is.
+    /// A user's history, in this order of time, and how long it is.
     pub async fn history(
         &self,
         user: Uuid,
+        order: Order,
         offset: u64,
         limit: u64,
     ) -> Result<(Vec<history::Model>, u64), DbErr> {
-        let lines = store::history_of(self.db.reader(), user, offset, limit).await?;
+        let lines = store::history_of(self.db.reader(), user, order, offset, limit).await?;
         let total = store::history_count(self.db.reader(), user).await?;
         Ok((lines, total))
     }
@@ -150,7 +151,7 @@ impl Users {
 
     /// The newest lines of a user's history.
     pub async fn recent_history(&self, user: Uuid, limit: u64) -> Result<Vec<history::Model>, DbErr> {
-        store::history_of(self.db.reader(), user, 0, limit).await
+        store::history_of(self.db.reader(), user, Order::Desc, 0, limit).await
     }
 
     /// Whom a user blocks, oldest block first.

@@ -5,8 +5,8 @@ use sea_orm::sea_query::{
     Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement, SimpleExpr, UnionType,
 };
 use sea_orm::{
-    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, QuerySelect,
-    Statement,
+    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, Order, QueryOrder,
+    QuerySelect, Statement,
 };
 
 use super::Username;
@@ -543,17 +543,18 @@ pub(super) fn history_rows(values: &mut Values, lines: &[history::Model]) -> Str
     lines.iter().map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// A user's history, newest first.
+/// A user's history, in this order of time.
 pub async fn history_of(
     db: &impl ConnectionTrait,
     user: Uuid,
+    order: Order,
     offset: u64,
     limit: u64,
 ) -> Result<Vec<history::Model>, DbErr> {
     history::Entity::find()
         .filter(history::Column::UserId.eq(user))
-        .order_by_desc(history::Column::At)
-        .order_by_desc(history::Column::Id)
+        .order_by(history::Column::At, order.clone())
+        .order_by(history::Column::Id, order)
         .offset(offset)
         .limit(limit)
         .all(db)
@@ -629,7 +630,7 @@ pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<
         .columns(["user_id", "blocked_id"])
         .from("user_blocks")
         .and_where(Expr::col("user_id").is_in(users.iter().copied()))
-        .order_by("created_at", sea_orm::Order::Asc)
+        .order_by("created_at", Order::Asc)
         .to_owned();
     let rows = db.query_all(&query).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()

@@ -112,6 +112,27 @@ async fn history_is_paged() {
 }
 
 #[tokio::test]
+async fn history_comes_in_the_order_that_is_asked_for() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    // Of one moment: the ids decide, either way.
+    for number in 0..5 {
+        ann.patch(&ann.path()).json(&json!({"description": number.to_string()})).await.is(200);
+    }
+    let newest_first = ann.get(&path(&ann)).await.is(200).json();
+    assert_eq!(ann.get(&format!("{}?order=desc", path(&ann))).await.is(200).json(), newest_first);
+    let mut oldest_first = newest_first.as_array().unwrap().clone();
+    oldest_first.reverse();
+    assert_eq!(oldest_first[0]["action"], "created");
+    let asc = format!("{}?order=asc", path(&ann));
+    assert_eq!(ann.get(&asc).await.is(200).json(), json!(oldest_first));
+    let reply = ann.get(&format!("{asc}&offset=2&limit=3")).await;
+    assert_eq!(reply.is(200).json(), json!(oldest_first[2..5]));
+    assert!(reply.header("link").unwrap().contains("order=asc"), "{reply:?}");
+    ann.get(&format!("{}?order=up", path(&ann))).await.invalid(&["order"]);
+}
+
+#[tokio::test]
 async fn history_is_for_oneself_and_staff() {
     let app = TestApp::new().await;
     let (ann, moderator, admin) = (app.user("ann").await, app.moderator().await, app.admin().await);
