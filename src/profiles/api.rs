@@ -296,7 +296,7 @@ impl UserApi {
         users_ids: Query<Vec<Uuid>>,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
         let change = BlockChange::Replace(users_ids.0);
-        self.0.change_blocks(&allowed, change, &client).await
+        self.0.change_blocks(&allowed, change, "users_ids", &client).await
     }
 
     /// Add to and take from a block list
@@ -315,8 +315,9 @@ impl UserApi {
         #[oai(default)]
         remove: Query<Vec<Uuid>>,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
+        let field = if add.contains(&allowed.on.id()) { "add" } else { "remove" };
         let change = BlockChange::Edit { add: add.0, remove: remove.0 };
-        self.0.change_blocks(&allowed, change, &client).await
+        self.0.change_blocks(&allowed, change, field, &client).await
     }
 
     /// Take from a block list
@@ -333,7 +334,7 @@ impl UserApi {
         users_ids: Query<Vec<Uuid>>,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
         let change = BlockChange::Edit { add: Vec::new(), remove: users_ids.0 };
-        self.0.change_blocks(&allowed, change, &client).await
+        self.0.change_blocks(&allowed, change, "users_ids", &client).await
     }
 
     /// A user's history

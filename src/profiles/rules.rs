@@ -68,14 +68,15 @@ crate::refusals! {
     }
 }
 
-impl From<BlockRefusal> for BlocksRefusal {
-    fn from(refusal: BlockRefusal) -> Self {
+impl BlocksRefusal {
+    /// `field` is the parameter that names the owner, if one does.
+    fn of(refusal: BlockRefusal, field: &str) -> Self {
         match refusal {
             BlockRefusal::NotFound => Self::NotFound,
             BlockRefusal::Deleted => Self::Deleted,
             BlockRefusal::TooMany => Self::TooMany,
             BlockRefusal::Oneself => {
-                Self::Invalid(vec![FieldError::new("users_ids", "Nobody can block themselves.")])
+                Self::Invalid(vec![FieldError::new(field, "Nobody can block themselves.")])
             }
         }
     }
@@ -261,16 +262,20 @@ impl Profiles {
         Ok(gone)
     }
 
-    /// Changes a block list; the list as it is then.
+    /// Changes a block list; the list as it is then. `field` is the parameter that names the owner, if one does.
     pub(super) async fn change_blocks(
         &self,
         allowed: &Allowed<ChangeBlocks>,
         change: BlockChange,
+        field: &str,
         client: &ClientInfo,
     ) -> Result<Json<Vec<Uuid>>, Failure<BlocksRefusal>> {
         let origin = Origin::of(&allowed.caller, client);
         let blocked = self.users.change_blocks(allowed.on.id(), change, origin).await;
-        blocked.map(Json).map_err(Failure::within)
+        blocked.map(Json).map_err(|failure| match failure {
+            Failure::Refused(refusal) => BlocksRefusal::of(refusal, field).into(),
+            Failure::Broken(breakage) => Failure::Broken(breakage),
+        })
     }
 
     /// The user of the path, as the caller may see them.

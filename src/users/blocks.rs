@@ -40,9 +40,10 @@ pub enum BlockChange {
 }
 
 impl BlockChange {
-    /// What is really to be added and taken away, given the list as it is. No id twice.
-    fn against(self, before: &[Uuid]) -> (Vec<Uuid>, Vec<Uuid>) {
-        let (wanted, mut remove) = match self {
+    /// What is really to be added and taken away, given the list as it is, and who is named without being on it. No id
+    /// twice.
+    fn against(self, before: &[Uuid]) -> (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>) {
+        let (wanted, remove) = match self {
             Self::Replace(wanted) => {
                 let remove = before.iter().copied().filter(|id| !wanted.contains(id)).collect();
                 (wanted, remove)
@@ -52,10 +53,14 @@ impl BlockChange {
         let mut add: Vec<Uuid> = wanted.into_iter().filter(|id| !before.contains(id)).collect();
         add.sort_unstable();
         add.dedup();
-        remove.retain(|id| before.contains(id));
+        let (mut remove, mut strangers): (Vec<Uuid>, Vec<Uuid>) =
+            remove.into_iter().partition(|id| before.contains(id));
         remove.sort_unstable();
         remove.dedup();
-        (add, remove)
+        strangers.extend(&add);
+        strangers.sort_unstable();
+        strangers.dedup();
+        (add, remove, strangers)
     }
 }
 
@@ -85,11 +90,12 @@ impl Users {
             return Err(BlockRefusal::Deleted.into());
         }
         let before = store::blocked_by(tx, owner).await?;
-        let (add, remove) = change.against(&before);
-        if add.contains(&owner) {
+        let (add, remove, strangers) = change.against(&before);
+        if strangers.contains(&owner) {
             return Err(BlockRefusal::Oneself.into());
         }
-        if store::by_ids(tx, &add, eyes(&held, origin)).await?.len() != add.len() {
+        // Who is on the list is taken off it, whatever became of them.
+        if store::by_ids(tx, &strangers, eyes(&held, origin)).await?.len() != strangers.len() {
             return Err(BlockRefusal::NotFound.into());
         }
         if add.is_empty() && remove.is_empty() {
@@ -111,7 +117,7 @@ impl Users {
     }
 }
 
-/// Whose eyes the people to be blocked must be visible to: the owner's, unless staff sees everybody. Were it not so,
+/// Whose eyes the people who are named must be visible to: the owner's, unless staff sees everybody. Were it not so,
 /// a block list would tell somebody who is banned, or who blocks the owner, from somebody who does not exist.
 fn eyes(owner: &user::Model, origin: &Origin) -> Option<Uuid> {
     let roles = Roles::from_bits(owner.roles);

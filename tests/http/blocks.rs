@@ -91,6 +91,9 @@ async fn unknown_people_are_not_found_and_nothing_changes() {
     for (method, query) in [
         ("PUT", format!("users_ids={}&users_ids={}", cem.id, Uuid::nil())),
         ("PATCH", format!("add={}&add={}", cem.id, Uuid::nil())),
+        ("PATCH", format!("add={}&remove={}", cem.id, Uuid::nil())),
+        ("PATCH", format!("remove={}&remove={}", bob.id, Uuid::nil())),
+        ("DELETE", format!("users_ids={}&users_ids={}", bob.id, Uuid::nil())),
     ] {
         ann.ask(method, &format!("{}?{query}", path(&ann))).await.refused(404, "not_found");
         assert_eq!(sorted(&ann.me().await["blocked_uuids"]), ids(&[&bob]));
@@ -108,6 +111,8 @@ async fn people_whom_one_may_not_see_can_t_be_told_from_unknown_ones() {
     for invisible in [&bob, &banned] {
         let told = replace(&ann, &[invisible]).await.refused(404, "not_found").json();
         assert_eq!(told["detail"], unknown["detail"]);
+        let taken = ann.delete(&format!("{}?users_ids={}", path(&ann), invisible.id)).await;
+        assert_eq!(taken.refused(404, "not_found").json()["detail"], unknown["detail"]);
         let list = format!("{}?add={}", path(&ann), invisible.id);
         assert_eq!(admin.patch(&list).await.is(200).json(), json!([invisible.id]), "staff sees everybody");
         let taken = format!("{}?users_ids={}", path(&ann), invisible.id);
@@ -119,9 +124,27 @@ async fn people_whom_one_may_not_see_can_t_be_told_from_unknown_ones() {
 async fn nobody_blocks_themselves() {
     let app = TestApp::new().await;
     let (ann, bob) = (app.user("ann").await, app.user("bob").await);
-    replace(&ann, &[&bob, &ann]).await.refused(422, "validation_failed");
-    ann.patch(&format!("{}?add={}", path(&ann), ann.id)).await.refused(422, "validation_failed");
+    replace(&ann, &[&bob, &ann]).await.invalid(&["users_ids"]);
+    for (method, parameter) in [("PATCH", "add"), ("PATCH", "remove"), ("DELETE", "users_ids")] {
+        ann.ask(method, &format!("{}?{parameter}={}", path(&ann), ann.id)).await.invalid(&[parameter]);
+    }
     assert_eq!(ann.me().await["blocked_uuids"], json!([]));
+}
+
+#[tokio::test]
+async fn who_is_on_the_list_is_taken_off_it_whatever_became_of_them() {
+    let app = TestApp::new().await;
+    let (ann, bob, cem) = (app.user("ann").await, app.user("bob").await, app.user("cem").await);
+    replace(&ann, &[&bob, &cem]).await.is(200);
+    for gone in [&bob, &cem] {
+        gone.delete(&gone.path()).await.is(200);
+    }
+    assert_eq!(sorted(&ann.me().await["blocked_uuids"]), ids(&[&bob, &cem]));
+    let taken = format!("{}?users_ids={}", path(&ann), bob.id);
+    assert_eq!(sorted(&ann.delete(&taken).await.is(200).json()), ids(&[&cem]));
+    let taken = format!("{}?remove={}", path(&ann), cem.id);
+    assert_eq!(ann.patch(&taken).await.is(200).json(), json!([]));
+    ann.patch(&taken).await.refused(404, "not_found");
 }
 
 #[tokio::test]
