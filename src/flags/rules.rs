@@ -15,6 +15,7 @@ use crate::audit::{Entry, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, Refusal};
+use crate::platform::web::is_wanted;
 
 crate::refusals! {
     /// Why the flags stay as they are.
@@ -115,7 +116,7 @@ impl Flags {
         }
     }
 
-    /// Changes flags; `wanted` is the `ETag` that they must still have.
+    /// Changes flags; `wanted` are the tags of which they must still have one.
     pub async fn change(
         &self,
         change: Change,
@@ -198,7 +199,7 @@ impl Flags {
             async move {
                 store::hold(tx).await?;
                 let latest = store::latest(tx).await?.unwrap_or_default();
-                if wanted.is_some_and(|wanted| wanted != latest.etag()) {
+                if wanted.is_some_and(|wanted| !is_wanted(&wanted, &latest.etag())) {
                     return Err(ChangeRefusal::Stale.into());
                 }
                 let set = latest.set.after(&change);

@@ -130,7 +130,8 @@ impl Profiles {
         request: &Request,
         client: &ClientInfo,
     ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
-        let revision = if_match(request).map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
+        let revision = if_match(request, allowed.on.0.user.revision);
+        let revision = revision.map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
         Self::may_change(&allowed, &patch)?;
         let changes = patch.read(&allowed.on.0.user.username, self.users.settings());
         let changes = changes.map_err(PatchRefusal::Invalid)?;
@@ -214,7 +215,8 @@ impl Profiles {
         request: &Request,
         client: &ClientInfo,
     ) -> Result<Profile<Shown>, Failure<RemoveRefusal>> {
-        let revision = if_match(request).map_err(|problem| RemoveRefusal::Invalid(problem.errors))?;
+        let revision = if_match(request, allowed.on.0.user.revision);
+        let revision = revision.map_err(|problem| RemoveRefusal::Invalid(problem.errors))?;
         if for_good && !allowed.may(Action::UserPurge, Context::default()) {
             return Err(RemoveRefusal::Forbidden.into());
         }

@@ -65,10 +65,15 @@ pub(super) fn named_in(request: &Request) -> Option<Named> {
     web::first_parameter(request).and_then(Named::in_path)
 }
 
-/// The revision that `If-Match` asks for (RFC 9110, 13.1.1). A weak or foreign tag matches nothing.
-pub(super) fn if_match(request: &Request) -> Result<Option<i64>, Problem> {
-    let tag = web::if_match(request)?;
-    Ok(tag.map(|tag| revision(tag).unwrap_or(i64::MIN)))
+/// The revision that `If-Match` asks for (RFC 9110, 13.1.1); of several the one that was `seen`, else the newest. A weak
+/// or foreign tag matches nothing.
+pub(super) fn if_match(request: &Request, seen: i64) -> Result<Option<i64>, Problem> {
+    Ok(web::if_match(request)?.map(|tags| wanted(tags, seen)))
+}
+
+fn wanted(tags: &str, seen: i64) -> i64 {
+    let revisions = tags.split(',').filter_map(|tag| revision(tag.trim()));
+    revisions.max_by_key(|revision| (*revision == seen, *revision)).unwrap_or(i64::MIN)
 }
 
 fn revision(tag: &str) -> Option<i64> {
@@ -109,5 +114,12 @@ mod tests {
         assert_eq!(revision("\"7-p\""), Some(7));
         assert_eq!(revision("W/\"7\""), None);
         assert_eq!(revision("7"), None);
+    }
+
+    #[test]
+    fn of_several_etags_the_one_that_was_seen_counts_and_else_the_newest() {
+        assert_eq!(wanted("\"6\", \"7-p\",\"9\"", 7), 7);
+        assert_eq!(wanted("\"x\", \"6\", \"9\", W/\"12\"", 7), 9);
+        assert_eq!(wanted("W/\"7\", \"x\"", 7), i64::MIN);
     }
 }

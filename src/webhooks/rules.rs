@@ -18,7 +18,7 @@ use crate::events::store::by_id;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Failure, FieldError, Problem};
-use crate::platform::web::Cursor;
+use crate::platform::web::{Cursor, is_wanted};
 
 /// Webhooks that there may be.
 const MOST: u64 = 50;
@@ -258,7 +258,7 @@ impl Webhooks {
                 let Some(mut row) = store::find_to_change(tx, id).await? else {
                     return Err(ChangeRefusal::NotFound.into());
                 };
-                if wanted.is_some_and(|wanted| wanted != etag(&row)) {
+                if wanted.is_some_and(|wanted| !is_wanted(&wanted, &etag(&row))) {
                     return Err(ChangeRefusal::Stale.into());
                 }
                 change(&mut row);

@@ -320,6 +320,10 @@ async fn a_lost_race_is_told_to_who_asks_for_it() {
     for foreign in ["\"x\"", "W/\"1\"", "1", "\"\""] {
         patch(foreign, "four").await.refused(412, "precondition_failed");
     }
+    let latest = patch("*", "five").await.is(200).header("etag").unwrap().to_owned();
+    patch(&format!("{etag}, \"x\",{newer}"), "six").await.refused(412, "precondition_failed");
+    patch(&format!("\"99\", W/{latest}"), "six").await.refused(412, "precondition_failed");
+    patch(&format!("{etag}, {latest},\"99\""), "six").await.is(200);
     for (method, path) in [("PUT", "username"), ("PUT", "full-name")] {
         let ask = admin.ask(method, &format!("{}/{path}", ann.path())).header("if-match", &etag);
         let body = if path == "username" { json!({"username": "anna"}) } else { json!({"first_name": "A"}) };
