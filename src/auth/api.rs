@@ -303,6 +303,10 @@ impl AuthApi {
     /// comes back later ends the session, for somebody has a copy.
     #[oai(path = "/token/refresh", method = "post", operation_id = "refresh_token")]
     async fn refresh(&self, body: JsonOrForm<Refresh>) -> Result<TokenAnswer<200>, Failure<RefreshRefusal>> {
+        if body.grant_type.as_deref().is_some_and(|grant| grant != "refresh_token") {
+            let error = FieldError::new("grant_type", "Must be refresh_token.");
+            return Err(RefreshRefusal::Malformed(vec![error]).into());
+        }
         let tokens = self.auth.sessions.refresh(&body.refresh_token).await?;
         Ok(TokenAnswer { token: tokens.into(), cookies: Vec::new() })
     }

@@ -18,7 +18,7 @@ use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, St
 use crate::events::{Event, Events};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Breakage, Failure, Problem};
+use crate::platform::problem::{Failure, FieldError, Problem};
 use crate::platform::secrets::digest;
 use crate::platform::web::ClientInfo;
 
@@ -41,6 +41,7 @@ crate::refusals! {
     /// Why a refresh is refused.
     pub enum RefreshRefusal {
         Invalid = 401 "token_invalid" "The refresh token is not valid, or no longer." oauth "invalid_grant",
+        Malformed(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be." oauth "unsupported_grant_type",
     }
 }
 

@@ -24,6 +24,20 @@ async fn a_refresh_token_is_traded_for_new_tokens() {
 }
 
 #[tokio::test]
+async fn another_grant_is_refused_and_spends_nothing() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    for grant in ["password", "banana", ""] {
+        let reply = app.post(REFRESH).form(&[("grant_type", grant), ("refresh_token", &ann.refresh)]).await;
+        assert_eq!(reply.invalid(&["grant_type"]).json()["error"], "unsupported_grant_type");
+        let body = json!({"grant_type": grant, "refresh_token": ann.refresh});
+        app.post(REFRESH).json(&body).await.invalid(&["grant_type"]);
+    }
+    app.clock.advance(Duration::from_secs(11));
+    refreshed(&app, &ann.refresh).await;
+}
+
+#[tokio::test]
 async fn asked_again_at_once_the_same_successor_is_given() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
