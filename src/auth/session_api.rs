@@ -125,7 +125,7 @@ pub struct TokenQuestion {
 pub struct Introspection {
     /// Whether the token counts right now.
     pub active: bool,
-    /// `access_token` or `refresh_token`.
+    /// How an access token is sent (RFC 6749, 5.1): `Bearer`. A refresh token has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub token_type: Option<String>,
@@ -366,7 +366,7 @@ impl SessionApi {
             let username = self.auth.users.by_id(caller.user_id).await?.map(|user| user.username);
             return Ok(Introspection {
                 active: true,
-                token_type: Some("access_token".to_owned()),
+                token_type: Some("Bearer".to_owned()),
                 sub: Some(claims.sub),
                 sid: Some(claims.sid),
                 iss: Some(claims.iss.clone()),
@@ -387,7 +387,6 @@ impl SessionApi {
         }
         Ok(Introspection {
             active: true,
-            token_type: Some("refresh_token".to_owned()),
             sub: Some(session.user_id),
             sid: Some(session.id),
             exp: Some(seconds(session.expires_at.min(session.idle_expires_at))),

@@ -9,7 +9,7 @@ use super::otp_api::UserWithCodes;
 use super::recovery_api::{AcceptedBody, AddressToProve, Forgotten, NewPassword};
 use super::session_api::Introspection;
 use crate::otp::Method;
-use crate::platform::shape::{Shape, Shaped, Words};
+use crate::platform::shape::{Shape, Shaped};
 use crate::profiles::{shape_of_password, shape_of_username, shapes_of_user};
 use crate::users::{DisplayName, Email, PersonName};
 
@@ -68,10 +68,6 @@ fn shapes_of_answers() -> Vec<Shaped> {
         VerificationSent { status: Shape::always("verification_sent") }
         AcceptedBody { status: Shape::always("accepted") }
         UnlinkedAnswer { status: Shape::always("unlinked") }
-        Introspection { token_type: Shape::one_of(kinds_of_tokens()) }
+        Introspection { token_type: Shape::always("Bearer") }
     }
-}
-
-fn kinds_of_tokens() -> Words {
-    Words { name: "TokenKind", about: "What a token is.", all: vec!["access_token", "refresh_token"] }
 }

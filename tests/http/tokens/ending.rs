@@ -89,9 +89,10 @@ async fn a_service_is_told_what_a_token_stands_for() {
     for name in ["sub", "sid", "iss", "aud", "exp", "iat", "client_id"] {
         assert_eq!(told[name], said[name], "{name}");
     }
-    assert_eq!(told["username"], "ann");
+    assert_eq!((&told["username"], &told["token_type"]), (&json!("ann"), &json!("Bearer")));
     let told = ask(&ann.refresh).await.is(200).json();
     assert_eq!((&told["active"], &told["sub"]), (&json!(true), &json!(ann.id.to_string())));
+    assert_eq!(told.get("token_type"), None, "nothing is asked for with it: {told}");
 }
 
 #[tokio::test]
