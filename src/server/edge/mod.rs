@@ -265,6 +265,8 @@ impl<E: Endpoint> Edge<E> {
         guard::admit(&mut request, &self.settings, visits.max_body_bytes)?;
         if asked.method == Method::HEAD {
             request.set_method(Method::GET);
+            // There are parts for GET only (RFC 9110, 14.2).
+            request.headers_mut().remove(header::RANGE);
         }
         request.extensions_mut().insert(Visit {
             trace_id: asked.trace_id.clone(),

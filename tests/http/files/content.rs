@@ -60,6 +60,18 @@ async fn a_part_is_sent_where_a_part_is_asked_for() {
 }
 
 #[tokio::test]
+async fn there_are_no_parts_of_a_head() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let path = content_of(&uploaded(&ann, "a", b"0123456789").await);
+    for range in ["bytes=0-3", "bytes=10-"] {
+        let head = ann.ask("HEAD", &path).header("range", range).await;
+        assert_eq!((head.is(200).bytes(), head.header("content-length")), (b"".as_slice(), Some("10")));
+        assert_eq!(head.header("content-range"), None);
+    }
+}
+
+#[tokio::test]
 async fn what_the_client_has_is_not_sent_again() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
