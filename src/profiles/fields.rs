@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use poem_openapi::Object;
 use poem_openapi::types::MaybeUndefined;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ use crate::users::{
 #[oai(rename = "NewUser")]
 pub struct NewUserBody {
     /// The account's id, if the client chooses it; else made here (UUIDv7).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "chosen_id")]
     #[oai(nullable)]
     pub uuid: Option<Uuid>,
     /// The user name: 5 to 32 of a to z, 0 to 9 and `_`.
@@ -76,6 +77,13 @@ pub struct NewUserBody {
     #[serde(default)]
     #[oai(nullable)]
     pub metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// An id as a path names it: with its hyphens, in any case (RFC 9562, 4). The nil one is nobody's.
+fn chosen_id<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Uuid>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(reader)? else { return Ok(None) };
+    let id = Uuid::try_parse(&text).ok().filter(|id| text.len() == 36 && !id.is_nil());
+    id.map(Some).ok_or_else(|| D::Error::custom("must be a UUID with its hyphens, and not the nil one"))
 }
 
 /// What to change of an account: a field left out stays, `null` empties it.

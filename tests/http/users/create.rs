@@ -86,6 +86,15 @@ async fn an_id_is_a_uuid() {
     for id in [json!("x"), json!(""), json!(7), json!("0190a5c0-7e3b-7c2a-8f00-1234567890a"), json!([])] {
         admin.post(USERS).json(&json!({"username": "ann", "uuid": id})).await.invalid(&["uuid"]);
     }
+    // Nobody's, and forms that no path takes.
+    let nil = "00000000-0000-0000-0000-000000000000";
+    for id in [nil.to_owned(), format!("{{{ID}}}"), format!("urn:uuid:{ID}"), ID.replace('-', "")] {
+        admin.post(USERS).json(&json!({"username": "ann", "uuid": id})).await.invalid(&["uuid"]);
+    }
+    let made = admin.post(USERS).json(&json!({"username": "ann", "uuid": ID.to_uppercase()})).await;
+    assert_eq!(made.is(201).json()["uuid"], ID);
+    let made = admin.post(USERS).json(&json!({"username": "bob", "uuid": null})).await.is(201).json();
+    assert_ne!(made["uuid"], ID);
 }
 
 #[tokio::test]
