@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "architecture/image.rs"]
 mod image;
+#[path = "architecture/modules.rs"]
+mod modules;
 
 #[test]
 fn no_feature_looks_forward() {

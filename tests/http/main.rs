@@ -15,6 +15,7 @@ mod port;
 
 mod admin;
 mod attacks;
+mod backups;
 mod blocks;
 mod canary;
 mod clock;
