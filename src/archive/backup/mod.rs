@@ -13,9 +13,8 @@ mod tape;
 mod unpacking;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +29,7 @@ pub(super) use names::keep_newest;
 use super::unfinished::{WorkFolder, move_to, sweep};
 use super::{Archive, ArchiveFault, Counts, How, ImportOptions, ImportRefusal, Progress};
 use crate::files::StorageFault;
+use crate::platform::folders;
 use crate::users::listing::Filter;
 use crate::users::store as people;
 use names::name_of;
@@ -168,7 +168,7 @@ impl Archive {
         let now = self.parts.clock.now();
         let (beside, id) = (folder.to_owned(), self.parts.random.uuid_v7(now));
         let begin = move || {
-            DirBuilder::new().recursive(true).mode(0o700).create(&beside)?;
+            folders::make(&beside, 0o700)?;
             sweep(&beside)?;
             WorkFolder::begin(&beside, id)
         };

@@ -1,11 +1,12 @@
 //! Blobs in a folder: `ab/cd/<blob>`, and `tmp/<blob>` while they come in. No name that a client chose is part of a path.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -28,13 +29,15 @@ const OWNER: &str = "owner";
 pub struct Disk {
     root: Arc<Path>,
     pub(super) hands: Hands,
+    /// Folders that this process knows to be on disk in those above them.
+    lasting: Arc<Mutex<HashSet<u16>>>,
 }
 
 impl Disk {
     /// Opens the folder, which is made if there is none.
     pub fn open(root: &Path) -> io::Result<Self> {
         make_folder(&root.join(TEMP))?;
-        Ok(Self { root: root.into(), hands: Hands::default() })
+        Ok(Self { root: root.into(), hands: Hands::default(), lasting: Arc::default() })
     }
 
     /// The folder.
@@ -56,14 +59,20 @@ impl Disk {
 
     pub(super) async fn place(&self, received: &mut Received) -> io::Result<()> {
         let (from, to) = (self.temp_path(received.blob), self.path(received.blob));
+        let (number, lasting) = (folder_number(received.blob), Arc::clone(&self.lasting));
         self.hands
             .run(move || {
                 let folder = to.parent().unwrap_or(&to);
                 if fs::rename(&from, &to).is_err() {
                     make_folder(folder)?;
                     fs::rename(&from, &to)?;
+                } else if !lasting.lock().unwrap_or_else(PoisonError::into_inner).contains(&number) {
+                    // Whoever made it may not have come to that yet, or have died before.
+                    sync_above(folder)?;
                 }
-                File::open(folder)?.sync_all()
+                File::open(folder)?.sync_all()?;
+                lasting.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+                Ok(())
             })
             .await?;
         received.is_placed();
@@ -157,11 +166,21 @@ const fn flags() -> i32 {
 
 fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // The folders above must know of it, too, after a loss of power.
+    sync_above(folder)
+}
+
+/// The folders above must know of it, too, after a loss of power.
+fn sync_above(folder: &Path) -> io::Result<()> {
     for above in folder.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty()) {
         File::open(above)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Which of the folders a blob is in: its last two bytes name it.
+fn folder_number(blob: Uuid) -> u16 {
+    let [.., ab, cd] = *blob.as_bytes();
+    u16::from_be_bytes([ab, cd])
 }
 
 /// A part of a file, a piece at a time, read when it is asked for.
@@ -207,4 +226,18 @@ fn folders_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
             Err(error) => Some(Err(error)),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_and_its_number_are_of_the_same_digits() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let blob = Uuid::from_u128(0x0193_d1f0_0000_7000_8000_0000_0000_a1b2);
+        assert!(disk.path(blob).parent().unwrap().ends_with("a1/b2"));
+        assert_eq!(folder_number(blob), 0xa1b2);
+    }
 }
