@@ -11,7 +11,7 @@ use super::file::{self, Note, Reading};
 use super::name::Name;
 use super::set::{Change, FlagSet};
 use super::{Author, Flags, Known, Parts, Source, Version, store};
-use crate::audit::{Entry, Subject};
+use crate::audit::{Audit, Entry, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, Refusal};
@@ -57,14 +57,15 @@ pub(super) async fn start(
     found: Found,
     operations: Vec<Name>,
 ) -> Result<(Version, Known), DbErr> {
-    let now = parts.clock.now();
-    parts.db.write(move |tx| async move { start_in(tx, found, &operations, now).await }.boxed()).await
+    let (now, audit) = (parts.clock.now(), parts.audit.clone());
+    parts.db.write(move |tx| async move { start_in(tx, found, &operations, &audit, now).await }.boxed()).await
 }
 
 async fn start_in(
     tx: &Tx,
     found: Found,
     operations: &[Name],
+    audit: &Audit,
     now: Timestamp,
 ) -> Result<(Version, Known), DbErr> {
     store::hold(tx).await?;
@@ -75,6 +76,8 @@ async fn start_in(
         (Some(said), Some(latest)) => with_edit(tx, &found, said, latest).await?,
         (None, latest) => latest.as_ref().map(|latest| latest.set.clone()).unwrap_or_default(),
     };
+    // Flags that an upgrade brings are nobody's deed, and no more is the first start.
+    let is_edit = latest.as_ref().is_some_and(|latest| latest.set != set);
     // A set that is full already does without: what is not there is on.
     let set = set.after(&Change::of_missing(&set, operations)).unwrap_or(set);
     let latest = latest.unwrap_or_default();
@@ -82,7 +85,11 @@ async fn start_in(
         latest
     } else {
         let author = Author { source: Source::Start, by: None, trace_id: None };
-        store::add(tx, &latest, set, &author, now).await?
+        let version = store::add(tx, &latest, set, &author, now).await?;
+        if is_edit {
+            audit.record(tx, entry(&latest, &version, &author)).await?;
+        }
+        version
     };
     let known = Known {
         set: said.unwrap_or_else(|| version.set.clone()),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{FLAGS, edit, file_of, health, read, set, told};
 use crate::attacks::operations;
-use crate::harness::{TestApp, eventually};
+use crate::harness::{Actor, TestApp, eventually};
 
 #[tokio::test]
 async fn the_first_start_makes_the_file_with_a_flag_for_each_operation() {
@@ -267,6 +267,34 @@ async fn what_was_edited_while_nothing_ran_counts_at_the_start() {
     assert_eq!(told(&restarted, "a").await, json!(true));
     assert_eq!(told(&restarted, "b").await, Value::Null);
     assert_eq!(read(&restarted), first);
+}
+
+#[tokio::test]
+async fn such_an_edit_is_in_the_log_of_what_staff_did_and_no_other_start_is() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    set(&admin, json!({"a": true})).await.is(200);
+    let mut flags = read(&app);
+    flags["a"] = json!(false);
+    flags["b"] = json!(true);
+    app.second_instance().await;
+    assert_eq!(logged(&admin).await.len(), 1, "nothing was edited");
+    edit(&app, flags.to_string());
+    for _ in 0..2 {
+        app.second_instance().await;
+        let logged = logged(&admin).await;
+        assert_eq!(logged.len(), 2, "{logged:#?}");
+        assert_eq!(logged[1]["details"], json!({"version": 3, "source": "start", "flags": ["a", "b"]}));
+        assert_eq!((&logged[1]["actor"], &logged[1]["trace_id"]), (&Value::Null, &Value::Null));
+    }
+    assert_eq!(app.inside.audit.verify(None).await.unwrap().flaw, None);
+}
+
+/// What the log of what staff did has of flags, the oldest first.
+async fn logged(admin: &Actor) -> Vec<Value> {
+    let log = admin.get("/api/admin/audit?order=asc").await.is(200).json();
+    let log = log.as_array().unwrap().iter();
+    log.filter(|entry| entry["action"] == "flags_changed").cloned().collect()
 }
 
 #[tokio::test]
