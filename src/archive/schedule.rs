@@ -17,7 +17,7 @@ use super::backup::{Made, keep_newest};
 use super::{Archive, Progress};
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::cron::Cron;
-use crate::platform::db::{Database, Lease, signed};
+use crate::platform::db::{Database, Lease, is_passing, signed};
 use crate::platform::random::Random;
 use crate::platform::telemetry::metrics::{Family, Sample, number};
 
@@ -25,12 +25,10 @@ use crate::platform::telemetry::metrics::{Family, Sample, number};
 const LOOK: Duration = Duration::from_secs(20);
 /// An instance that says nothing for so long makes no backup any more.
 const HOLD: Duration = Duration::from_mins(2);
-const RENEW: Duration = Duration::from_secs(30);
 /// For how long it is remembered what was made.
 const REMEMBERED: Duration = Duration::from_hours(24 * 400);
-/// What began further ahead than this began before the clock was set back. Instances whose clocks differ by less see
-/// that a backup was made.
-const AHEAD: Duration = Duration::from_mins(1);
+/// Why one is given up here that another instance makes, or may make by now.
+const CUT_OFF: &str = "it was cut off: another instance took over, or the database was away for too long";
 /// The longest reason of a failure that is kept, in characters.
 const REASON: usize = 500;
 
@@ -98,27 +96,11 @@ impl Schedule {
         // Whoever held it until now may have made the one that was due.
         let due = self.is_due().await;
         let made = match due {
-            Ok(true) => {
-                tokio::select! {
-                    made = self.make() => made.map(|()| true),
-                    lost = self.hold() => lost.map(|()| false),
-                }
-            }
+            Ok(true) => self.make().await.map(|()| true),
             other => other,
         };
         self.lease.give_back().await?;
         made
-    }
-
-    /// Ends when the lease is lost.
-    async fn hold(&self) -> Result<(), DbErr> {
-        loop {
-            tokio::time::sleep(RENEW).await;
-            if !self.lease.take().await? {
-                tracing::error!("another instance took over while a backup was made; it is given up here");
-                return Ok(());
-            }
-        }
     }
 
     async fn is_due(&self) -> Result<bool, DbErr> {
@@ -141,10 +123,13 @@ impl Schedule {
             vec![id.into(), began.millis().into()],
         )
         .await?;
-        let made = self.archive.back_up(&self.plan.folder, &Progress::Silent).await;
+        let made = tokio::select! {
+            made = self.archive.back_up(&self.plan.folder, &Progress::Silent) => made.map_err(|fault| fault.to_string()),
+            () = self.lease.lost() => Err(CUT_OFF.to_owned()),
+        };
         match made {
             Ok(made) => self.succeeded(id, &made).await,
-            Err(fault) => self.failed(id, &fault.to_string()).await,
+            Err(reason) => self.failed(id, &reason).await,
         }
     }
 
@@ -185,7 +170,17 @@ impl Schedule {
         );
         let reason: String = reason.chars().take(REASON).collect();
         let sql = "UPDATE backups SET ended_at = $2, error = $3 WHERE id = $1";
-        self.write(sql, vec![id.into(), self.clock.now().millis().into(), reason.into()]).await
+        let values: Vec<Value> = vec![id.into(), self.clock.now().millis().into(), reason.into()];
+        // What is not written down has not failed, and would begin anew. The database may be what it failed of.
+        loop {
+            match self.write(sql, values.clone()).await {
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "that a backup has failed could not be written down; it is tried again");
+                }
+                written => return written,
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// How old the last good backup is, and whether the newest try failed; none if the database does not say.

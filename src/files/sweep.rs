@@ -1,7 +1,8 @@
 //! Takes away what crashes and purges have left: uploads that were never finished, and bytes without a row.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use sea_orm::DbErr;
@@ -19,7 +20,6 @@ const AGE: Duration = Duration::from_hours(24);
 const EVERY: Duration = Duration::from_hours(1);
 /// How long whoever sweeps, or brings bytes whose rows come later, is believed to live without a word.
 const HOLD: Duration = Duration::from_mins(2);
-const RENEW: Duration = Duration::from_secs(30);
 /// How often, and how many times, the end of a sweep is waited for: longer than for one that has died.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSES: u32 = 300;
@@ -91,7 +91,13 @@ impl Files {
         if !lease.take().await? {
             return Ok(0);
         }
-        let (swept, _) = holding(&lease, self.sweep_blobs_alone(&lease, before)).await;
+        let swept = tokio::select! {
+            swept = self.sweep_blobs_alone(&lease, before) => swept,
+            () = lease.lost() => {
+                tracing::warn!("somebody else may sweep files by now, or restore: it ends here");
+                Ok(0)
+            }
+        };
         lease.give_back().await?;
         swept
     }
@@ -138,26 +144,14 @@ impl Files {
     }
 }
 
-/// Does the work, and says meanwhile that it goes on. Also whether that was said in time, all along.
+/// Does the work, and says meanwhile that it goes on. Also whether nobody else can have swept.
 async fn holding<T>(lease: &Lease, work: impl Future<Output = T>) -> (T, bool) {
-    let (mut said, lost) = (Instant::now(), AtomicBool::new(false));
-    let renewing = async {
-        loop {
-            tokio::time::sleep(RENEW).await;
-            match lease.take().await {
-                Ok(true) if said.elapsed() < HOLD => said = Instant::now(),
-                Ok(_) => lost.store(true, Ordering::Relaxed),
-                Err(error) => {
-                    tracing::warn!(%error, "the lease of sweeping was not held longer; it is tried again");
-                }
-            }
-        }
-    };
-    let done = tokio::select! {
-        done = work => done,
-        never = renewing => never,
-    };
-    (done, !lost.load(Ordering::Relaxed))
+    let mut work = pin!(work);
+    tokio::select! {
+        done = &mut work => return (done, true),
+        () = lease.lost() => {}
+    }
+    (work.await, false)
 }
 
 /// A blob's name begins with the time of its upload (RFC 9562, 5.7).

@@ -1,12 +1,12 @@
 //! Work that one instance at a time may do: a lease in the database, by the database's clock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use sea_orm::{DbBackend, DbErr, Statement, Value};
 use uuid::Uuid;
 
-use super::Database;
+use super::{Database, Tx};
 
 /// A lease that lasts so much longer than it can was taken before the clock of the database was set back: nobody waits
 /// until that has caught up. Who holds it and lives takes it anew, or finds that somebody else has; less than this is
@@ -32,26 +32,66 @@ impl Lease {
 
     /// Takes it, or holds it for longer; `false` if another instance holds it.
     pub async fn take(&self) -> Result<bool, DbErr> {
-        let now = match self.db.backend() {
-            DbBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-            _ => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-        };
+        let now = self.now();
         let sql = format!(
             "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, {now} + $3) \
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at \
              WHERE leases.holder = excluded.holder OR leases.expires_at <= {now} \
              OR leases.expires_at > {now} + $4"
         );
-        let furthest = self.lasts.saturating_add(AHEAD);
-        let values =
-            vec![self.name.into(), self.holder.into(), millis(self.lasts).into(), millis(furthest).into()];
-        self.write(sql, values).await
+        self.write(sql, vec![self.name.into(), self.holder.into(), self.lasts_millis().into()]).await
+    }
+
+    /// Holds it for longer; `false` if another instance has taken it since, also if that one has given it back already.
+    pub async fn renew(&self) -> Result<bool, DbErr> {
+        let lease = self.clone();
+        self.db.write(move |tx| async move { lease.renew_in(tx).await }.boxed()).await
+    }
+
+    /// The same in a transaction. Nobody else can take it before that ends.
+    pub async fn renew_in(&self, tx: &Tx) -> Result<bool, DbErr> {
+        let sql =
+            format!("UPDATE leases SET expires_at = {} + $3 WHERE name = $1 AND holder = $2", self.now());
+        Ok(tx.run(&sql, [self.name.into(), self.holder.into(), self.lasts_millis().into()]).await? == 1)
+    }
+
+    /// Holds it for longer again and again. Ends when it is lost: another instance has taken it or, as the database has
+    /// said nothing for as long as it lasts, may have.
+    pub async fn lost(&self) {
+        let mut held = Instant::now();
+        loop {
+            let left = self.lasts.saturating_sub(held.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(self.lasts / 4)).await;
+            let asked = Instant::now();
+            match tokio::time::timeout(self.lasts.saturating_sub(held.elapsed()), self.renew()).await {
+                Ok(Ok(true)) => held = asked,
+                Ok(Ok(false)) | Err(_) => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = self.name, %error, "a lease was not held for longer; it is tried again");
+                }
+            }
+        }
     }
 
     /// Lets others take it at once; whether it was held.
     pub async fn give_back(&self) -> Result<bool, DbErr> {
         let sql = "DELETE FROM leases WHERE name = $1 AND holder = $2".to_owned();
         self.write(sql, vec![self.name.into(), self.holder.into()]).await
+    }
+
+    /// The database's clock, in milliseconds.
+    fn now(&self) -> &'static str {
+        match self.db.backend() {
+            DbBackend::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            _ => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        }
+    }
+
+    fn lasts_millis(&self) -> i64 {
+        i64::try_from(self.lasts.as_millis()).unwrap_or(i64::MAX)
     }
 
     async fn write(&self, sql: String, values: Vec<Value>) -> Result<bool, DbErr> {
@@ -75,28 +115,27 @@ mod tests {
     use super::*;
     use crate::platform::db::sqlite;
 
-    const LASTS: Duration = Duration::from_mins(1);
-
-    async fn write(db: &Database, sql: String) {
-        db.write::<_, DbErr, _>(move |tx| async move { tx.execute_unprepared(&sql).await }.boxed())
-            .await
-            .unwrap();
+    async fn database() -> (tempfile::TempDir, Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = sqlite::open(&folder.path().join("test.db"), 2, Duration::from_secs(3)).await.unwrap();
+        run(&db, "CREATE TABLE leases (name TEXT PRIMARY KEY, holder BLOB, expires_at BIGINT)").await;
+        (folder, db)
     }
 
-    /// A database with nothing but leases.
-    async fn database(folder: &Path) -> Database {
-        let db = sqlite::open(&folder.join("test.db"), 2, Duration::from_secs(3)).await.unwrap();
-        write(&db, "CREATE TABLE leases (name TEXT PRIMARY KEY, holder BLOB, expires_at BIGINT)".to_owned())
-            .await;
-        db
+    async fn run(db: &Database, sql: &'static str) {
+        let done = db.write::<_, DbErr, _>(move |tx| async move { tx.execute_unprepared(sql).await }.boxed());
+        done.await.unwrap();
+    }
+
+    fn lease_of(db: &Database, number: u128, lasts: Duration) -> Lease {
+        Lease::new(db.clone(), "relay", Uuid::from_u128(number), lasts)
     }
 
     #[tokio::test]
     async fn one_holds_it_until_it_is_given_back_or_runs_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = database(folder.path()).await;
-        let lease = |number, lasts| Lease::new(db.clone(), "relay", Uuid::from_u128(number), lasts);
-        let (first, second, brief) = (lease(1, LASTS), lease(2, LASTS), lease(2, Duration::ZERO));
+        let (_folder, db) = database().await;
+        let lease = |number, lasts| lease_of(&db, number, lasts);
+        let (first, second) = (lease(1, Duration::from_mins(1)), lease(2, Duration::ZERO));
 
         assert!(first.take().await.unwrap(), "nobody held it");
         assert!(first.take().await.unwrap(), "its holder may hold it longer");
@@ -108,18 +147,62 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_lasts_longer_than_it_can_was_taken_before_the_clock_was_set_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = database(folder.path()).await;
-        let lease = |number| Lease::new(db.clone(), "relay", Uuid::from_u128(number), LASTS);
-        let (first, second) = (lease(1), lease(2));
+    async fn it_is_renewed_only_where_nobody_else_has_had_it() {
+        let (_folder, db) = database().await;
+        let (first, second) = (lease_of(&db, 1, Duration::ZERO), lease_of(&db, 2, Duration::ZERO));
+        assert!(!first.renew().await.unwrap(), "it was never taken");
         assert!(first.take().await.unwrap());
-        // What stands in the row is what a clock that is a day ahead would have written.
-        write(&db, "UPDATE leases SET expires_at = expires_at + 86400000".to_owned()).await;
-        assert!(second.take().await.unwrap(), "whoever held it is dead, or asks again");
-        assert!(!first.take().await.unwrap(), "it lasts as long as others by now");
-        write(&db, "UPDATE leases SET expires_at = expires_at + 86400000".to_owned()).await;
-        assert!(second.take().await.unwrap(), "its holder holds it all the same");
-        assert!(!first.take().await.unwrap(), "and has set it right");
+        assert!(first.renew().await.unwrap(), "it ran out, and nobody came");
+        assert!(second.take().await.unwrap());
+        assert!(!first.renew().await.unwrap(), "another has it");
+        assert!(second.give_back().await.unwrap());
+        assert!(!first.renew().await.unwrap(), "another has had it");
+    }
+
+    /// Within this time what is to end has ended, however busy the machine is.
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn it_is_lost_once_another_has_it() {
+        let (_folder, db) = database().await;
+        let lease = lease_of(&db, 1, Duration::from_secs(2));
+        assert!(lease.take().await.unwrap());
+        run(&db, "UPDATE leases SET holder = zeroblob(16)").await;
+        tokio::time::timeout(SOON, lease.lost()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_is_lost_once_the_database_was_away_for_as_long_as_it_lasts_and_not_before() {
+        let (_folder, db) = database().await;
+        let lasts = Duration::from_millis(400);
+        let lease = lease_of(&db, 1, lasts);
+        assert!(lease.take().await.unwrap());
+        run(&db, "ALTER TABLE leases RENAME TO away").await;
+        let begun = Instant::now();
+        tokio::time::timeout(SOON, lease.lost()).await.unwrap();
+        assert!(begun.elapsed() >= lasts, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_for_a_moment_loses_nothing() {
+        let (_folder, db) = database().await;
+        // Long enough that no stall of the machine takes it, and a quarter of it goes by.
+        let lease = lease_of(&db, 1, Duration::from_secs(8));
+        assert!(lease.take().await.unwrap());
+        run(&db, "UPDATE leases SET expires_at = 0").await;
+        run(&db, "ALTER TABLE leases RENAME TO away").await;
+        let mended = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            run(&db, "ALTER TABLE away RENAME TO leases").await;
+            let sql = "SELECT 1 FROM leases WHERE expires_at > 0";
+            let renewed = || db.reader().query_one_raw(Statement::from_string(db.backend(), sql));
+            while renewed().await.unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = lease.lost() => panic!("it was lost"),
+            () = mended => {}
+        }
     }
 }
