@@ -63,7 +63,9 @@ impl From<ImportRefusal> for Failure<MoveRefusal> {
             ImportRefusal::Broken(error) => return error.into(),
             ImportRefusal::LastAdmin => return MoveRefusal::LastAdmin.into(),
             ImportRefusal::NoLonger(problem) => return MoveRefusal::NoLonger(*problem).into(),
-            ImportRefusal::Busy => return MoveRefusal::Busy(RetryAfter(LATER)).into(),
+            ImportRefusal::Busy | ImportRefusal::Sweeping(_) => {
+                return MoveRefusal::Busy(RetryAfter(LATER)).into();
+            }
             ImportRefusal::Row { table, row, flaw } => {
                 FieldError::new(format!("{table}[{row}].{}", flaw.column), flaw.words)
             }

@@ -17,6 +17,7 @@ use super::row::{Cell, Flaw, Row};
 use super::tables::{TRAVELS, Table};
 use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, letters, person};
 use crate::audit::{self, Entry, SealedEnd, Subject};
+use crate::files::Quiet;
 use crate::otp::Method;
 use crate::platform::db::Tx;
 use crate::platform::hexadecimal;
@@ -120,6 +121,8 @@ fn read(
 pub(super) struct Import {
     parts: Arc<Parts>,
     order: Order,
+    /// Bytes of files that are found stay where they are.
+    quiet: Quiet,
     counts: Counts,
     /// Accounts that were not there before.
     added: HashSet<Uuid>,
@@ -154,12 +157,13 @@ struct Rights {
 }
 
 impl Import {
-    pub(super) fn new(parts: Arc<Parts>, order: Order) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, order: Order, quiet: Quiet) -> Self {
         let counts = TRAVELS.iter().map(|table| (table.name, TableCounts::default())).collect();
         let (added, signed_out, unlocked) = (HashSet::new(), HashSet::new(), Vec::new());
         Self {
             parts,
             order,
+            quiet,
             counts,
             added,
             signed_out,
@@ -205,6 +209,12 @@ impl Import {
         }
         if let Some(end) = self.log.take() {
             self.parts.audit.end_where(tx, end).await?;
+        }
+        if !self.quiet.holds(tx).await? {
+            return Err(anyhow::anyhow!(
+                "it stood still for so long that another server may have swept files; please run it again"
+            )
+            .into());
         }
         self.note(tx).await?;
         Ok(self.counts)

@@ -54,7 +54,7 @@ use file::GatehouseFile;
 use import::Import;
 
 use crate::audit::{Audit, Entry, Subject};
-use crate::files::{Files, Received, UploadRefusal};
+use crate::files::{Files, Quiet, Received, Unquiet, UploadRefusal};
 use crate::mail::Mail;
 use crate::oauth::Oauth;
 use crate::otp::Otp;
@@ -173,6 +173,21 @@ struct Order {
     without_factor: Vec<Uuid>,
 }
 
+impl Order {
+    async fn new(
+        path: &Path,
+        how: How,
+        options: &ImportOptions,
+        progress: &Progress,
+    ) -> Result<Self, ImportRefusal> {
+        let file = path.to_owned();
+        let sha256 = tokio::task::spawn_blocking(move || digest_of(&file)).await;
+        let sha256 = sha256.map_err(anyhow::Error::from)??;
+        let (options, progress) = (options.clone(), progress.clone());
+        Ok(Self { how, options, progress, sha256, without_factor: Vec::new() })
+    }
+}
+
 /// What an export wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
@@ -247,9 +262,21 @@ pub enum ImportRefusal {
     /// Another file is being read in, and that takes its time.
     #[error("another file is being read in")]
     Busy,
+    /// Files are swept, and rows must not come meanwhile.
+    #[error(transparent)]
+    Sweeping(Unquiet),
     /// Something broke.
     #[error(transparent)]
     Broken(#[from] anyhow::Error),
+}
+
+impl From<Unquiet> for ImportRefusal {
+    fn from(unquiet: Unquiet) -> Self {
+        match unquiet {
+            Unquiet::Busy => Self::Sweeping(unquiet),
+            Unquiet::Database(error) => error.into(),
+        }
+    }
 }
 
 impl From<DbErr> for ImportRefusal {
@@ -312,15 +339,28 @@ impl Archive {
         }
         let _turn = self.turn().await?;
         progress.say("checking");
-        let (is_s1, file) = (self.is_s1(path).await?, path.to_owned());
-        let sha256 = tokio::task::spawn_blocking(move || digest_of(&file)).await;
-        let sha256 = sha256.map_err(anyhow::Error::from)??;
-        let (options, progress) = (options.clone(), progress.clone());
-        let order = Order { how, options, progress, sha256, without_factor: Vec::new() };
+        let is_s1 = self.is_s1(path).await?;
+        let order = Order::new(path, how, options, progress).await?;
         if is_s1 {
             return Box::pin(self.import_s1(path, &order)).await;
         }
-        Box::pin(self.import_gatehouse(path, &order)).await
+        // The bytes of its files may have been brought already.
+        let import = |quiet| Box::pin(self.import_gatehouse(path, &order, quiet));
+        self.parts.files.without_sweeping(import).await?
+    }
+
+    /// The same of a database of Gatehouse, while nobody sweeps files.
+    async fn import_in_quiet(
+        &self,
+        path: &Path,
+        how: How,
+        options: &ImportOptions,
+        progress: &Progress,
+        quiet: Quiet,
+    ) -> Result<Counts, ImportRefusal> {
+        let _turn = self.turn().await?;
+        let order = Order::new(path, how, options, progress).await?;
+        Box::pin(self.import_gatehouse(path, &order, quiet)).await
     }
 
     /// One file after the other; who would have to wait for long comes again.
@@ -330,8 +370,13 @@ impl Archive {
         Ok(turn.map_err(anyhow::Error::from)?)
     }
 
-    /// The same of a database of Gatehouse.
-    async fn import_gatehouse(&self, path: &Path, order: &Order) -> Result<Counts, ImportRefusal> {
+    /// Reads in what was ordered. It is judged before the first change.
+    async fn import_gatehouse(
+        &self,
+        path: &Path,
+        order: &Order,
+        quiet: Quiet,
+    ) -> Result<Counts, ImportRefusal> {
         let path = path.to_owned();
         // The file stays open from here on: it may be the very one that was kept by the last import.
         let checked = tokio::task::spawn_blocking(move || check_all(GatehouseFile::open(&path)?)).await;
@@ -339,7 +384,7 @@ impl Archive {
         let before = self.keep_what_is_there(&order.progress).await?;
         order.progress.say(if order.how == How::Import { "importing" } else { "recovering" });
         order.progress.expect(rows);
-        let import = Import::new(Arc::clone(&self.parts), order.clone());
+        let import = Import::new(Arc::clone(&self.parts), order.clone(), quiet);
         let pieces = import::begin_reading(file, order.options.audit_log);
         let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
         order.progress.finish();

@@ -43,6 +43,7 @@ pub use rules::{ChangeRefusal, FileRefusal, NewFile, UploadRefusal};
 pub use shown::{File, picture_url};
 pub use storage::{Bucket, Disk, Pieces, Received, Storage, StorageFault};
 pub(crate) use store::file;
+pub use sweep::{Quiet, Unquiet};
 pub use target::FileTarget;
 
 /// What the operator decides about files.

@@ -1,6 +1,5 @@
 //! Takes away what crashes and purges have left: uploads that were never finished, and bytes without a row.
 
-use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use uuid::Uuid;
 use super::storage::StorageFault;
 use super::{Files, store};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Lease;
+use crate::platform::db::{Lease, Tx};
 
 /// No upload, and no act behind it, takes as long as this, however slow the client and however wrong its server's clock: what
 /// is younger may still get its row.
@@ -23,6 +22,29 @@ const HOLD: Duration = Duration::from_mins(2);
 /// How often, and how many times, the end of a sweep is waited for: longer than for one that has died.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSES: u32 = 300;
+
+/// Nobody sweeps for as long as this is held: bytes may come before their rows.
+#[derive(Clone)]
+pub struct Quiet(Lease);
+
+impl Quiet {
+    /// Whether nobody else can have swept since it began, nor will before this transaction ends. Whoever adds rows for bytes
+    /// that came before them asks, and adds none if somebody can.
+    pub async fn holds(&self, tx: &Tx) -> Result<bool, DbErr> {
+        self.0.renew_in(tx).await
+    }
+}
+
+/// Why nobody could be kept from sweeping.
+#[derive(Debug, thiserror::Error)]
+pub enum Unquiet {
+    /// Somebody sweeps, or keeps others from it.
+    #[error("a server sweeps its files, or somebody else imports or restores; please try again later")]
+    Busy,
+    /// The database did not answer.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
 
 impl Files {
     /// Removes unfinished uploads and bytes without a row, if they are old enough.
@@ -67,23 +89,25 @@ impl Files {
         Lease::new(self.db.clone(), "file sweep", self.random.uuid_v7(self.clock.now()), HOLD)
     }
 
-    /// Waits until nobody sweeps, and keeps everybody from it until the work is done. An error if it stood still for so long
-    /// that somebody else may have swept all the same.
-    pub async fn without_sweeping<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+    /// Waits until nobody sweeps, and keeps everybody from it until the work is done. Who stands still for too long may
+    /// lose it: that is for the work to ask.
+    pub async fn without_sweeping<F: Future>(
+        &self,
+        work: impl FnOnce(Quiet) -> F,
+    ) -> Result<F::Output, Unquiet> {
         let lease = self.sweeping();
         for _ in 0..PAUSES {
             if lease.take().await? {
-                let (done, held) = holding(&lease, work).await;
-                lease.give_back().await?;
-                anyhow::ensure!(
-                    held,
-                    "it stood still for so long that another server may have swept files; please run it again"
-                );
+                let done = holding(&lease, work(Quiet(lease.clone()))).await;
+                // What is done is done.
+                if let Err(error) = lease.give_back().await {
+                    tracing::warn!(%error, "the lease of sweeping was not given back; it runs out by itself");
+                }
                 return Ok(done);
             }
             tokio::time::sleep(PAUSE).await;
         }
-        anyhow::bail!("a server sweeps its files, or somebody else restores; please try again later")
+        Err(Unquiet::Busy)
     }
 
     async fn sweep_blobs(&self, before: Timestamp) -> Result<usize, Unswept> {
@@ -114,10 +138,15 @@ impl Files {
         while let Some(portion) = portions.next().await {
             let old: Vec<Uuid> = portion?.into_iter().filter(|blob| is_older(*blob, before)).collect();
             for some in old.chunks(500) {
-                let kept = store::with_blobs(self.db.reader(), some).await?;
-                let rowless: Vec<Uuid> = some.iter().copied().filter(|blob| !kept.contains(blob)).collect();
-                // A process may stand still for minutes, and somebody bring bytes whose rows come last meanwhile.
-                if !rowless.is_empty() && !lease.take().await? {
+                let rowless = self.without_rows(some).await?;
+                if rowless.is_empty() {
+                    continue;
+                }
+                // A process may stand still for minutes, and somebody bring bytes whose rows come last meanwhile. So they
+                // are looked for again while nobody does, and it is asked whether it has stayed so.
+                let held = lease.renew().await?;
+                let rowless = self.without_rows(&rowless).await?;
+                if !held || !lease.renew().await? {
                     tracing::warn!("somebody else sweeps files by now, or restores: it ends here");
                     return Ok(removed);
                 }
@@ -128,6 +157,11 @@ impl Files {
             }
         }
         Ok(removed)
+    }
+
+    async fn without_rows(&self, blobs: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
+        let kept = store::with_blobs(self.db.reader(), blobs).await?;
+        Ok(blobs.iter().copied().filter(|blob| !kept.contains(blob)).collect())
     }
 
     /// Whether the storage is this database's. The first to sweep it makes it its own: another database, whose rows know
@@ -144,14 +178,18 @@ impl Files {
     }
 }
 
-/// Does the work, and says meanwhile that it goes on. Also whether nobody else can have swept.
-async fn holding<T>(lease: &Lease, work: impl Future<Output = T>) -> (T, bool) {
-    let mut work = pin!(work);
+/// Does the work, and says meanwhile that it goes on.
+async fn holding<T>(lease: &Lease, work: impl Future<Output = T>) -> T {
+    let renewing = async {
+        loop {
+            lease.lost().await;
+            tracing::warn!("somebody else may sweep files by now; if somebody does, no rows are added");
+        }
+    };
     tokio::select! {
-        done = &mut work => return (done, true),
-        () = lease.lost() => {}
+        done = work => done,
+        never = renewing => never,
     }
-    (work.await, false)
 }
 
 /// A blob's name begins with the time of its upload (RFC 9562, 5.7).

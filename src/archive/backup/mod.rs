@@ -230,12 +230,13 @@ impl Archive {
         let options = &ImportOptions { audit_log: how == How::Import, ..options.clone() };
         let (inspected, good) = self.look(path, database.clone()).await?;
         progress.say("restoring files");
-        let work = async {
+        let database = &database;
+        let work = |quiet| async move {
             let (parts, runtime) = (Arc::clone(&self.parts), Handle::current());
             let wanted = tokio::task::spawn_blocking(move || wanted(&parts, &good, &runtime));
             let Wanted { first, later } = wanted.await.map_err(anyhow::Error::from)??;
             let brought = self.bring(path, first).await?;
-            let counts = self.import_from(&database, how, options, progress).await;
+            let counts = self.import_in_quiet(database, how, options, progress, quiet).await;
             // What has no row now has none because it was left out, or because nothing was changed.
             self.parts.files.discard_rowless(&brought).await.map_err(anyhow::Error::from)?;
             let (counts, differ) = (counts?, later.len() as u64);
@@ -247,7 +248,8 @@ impl Archive {
             });
             Ok::<_, RestoreRefusal>((counts, differ - mended.len() as u64))
         };
-        let (counts, unmended) = self.parts.files.without_sweeping(work).await??;
+        let (counts, unmended) =
+            self.parts.files.without_sweeping(work).await.map_err(anyhow::Error::from)??;
         Ok(Restored { inspected, counts, unmended })
     }
 

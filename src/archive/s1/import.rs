@@ -27,13 +27,14 @@ impl Archive {
         order.progress.say("reading S1");
         let scratch = self.scratch(&self.parts.data_dir).await?;
         let temp = scratch.path("s1.db");
-        let work = async {
-            let (mut converted, done) = self.convert(path, &temp, order.options.files_root.clone()).await;
+        let temp = &temp;
+        let work = |quiet| async move {
+            let (mut converted, done) = self.convert(path, temp, order.options.files_root.clone()).await;
             let imported = match done {
                 Ok(()) => {
                     let without_factor = std::mem::take(&mut converted.without_factor);
                     let order = Order { without_factor, ..order.clone() };
-                    self.import_gatehouse(&temp, &order).await
+                    self.import_gatehouse(temp, &order, quiet).await
                 }
                 Err(refusal) => Err(refusal),
             };
@@ -41,7 +42,7 @@ impl Archive {
             self.parts.files.discard_rowless(&converted.blobs).await?;
             Ok::<_, ImportRefusal>((imported?, converted.notes))
         };
-        let (mut counts, notes) = self.parts.files.without_sweeping(Box::pin(work)).await??;
+        let (mut counts, notes) = self.parts.files.without_sweeping(|quiet| Box::pin(work(quiet))).await??;
         let notes = notes.lines().collect();
         counts.insert(NOTES, TableCounts { notes, ..TableCounts::default() });
         Ok(counts)

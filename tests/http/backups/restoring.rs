@@ -3,8 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use futures_util::FutureExt;
 use gatehouse::archive::{Counts, How, ImportOptions, Inspected, Progress, RestoreRefusal};
+use gatehouse::files::Quiet;
 use image::{DynamicImage, ImageFormat};
+use sea_orm::DbErr;
 use serde_json::json;
 
 use super::{blobs, dump, names, upload};
@@ -378,8 +381,25 @@ async fn old_bytes_are_not_swept_while_their_rows_are_on_the_way() {
         app.inside.sweep().await.unwrap();
         blobs(&app).await
     };
-    assert_eq!(files.without_sweeping(bringing).await.unwrap(), 1);
+    assert_eq!(files.without_sweeping(|_| bringing).await.unwrap(), 1);
     app.clock.advance(std::time::Duration::from_hours(2));
     app.inside.sweep().await.unwrap();
     assert_eq!(blobs(&app).await, 0);
+}
+
+#[tokio::test]
+async fn who_stood_still_while_another_swept_adds_no_rows() {
+    let app = TestApp::new().await;
+    let db = &app.inside.db;
+    let holds =
+        |quiet: Quiet| db.write::<_, DbErr, _>(move |tx| async move { quiet.holds(tx).await }.boxed());
+    let bringing = |quiet: Quiet| async move {
+        let before = holds(quiet.clone()).await.unwrap();
+        // Another server took the lease, swept, and gave it back.
+        let sql = "DELETE FROM leases WHERE name = 'file sweep'";
+        let swept = db.write::<_, DbErr, _>(move |tx| tx.run(sql, []).boxed()).await.unwrap();
+        (before, swept, holds(quiet).await.unwrap())
+    };
+    let held = app.inside.files.without_sweeping(bringing).await.unwrap();
+    assert_eq!(held, (true, 1, false));
 }

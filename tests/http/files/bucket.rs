@@ -13,6 +13,7 @@ use poem::http::{Method, StatusCode};
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{Endpoint, Request, Response, Server};
 use sea_orm::DbErr;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{content_of, path_of, sha256, unfinished, upload, uploaded};
@@ -341,6 +342,48 @@ async fn who_stood_still_while_another_took_over_sweeps_nothing_more() {
     let others = async {
         eventually(|| take_over(&app), |taken| *taken == 1).await;
         drop(listing);
+    };
+    let (swept, ()) = tokio::join!(app.inside.sweep(), others);
+    swept.unwrap();
+    assert_eq!(store.blobs(), 1);
+}
+
+#[tokio::test]
+async fn bytes_whose_row_came_while_the_sweep_waited_for_the_database_stay() {
+    let store = Store::default();
+    let app = store.app().await;
+    let owner = app.user("ann").await.id;
+    let key = store.leave_behind(&app);
+    let blob = Uuid::try_parse(key.rsplit('/').next().unwrap()).unwrap();
+    app.clock.advance(Duration::from_hours(25));
+    let listing = store.0.listing.lock().await;
+    let (begun, has_begun) = oneshot::channel();
+    let (go, may_go) = oneshot::channel();
+    let others = async {
+        // From here on the sweep writes nothing before it has the list.
+        eventually(|| async { store.objects().contains_key("some/prefix/owner") }, |claimed| *claimed).await;
+        let adding = app.inside.db.write::<_, DbErr, _>(move |tx| {
+            async move {
+                // Who asks for the lease waits for this.
+                let hold = "UPDATE leases SET expires_at = expires_at WHERE name = 'file sweep'";
+                tx.run(hold, []).await?;
+                begun.send(()).unwrap();
+                may_go.await.unwrap();
+                let add = "INSERT INTO files (created_by, name, media_type, size, sha256, blob, created_at) \
+                           VALUES ($1, 'late', 'text/plain', 6, $2, $3, 0)";
+                tx.run(add, [owner.into(), vec![0_u8; 32].into(), blob.into()]).await
+            }
+            .boxed()
+        });
+        let releasing = async {
+            has_begun.await.unwrap();
+            drop(listing);
+            // So that the sweep finds no row, and asks for the lease.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            go.send(()).unwrap();
+        };
+        let (added, ()) = tokio::join!(adding, releasing);
+        assert_eq!(added.unwrap(), 1);
     };
     let (swept, ()) = tokio::join!(app.inside.sweep(), others);
     swept.unwrap();

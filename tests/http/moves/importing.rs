@@ -1,6 +1,10 @@
 //! Adding what a file has more.
 
+use std::time::Duration;
+
+use gatehouse::archive::{How, ImportOptions, Progress};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::{changed_by, count, dump, exported, on_the_way, send};
 use crate::harness::{PASSWORD, TestApp};
@@ -153,6 +157,33 @@ async fn a_file_whose_bytes_are_not_here_is_left_out_and_said() {
     assert_eq!(id, json!(1));
     let same = dump(&old).await;
     assert!(same.contains("\"table\":\"files\""));
+}
+
+#[tokio::test]
+async fn rows_wait_until_nobody_sweeps_files() {
+    let app = TestApp::new().await;
+    let content = exported(&*app.admin().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = super::written(folder.path(), &content);
+    let (begun, has_begun) = oneshot::channel();
+    let (go, may_go) = oneshot::channel();
+    let sweeping = app.inside.files.without_sweeping(|_| async move {
+        begun.send(()).unwrap();
+        may_go.await.unwrap();
+    });
+    let options = ImportOptions::default();
+    let importing = async {
+        has_begun.await.unwrap();
+        let archive = &app.inside.archive;
+        let mut import = Box::pin(archive.import_from(&path, How::Import, &options, &Progress::Silent));
+        let early = tokio::time::timeout(Duration::from_secs(1), &mut import).await;
+        assert!(early.is_err(), "{early:?}");
+        go.send(()).unwrap();
+        import.await.unwrap()
+    };
+    let (swept, counts) = tokio::join!(sweeping, importing);
+    swept.unwrap();
+    assert_eq!(counts["users"].equal, 1);
 }
 
 #[tokio::test]
