@@ -42,7 +42,7 @@ use crate::profiles::{self, Profiles, SignUpFields};
 use crate::proofs::Proofs;
 use crate::rate_limit::Limits as RateLimits;
 use crate::sessions::{OpaqueToken, Sessions};
-use crate::users::{Passwords, Users};
+use crate::users::{NewUser, Password, Passwords, Users};
 use crate::webhooks::{self, Webhooks};
 use crate::workos::{self, Workos};
 
@@ -313,10 +313,22 @@ impl App {
     }
 
     /// Makes the admin of the settings on a server without one, or a set-up link for the operator.
-    pub async fn first_start(&self) -> anyhow::Result<Option<OpaqueToken>> {
-        let Some(admin) = &self.config.first_admin else {
-            return Ok(self.auth.set_up_link().await?.map(|link| link.0));
+    pub async fn first_start(&self) -> Result<Option<OpaqueToken>, StartFault> {
+        let Some((new, password)) = self.admin_of_settings().await? else {
+            return Ok(self.auth.set_up_link().await.map_err(anyhow::Error::from)?.map(|link| link.0));
         };
+        let username = new.username.to_string();
+        match self.auth.make_first_admin(new, &password).await {
+            Ok(true) => tracing::warn!(username, "made the first admin of ADMIN_*"),
+            Ok(false) => {}
+            Err(failure) => return Err(StartFault::Other(anyhow::anyhow!("ADMIN_*: {}", failure.problem()))),
+        }
+        Ok(None)
+    }
+
+    /// Who is to be the first admin by the settings, if they name somebody, with the password, which is a good one.
+    pub async fn admin_of_settings(&self) -> Result<Option<(NewUser, Password)>, StartFault> {
+        let Some(admin) = &self.config.first_admin else { return Ok(None) };
         let fields = SignUpFields {
             username: &admin.username,
             email: admin.email.as_deref(),
@@ -325,12 +337,9 @@ impl App {
         let password = admin.password.expose_secret();
         let read = fields.read(password, password, self.users.settings());
         let (new, password) = read.map_err(|errors| wrong_admin(&errors))?;
-        match self.auth.make_first_admin(new, &password).await {
-            Ok(true) => tracing::warn!(username = admin.username, "made the first admin of ADMIN_*"),
-            Ok(false) => {}
-            Err(failure) => anyhow::bail!("ADMIN_*: {}", failure.problem()),
-        }
-        Ok(None)
+        let flaws = self.passwords.judge(&password, new.context(), "password").await;
+        let flaws = flaws.map_err(|broken| anyhow::anyhow!("ADMIN_PASSWORD: {}", broken.problem()))?;
+        if flaws.is_empty() { Ok(Some((new, password))) } else { Err(wrong_admin(&flaws)) }
     }
 }
 
@@ -381,10 +390,10 @@ fn file_storage(config: &Config) -> Result<files::Storage, StartFault> {
     files::open_storage(&folder, &config.files).map_err(StartFault::Setting)
 }
 
-fn wrong_admin(errors: &[FieldError]) -> anyhow::Error {
+fn wrong_admin(errors: &[FieldError]) -> StartFault {
     let lines: Vec<String> = errors
         .iter()
         .map(|error| format!("ADMIN_{}: {}", error.field.to_uppercase(), error.message))
         .collect();
-    anyhow::anyhow!("{}", lines.join("; "))
+    StartFault::Setting(anyhow::anyhow!("{}", lines.join("; ")))
 }

@@ -105,11 +105,14 @@ async fn schema(config: &Config, db: &Database, fix: bool) -> Result<String, Str
 }
 
 async fn first_admin(app: &App) -> Result<String, String> {
-    match app.users.has_admin().await {
-        Ok(true) => Ok("there is one".to_owned()),
-        Ok(false) => Ok("none yet: the next start prints a set-up link".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    // A start reads what is set in any case.
+    let set = app.admin_of_settings().await.map_err(|fault| fault.to_string())?;
+    let there_is_one = app.users.has_admin().await.map_err(|error| error.to_string())?;
+    Ok(match set {
+        _ if there_is_one => "there is one".to_owned(),
+        Some((new, _)) => format!("none yet: the next start makes {} of ADMIN_*", new.username),
+        None => "none yet: the next start prints a set-up link".to_owned(),
+    })
 }
 
 async fn events(app: &App) -> Result<String, String> {

@@ -44,7 +44,10 @@ fn is_declared(file: &Path) -> bool {
     let parents =
         [folder.join("mod.rs"), folder.join("lib.rs"), folder.join("main.rs"), folder.with_extension("rs")];
     let says_so = |parent: &Path| {
-        parent.is_file() && read(parent).lines().any(|line| line.trim_end().ends_with(&declaration))
+        parent.is_file()
+            && read(parent).lines().any(|line| {
+                line.split("//").next().is_some_and(|line| line.trim_end().ends_with(&declaration))
+            })
     };
     parents.iter().any(|parent| says_so(parent))
 }

@@ -116,11 +116,20 @@ fn mistakes_in_the_configuration_have_a_line_each_and_show_no_secret() {
 
 #[test]
 fn a_first_admin_that_cannot_be_is_named() {
-    let site = Site::new().with("ADMIN_USERNAME", "not a name!").with("ADMIN_PASSWORD", PASSWORD);
-    let refused = site.run(&[]);
-    assert_ne!(refused.code, Some(0), "{}", refused.all());
-    assert!(refused.err.contains("ADMIN_USERNAME: "), "{}", refused.err);
-    assert!(!refused.all().contains(PASSWORD), "{}", refused.all());
+    for (name, password, told) in [
+        ("not a name!", PASSWORD, "ADMIN_USERNAME: "),
+        ("bossy", "qwertyuiop1", "ADMIN_PASSWORD: "),
+    ] {
+        let site = Site::new().with("ADMIN_USERNAME", name).with("ADMIN_PASSWORD", password);
+        let refused = site.run(&[]);
+        assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
+        assert!(refused.err.contains(told), "{}", refused.err);
+        assert!(!refused.all().contains(password), "{}", refused.all());
+        // The tables are there by now.
+        let checked = site.run(&["check"]);
+        assert_eq!(checked.code, Some(1), "{}", checked.all());
+        assert!(checked.all().contains(told), "{}", checked.all());
+    }
 }
 
 #[test]

@@ -5,13 +5,13 @@
 //! between files no more than [`MOST_BETWEEN`].
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use hyper::body::Body as _;
 use poem::http::{StatusCode, header};
 use poem::{Request, RequestBody};
@@ -44,6 +44,7 @@ pub struct Upload {
 pub struct Incoming {
     multipart: multer::Multipart<'static>,
     part: Option<multer::Field<'static>>,
+    pieces: Pieces,
     /// What the client calls the file, if it says so.
     pub name: Option<String>,
     room: Room,
@@ -55,15 +56,16 @@ impl Upload {
     pub async fn open(mut self) -> Result<Incoming, Problem> {
         let body = self.body.take().map_err(|_| Problem::internal())?;
         let room = Room::default();
-        let stream = OneByOne { frames: body.into(), room: room.clone(), has_given: false };
-        let mut multipart = multer::Multipart::new(stream, self.boundary);
+        let stream = OneByOne { frames: body.into(), room: room.clone(), has_given: false, is_over: false };
+        let pieces = Pieces(Arc::new(Mutex::new(stream)));
+        let mut multipart = multer::Multipart::new(pieces.clone(), self.boundary);
         let pace = Pace::begin();
         room.set(MOST_BETWEEN);
         let part = pace.hold(0, multipart.next_field()).await?.map_err(|error| unreadable(&error))?;
         let part = part.filter(|part| part.name() == Some(PART)).ok_or_else(no_file)?;
         room.set(usize::MAX);
         let name = part.file_name().map(str::to_owned);
-        Ok(Incoming { multipart, part: Some(part), name, room, pace })
+        Ok(Incoming { multipart, part: Some(part), pieces, name, room, pace })
     }
 }
 
@@ -81,8 +83,16 @@ impl Incoming {
         let more = self.pace.hold(so_far, self.multipart.next_field()).await?;
         match more.map_err(|error| unreadable(&error))? {
             Some(_) => Err(Problem::invalid(vec![FieldError::new("body", "must hold one part")])),
-            None => Ok(None),
+            None => self.end(so_far).await,
         }
+    }
+
+    /// The form may be over before its body is, which tells only at its end whether its sender may go on.
+    async fn end(&mut self, so_far: u64) -> Result<Option<Bytes>, Problem> {
+        while let Some(piece) = self.pace.hold(so_far, self.pieces.next()).await? {
+            piece.map_err(|error| broken_off(&error))?;
+        }
+        Ok(None)
     }
 }
 
@@ -134,6 +144,19 @@ struct OneByOne {
     frames: Frames,
     room: Room,
     has_given: bool,
+    is_over: bool,
+}
+
+/// The same in two hands: the parser's, and ours for what it leaves.
+#[derive(Clone)]
+struct Pieces(Arc<Mutex<OneByOne>>);
+
+impl Stream for Pieces {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).poll_next(cx)
+    }
 }
 
 impl Stream for OneByOne {
@@ -144,6 +167,9 @@ impl Stream for OneByOne {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if self.is_over {
+            return Poll::Ready(None);
+        }
         if !self.room.is_left() {
             return Poll::Ready(Some(Err(std::io::Error::other("too much between parts"))));
         }
@@ -151,7 +177,10 @@ impl Stream for OneByOne {
             let frame = match std::task::ready!(Pin::new(&mut self.frames).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+                None => {
+                    self.is_over = true;
+                    return Poll::Ready(None);
+                }
             };
             if let Ok(piece) = frame.into_data() {
                 self.has_given = true;

@@ -53,7 +53,7 @@ impl Late {
 fn deeds(admin: &Actor, pal: &Actor) -> [(String, &'static str, String); DEEDS] {
     let json = "application/json";
     let new = json!({ "username": "sleeper", "email": "sleeper@example.test", "roles": ["admin", "user"],
-        "password": PASSWORD, "confirm_password": PASSWORD });
+        "password": PASSWORD });
     let file = "--late\r\nContent-Disposition: form-data; name=\"file\"; filename=\"late.txt\"\r\n\r\nlate\r\n--late--\r\n";
     [
         (format!("PATCH {}", pal.path()), json, json!({ "roles": ["admin", "user"] }).to_string()),
@@ -119,7 +119,7 @@ async fn another_address_can_not_be_brought_in_late_by_a_session_that_was_ended(
     let (line, body) =
         (format!("PATCH {}", thief.path()), json!({ "email": "thief@example.test" }).to_string());
     let late = Late::begin(&app, &thief, &line, "application/json", &body).await;
-    let change = json!({ "old_password": PASSWORD, "password": "another-Lamp 5 loud harbours",
+    let change = json!({ "old_password": PASSWORD, "new_password": "another-Lamp 5 loud harbours",
         "confirm_password": "another-Lamp 5 loud harbours" });
     ann.patch("/api/auth/password/reset").json(&change).await.ok();
     let (status, answer) = late.end().await;

@@ -240,7 +240,8 @@ async fn a_ban_holds_whichever_way_somebody_comes() {
     let switch = |on: bool| admin.patch(&ann.path()).json(&json!({"is_active": on, "metadata": {}}));
     switch(false).await.ok();
     assert_eq!(scene.trouble("acme").await, "user_inactive");
-    scene.trade(&waiting).await.refused(403, "user_inactive");
+    // What had been begun is over with the sessions.
+    scene.trade(&waiting).await.refused(401, "token_invalid");
     ann.get("/api/user/me").await.is(401);
     switch(true).await.ok();
     scene.trade(&waiting).await.refused(401, "token_invalid");
