@@ -155,7 +155,8 @@ impl AccountPages {
 
     async fn data(&self, who: &SignedIn, page: u64) -> Result<Value, DbErr> {
         let offset = (page - 1).saturating_mul(LINES);
-        let (rows, total) = self.inside.users.history(who.user.id, sea_orm::Order::Desc, offset, LINES).await?;
+        let (rows, total) =
+            self.inside.users.history(who.user.id, sea_orm::Order::Desc, offset, LINES).await?;
         let lines = rows.into_iter().map(|line| {
             let undone = undo(&line.action, &line.description);
             let label = history_label(&who.pages, &line.action);

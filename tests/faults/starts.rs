@@ -116,10 +116,9 @@ fn mistakes_in_the_configuration_have_a_line_each_and_show_no_secret() {
 
 #[test]
 fn a_first_admin_that_cannot_be_is_named() {
-    for (name, password, told) in [
-        ("not a name!", PASSWORD, "ADMIN_USERNAME: "),
-        ("bossy", "qwertyuiop1", "ADMIN_PASSWORD: "),
-    ] {
+    for (name, password, told) in
+        [("not a name!", PASSWORD, "ADMIN_USERNAME: "), ("bossy", "qwertyuiop1", "ADMIN_PASSWORD: ")]
+    {
         let site = Site::new().with("ADMIN_USERNAME", name).with("ADMIN_PASSWORD", password);
         let refused = site.run(&[]);
         assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());

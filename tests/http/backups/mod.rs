@@ -84,7 +84,8 @@ const CARL: &str = "0193b1a0-0000-7000-8000-00000000000c";
 const S1_PASSWORD: &str = "Umbrella-19-quartz!";
 
 /// Who S1 knows: id, name, shown name, address, hash, second factor and its secret, roles, whether elsewhere only, history, blocks.
-type Person<'p> = (&'p str, &'p str, &'p str, &'p str, &'p str, &'p str, Option<&'p str>, &'p str, bool, &'p str, &'p str);
+type Person<'p> =
+    (&'p str, &'p str, &'p str, &'p str, &'p str, &'p str, Option<&'p str>, &'p str, bool, &'p str, &'p str);
 
 /// A database of S1 with three people: ann, an admin with everything; ben, who comes by Google only; and Carl, whose name
 /// is outside of the rule.
@@ -98,21 +99,60 @@ fn s1(path: &Path) -> Connection {
     let blocks = format!(r#"["{BEN}", "{ANN}", "{BEN}", "0193b1a0-0000-7000-8000-0000000000ff"]"#);
     let user = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, NULL, ?16)";
     let people: [Person<'_>; 3] = [
-        (ANN, "ann_s1", "Ann S1", "Ann@Example.com", &hash, "authenticator", Some("JBSWY3DPEHPK3PXP"),
-            r#"["admin", "user"]"#, false, &history, &blocks),
-        (BEN, "ben_s1", "Benjamin", "ben@example.com", "ThirdPartyOnlyAcc", "none", None, r#"["user"]"#, true, "[]", "[]"),
+        (
+            ANN,
+            "ann_s1",
+            "Ann S1",
+            "Ann@Example.com",
+            &hash,
+            "authenticator",
+            Some("JBSWY3DPEHPK3PXP"),
+            r#"["admin", "user"]"#,
+            false,
+            &history,
+            &blocks,
+        ),
+        (
+            BEN,
+            "ben_s1",
+            "Benjamin",
+            "ben@example.com",
+            "ThirdPartyOnlyAcc",
+            "none",
+            None,
+            r#"["user"]"#,
+            true,
+            "[]",
+            "[]",
+        ),
         (CARL, "Carl", "Carl", "carl at home", &hash, "none", None, r#"[]"#, false, "[]", "null"),
     ];
     for (uuid, name, shown, email, password, method, secret, roles, external, history, blocks) in people {
         let values = rusqlite::params![
-            uuid, name, shown, email, true, password, method, secret, roles, "From S1", 1_733_834_538,
-            1_733_900_000, external, true, history, blocks,
+            uuid,
+            name,
+            shown,
+            email,
+            true,
+            password,
+            method,
+            secret,
+            roles,
+            "From S1",
+            1_733_834_538,
+            1_733_900_000,
+            external,
+            true,
+            history,
+            blocks,
         ];
         database.execute(user, values).unwrap();
     }
     let account = "INSERT INTO external_accounts VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)";
     let picture = "https://lh3.googleusercontent.com/a/ben";
-    database.execute(account, ["10769150350006150715113", "Google", "ben", "ben@example.com", picture, BEN]).unwrap();
+    database
+        .execute(account, ["10769150350006150715113", "Google", "ben", "ben@example.com", picture, BEN])
+        .unwrap();
     database.execute(account, ["42", "myspace", "ann", "ann@example.com", "http://x/", ANN]).unwrap();
     let token = "INSERT INTO oauth_tokens VALUES (1, '2', 'google', NULL, NULL, 'bearer', 'access-canary', 'refresh-canary', 1, ?1)";
     database.execute(token, [BEN]).unwrap();

@@ -336,7 +336,8 @@ async fn the_log_of_what_staff_did_comes_back_whole_and_goes_on() {
         admin.post(&format!("/api/admin/ban/{}", ann.id)).json(&json!({"reason": reason})).await;
         admin.post(&format!("/api/admin/unban/{}", ann.id)).json(&json!({})).await.is(200);
     }
-    let (log, head) = (admin.get("/api/admin/audit?order=asc").await.ok().json(), old.inside.audit.head().await.unwrap());
+    let (log, head) =
+        (admin.get("/api/admin/audit?order=asc").await.ok().json(), old.inside.audit.head().await.unwrap());
     let log = log.as_array().unwrap();
     assert!(log.len() >= 4, "{log:?}");
     let folder = tempfile::tempdir().unwrap();

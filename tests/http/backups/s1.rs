@@ -68,7 +68,10 @@ async fn people_files_and_history_come_over_and_people_sign_in_as_before() {
     let history = me["user_history"].as_array().unwrap();
     let line = |action: &str| history.iter().find(|line| line["action"] == action).unwrap();
     assert_eq!((&line("created")["time"], &line("created")["by"]), (&json!(1_733_834_538), &json!(ANN)));
-    assert_eq!((&line("updated")["description"], &line("updated")["by"]), (&json!("New description"), &json!(BEN)));
+    assert_eq!(
+        (&line("updated")["description"], &line("updated")["by"]),
+        (&json!("New description"), &json!(BEN))
+    );
 
     assert_eq!(ann.get("/api/file/7/file").await.is(200).text(), "Dear Sirs");
     let letter = ann.get("/api/file/7").await.is(200).json();
@@ -101,7 +104,10 @@ async fn people_files_and_history_come_over_and_people_sign_in_as_before() {
     ] {
         assert!(notes.contains(words), "{words}\n{notes}");
     }
-    assert!(!dump(&app).await.contains("-canary") && !notes.contains("-canary"), "tokens of providers stay away");
+    assert!(
+        !dump(&app).await.contains("-canary") && !notes.contains("-canary"),
+        "tokens of providers stay away"
+    );
 }
 
 #[tokio::test]

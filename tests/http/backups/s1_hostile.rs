@@ -18,7 +18,10 @@ async fn what_s1_would_not_have_written_refuses_the_whole_file() {
         ("UPDATE users SET roles = x'80035d' WHERE username = 'ann_s1'", "users: row 1, roles"),
         ("UPDATE users SET roles = '{\"admin\": true}'", "users: row 1, roles"),
         ("UPDATE users SET username = 'ANN_s1' WHERE username = 'ben_s1'", "users: row 2, username"),
-        ("UPDATE users SET username = printf('%033d', 1) WHERE username = 'ben_s1'", "users: row 2, username"),
+        (
+            "UPDATE users SET username = printf('%033d', 1) WHERE username = 'ben_s1'",
+            "users: row 2, username",
+        ),
         ("UPDATE users SET username = 'ben s1' WHERE username = 'ben_s1'", "users: row 2, username"),
         ("UPDATE users SET username = 'a@b' WHERE username = 'ben_s1'", "users: row 2, username"),
         ("UPDATE users SET username = x'616e6e' WHERE username = 'ben_s1'", "users: row 2, username"),
@@ -29,10 +32,16 @@ async fn what_s1_would_not_have_written_refuses_the_whole_file() {
         ("UPDATE users SET updated_at = 9223372036854775807", "users: row 1, updated_at"),
         ("UPDATE users SET otp_method = 'sms'", "users: row 1, otp_method"),
         ("UPDATE users SET user_history = '[[[['", "users: row 1, user_history"),
-        ("UPDATE users SET user_history = replace(hex(zeroblob(60000)), '00', '[')", "users: row 1, user_history"),
+        (
+            "UPDATE users SET user_history = replace(hex(zeroblob(60000)), '00', '[')",
+            "users: row 1, user_history",
+        ),
         ("UPDATE users SET blocked_uuids = '[1]'", "users: row 1, blocked_uuids"),
         ("UPDATE users SET description = zeroblob(1100000)", "too large"),
-        ("UPDATE external_accounts SET external_account_id = char(10) WHERE provider = 'Google'", "external_accounts: row 1"),
+        (
+            "UPDATE external_accounts SET external_account_id = char(10) WHERE provider = 'Google'",
+            "external_accounts: row 1",
+        ),
         ("DROP TABLE external_accounts", "external_accounts: it is not there"),
         ("ALTER TABLE users RENAME COLUMN roles TO permission", "users: it has no column roles"),
         (
@@ -60,13 +69,21 @@ async fn what_s1_would_not_have_written_refuses_the_whole_file() {
         ("CREATE INDEX more ON users (username) WHERE username GLOB '*a*'", "over some rows only"),
         ("CREATE TABLE junk (a, b, c AS (a GLOB b))", "a computed column, as S1 does not: junk.c"),
         ("CREATE TABLE junk (a, b); CREATE INDEX more ON junk (a GLOB b)", "an index over an expression"),
-        ("UPDATE users SET username = 'ann_s1' || char(8203) WHERE username = 'ben_s1'", "users: row 2, username"),
-        ("UPDATE users SET username = char(8238) || '1s_nna' WHERE username = 'ben_s1'", "users: row 2, username"),
+        (
+            "UPDATE users SET username = 'ann_s1' || char(8203) WHERE username = 'ben_s1'",
+            "users: row 2, username",
+        ),
+        (
+            "UPDATE users SET username = char(8238) || '1s_nna' WHERE username = 'ben_s1'",
+            "users: row 2, username",
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s1.db");
         let database = s1(&path);
-        database.execute_batch(&format!("PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; {sql}")).unwrap();
+        database
+            .execute_batch(&format!("PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; {sql}"))
+            .unwrap();
         database.close().unwrap();
         let refusal = read_in(&app, &path, None).await.expect_err(sql).to_string();
         assert!(refusal.contains(words), "{sql}\n{refusal}");
@@ -140,12 +157,14 @@ async fn paths_that_lead_out_of_the_folder_bring_nothing() {
     symlink(folder.path().join("secret"), root.join("link")).unwrap();
     symlink(folder.path(), root.join("up")).unwrap();
     let absolute = folder.path().join("secret").display().to_string();
-    let paths = ["../secret", "data/../../secret", "/etc/passwd", &absolute, "link", "up/secret", "data", "gone", ""];
+    let paths =
+        ["../secret", "data/../../secret", "/etc/passwd", &absolute, "link", "up/secret", "data", "gone", ""];
     for (number, bad) in (100..).zip(paths) {
         let row = "INSERT INTO files VALUES (?1, ?1 || '.txt', 'txt', ?2, NULL, 1733834600, ?3)";
         database.execute(row, rusqlite::params![number, bad, ANN]).unwrap();
     }
-    let stray = "INSERT INTO files VALUES (200, 'x', 'x', 'data', NULL, 1, '0193b1a0-0000-7000-8000-0000000000ff')";
+    let stray =
+        "INSERT INTO files VALUES (200, 'x', 'x', 'data', NULL, 1, '0193b1a0-0000-7000-8000-0000000000ff')";
     database.execute_batch(&format!("PRAGMA foreign_keys = OFF; {stray}")).unwrap();
     database.close().unwrap();
     let counts = read_in(&app, &path, Some(&root)).await.unwrap();
@@ -155,7 +174,10 @@ async fn paths_that_lead_out_of_the_folder_bring_nothing() {
         assert!(notes.contains(&format!("file {number} ({number}.txt) is left out")), "{number}\n{notes}");
     }
     assert!(notes.contains("file 200 (x) is left out: it is nobody's"), "{notes}");
-    assert!(notes.contains("file 100 (100.txt) is left out: its path leads out of the files' folder"), "{notes}");
+    assert!(
+        notes.contains("file 100 (100.txt) is left out: its path leads out of the files' folder"),
+        "{notes}"
+    );
 }
 
 #[tokio::test]
