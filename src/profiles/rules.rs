@@ -70,7 +70,7 @@ crate::refusals! {
 
 impl BlocksRefusal {
     /// `field` is the parameter that names the owner, if one does.
-    fn of(refusal: BlockRefusal, field: &str) -> Self {
+    fn of(refusal: &BlockRefusal, field: &str) -> Self {
         match refusal {
             BlockRefusal::NotFound => Self::NotFound,
             BlockRefusal::Deleted => Self::Deleted,
@@ -275,7 +275,7 @@ impl Profiles {
         let origin = Origin::of(&allowed.caller, client);
         let blocked = self.users.change_blocks(allowed.on.id(), change, origin).await;
         blocked.map(Json).map_err(|failure| match failure {
-            Failure::Refused(refusal) => BlocksRefusal::of(refusal, field).into(),
+            Failure::Refused(refusal) => BlocksRefusal::of(&refusal, field).into(),
             Failure::Broken(breakage) => Failure::Broken(breakage),
         })
     }

@@ -109,7 +109,7 @@ fn s1(path: &Path) -> Connection {
             Some("JBSWY3DPEHPK3PXP"),
             r#"["admin", "user"]"#,
             false,
-            &history,
+            history,
             &blocks,
         ),
         (
@@ -125,7 +125,7 @@ fn s1(path: &Path) -> Connection {
             "[]",
             "[]",
         ),
-        (CARL, "Carl", "Carl", "carl at home", &hash, "none", None, r#"[]"#, false, "[]", "null"),
+        (CARL, "Carl", "Carl", "carl at home", &hash, "none", None, r"[]", false, "[]", "null"),
     ];
     for (uuid, name, shown, email, password, method, secret, roles, external, history, blocks) in people {
         let values = rusqlite::params![
