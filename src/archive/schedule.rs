@@ -27,6 +27,9 @@ const LOOK: Duration = Duration::from_secs(20);
 const HOLD: Duration = Duration::from_mins(2);
 /// For how long it is remembered what was made.
 const REMEMBERED: Duration = Duration::from_hours(24 * 400);
+/// What began further ahead than this began before the clock was set back. Instances whose clocks differ by less see
+/// that a backup was made.
+const AHEAD: Duration = Duration::from_mins(1);
 /// Why one is given up here that another instance makes, or may make by now.
 const CUT_OFF: &str = "it was cut off: another instance took over, or the database was away for too long";
 /// The longest reason of a failure that is kept, in characters.

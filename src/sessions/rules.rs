@@ -18,7 +18,7 @@ use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, St
 use crate::events::{Event, Events};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Failure, FieldError, Problem};
+use crate::platform::problem::{Breakage, Failure, FieldError, Problem};
 use crate::platform::secrets::digest;
 use crate::platform::web::ClientInfo;
 

@@ -39,7 +39,9 @@ impl Lease {
              WHERE leases.holder = excluded.holder OR leases.expires_at <= {now} \
              OR leases.expires_at > {now} + $4"
         );
-        self.write(sql, vec![self.name.into(), self.holder.into(), self.lasts_millis().into()]).await
+        let furthest = millis(self.lasts.saturating_add(AHEAD));
+        let values = vec![self.name.into(), self.holder.into(), millis(self.lasts).into(), furthest.into()];
+        self.write(sql, values).await
     }
 
     /// Holds it for longer; `false` if another instance has taken it since, also if that one has given it back already.
@@ -52,7 +54,7 @@ impl Lease {
     pub async fn renew_in(&self, tx: &Tx) -> Result<bool, DbErr> {
         let sql =
             format!("UPDATE leases SET expires_at = {} + $3 WHERE name = $1 AND holder = $2", self.now());
-        Ok(tx.run(&sql, [self.name.into(), self.holder.into(), self.lasts_millis().into()]).await? == 1)
+        Ok(tx.run(&sql, [self.name.into(), self.holder.into(), millis(self.lasts).into()]).await? == 1)
     }
 
     /// Holds it for longer again and again. Ends when it is lost: another instance has taken it or, as the database has
@@ -90,10 +92,6 @@ impl Lease {
         }
     }
 
-    fn lasts_millis(&self) -> i64 {
-        i64::try_from(self.lasts.as_millis()).unwrap_or(i64::MAX)
-    }
-
     async fn write(&self, sql: String, values: Vec<Value>) -> Result<bool, DbErr> {
         let statement = Statement::from_sql_and_values(self.db.backend(), sql, values);
         let written: Result<u64, DbErr> =
@@ -108,12 +106,12 @@ fn millis(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use sea_orm::ConnectionTrait;
 
     use super::*;
     use crate::platform::db::sqlite;
+
+    const LASTS: Duration = Duration::from_mins(1);
 
     async fn database() -> (tempfile::TempDir, Database) {
         let folder = tempfile::tempdir().unwrap();
@@ -135,7 +133,7 @@ mod tests {
     async fn one_holds_it_until_it_is_given_back_or_runs_out() {
         let (_folder, db) = database().await;
         let lease = |number, lasts| lease_of(&db, number, lasts);
-        let (first, second) = (lease(1, Duration::from_mins(1)), lease(2, Duration::ZERO));
+        let (first, second, brief) = (lease(1, LASTS), lease(2, LASTS), lease(2, Duration::ZERO));
 
         assert!(first.take().await.unwrap(), "nobody held it");
         assert!(first.take().await.unwrap(), "its holder may hold it longer");
@@ -144,6 +142,20 @@ mod tests {
         assert!(first.give_back().await.unwrap());
         assert!(brief.take().await.unwrap(), "it was given back");
         assert!(first.take().await.unwrap(), "the second one's ran out at once");
+    }
+
+    #[tokio::test]
+    async fn one_that_lasts_longer_than_it_can_was_taken_before_the_clock_was_set_back() {
+        let (_folder, db) = database().await;
+        let (first, second) = (lease_of(&db, 1, LASTS), lease_of(&db, 2, LASTS));
+        assert!(first.take().await.unwrap());
+        // What stands in the row is what a clock that is a day ahead would have written.
+        run(&db, "UPDATE leases SET expires_at = expires_at + 86400000").await;
+        assert!(second.take().await.unwrap(), "whoever held it is dead, or asks again");
+        assert!(!first.take().await.unwrap(), "it lasts as long as others by now");
+        run(&db, "UPDATE leases SET expires_at = expires_at + 86400000").await;
+        assert!(second.take().await.unwrap(), "its holder holds it all the same");
+        assert!(!first.take().await.unwrap(), "and has set it right");
     }
 
     #[tokio::test]
