@@ -20,8 +20,10 @@ async fn change(
     Json(change): Json<Change>,
     Data(database): Data<&Database>,
 ) -> poem::Result<StatusCode> {
-    database.change(change.description, id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let changed = database.change(change.description, id).await;
+    let broken =
+        |error: anyhow::Error| poem::Error::from_string(error.to_string(), StatusCode::INTERNAL_SERVER_ERROR);
+    changed.map(|()| StatusCode::NO_CONTENT).map_err(broken)
 }
 
 #[tokio::main]
