@@ -11,6 +11,7 @@ pub mod freshness;
 pub mod hashing;
 pub mod hexadecimal;
 pub mod listening;
+pub mod machine;
 pub mod names;
 pub mod outgoing;
 pub mod priority;

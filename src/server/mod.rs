@@ -4,6 +4,7 @@
 //! every handler and makes each answer, also of the framework, look like one of ours. poem's own server has no
 //! deadline for heads, retries a failed accept at once and knows no cap, so it is not used.
 
+mod about;
 mod accept;
 mod connection;
 pub mod documentation;

@@ -13,15 +13,17 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::about::{Machine, Repository};
 use crate::events::Broker;
 use crate::flags::Flags;
 use crate::oauth::{ClientKey, ClientMetadata, Connections};
-use crate::permissions::{Action, Context, Gate, Resource, Subject};
+use crate::permissions::{Action, Allowed, Context, Gate, Resource, Subject, System};
 use crate::platform::config::MetricsToken;
 use crate::platform::db::Database;
-use crate::platform::problem::Failure;
+use crate::platform::problem::{Breakage, Failure};
 use crate::platform::shape::{Shape, Shaped, Words};
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::web::{ClientInfo, Json, TrustedProxies, is_forwarded};
@@ -151,6 +153,11 @@ impl From<ClientKey> for PublicKey {
     }
 }
 
+crate::permissions! {
+    /// Read about the machine and the repository.
+    ReadSystem: SystemRead on System;
+}
+
 crate::refusals! {
     /// Why this server says nothing of itself as a client.
     pub enum NoClient {
@@ -224,6 +231,24 @@ impl RootApi {
     #[oai(path = "/version", method = "get", operation_id = "_version")]
     async fn version(&self) -> Json<Version> {
         Json(Version { version: env!("CARGO_PKG_VERSION").to_owned() })
+    }
+
+    /// The machine that the server runs on
+    ///
+    /// For admins: system, processors, memory, and since when the process runs.
+    #[oai(path = "/machine", method = "get", operation_id = "_machine")]
+    async fn machine(&self, _allowed: Allowed<ReadSystem>) -> poem::Result<Json<Machine>> {
+        let (begun, up) = (self.metrics.begun(), self.metrics.up());
+        let machine = spawn_blocking(move || Machine::look(begun, up)).await;
+        Ok(Json(machine.map_err(|error| Breakage::from(error).problem())?))
+    }
+
+    /// Which program the server is
+    ///
+    /// For admins: its name, version and licence, and where its source is if the program knows.
+    #[oai(path = "/repository", method = "get", operation_id = "_repository")]
+    async fn repository(&self, _allowed: Allowed<ReadSystem>) -> Json<Repository> {
+        Json(Repository::own())
     }
 
     /// Whether the process lives

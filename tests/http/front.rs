@@ -1,5 +1,8 @@
 //! The front: what holds for every request and every answer, whatever the operation.
 
+use std::env::consts::{ARCH, OS};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -29,6 +32,46 @@ async fn the_parts_are_for_admins_and_metrics_allow() {
     assert_eq!(app.get("/health/ready").await.is(200).json(), json!({"status": "ok"}));
     assert!(app.admin().await.get("/health/ready").await.json().get("parts").is_some());
     assert!(app.user("ann").await.get("/health/ready").await.json().get("parts").is_none());
+}
+
+#[tokio::test]
+async fn the_machine_and_the_program_are_shown_to_admins() {
+    let app = TestApp::new().await;
+    let others = [app.user("ann").await, app.tester().await, app.moderator().await];
+    for path in ["/machine", "/repository"] {
+        app.get(path).await.refused(401, "token_invalid");
+        for other in &others {
+            other.get(path).await.refused(403, "forbidden");
+        }
+    }
+    let admin = app.admin().await;
+    let reply = admin.get("/machine").await;
+    assert_eq!(reply.is(200).header("cache-control"), Some("no-store"));
+    let machine = reply.json();
+    assert_eq!((&machine["os"], &machine["architecture"]), (&json!(OS), &json!(ARCH)));
+    let mut names: Vec<&str> = machine.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let memory: &[&str] =
+        if OS == "linux" { &["memory_available", "memory_of_process", "memory_total"] } else { &[] };
+    let expected =
+        [&["architecture"][..], memory, &["os", "processors", "started_at", "uptime_seconds"][..]].concat();
+    assert_eq!(names, expected, "nothing else is told");
+    for name in memory.iter().chain(&["processors"]) {
+        assert!(machine[name].as_u64() > Some(0), "{name}: {machine}");
+    }
+    app.clock.advance(Duration::from_secs(90));
+    let later = admin.get("/machine").await.is(200).json();
+    assert_eq!(later["started_at"], machine["started_at"]);
+    assert_eq!(later["uptime_seconds"].as_u64(), machine["uptime_seconds"].as_u64().map(|up| up + 90));
+    let reply = admin.get("/repository").await;
+    assert_eq!(reply.is(200).header("cache-control"), Some("no-store"));
+    let [name, version, license] =
+        [env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_LICENSE")];
+    let mut expected = json!({"name": name, "version": version, "license": license});
+    if let Some(repository) = Some(env!("CARGO_PKG_REPOSITORY")).filter(|address| !address.is_empty()) {
+        expected["repository"] = json!(repository);
+    }
+    assert_eq!(reply.json(), expected);
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ const TABLE: &[(&str, &str, &str, [u16; 6])] = &[
     // operation                                    query                  body                                   anon user test  mod  adm  ban
     ("GET /ping",                                   "",                    "",                                    [200, 200, 200, 200, 200, 200]),
     ("GET /version",                                "",                    "",                                    [200, 200, 200, 200, 200, 200]),
+    ("GET /machine",                                "",                    "",                                    [401, 403, 403, 403, 200, 401]),
+    ("GET /repository",                             "",                    "",                                    [401, 403, 403, 403, 200, 401]),
     ("GET /healthcheck",                            "",                    "",                                    [200, 200, 200, 200, 200, 200]),
     ("GET /health/live",                            "",                    "",                                    [200, 200, 200, 200, 200, 200]),
     ("GET /health/ready",                           "",                    "",                                    [200, 200, 200, 200, 200, 200]),

@@ -388,10 +388,10 @@ fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether the name says that it is JSON, whatever a browser would like better.
+/// Whether the name says that no page is meant, whatever a browser would like better.
 fn is_for_programs(path: &str) -> bool {
     let is_json = std::path::Path::new(path).extension().is_some_and(|extension| extension == "json");
-    is_json || path.trim_end_matches('/') == "/metrics"
+    is_json || matches!(path.trim_end_matches('/'), "/machine" | "/metrics" | "/repository")
 }
 
 fn accepts_json(request: &Request) -> bool {

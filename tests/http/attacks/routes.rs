@@ -98,8 +98,6 @@ async fn the_documentation_has_one_gate_for_every_spelling() {
 async fn there_is_nothing_to_be_learned_from_old_paths() {
     let scene = Scene::new().await;
     for path in [
-        "/machine",
-        "/repository",
         "/debug",
         "/debug/pprof/",
         "/.env",
@@ -163,10 +161,25 @@ async fn there_is_nothing_to_be_learned_from_old_paths() {
         assert!(!facts.iter().any(|fact| text.contains(fact)), "{path}: {text}");
         assert!(!text.contains("parts"), "{path}: {text}");
     }
+    let ann = scene.user("ann").await;
+    for path in ["/machine", "/machine/", "/repository", "/repository/"] {
+        let (anonymous, other) = (scene.get(path).await, ann.get(path).await);
+        for refusal in [anonymous.refused(401, "token_invalid"), other.refused(403, "forbidden")] {
+            let text = refusal.text().to_lowercase();
+            assert!(!facts.iter().any(|fact| text.contains(fact)), "{path}: {text}");
+        }
+    }
     for path in ["/metrics", "/metrics/"] {
         scene.get(path).header("x-forwarded-for", "198.51.100.7").await.refused(404, "not_found");
     }
-    assert!(scene.admin().await.get("/health/ready").await.is(200).json()["parts"].is_object());
+    let admin = scene.admin().await;
+    for path in ["/machine", "/repository"] {
+        let text = admin.get(path).await.is(200).text().to_lowercase();
+        // Which system it is they are told, and nothing that leads to it.
+        let told = facts.iter().filter(|fact| **fact != "linux").find(|fact| text.contains(**fact));
+        assert!(told.is_none(), "{path}: {told:?} in {text}");
+    }
+    assert!(admin.get("/health/ready").await.is(200).json()["parts"].is_object());
 }
 
 // what goes wrong is told without how it is made.

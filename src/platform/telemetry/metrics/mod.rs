@@ -231,6 +231,12 @@ impl Metrics {
         self.0.begun
     }
 
+    /// How long the program has run.
+    #[must_use]
+    pub fn up(&self) -> Duration {
+        self.0.clock.now().since(self.0.begun)
+    }
+
     /// Adds what can be read at once. Call it once for each feature, while the program is put together.
     pub fn tell(&self, teller: impl Fn() -> Vec<Family> + Send + Sync + 'static) {
         self.0.tellers.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(teller));

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{Family, Sample, number, size};
 use crate::platform::clock::{Clock, Timestamp};
+use crate::platform::machine;
 
 /// In which `/proc` counts a processor's time: a hundredth of a second, whatever the kernel's own clock (time(7)).
 const TICKS: f64 = 100.0;
@@ -70,16 +71,10 @@ impl System {
         let field = |number: usize| fields.get(number - 3).copied();
         Self {
             cpu: field(14).zip(field(15)).map(|(user, system)| number(user + system) / TICKS),
-            resident: resident(),
+            resident: machine::resident().map(number),
             threads: field(20).map(number),
             open: fs::read_dir("/proc/self/fd").ok().map(|entries| size(entries.count())),
             most_open: rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map(number),
         }
     }
-}
-
-fn resident() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| number(kib * 1024))
 }
