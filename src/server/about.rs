@@ -1,7 +1,7 @@
 //! What those who look after the program are told of it, and of the machine that it runs on.
 //!
-//! No host, path, account or address is in it, no file of a repository is read, and no other program is run: what is shown
-//! is of no use elsewhere, and asking often costs nothing.
+//! No host, path, account or address is in it, no file of a repository is read, and no other program is run: what is
+//! shown is of no use elsewhere, and asking often costs next to nothing.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use poem::http::uri::Scheme;
-use poem::http::{HeaderValue, Request, Response, StatusCode, header};
+use poem::http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Endpoint};
 use tokio::net::TcpStream;
@@ -70,7 +70,7 @@ pub(super) fn http(limits: &Limits, streams: Streams) -> auto::Builder<Streams> 
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(16_384))
+        .max_header_list_size(u32::try_from(limits.bounds().largest()).unwrap_or(16_384))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(128)
         .max_send_buf_size(64 * 1024)
@@ -105,11 +105,11 @@ async fn speak<E: Endpoint + 'static>(
     let (watched, trace_ids) = (Arc::clone(&pulse), Arc::clone(&shared.trace_ids));
     let line = Line::new(incoming, Arc::clone(outgoing), watched, trace_ids, &shared.limits);
     let service = service_fn({
-        let (endpoint, pulse) = (Arc::clone(&shared.endpoint), Arc::clone(&pulse));
+        let (shared, pulse) = (Arc::clone(shared), Arc::clone(&pulse));
         let (local, remote) = addresses(socket);
         move |request| {
             let request = (request, local.clone(), remote.clone(), Scheme::HTTP);
-            answer(Arc::clone(&endpoint), request, Flight::begin(&pulse))
+            answer(Arc::clone(&shared), request, Flight::begin(&pulse))
         }
     });
     let mut http = pin!(shared.http.serve_connection(TokioIo::new(line), service));
@@ -148,11 +148,19 @@ type Arrival = (Request<Incoming>, LocalAddr, RemoteAddr, Scheme);
 type PoemBody = BoxBody<Bytes, io::Error>;
 
 async fn answer<E: Endpoint>(
-    endpoint: Arc<E>,
+    shared: Arc<Shared<E>>,
     request: Arrival,
     flight: Flight,
 ) -> Result<Response<Tracked>, Infallible> {
-    let mut response: Response<PoemBody> = endpoint.get_response(request.into()).await.into();
+    let weighed = match request.0.version() {
+        Version::HTTP_2 => shared.limits.bounds().weigh(&request.0),
+        _ => Ok(()),
+    };
+    let response = match weighed {
+        Ok(()) => shared.endpoint.get_response(request.into()).await,
+        Err(status) => early::response(status, &shared.trace_ids),
+    };
+    let mut response: Response<PoemBody> = response.into();
     if flight.0.is_last() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

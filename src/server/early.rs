@@ -1,10 +1,20 @@
 //! Answers to what never became a request: written straight to the socket, as problem documents all the same.
 
+use poem::Response;
 use poem::http::StatusCode;
 use tokio::net::TcpStream;
 
-use crate::platform::problem::Problem;
-use crate::platform::web::TraceIds;
+use crate::platform::problem::{MEDIA_TYPE, Problem};
+use crate::platform::web::{TraceId, TraceIds};
+
+/// What is said beside the body.
+const HEADERS: [(&str, &str); 5] = [
+    ("content-type", MEDIA_TYPE),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+];
 
 /// Writes the answer. The socket has room for it: nothing else was written for this request.
 pub(super) fn answer(socket: &TcpStream, status: StatusCode, trace_ids: &TraceIds) {
@@ -14,7 +24,25 @@ pub(super) fn answer(socket: &TcpStream, status: StatusCode, trace_ids: &TraceId
     }
 }
 
+/// The same as an answer of HTTP/2, whose connection goes on.
+pub(super) fn response(status: StatusCode, trace_ids: &TraceIds) -> Response {
+    let (trace_id, body) = refusal(status, trace_ids);
+    let answer = Response::builder().status(status).header("x-trace-id", trace_id.header());
+    HEADERS.into_iter().fold(answer, |answer, (name, value)| answer.header(name, value)).body(body)
+}
+
 fn written(status: StatusCode, trace_ids: &TraceIds) -> String {
+    let (trace_id, body) = refusal(status, trace_ids);
+    let headers = HEADERS.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\
+         {headers}x-trace-id: {trace_id}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The problem, as text; it is logged.
+fn refusal(status: StatusCode, trace_ids: &TraceIds) -> (TraceId, String) {
     let trace_id = trace_ids.fresh();
     let (code, words) = match status {
         StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request did not come to its end in time."),
@@ -26,11 +54,5 @@ fn written(status: StatusCode, trace_ids: &TraceIds) -> String {
     };
     let body = Problem::new(status, code, words).body(trace_id.as_str()).to_string();
     tracing::info!(status = status.as_u16(), %trace_id, "refused before it was a request");
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\
-         referrer-policy: no-referrer\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n\
-         x-trace-id: {trace_id}\r\n\r\n{body}",
-        body.len()
-    )
+    (trace_id, body)
 }

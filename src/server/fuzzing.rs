@@ -1,14 +1,15 @@
 //! What must hold of the bytes of a connection: see `src/fuzzing.rs`.
 
+use super::bounds::Bounds;
 use super::frames::FrameReader;
 use super::head::{HeadCheck, Progress};
 
+const BOUNDS: Bounds = Bounds { head: 512, target: 128, ids: 256 };
+
 /// However a head is cut into pieces, the verdict is the same; and one that is taken can be read in one way only.
 pub(crate) fn head(input: &[u8]) {
-    const MOST: usize = 512;
-    const MOST_OF_TARGET: usize = 128;
-    let whole = HeadCheck::new(MOST, MOST_OF_TARGET).feed(input);
-    let mut check = HeadCheck::new(MOST, MOST_OF_TARGET);
+    let whole = HeadCheck::new(BOUNDS).feed(input);
+    let mut check = HeadCheck::new(BOUNDS);
     let mut bytes = input.iter().map(|byte| check.feed(std::slice::from_ref(byte))).enumerate();
     let (at, last) =
         bytes.find(|(_, step)| *step != Ok(Progress::Partial)).unwrap_or((0, Ok(Progress::Partial)));
@@ -25,7 +26,7 @@ pub(crate) fn head(input: &[u8]) {
 }
 
 fn one_reading(head: &[u8]) {
-    assert!(head.len() <= 512 + 8 && head.ends_with(b"\r\n\r\n"), "{head:?}");
+    assert!(head.len() <= BOUNDS.largest() + 8 && head.ends_with(b"\r\n\r\n"), "{head:?}");
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
     assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{text:?}");
     let lines = || text.trim_start_matches("\r\n").split("\r\n").skip(1);

@@ -6,6 +6,8 @@
 
 use poem::http::StatusCode;
 
+use super::bounds::{Bounds, takes_ids};
+
 const MAX_FIELDS: usize = 100;
 /// Method and version around the target of a request line.
 const AROUND_TARGET: usize = 32;
@@ -13,15 +15,18 @@ const LENGTH: &[u8] = b"content-length:";
 const CODING: &[u8] = b"transfer-encoding:";
 const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 
-/// The start of a line that must be kept to know its name.
-const KEPT: usize = 48;
+/// The start of a request line that must be kept to know the path of a list of ids: less than every line may have.
+const KEPT: usize = 160;
+/// The start of another line that must be looked at to know its name and a length.
+const NAMED: usize = 48;
 
 /// Reads along with one head after the other.
 #[derive(Debug)]
 pub(super) struct HeadCheck {
-    max_bytes: usize,
-    max_target: usize,
+    bounds: Bounds,
     bytes: usize,
+    /// How far the target goes beyond what is usual.
+    beyond: usize,
     fields: usize,
     request_line: bool,
     length: Option<u64>,
@@ -57,10 +62,10 @@ pub(super) enum Framing {
 }
 
 impl HeadCheck {
-    pub(super) fn new(max_bytes: usize, max_target: usize) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         let line = Line { start: [0; KEPT], len: 0, last: 0 };
-        let (bytes, fields, request_line, length, chunked) = (0, 0, false, None, false);
-        Self { max_bytes, max_target, bytes, fields, request_line, length, chunked, line }
+        let (bytes, beyond, fields, request_line, length, chunked) = (0, 0, 0, false, None, false);
+        Self { bounds, bytes, beyond, fields, request_line, length, chunked, line }
     }
 
     /// Reads the next bytes. The status of the refusal, if they are not acceptable.
@@ -90,12 +95,27 @@ impl HeadCheck {
         line.len += piece.len();
         line.last = *piece.last().unwrap_or(&line.last);
         self.bytes += piece.len();
-        if !self.request_line && line.len > self.max_target + AROUND_TARGET {
-            return Err(StatusCode::URI_TOO_LONG);
+        if !self.request_line {
+            self.weigh_target()?;
         }
-        if self.bytes > self.max_bytes {
+        if self.bytes > self.bounds.head + self.beyond {
             return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
+        Ok(())
+    }
+
+    /// The path has come long before the line is longer than usual. It is looked at then, once.
+    fn weigh_target(&mut self) -> Result<(), StatusCode> {
+        let target = self.line.len.saturating_sub(AROUND_TARGET);
+        let beyond = target.saturating_sub(self.bounds.target);
+        if beyond == 0 {
+            return Ok(());
+        }
+        let is_list = self.beyond > 0 || self.line.path().is_some_and(takes_ids);
+        if !is_list || target > self.bounds.ids {
+            return Err(StatusCode::URI_TOO_LONG);
+        }
+        self.beyond = beyond;
         Ok(())
     }
 
@@ -116,8 +136,9 @@ impl HeadCheck {
                 None
             }
             (_, true) => {
-                let field = self.line.start;
-                self.field(&field[..whole.min(KEPT)])?;
+                let mut field = [0; NAMED];
+                field.copy_from_slice(&self.line.start[..NAMED]);
+                self.field(&field[..whole.min(NAMED)])?;
                 None
             }
         };
@@ -156,8 +177,17 @@ impl HeadCheck {
 
     fn finish(&mut self) -> Framing {
         let framing = if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or(0)) };
-        *self = Self::new(self.max_bytes, self.max_target);
+        *self = Self::new(self.bounds);
         framing
+    }
+}
+
+impl Line {
+    /// The path in a request line, if there is a query behind it.
+    fn path(&self) -> Option<&[u8]> {
+        let start = &self.start[..self.len.min(KEPT)];
+        let target = start.split(|byte| *byte == b' ').nth(1)?;
+        memchr::memchr(b'?', target).map(|end| &target[..end])
     }
 }
 
@@ -173,9 +203,11 @@ fn ambiguous(is: bool) -> Result<(), StatusCode> {
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds { head: 16_384, target: 8192, ids: 49_152 };
+
     fn check(head: &str) -> Result<Progress, u16> {
-        let whole = HeadCheck::new(16_384, 8192).feed(head.as_bytes()).map_err(|status| status.as_u16());
-        let mut slow = HeadCheck::new(16_384, 8192);
+        let whole = HeadCheck::new(BOUNDS).feed(head.as_bytes()).map_err(|status| status.as_u16());
+        let mut slow = HeadCheck::new(BOUNDS);
         let bytes = head.as_bytes().iter().map(|byte| slow.feed(std::slice::from_ref(byte)));
         let last = bytes
             .map(|step| step.map_err(|status| status.as_u16()))
@@ -246,8 +278,58 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_ids_may_be_long_and_nothing_else() {
+        let ids = vec![format!("users_ids={}", "0".repeat(36)); 1000].join("&");
+        for line in [
+            "GET /api/user/users",
+            "HEAD /api/file/files/",
+            "PUT /api/user/@ann/blocked_users",
+            "PATCH /a/longer/prefix/user/0190a5c0-7e3b-7c2a-8f00-1234567890ab/blocked_users",
+            "DELETE http://x/api/user/0190a5c0-7e3b-7c2a-8f00-1234567890ab/blocked_users",
+        ] {
+            let head = format!("{line}?{ids} HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(check(&head), Ok(Progress::Complete(head.len(), Framing::Length(0))), "{line}");
+            assert_eq!(check(&format!("{line}?{} HTTP/1.1\r\n\r\n", "a".repeat(49_200))), Err(414), "{line}");
+        }
+        for line in [
+            "GET /",
+            "GET /api/user",
+            "GET /api/user/users/x",
+            "GET /api/user/users%3F",
+            "GET /api/hello?/user/users",
+            "GET  /api/user/users",
+            "/api/user/users",
+        ] {
+            assert_eq!(check(&format!("{line}?{ids} HTTP/1.1\r\nHost: x\r\n\r\n")), Err(414), "{line}");
+        }
+        let far = format!("GET /{}/user/users?{ids} HTTP/1.1\r\n\r\n", "a".repeat(200));
+        assert_eq!(check(&far), Err(414));
+        let without_query = format!("GET /{}/user/users HTTP/1.1\r\n\r\n", "a".repeat(9000));
+        assert_eq!(check(&without_query), Err(414));
+    }
+
+    #[test]
+    fn beside_a_list_of_ids_there_is_no_more_room_than_beside_others() {
+        let head = |ids: usize, field: usize| {
+            let (ids, field) = ("i".repeat(ids), "a".repeat(field));
+            format!("GET /api/user/users?{ids} HTTP/1.1\r\nA: {field}\r\n\r\n")
+        };
+        for ids in [8150, 20_000, 48_000] {
+            let good = head(ids, 8000);
+            assert_eq!(check(&good), Ok(Progress::Complete(good.len(), Framing::Length(0))), "{ids}");
+            assert_eq!(check(&head(ids, 8300)), Err(431), "{ids}");
+        }
+        assert_eq!(check(&head(1, 17_000)), Err(431));
+        // What one request was granted is not the next one's.
+        let mut check = HeadCheck::new(BOUNDS);
+        let list = head(48_000, 1);
+        assert_eq!(check.feed(list.as_bytes()), Ok(Progress::Complete(list.len(), Framing::Length(0))));
+        assert_eq!(check.feed(head(1, 17_000).as_bytes()), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    }
+
+    #[test]
     fn one_head_after_the_other_is_checked() {
-        let mut check = HeadCheck::new(16_384, 8192);
+        let mut check = HeadCheck::new(BOUNDS);
         let head = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n";
         for _ in 0..2 {
             assert_eq!(check.feed(head), Ok(Progress::Complete(head.len(), Framing::Length(1))));

@@ -71,7 +71,7 @@ impl Line {
         trace_ids: Arc<TraceIds>,
         limits: &Limits,
     ) -> Self {
-        let check = HeadCheck::new(limits.max_head_bytes, limits.max_target_bytes);
+        let check = HeadCheck::new(limits.bounds());
         let (frames, reading) = (Frames::new(), Reading::Head { begun: false });
         Self { incoming, outgoing, pulse, trace_ids, check, frames, reading }
     }

@@ -6,6 +6,7 @@
 
 mod about;
 mod accept;
+mod bounds;
 mod connection;
 pub mod documentation;
 mod early;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::platform::web::TraceIds;
 use accept::{BackOff, connections_that_fit};
+use bounds::Bounds;
 use connection::{Shared, Streams};
 pub use document::document;
 pub use root::{PONG, RootApi, shapes};
@@ -52,6 +54,8 @@ pub struct Limits {
     pub max_head_bytes: usize,
     /// Bytes of a request's target.
     pub max_target_bytes: usize,
+    /// The same where its query has ids, as many as a thousand; the head may be longer by what that is more.
+    pub max_ids_bytes: usize,
     /// From the first byte of a head (or the connection's begin) to the head's end.
     pub head_timeout: Duration,
     /// Silence between two requests.
@@ -70,6 +74,10 @@ impl Limits {
     pub fn stopping_within(shutdown_timeout: Duration) -> Self {
         Self { shutdown_timeout, ..Self::default() }
     }
+
+    const fn bounds(&self) -> Bounds {
+        Bounds { head: self.max_head_bytes, target: self.max_target_bytes, ids: self.max_ids_bytes }
+    }
 }
 
 impl Default for Limits {
@@ -79,6 +87,8 @@ impl Default for Limits {
             max_streams: 100,
             max_head_bytes: 16 * 1024,
             max_target_bytes: 8 * 1024,
+            // `users_ids=`, an id and `&` are 47 bytes.
+            max_ids_bytes: 48 * 1024,
             head_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),

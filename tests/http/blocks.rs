@@ -198,13 +198,23 @@ async fn a_list_holds_at_most_a_thousand() {
     for number in 0..1001 {
         let id = Uuid::from_u128(number + 1);
         admin.post("/api/user/").json(&json!({"username": format!("u{number}"), "uuid": id})).await.is(201);
-        people.push(format!("add={id}"));
+        people.push(id.to_string());
     }
-    for part in people[..1000].chunks(150) {
-        ann.patch(&format!("{}?{}", path(&ann), part.join("&"))).await.is(200);
-    }
-    ann.patch(&format!("{}?{}", path(&ann), people[1000])).await.refused(409, "quota_exceeded");
-    assert_eq!(ann.me().await["blocked_uuids"].as_array().unwrap().len(), 1000);
+    let named = |parameter: &str, people: &[String]| {
+        let named = people.iter().map(|id| format!("{parameter}={id}")).collect::<Vec<_>>();
+        format!("{}?{}", path(&ann), named.join("&"))
+    };
+    let (all, last) = (&people[..1000], &people[1000..]);
+    assert_eq!(sorted(&ann.put(&named("users_ids", all)).await.is(200).json()), all);
+    ann.patch(&named("add", last)).await.refused(409, "quota_exceeded");
+    ann.put(&named("users_ids", &people)).await.refused(409, "quota_exceeded");
+    assert_eq!(sorted(&ann.me().await["blocked_uuids"]), all);
+    let query = named("users_ids", all).replace(&path(&ann), "/api/user/users");
+    let shown = admin.get(&query).await.is(200).json();
+    let shown: Vec<&str> =
+        shown.as_array().unwrap().iter().map(|user| user["uuid"].as_str().unwrap()).collect();
+    assert_eq!(shown, all, "in the order of the ids");
+    assert_eq!(ann.delete(&named("users_ids", all)).await.is(200).json(), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::{HELLO, one_answer, quick, run};
+use super::{HELLO, ids, one_answer, quick, run};
 
 #[tokio::test]
 async fn a_body_with_line_feeds_is_no_head() {
@@ -66,13 +66,43 @@ async fn heads_have_bounds() {
     let long_target = format!("GET /api/{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(9 * 1024));
     let big_cookie = format!("GET /api/hello HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", "a".repeat(1 << 20));
     let many = format!("GET /api/hello HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(10_000));
-    for (request, status) in [(long_target, "414"), (big_cookie, "431"), (many, "431")] {
+    let ids_elsewhere = format!("GET /api/hello?{} HTTP/1.1\r\nHost: x\r\n\r\n", ids(1000));
+    let endless_ids = format!("GET /api/user/users?{} HTTP/1.1\r\nHost: x\r\n\r\n", ids(1100));
+    let beside_ids = format!(
+        "GET /api/user/users?{} HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n",
+        ids(1000),
+        "a".repeat(9000)
+    );
+    for (request, status) in [
+        (long_target, "414"),
+        (ids_elsewhere, "414"),
+        (endless_ids, "414"),
+        (big_cookie, "431"),
+        (beside_ids, "431"),
+        (many, "431"),
+    ] {
         let mut socket = server.connect().await;
         // The server may close before all of it is sent.
         let sent = socket.write_all(request.as_bytes()).await;
         let answer = one_answer(&mut socket).await;
         assert_eq!(answer.get(9..12), Some(status), "{sent:?} {answer}");
         assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_a_thousand_ids_is_taken_however_it_is_cut() {
+    let server = run(quick());
+    let mut socket = server.connect().await;
+    let list = format!("GET /api/user/users?{} HTTP/1.1\r\nHost: x\r\n\r\n", ids(1000));
+    for size in [list.len(), 1500, 100] {
+        for piece in list.as_bytes().chunks(size) {
+            socket.write_all(piece).await.unwrap();
+        }
+        let answer = one_answer(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hello"), "{size}: {answer}");
+        socket.write_all(HELLO.as_bytes()).await.unwrap();
+        assert!(one_answer(&mut socket).await.ends_with("hello"));
     }
 }
 

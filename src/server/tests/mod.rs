@@ -78,6 +78,7 @@ pub(super) fn settings() -> EdgeSettings {
         hsts_include_subdomains: false,
         repeatable: vec!["users_ids".into()],
         methods: super::edge::Methods::default(),
+        oauth_places: super::edge::OauthPlaces::default(),
     }
 }
 
@@ -89,6 +90,7 @@ fn run(limits: Limits) -> Running {
     let trace_ids = trace_ids();
     let routes = Route::new()
         .at("/api/hello", get(hello))
+        .at("/api/user/users", get(hello))
         .at("/api/echo", post(repeat))
         .at("/api/slow", get(slow))
         .at("/api/endless", get(endless))
@@ -218,6 +220,22 @@ async fn head_is_get_without_its_body() {
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
+/// So many ids in a query.
+fn ids(count: usize) -> String {
+    vec![format!("users_ids={}", uuid::Uuid::nil()); count].join("&")
+}
+
+/// What an answer of HTTP/2 has in its body.
+async fn text_of(mut body: h2::RecvStream) -> String {
+    let mut text = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece.unwrap();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        text.extend_from_slice(&piece);
+    }
+    String::from_utf8(text).unwrap()
+}
+
 #[tokio::test]
 async fn http2_is_spoken_too() {
     let server = run(quick());
@@ -243,6 +261,47 @@ async fn http2_is_spoken_too() {
                 text.extend_from_slice(&piece.unwrap());
             }
             assert_eq!(text, expected.as_bytes());
+        }
+    };
+    tokio::select! {
+        () = asked => {}
+        ended = connection => panic!("the connection ended: {ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_head_of_http2_has_the_same_bounds() {
+    let server = run(quick());
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    let (a_thousand, too_many) = (ids(1000), "i".repeat(49_152));
+    let asked = async move {
+        let mut client = client;
+        for (target, cookie, status, code) in [
+            (format!("user/users?{a_thousand}"), 7000, 200, ""),
+            (format!("hello?{a_thousand}"), 1, 414, "uri_too_long"),
+            (format!("user/users?{too_many}"), 1, 414, "uri_too_long"),
+            (format!("user/users?{a_thousand}"), 9000, 431, "headers_too_large"),
+            ("user/users".to_owned(), 20_000, 431, "headers_too_large"),
+            ("hello".to_owned(), 20_000, 431, "headers_too_large"),
+            ("hello".to_owned(), 1, 200, ""),
+        ] {
+            let request = poem::http::Request::builder()
+                .uri(format!("http://x/api/{target}"))
+                .header("cookie", "c".repeat(cookie))
+                .body(())
+                .unwrap();
+            client = client.ready().await.unwrap();
+            let (answer, _) = client.send_request(request, true).unwrap();
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{target:.20} {cookie}");
+            let kind = answer.headers()["content-type"].clone();
+            let text = text_of(answer.into_body()).await;
+            if status == 200 {
+                assert_eq!(text, "hello");
+            } else {
+                assert_eq!(kind, "application/problem+json");
+                assert!(text.contains(&format!("\"code\":\"{code}\"")), "{text}");
+            }
         }
     };
     tokio::select! {

@@ -45,8 +45,14 @@ async fn files_are_asked_for_by_numbers_in_that_order() {
     assert_eq!(ann.get(&format!("/api/file/files?{query}")).await.is(200).json(), json!([b, a]));
     assert_eq!(ann.get("/api/file/files").await.is(200).json(), json!([]));
     ann.get("/api/file/files?files_ids=x").await.invalid(&["files_ids"]);
-    let many = vec!["files_ids=1"; 1001].join("&");
-    ann.get(&format!("/api/file/files?{many}")).await.is(414);
+    let by_numbers = |count: usize| {
+        let query = [format!("files_ids={}", a["id"]), format!("files_ids={}", i64::MAX)];
+        let query = query.into_iter().cycle().take(count).collect::<Vec<_>>().join("&");
+        ann.get(&format!("/api/file/files?{query}"))
+    };
+    assert_eq!(by_numbers(1000).await.is(200).json(), json!([a]));
+    by_numbers(1001).await.invalid(&["files_ids"]);
+    by_numbers(2500).await.is(414);
 }
 
 #[tokio::test]

@@ -119,6 +119,11 @@ async fn users_are_shown_by_their_ids_in_that_order() {
     assert_eq!(names(&by_ids(&[]).await), [""; 0]);
     admin.delete(&format!("{USERS}{bob}")).await.is(200);
     assert_eq!(names(&by_ids(&[bob, ann]).await), ["ann"], "deleted ones are hidden");
+    let unknown = (1..=999).map(Uuid::from_u128).collect::<Vec<_>>();
+    let a_thousand = [&[cem][..], &unknown[..998], &[ann]].concat();
+    assert_eq!(names(&by_ids(&a_thousand).await), ["cem", "ann"]);
+    by_ids(&[&[cem][..], &unknown, &[ann]].concat()).await.invalid(&["users_ids"]);
+    by_ids(&vec![ann; 1100]).await.is(414);
     admin.get("/api/user/users?users_ids=x").await.invalid(&["users_ids"]);
     admin.get(&format!("/api/user/users?users_ids={ann}&users_ids=")).await.invalid(&["users_ids"]);
     admin.get(&format!("/api/user/users?users_ids={ann},{cem}")).await.invalid(&["users_ids"]);
