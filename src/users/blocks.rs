@@ -1,5 +1,7 @@
 //! Whom people block.
 
+use std::collections::HashSet;
+
 use futures_util::FutureExt;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{DbErr, SqlErr};
@@ -43,18 +45,21 @@ impl BlockChange {
     /// What is really to be added and taken away, given the list as it is, and who is named without being on it. No id
     /// twice.
     fn against(self, before: &[Uuid]) -> (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>) {
+        // There are a thousand of both, and the writer waits.
+        let blocked: HashSet<&Uuid> = before.iter().collect();
         let (wanted, remove) = match self {
             Self::Replace(wanted) => {
-                let remove = before.iter().copied().filter(|id| !wanted.contains(id)).collect();
+                let kept: HashSet<Uuid> = wanted.iter().copied().collect();
+                let remove = before.iter().copied().filter(|id| !kept.contains(id)).collect();
                 (wanted, remove)
             }
             Self::Edit { add, remove } => (add, remove),
         };
-        let mut add: Vec<Uuid> = wanted.into_iter().filter(|id| !before.contains(id)).collect();
+        let mut add: Vec<Uuid> = wanted.into_iter().filter(|id| !blocked.contains(id)).collect();
         add.sort_unstable();
         add.dedup();
         let (mut remove, mut strangers): (Vec<Uuid>, Vec<Uuid>) =
-            remove.into_iter().partition(|id| before.contains(id));
+            remove.into_iter().partition(|id| blocked.contains(id));
         remove.sort_unstable();
         remove.dedup();
         strangers.extend(&add);
