@@ -13,7 +13,7 @@ use crate::permissions::{Allowed, System};
 use crate::platform::clock::{Timestamp, seconds};
 use crate::platform::problem::{Failure, FieldError, Problem};
 use crate::platform::secrets::Key32;
-use crate::platform::web::{Cursor, Listing, Order, Paging, Range};
+use crate::platform::web::{Listing, Order, Paging};
 
 /// Characters of an action's name.
 pub(super) const LONGEST_ACTION: usize = 100;
@@ -132,25 +132,19 @@ impl AuditApi {
         filter: &Filter,
         paging: &Paging,
     ) -> Result<Listing<AuditEntry>, Failure<AuditRefusal>> {
-        let position = paging.position(self.cursor_key.bytes()).map_err(invalid)?;
-        let after = position.map(|bytes| bytes.try_into().map_or(0, i64::from_be_bytes));
-        let offset = match paging.range {
-            Range::Rows { offset, .. } => offset,
-            Range::From { .. } => 0,
-        };
-        let limit = paging.range.limit();
-        let newest_first = paging.order != Some(Order::Asc);
-        // One more than is shown tells whether there is a next part.
-        let part = Part { newest_first, after, offset, limit: limit + 1 };
-        let mut rows = self.audit.list(filter, &part).await?;
-        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = rows.len() > shown;
-        rows.truncate(shown);
-        let last = rows.last().filter(|_| has_more);
-        let next = last.map(|last| Cursor::seal(self.cursor_key.bytes(), &last.number.to_be_bytes()));
+        let key = self.cursor_key.bytes();
+        let position = paging.position(key).map_err(invalid)?;
+        let mark = position.mark.as_deref();
+        let after = mark.map(|mark| mark.try_into().map_or(0, i64::from_be_bytes));
+        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
+        // One more than is shown tells whether there is another part.
+        let part =
+            Part { newest_first, after, offset: paging.range.offset(), limit: paging.range.limit() + 1 };
+        let rows = self.audit.list(filter, &part).await?;
+        let part = position.part(paging, key, rows, |row| row.number.to_be_bytes());
         let total = self.audit.count(filter).await?;
-        let links = paging.links(total, rows.len(), next.as_deref(), None);
-        Ok(Listing { rows: rows.into_iter().map(AuditEntry::from).collect(), total, links })
+        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
+        Ok(Listing { rows: part.rows.into_iter().map(AuditEntry::from).collect(), total, links })
     }
 }
 

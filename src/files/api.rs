@@ -23,7 +23,7 @@ use super::target::{CreateFile, DeleteFile, FileTarget, ReadFile, UpdateFile};
 use crate::permissions::{Action, Allowed, Context, Gate, Object, Subject};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped};
-use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Order, Paging, Range, Upload, given};
+use crate::platform::web::{ClientInfo, Json, Listing, Order, Paging, Upload, given};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::{Caller, Role};
 use crate::users::{Description, Origin};
@@ -111,22 +111,15 @@ impl FileApi {
     async fn list(&self, caller: Caller, paging: Paging) -> Result<Listing<File>, Failure<ListRefusal>> {
         let key = self.files.cursor_key.bytes();
         let position = paging.position(key).map_err(|problem| ListRefusal::Invalid(problem.errors))?;
-        let after = position.map(|bytes| position_of(&bytes)).transpose()?;
-        let (offset, limit) = match paging.range {
-            Range::Rows { offset, limit } => (offset, limit),
-            Range::From { limit, .. } => (0, limit),
-        };
-        let newest_first = matches!(paging.order, Some(Order::Desc));
-        // One more than is shown tells whether there is a next page.
-        let page = Page { after, offset, limit: limit + 1, newest_first };
-        let (mut seen, total) = self.files.list(caller.user_id, scope(&caller), &page).await?;
-        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = seen.len() > shown;
-        seen.truncate(shown);
-        let next = seen.last().filter(|_| has_more);
-        let next = next.map(|last| Cursor::seal(key, &last.file.id.to_be_bytes()));
-        let links = paging.links(total, seen.len(), next.as_deref(), None);
-        let rows = seen.into_iter().filter_map(|seen| self.shown_to(&caller, seen)).collect();
+        let after = position.mark.as_deref().map(position_of).transpose()?;
+        let newest_first = (paging.order == Some(Order::Desc)) != position.is_back;
+        // One more than is shown tells whether there is another page.
+        let page =
+            Page { after, offset: paging.range.offset(), limit: paging.range.limit() + 1, newest_first };
+        let (seen, total) = self.files.list(caller.user_id, scope(&caller), &page).await?;
+        let part = position.part(&paging, key, seen, |seen| seen.file.id.to_be_bytes());
+        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
+        let rows = part.rows.into_iter().filter_map(|seen| self.shown_to(&caller, seen)).collect();
         Ok(Listing { rows, total, links })
     }
 

@@ -18,7 +18,7 @@ use crate::files::file;
 use crate::permissions::{Action, Allowed, Context, Permission};
 use crate::platform::freshness::Stamp;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
-use crate::platform::web::{ClientInfo, Cursor, Json, Listing, Paging, Range, RawJson};
+use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Part, RawJson};
 use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
 use crate::users::store::{self, Listed, held, user};
@@ -331,26 +331,20 @@ impl Profiles {
         sort: Sort,
         paging: &Paging,
     ) -> Result<Listing<Shown>, Failure<ListRefusal>> {
-        let position = paging.position(self.cursor_key.bytes()).map_err(invalid_cursor)?;
-        let after = match position {
-            Some(bytes) => Some(Mark::from_bytes(&bytes, sort).ok_or_else(unknown_cursor)?),
+        let key = self.cursor_key.bytes();
+        let position = paging.position(key).map_err(invalid_cursor)?;
+        let after = match &position.mark {
+            Some(bytes) => Some(Mark::from_bytes(bytes, sort).ok_or_else(unknown_cursor)?),
             None => None,
         };
-        let offset = match paging.range {
-            Range::Rows { offset, .. } => Some(offset).filter(|offset| *offset > 0),
-            Range::From { .. } => None,
-        };
-        let order = match paging.order {
-            Some(crate::platform::web::Order::Desc) => Order::Desc,
-            _ => Order::Asc,
-        };
-        let limit = paging.range.limit();
-        // One more than is shown tells whether there is a next page.
-        let page = Page { sort, order, offset, limit: limit + 1, after };
-        let mut listed = self.users.list(filter, &page).await?;
-        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = listed.len() > shown;
-        listed.truncate(shown);
+        let offset = Some(paging.range.offset()).filter(|offset| *offset > 0);
+        let is_descending = (paging.order == Some(web::Order::Desc)) != position.is_back;
+        let order = if is_descending { Order::Desc } else { Order::Asc };
+        // One more than is shown tells whether there is another page.
+        let page = Page { sort, order, offset, limit: paging.range.limit() + 1, after };
+        let listed = self.users.list(filter, &page).await?;
+        let part = position.part(paging, key, listed, |row| Mark::of(&row.user, sort).to_bytes(sort));
+        let Part { rows: listed, next, previous } = part;
         let who =
             |has: fn(&Listed) -> bool| listed.iter().filter(|row| has(row)).map(|row| row.user.id).collect();
         let with = With {
@@ -360,11 +354,7 @@ impl Profiles {
         };
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
         let total = self.users.total(filter).await?;
-        let next = users
-            .last()
-            .filter(|_| has_more)
-            .map(|last| Cursor::seal(self.cursor_key.bytes(), &Mark::of(last, sort).to_bytes(sort)));
-        let links = paging.links(total, users.len(), next.as_deref(), None);
+        let links = paging.links(total, users.len(), next.as_deref(), previous.as_deref());
         Ok(Listing { rows: self.rows(allowed, users, &with).await?, total, links })
     }
 

@@ -6,6 +6,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::cursor::Cursor;
 use super::listing::Links;
+use super::part::Position;
 use super::query::{QueryFault, decoded};
 use super::trace::Visit;
 use crate::platform::problem::{FieldError, Problem};
@@ -36,7 +37,7 @@ pub enum Range {
     },
     /// At most `limit` rows from where the cursor points.
     From {
-        /// As the client sent it: open it with [`Cursor::open`].
+        /// As the client sent it: [`Paging::position`] opens it.
         cursor: String,
         /// 1–1000.
         limit: u64,
@@ -44,6 +45,15 @@ pub enum Range {
 }
 
 impl Range {
+    /// Rows to leave out before the first that is shown; none behind a cursor.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        match self {
+            Self::Rows { offset, .. } => *offset,
+            Self::From { .. } => 0,
+        }
+    }
+
     /// The most rows to answer: 1–1000.
     #[must_use]
     pub const fn limit(&self) -> u64 {
@@ -117,10 +127,10 @@ impl Paging {
     }
 
     /// The position in the cursor, if the client sent one; 422 if it is not one of ours.
-    pub fn position(&self, key: &[u8; 32]) -> Result<Option<Vec<u8>>, Problem> {
+    pub fn position(&self, key: &[u8; 32]) -> Result<Position, Problem> {
         match &self.range {
-            Range::Rows { .. } => Ok(None),
-            Range::From { cursor, .. } => Cursor::open(key, cursor).map(Some),
+            Range::Rows { .. } => Ok(Position::default()),
+            Range::From { cursor, .. } => Cursor::open(key, cursor).map(Position::read),
         }
     }
 

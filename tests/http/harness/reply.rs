@@ -58,6 +58,14 @@ impl Reply {
         self.set_cookie(name)?.split(['=', ';']).nth(1)
     }
 
+    /// The path and query in the `Link` header that stands in this relation.
+    pub fn link(&self, relation: &str) -> Option<String> {
+        let found =
+            self.header("link")?.split(", ").find(|link| link.ends_with(&format!("rel=\"{relation}\"")))?;
+        let address = &found[found.find('<').expect("an address") + 1..found.find('>').expect("its end")];
+        Some(address[address.find("/api").expect("a path of the API")..].to_owned())
+    }
+
     /// `X-Trace-Id`.
     pub fn trace_id(&self) -> &str {
         self.header("x-trace-id").unwrap_or_default()

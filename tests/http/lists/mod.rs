@@ -32,6 +32,31 @@ fn names(reply: &Reply) -> Vec<String> {
     rows.as_array().unwrap().iter().map(|row| row["username"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Follows `next` to the end of a list, `prev` to its beginning and `next` once more: the parts, which must be the same
+/// each time.
+pub async fn there_and_back(who: &Actor, first: &str) -> Vec<Vec<Value>> {
+    let mut parts: Vec<Value> = Vec::new();
+    let mut here = who.get(first).await;
+    assert_eq!(here.is(200).link("prev"), None, "before the first: {here:?}");
+    loop {
+        parts.push(here.is(200).json());
+        assert!(parts.len() < 100, "no end");
+        let Some(next) = here.link("next") else { break };
+        here = who.get(&next).await;
+    }
+    for part in parts.iter().rev().skip(1) {
+        here = who.get(&here.link("prev").unwrap_or_else(|| panic!("no way back: {here:?}"))).await;
+        assert_eq!(here.is(200).json(), *part);
+    }
+    assert_eq!(here.link("prev"), None, "before the first: {here:?}");
+    for part in parts.iter().skip(1) {
+        here = who.get(&here.link("next").unwrap_or_else(|| panic!("no way on: {here:?}"))).await;
+        assert_eq!(here.is(200).json(), *part);
+    }
+    assert_eq!(here.link("next"), None, "behind the last: {here:?}");
+    parts.iter().map(|part| part.as_array().expect("an array").clone()).collect()
+}
+
 fn total(reply: &Reply) -> u64 {
     reply.header("x-total-count").expect("X-Total-Count").parse().unwrap()
 }

@@ -5,16 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{USERS, make, make_many, names, total};
-use crate::harness::{Actor, Reply, TestApp, with_query};
-
-/// The path in the `Link` header that stands in this relation.
-fn link(reply: &Reply, relation: &str) -> Option<String> {
-    let links = reply.header("link")?;
-    let found = links.split(", ").find(|link| link.ends_with(&format!("rel=\"{relation}\"")))?;
-    let address = &found[found.find('<').unwrap() + 1..found.find('>').unwrap()];
-    Some(address[address.find("/api").unwrap()..].to_owned())
-}
+use super::{USERS, make, make_many, names, there_and_back, total};
+use crate::harness::{Actor, TestApp, with_query};
 
 #[tokio::test]
 async fn the_oldest_comes_first_unless_asked_otherwise() {
@@ -102,14 +94,14 @@ async fn links_lead_to_the_neighbours() {
         let reply = admin.get(&format!("{USERS}?{query}")).await;
         for (relation, range) in [("next", next), ("prev", previous)] {
             let Some(range) = range else {
-                assert_eq!(link(&reply, relation), None, "{relation} of {query}");
+                assert_eq!(reply.link(relation), None, "{relation} of {query}");
                 continue;
             };
-            let neighbour = admin.get(&link(&reply, relation).expect(relation)).await;
+            let neighbour = admin.get(&reply.link(relation).expect(relation)).await;
             assert_eq!(names(&neighbour), all[range], "{relation} of {query}");
         }
-        let size = names(&admin.get(&link(&reply, "first").expect("first")).await).len();
-        assert_eq!(names(&admin.get(&link(&reply, "first").unwrap()).await), all[..size]);
+        let size = names(&admin.get(&reply.link("first").expect("first")).await).len();
+        assert_eq!(names(&admin.get(&reply.link("first").unwrap()).await), all[..size]);
     }
     assert!(admin.get(USERS).await.header("link").unwrap().contains("http://localhost:8000/api/user"));
 }
@@ -122,7 +114,7 @@ async fn walk(admin: &Actor, first: &str, between: impl AsyncFn(usize)) -> Vec<S
     while let Some(here) = path {
         let reply = admin.get(&here).await;
         seen.extend(names(&reply));
-        path = link(&reply, "next");
+        path = reply.link("next");
         between(step).await;
         step += 1;
         assert!(step < 100, "no end");
@@ -199,6 +191,53 @@ async fn rows_of_the_same_moment_are_all_shown_once() {
 }
 
 #[tokio::test]
+async fn a_cursor_leads_back_the_way_it_came() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    make_many(&app, &admin, "u", 6).await;
+    // Of one moment: the ids decide.
+    for number in 6..10 {
+        admin.post(USERS).json(&json!({"username": format!("u{number:03}")})).await.is(201);
+    }
+    for sort in ["created_at", "username", "updated_at"] {
+        for order in ["asc", "desc"] {
+            let all = admin.get(&format!("{USERS}?sort={sort}&order={order}")).await.is(200).json();
+            let parts = there_and_back(&admin, &format!("{USERS}?sort={sort}&order={order}&limit=3")).await;
+            assert_eq!(json!(parts.concat()), all, "{sort} {order}");
+            assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 3, 2], "{sort} {order}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_way_back_shows_who_came_before_and_leaves_out_who_is_gone() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    for name in ["u10", "u20", "u30", "u40", "u50"] {
+        make(&app, &admin, name, &json!({})).await;
+    }
+    let list = format!("{USERS}?q=u&sort=username&limit=2");
+    let first = admin.get(&list).await;
+    let second = admin.get(&first.link("next").unwrap()).await;
+    assert_eq!(names(&second), ["u30", "u40"]);
+    let back = second.link("prev").unwrap();
+    make(&app, &admin, "u25", &json!({})).await;
+    let nearer = admin.get(&back).await;
+    assert_eq!(names(&nearer), ["u20", "u25"]);
+    assert_eq!(names(&admin.get(&nearer.link("prev").unwrap()).await), ["u10"]);
+    assert_eq!(names(&admin.get(&nearer.link("next").unwrap()).await), ["u30", "u40"]);
+    // Even the very row that the cursor points at.
+    for name in ["u30", "u20"] {
+        let user = admin.get(&format!("/api/user/@{name}")).await.json();
+        admin.delete(&format!("{USERS}{}", user["uuid"].as_str().unwrap())).await.is(200);
+    }
+    let nearest = admin.get(&back).await;
+    assert_eq!(names(&nearest), ["u10", "u25"]);
+    assert_eq!(nearest.link("prev"), None);
+    assert_eq!(names(&admin.get(&nearest.link("next").unwrap()).await), ["u40", "u50"]);
+}
+
+#[tokio::test]
 async fn what_is_out_of_range_is_refused() {
     let app = TestApp::new().await;
     let admin = app.admin().await;
@@ -248,7 +287,7 @@ async fn a_cursor_is_good_for_the_list_that_it_came_from() {
     let app = TestApp::new().await;
     let admin = app.admin().await;
     make_many(&app, &admin, "u", 3).await;
-    let next = link(&admin.get(&format!("{USERS}?limit=2&sort=username")).await, "next").unwrap();
+    let next = admin.get(&format!("{USERS}?limit=2&sort=username")).await.link("next").unwrap();
     let cursor = next.split("cursor=").nth(1).unwrap().split('&').next().unwrap().to_owned();
     admin.get(&format!("{USERS}?cursor={cursor}&sort=username")).await.is(200);
     admin.get(&format!("{USERS}?cursor={cursor}&sort=created_at")).await.invalid(&["cursor"]);
