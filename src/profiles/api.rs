@@ -19,9 +19,9 @@ use super::target::{
 };
 use crate::permissions::Allowed;
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Range};
+use crate::platform::web::{self, ClientInfo, Json, Listing, Paging};
 use crate::sessions::{Enrolling, Role};
-use crate::users::listing::{Filter, Search, Sort};
+use crate::users::listing::{Filter, LineMark, Search, Sort};
 use crate::users::{BlockChange, DisplayName, Origin, RestoreRefusal};
 
 /// Ids that one request may name.
@@ -349,19 +349,27 @@ impl UserApi {
         _user: Path<String>,
         paging: Paging,
     ) -> Result<Listing<HistoryLine>, Failure<HistoryRefusal>> {
-        let Range::Rows { offset, limit } = paging.range else {
-            let error = FieldError::new("cursor", "History is paged by offset or page.");
-            return Err(HistoryRefusal::Invalid(vec![error]).into());
+        let (user, key) = (allowed.on.id(), self.0.cursor_key.bytes());
+        let position = paging.position(key).map_err(|problem| HistoryRefusal::Invalid(problem.errors))?;
+        let mark = position.mark.as_deref().map(line_at).transpose()?;
+        let is_ascending = (paging.order == Some(web::Order::Asc)) != position.is_back;
+        let order = if is_ascending { Order::Asc } else { Order::Desc };
+        // One more than is shown tells whether there is another page.
+        let limit = paging.range.limit() + 1;
+        let users = &self.0.users;
+        let (told, total) = match mark {
+            Some(mark) => users.history_behind(user, mark, order, limit).await?,
+            None => users.history(user, order, paging.range.offset(), limit).await?,
         };
-        let order = match paging.order {
-            Some(web::Order::Asc) => Order::Asc,
-            _ => Order::Desc,
-        };
-        let (lines, total) = self.0.users.history(allowed.on.id(), order, offset, limit).await?;
-        let rows: Vec<HistoryLine> = lines.into_iter().map(HistoryLine::from).collect();
-        let shown = rows.len();
-        Ok(Listing { rows, total, links: paging.links(total, shown, None, None) })
+        let part = position.part(&paging, key, told, |line| LineMark::of(line).to_bytes());
+        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
+        Ok(Listing { rows: part.rows.into_iter().map(HistoryLine::from).collect(), total, links })
     }
+}
+
+fn line_at(mark: &[u8]) -> Result<LineMark, HistoryRefusal> {
+    let unknown = || HistoryRefusal::Invalid(vec![FieldError::new("cursor", "is of another list")]);
+    LineMark::from_bytes(mark).ok_or_else(unknown)
 }
 
 impl From<SortBy> for Sort {

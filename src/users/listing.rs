@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, Order, Value};
 
-use super::store::user;
+use super::store::{history, user};
 use crate::sessions::Role;
 
 /// Which users are meant.
@@ -123,6 +123,41 @@ impl Mark {
             Sort::CreatedAt | Sort::UpdatedAt => Key::Moment(i64::from_be_bytes(key.try_into().ok()?)),
         };
         Some(Self { key, id: Uuid::from_slice(id).ok()? })
+    }
+}
+
+/// What the bytes of a [`LineMark`] begin with, so that they are of no list of users.
+const LINE: u8 = 16;
+
+/// A place in a history: the moment and the id of the line that stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineMark {
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
+    /// The line's id.
+    pub id: Uuid,
+}
+
+impl LineMark {
+    /// Where `line` stands.
+    #[must_use]
+    pub const fn of(line: &history::Model) -> Self {
+        Self { at: line.at, id: line.id }
+    }
+
+    /// As bytes, for a cursor.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        [&[LINE][..], self.id.as_bytes(), &self.at.to_be_bytes()].concat()
+    }
+
+    /// From the bytes of a cursor.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (id, at) = rest.split_at_checked(16)?;
+        let at = i64::from_be_bytes(at.try_into().ok()?);
+        (*kind == LINE).then_some(Self { at, id: Uuid::from_slice(id).ok()? })
     }
 }
 

@@ -9,7 +9,7 @@ use sea_orm::{DbErr, Order};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::listing::{Filter, Page};
+use super::listing::{Filter, LineMark, Page};
 use super::rows::{self, Beside, External, InFull};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
@@ -140,6 +140,19 @@ impl Users {
         limit: u64,
     ) -> Result<(Vec<history::Model>, u64), DbErr> {
         let lines = store::history_of(self.db.reader(), user, order, offset, limit).await?;
+        let total = store::history_count(self.db.reader(), user).await?;
+        Ok((lines, total))
+    }
+
+    /// A user's history behind this place, in this order of time, and how long it is in all.
+    pub async fn history_behind(
+        &self,
+        user: Uuid,
+        mark: LineMark,
+        order: Order,
+        limit: u64,
+    ) -> Result<(Vec<history::Model>, u64), DbErr> {
+        let lines = store::history_behind(self.db.reader(), user, mark, order, limit).await?;
         let total = store::history_count(self.db.reader(), user).await?;
         Ok((lines, total))
     }

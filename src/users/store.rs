@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::Username;
-use super::listing::{Filter, Page, Search, Sort};
+use super::listing::{Filter, LineMark, Page, Search, Sort};
 use super::rows::Beside;
 use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
@@ -556,6 +556,30 @@ pub async fn history_of(
         .order_by(history::Column::At, order.clone())
         .order_by(history::Column::Id, order)
         .offset(offset)
+        .limit(limit)
+        .all(db)
+        .await
+}
+
+/// The lines of a user's history behind this place, in this order of time. The index is entered at the place.
+pub async fn history_behind(
+    db: &impl ConnectionTrait,
+    user: Uuid,
+    mark: LineMark,
+    order: Order,
+    limit: u64,
+) -> Result<Vec<history::Model>, DbErr> {
+    use history::Column::{At, Id};
+    let LineMark { at, id } = mark;
+    let (range, behind, tie) = match order {
+        Order::Desc => (At.lte(at), At.lt(at), Id.lt(id)),
+        _ => (At.gte(at), At.gt(at), Id.gt(id)),
+    };
+    history::Entity::find()
+        .filter(history::Column::UserId.eq(user))
+        .filter(Condition::all().add(range).add(Condition::any().add(behind).add(tie)))
+        .order_by(At, order.clone())
+        .order_by(Id, order)
         .limit(limit)
         .all(db)
         .await

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Actor, START, TestApp};
+use crate::lists::there_and_back;
 
 fn actions(history: &Value) -> Vec<&str> {
     history.as_array().unwrap().iter().map(|line| line["action"].as_str().unwrap()).collect()
@@ -109,6 +110,35 @@ async fn history_is_paged() {
         assert_eq!(reply.header("x-total-count"), Some("6"));
     }
     ann.get(&format!("{}?limit=0", path(&ann))).await.invalid(&["limit"]);
+}
+
+#[tokio::test]
+async fn history_is_read_by_cursor_there_and_back() {
+    let app = TestApp::new().await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    // Some of one moment: the ids decide, either way.
+    for number in 0..7 {
+        if number % 3 == 0 {
+            app.clock.advance(Duration::from_millis(1));
+        }
+        ann.patch(&ann.path()).json(&json!({"description": number.to_string()})).await.is(200);
+    }
+    for order in ["asc", "desc"] {
+        let all = ann.get(&format!("{}?order={order}", path(&ann))).await.is(200).json();
+        let parts = there_and_back(&ann, &format!("{}?order={order}&limit=3", path(&ann))).await;
+        assert_eq!(json!(parts.concat()), all, "{order}");
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 2], "{order}");
+    }
+    let next = ann.get(&format!("{}?limit=1", path(&ann))).await.link("next").unwrap();
+    assert!(next.contains("cursor="), "{next}");
+    // A cursor is good for histories only, and none of another list for them.
+    let query = next.split_once('?').unwrap().1;
+    admin.get(&format!("/api/user?{query}")).await.invalid(&["cursor"]);
+    for sort in ["created_at", "username", "updated_at"] {
+        let next = admin.get(&format!("/api/user?limit=1&sort={sort}")).await.link("next").unwrap();
+        let query = next.split_once("cursor=").unwrap().1;
+        ann.get(&format!("{}?cursor={query}", path(&ann))).await.invalid(&["cursor"]);
+    }
 }
 
 #[tokio::test]
