@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::auth::Session;
 use crate::permissions::Allowed;
 use crate::platform::problem::Failure;
-use crate::platform::web::{ClientInfo, Json};
+use crate::platform::web::{ClientInfo, Whole};
 use crate::profiles::Target;
 use crate::sessions::Sessions;
 use crate::users::{Origin, SessionRefusal, SessionsRefusal, Users};
@@ -55,9 +55,9 @@ impl UserSessionsApi {
         /// The id, or `@` and the user name.
         #[oai(name = "user")]
         _user: Path<String>,
-    ) -> Result<Json<Vec<Session>>, Failure<SessionsRefusal>> {
+    ) -> Result<Whole<Session>, Failure<SessionsRefusal>> {
         let rows = self.sessions.of_user(allowed.on.id()).await?;
-        Ok(Json(rows.into_iter().map(|row| Session::of(row, allowed.caller.session_id)).collect()))
+        Ok(Whole(rows.into_iter().map(|row| Session::of(row, allowed.caller.session_id)).collect()))
     }
 
     /// End a user's sessions

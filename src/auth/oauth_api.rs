@@ -20,7 +20,7 @@ use super::oauth::{
 use super::{Auth, MakePage};
 use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner, Place, Shown, Trouble};
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
-use crate::platform::web::{ClientInfo, Json, JsonOrForm};
+use crate::platform::web::{ClientInfo, Json, JsonOrForm, Whole};
 use crate::rate_limit::{OauthStarts, RateLimited};
 use crate::sessions::{Caller, Enrolling, SessionCookies, add_cookies, or_nobody};
 
@@ -226,14 +226,14 @@ impl OauthApi {
     ///
     /// Every provider that the server knows, and whether it can be used.
     #[oai(path = "/providers", method = "get", operation_id = "read_oauth_providers")]
-    async fn providers(&self) -> Result<Json<Vec<Provider>>, Failure<std::convert::Infallible>> {
+    async fn providers(&self) -> Result<Whole<Provider>, Failure<std::convert::Infallible>> {
         let all = self.auth.oauth.connections().all();
         let shown = all.map(|(name, display_name, configured)| Provider {
             name: name.to_owned(),
             display_name: display_name.to_owned(),
             configured,
         });
-        Ok(Json(shown.collect()))
+        Ok(Whole(shown.collect()))
     }
 
     /// Trade a code for tokens

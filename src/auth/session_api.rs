@@ -22,7 +22,7 @@ use super::throttle::{self, Act};
 use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::clock::seconds;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
-use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread};
+use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread, Whole};
 use crate::sessions::store::session;
 use crate::sessions::{Caller, Ending, Enrolling, SessionCookies, Sessions, add_cookies, bearer_text};
 
@@ -263,10 +263,10 @@ impl SessionApi {
 
     /// The caller's sessions
     #[oai(path = "/sessions", method = "get", operation_id = "read_sessions")]
-    async fn sessions(&self, caller: Enrolling) -> Result<Json<Vec<Session>>, Failure<Infallible>> {
+    async fn sessions(&self, caller: Enrolling) -> Result<Whole<Session>, Failure<Infallible>> {
         let rows = self.auth.sessions.of_user(caller.user_id).await?;
         let shown = rows.into_iter().map(|row| Session::of(row, caller.session_id));
-        Ok(Json(shown.collect()))
+        Ok(Whole(shown.collect()))
     }
 
     /// End one of the caller's sessions

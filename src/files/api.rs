@@ -23,7 +23,7 @@ use super::target::{CreateFile, DeleteFile, FileTarget, ReadFile, UpdateFile};
 use crate::permissions::{Action, Allowed, Context, Gate, Object, Subject};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped};
-use crate::platform::web::{ClientInfo, Json, Listing, Order, Paging, Upload, given};
+use crate::platform::web::{ClientInfo, Json, Listing, Order, Paging, Upload, Whole, given};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::{Caller, Role};
 use crate::users::{Description, Origin};
@@ -133,7 +133,7 @@ impl FileApi {
         /// The numbers, one parameter each.
         #[oai(default)]
         files_ids: Query<Vec<i64>>,
-    ) -> Result<Json<Vec<File>>, Failure<ListRefusal>> {
+    ) -> Result<Whole<File>, Failure<ListRefusal>> {
         if files_ids.len() > MOST_IDS {
             let error = FieldError::new("files_ids", "Must be at most 1000 numbers.");
             return Err(ListRefusal::Invalid(vec![error]).into());
@@ -141,7 +141,7 @@ impl FileApi {
         let seen = self.files.seen_by_ids(caller.user_id, &files_ids).await?;
         let shown = seen.into_iter().filter_map(|seen| self.shown_to(&caller, seen));
         let mut by_id: HashMap<i64, File> = shown.map(|file| (file.id, file)).collect();
-        Ok(Json(files_ids.iter().filter_map(|id| by_id.remove(id)).collect()))
+        Ok(Whole(files_ids.iter().filter_map(|id| by_id.remove(id)).collect()))
     }
 
     /// Number of files

@@ -19,7 +19,7 @@ use super::target::{
 };
 use crate::permissions::Allowed;
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::{self, ClientInfo, Json, Listing, Paging};
+use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Whole};
 use crate::sessions::{Enrolling, Role};
 use crate::users::listing::{Filter, LineMark, Search, Sort};
 use crate::users::{BlockChange, DisplayName, Origin, RestoreRefusal};
@@ -119,12 +119,12 @@ impl UserApi {
         /// The ids, one parameter each.
         #[oai(default)]
         users_ids: Query<Vec<Uuid>>,
-    ) -> Result<Json<Vec<Shown>>, Failure<ListRefusal>> {
+    ) -> Result<Whole<Shown>, Failure<ListRefusal>> {
         if users_ids.len() > MOST_IDS {
             let error = FieldError::new("users_ids", "Must be at most 1000 ids.");
             return Err(ListRefusal::Invalid(vec![error]).into());
         }
-        Ok(Json(self.0.by_ids(&allowed, &users_ids.0).await?))
+        Ok(Whole(self.0.by_ids(&allowed, &users_ids.0).await?))
     }
 
     /// Number of users

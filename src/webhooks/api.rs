@@ -20,7 +20,7 @@ use crate::permissions::{Allowed, System};
 use crate::platform::clock::seconds;
 use crate::platform::problem::{Breakage, Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped, Words};
-use crate::platform::web::{ClientInfo, Json, if_match};
+use crate::platform::web::{ClientInfo, Json, Whole, if_match};
 
 /// Deliveries that are shown at once, if nothing else is asked for, and at most.
 const USUAL_PAGE: u16 = 100;
@@ -276,9 +276,9 @@ impl WebhooksApi {
     ///
     /// The oldest first; there are at most fifty. Without their secrets.
     #[oai(path = "/webhooks", method = "get", operation_id = "read_webhooks")]
-    async fn list(&self, _allowed: Allowed<ReadWebhooks>) -> poem::Result<Json<Vec<Webhook>>> {
+    async fn list(&self, _allowed: Allowed<ReadWebhooks>) -> poem::Result<Whole<Webhook>> {
         let webhooks = self.webhooks.all().await.map_err(|error| Breakage::from(error).problem())?;
-        Ok(Json(webhooks.into_iter().map(Webhook::from).collect()))
+        Ok(Whole(webhooks.into_iter().map(Webhook::from).collect()))
     }
 
     /// Make a webhook

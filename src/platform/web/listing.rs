@@ -75,6 +75,32 @@ impl<T: Type> ApiResponse for Listing<T> {
     }
 }
 
+/// A list that is small, and so is answered whole: a JSON array with `X-Total-Count`.
+#[derive(Clone, Debug)]
+pub struct Whole<T>(
+    /// The rows.
+    pub Vec<T>,
+);
+
+impl<T: Serialize + Send> IntoResponse for Whole<T> {
+    fn into_response(self) -> Response {
+        let total = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
+        Listing { rows: self.0, total, links: Links::default() }.into_response()
+    }
+}
+
+impl<T: Type> ApiResponse for Whole<T> {
+    fn meta() -> MetaResponses {
+        let mut answer = ok_of::<Vec<T>>();
+        answer.headers = vec![documented("X-Total-Count", "How many there are.", u64::schema_ref())];
+        MetaResponses { responses: vec![answer] }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
 fn documented(name: &str, description: &str, schema: MetaSchemaRef) -> MetaHeader {
     MetaHeader {
         name: name.to_owned(),
@@ -95,6 +121,14 @@ mod tests {
         let response = Listing { rows: vec![1, 2], total: 7, links }.into_response();
         assert_eq!(response.header("x-total-count"), Some("7"));
         assert_eq!(response.header("link"), Some("<https://x.test/api/user?cursor=c>; rel=\"next\""));
+        assert_eq!(response.into_body().into_string().await.unwrap(), "[1,2]");
+    }
+
+    #[tokio::test]
+    async fn a_whole_list_tells_the_total_and_has_no_neighbours() {
+        let response = Whole(vec![1, 2]).into_response();
+        assert_eq!(response.header("x-total-count"), Some("2"));
+        assert_eq!(response.header("link"), None);
         assert_eq!(response.into_body().into_string().await.unwrap(), "[1,2]");
     }
 }

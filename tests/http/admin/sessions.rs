@@ -27,11 +27,15 @@ async fn staff_sees_where_an_ordinary_person_is_signed_in() {
     let (admin, moderator) = (app.admin().await, app.moderator().await);
     let ann = app.user("ann").await;
     let phone = app.sign_in("ann").await;
-    let own = ann.get("/api/auth/sessions").await.is(200).json();
+    let own = ann.get("/api/auth/sessions").await;
+    assert_eq!(own.header("x-total-count"), Some("2"));
+    let own = own.is(200).json();
     let mut expected = vec![ann.session().to_string(), phone.session().to_string()];
     expected.sort_unstable();
     for who in [&admin, &moderator, &ann] {
-        let seen = who.get(&sessions_of(&ann)).await.is(200).json();
+        let seen = who.get(&sessions_of(&ann)).await;
+        assert_eq!(seen.header("x-total-count"), Some("2"));
+        let seen = seen.is(200).json();
         assert_eq!(ids(&seen), expected);
         for (seen, own) in seen.as_array().unwrap().iter().zip(own.as_array().unwrap()) {
             let is_current = who.id == ann.id && own["current"] == true;

@@ -43,7 +43,9 @@ async fn files_are_asked_for_by_numbers_in_that_order() {
     let hidden = uploaded(&bob, "c", b"x").await;
     let query =
         format!("files_ids={}&files_ids=999&files_ids={}&files_ids={}", b["id"], hidden["id"], a["id"]);
-    assert_eq!(ann.get(&format!("/api/file/files?{query}")).await.is(200).json(), json!([b, a]));
+    let found = ann.get(&format!("/api/file/files?{query}")).await;
+    assert_eq!(found.is(200).json(), json!([b, a]));
+    assert_eq!(found.header("x-total-count"), Some("2"));
     assert_eq!(ann.get("/api/file/files").await.is(200).json(), json!([]));
     ann.get("/api/file/files?files_ids=x").await.invalid(&["files_ids"]);
     let by_numbers = |count: usize| {

@@ -12,7 +12,10 @@ use crate::harness::{Demand, timed, with_query};
 #[tokio::test]
 async fn every_provider_is_named_and_whether_it_can_be_used() {
     let scene = Scene::new().await;
-    let all = scene.get("/api/oauth/providers").await.is(200).json();
+    let all = scene.get("/api/oauth/providers").await;
+    let total = all.header("x-total-count").expect("X-Total-Count").to_owned();
+    let all = all.is(200).json();
+    assert_eq!(all.as_array().unwrap().len().to_string(), total);
     for name in PROVIDERS.iter().chain(&ISSUERS) {
         let known = all.as_array().unwrap().iter().find(|one| one["name"] == *name);
         assert_eq!(known.unwrap_or_else(|| panic!("{name} in {all}"))["configured"], true);

@@ -34,7 +34,9 @@ async fn a_webhook_is_made_shown_changed_and_removed_and_tells_its_secret_once()
     let path = format!("{WEBHOOKS}/{id}");
     let shown = admin.get(&path).await;
     assert_eq!((shown.is(200).json(), shown.header("etag")), (expected.clone(), Some(&*etag)));
-    assert_eq!(admin.get(WEBHOOKS).await.is(200).json(), json!([expected]));
+    let all = admin.get(WEBHOOKS).await;
+    assert_eq!(all.is(200).json(), json!([expected]));
+    assert_eq!(all.header("x-total-count"), Some("1"));
 
     app.clock.advance(Duration::from_secs(7));
     let change =
