@@ -33,7 +33,7 @@ use crate::platform::domains::Domains;
 use crate::platform::hashing::Hasher;
 use crate::platform::problem::FieldError;
 use crate::platform::random::Random;
-use crate::platform::secrets::Secrets;
+use crate::platform::secrets::{Key32, Secrets};
 use crate::platform::tasks::Tasks;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::otlp::{self, Export};
@@ -153,7 +153,9 @@ impl App {
         let rate_limits = RateLimits::new(settings::rate_limits(&config), clock.clone(), &secrets);
         let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
         let tasks = Tasks::default();
-        let flags = open_flags(&config, &db, &clock, &random, &tasks, audit.clone()).await;
+        let flags =
+            open_flags(&config, &db, &clock, &random, &tasks, audit.clone(), secrets.derive("flags cursor"))
+                .await;
         let flags = flags.map_err(anyhow::Error::from)?;
         let users = Users::new(
             db.clone(),
@@ -351,6 +353,7 @@ async fn open_flags(
     random: &Random,
     tasks: &Tasks,
     audit: Audit,
+    cursor_key: Key32,
 ) -> Result<Flags, DbErr> {
     let parts = flags::Parts {
         db: db.clone(),
@@ -358,6 +361,7 @@ async fn open_flags(
         random: random.clone(),
         tasks: tasks.clone(),
         audit,
+        cursor_key,
     };
     let settings = flags::Settings {
         file: config.server.data_dir.join(&config.flags.file),

@@ -11,15 +11,12 @@ use uuid::Uuid;
 use super::flag::{Flag, Person, Reason};
 use super::operations::shelter_of;
 use super::written::{self, FlagRule, FlagValue, Written};
-use super::{Author, Change, ChangeRefusal, Flags, Shelter, Source, Version, store};
+use super::{Author, Change, ChangeRefusal, Flags, Parts, Shelter, Source, Version, store};
 use crate::permissions::{Allowed, System};
 use crate::platform::clock::Clock;
-use crate::platform::problem::{Breakage, Failure, FieldError, Problem};
-use crate::platform::web::{ClientInfo, Json, if_match};
+use crate::platform::problem::{Failure, FieldError, Problem};
+use crate::platform::web::{ClientInfo, Json, Listing, Order, Paging, if_match};
 use crate::sessions::{Caller, Enrolling};
-
-/// Versions that history shows.
-const SHOWN: i64 = 100;
 
 /// The operations on flags.
 pub struct FlagsApi {
@@ -129,6 +126,13 @@ crate::refusals! {
     }
 }
 
+crate::refusals! {
+    /// Why the history is not shown.
+    pub enum HistoryRefusal {
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+    }
+}
+
 /// All flags, and what `If-Match` wants.
 #[derive(ApiResponse)]
 enum FlagsAnswer {
@@ -217,12 +221,14 @@ impl FlagsApi {
 
     /// Who changed which flags
     ///
-    /// The newest hundred changes, newest first.
+    /// Newest first, unless `order=asc` asks for the oldest. The newest five hundred changes are kept.
     #[oai(path = "/admin/feature-flags/history", method = "get", operation_id = "read_feature_flags_history")]
-    async fn history(&self, _allowed: Allowed<ReadFlags>) -> poem::Result<Json<Vec<FlagHistory>>> {
-        let entries = self.flags.history(SHOWN).await;
-        let entries = entries.map_err(|error| Breakage::from(error).problem())?;
-        Ok(Json(entries.into_iter().map(FlagHistory::from).collect()))
+    async fn history(
+        &self,
+        _allowed: Allowed<ReadFlags>,
+        paging: Paging,
+    ) -> Result<Listing<FlagHistory>, Failure<HistoryRefusal>> {
+        self.flags.history(&paging).await
     }
 }
 
@@ -249,8 +255,21 @@ impl FlagsApi {
 }
 
 impl Flags {
-    async fn history(&self, limit: i64) -> Result<Vec<store::Entry>, sea_orm::DbErr> {
-        store::history(self.0.parts.db.reader(), limit).await
+    async fn history(&self, paging: &Paging) -> Result<Listing<FlagHistory>, Failure<HistoryRefusal>> {
+        let Parts { db, cursor_key, .. } = &self.0.parts;
+        let key = cursor_key.bytes();
+        let position = paging.position(key).map_err(|problem| HistoryRefusal::Invalid(problem.errors))?;
+        let mark = position.mark.as_deref();
+        let after = mark.map(|mark| mark.try_into().map_or(0, i64::from_be_bytes));
+        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
+        // One more than is shown tells whether there is another part.
+        let limit = paging.range.limit() + 1;
+        let part = store::Part { newest_first, after, offset: paging.range.offset(), limit };
+        let entries = store::history(db.reader(), &part).await?;
+        let part = position.part(paging, key, entries, |entry| entry.version.to_be_bytes());
+        let total = store::history_count(db.reader()).await?;
+        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
+        Ok(Listing { rows: part.rows.into_iter().map(FlagHistory::from).collect(), total, links })
     }
 }
 

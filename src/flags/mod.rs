@@ -42,6 +42,7 @@ use crate::audit::Audit;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
+use crate::platform::secrets::Key32;
 use crate::platform::tasks::Tasks;
 use file::Reading;
 
@@ -66,6 +67,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// What staff did.
     pub audit: Audit,
+    /// Seals the cursors of the history.
+    pub cursor_key: Key32,
 }
 
 /// The flags in force. Clones mean the same.

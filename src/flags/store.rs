@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::set::{Difference, FlagSet};
 use super::{Author, Source, Version};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, signed};
 
 /// Versions that are kept.
 const KEPT: i64 = 500;
@@ -87,12 +87,39 @@ pub(super) async fn add(
     Ok(Version { number, set })
 }
 
-/// What changed last, the newest first.
-pub(super) async fn history(db: &impl ConnectionTrait, limit: i64) -> Result<Vec<Entry>, DbErr> {
-    let sql = "SELECT version, changes, source, changed_by, trace_id, created_at FROM flag_versions \
-               ORDER BY version DESC LIMIT $1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [limit.into()]);
+/// A part of the history.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// The newest first; else the oldest.
+    pub(super) newest_first: bool,
+    /// It goes on behind this version.
+    pub(super) after: Option<i64>,
+    /// Versions to leave out before it begins.
+    pub(super) offset: u64,
+    /// Versions at most.
+    pub(super) limit: u64,
+}
+
+/// What changed.
+pub(super) async fn history(db: &impl ConnectionTrait, part: &Part) -> Result<Vec<Entry>, DbErr> {
+    let (order, behind, begin) =
+        if part.newest_first { ("DESC", "<", i64::MAX) } else { ("ASC", ">", i64::MIN) };
+    let sql = format!(
+        "SELECT version, changes, source, changed_by, trace_id, created_at FROM flag_versions \
+         WHERE version {behind} $1 ORDER BY version {order} LIMIT $2 OFFSET $3"
+    );
+    let values: [Value; 3] =
+        [part.after.unwrap_or(begin).into(), signed(part.limit).into(), signed(part.offset).into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     db.query_all_raw(statement).await?.iter().map(entry).collect()
+}
+
+/// How many versions the history tells of: few, since old ones are forgotten.
+pub(super) async fn history_count(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    let sql = "SELECT COUNT(*) FROM flag_versions";
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    Ok(count.unsigned_abs())
 }
 
 fn entry(row: &QueryResult) -> Result<Entry, DbErr> {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{FLAGS, file_of, read, set, told};
 use crate::attacks::rounds;
 use crate::harness::{PASSWORD, START, TestApp, race};
+use crate::lists::there_and_back;
 
 #[tokio::test]
 async fn a_change_counts_and_is_in_the_file_before_it_is_answered() {
@@ -118,6 +119,32 @@ async fn what_is_no_flag_is_refused_by_name_and_nothing_changes() {
     admin.patch(FLAGS).body("application/json", longer).await.refused(413, "payload_too_large");
     admin.patch(FLAGS).json(&json!({"remove": ["a"]})).await.is(200);
     assert_eq!(std::fs::read(file_of(&app)).unwrap(), before);
+}
+
+#[tokio::test]
+async fn history_is_read_in_parts() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    for number in 0..4 {
+        set(&admin, json!({"a": number % 2 == 0})).await.is(200);
+    }
+    let read = async |query: &str| {
+        let parts = there_and_back(&admin, &format!("{FLAGS}/history?{query}")).await;
+        let numbers =
+            |part: Vec<Value>| part.iter().map(|line| line["version"].as_i64().unwrap()).collect::<Vec<_>>();
+        parts.into_iter().map(numbers).collect::<Vec<_>>()
+    };
+    for begin in ["limit=2", "offset=0&limit=2", "page=1&per_page=2", "order=desc&limit=2"] {
+        assert_eq!(read(begin).await, [vec![5, 4], vec![3, 2], vec![1]], "{begin}");
+    }
+    assert_eq!(read("order=asc&limit=2").await, [vec![1, 2], vec![3, 4], vec![5]]);
+    assert_eq!(read("").await, [vec![5, 4, 3, 2, 1]]);
+    let history = admin.get(&format!("{FLAGS}/history?offset=3")).await;
+    assert_eq!(history.is(200).json().as_array().unwrap().len(), 2);
+    assert_eq!(history.header("x-total-count"), Some("5"));
+    for (bad, field) in [("cursor=x", "cursor"), ("limit=0", "limit"), ("order=up", "order")] {
+        admin.get(&format!("{FLAGS}/history?{bad}")).await.invalid(&[field]);
+    }
 }
 
 #[tokio::test]
