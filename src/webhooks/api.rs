@@ -1,7 +1,7 @@
 //! The operations on webhooks.
 
 use poem::Request;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::Webhooks;
 use super::delivery::{Attempt, Verdict};
 use super::dispatch::{FAILING, GONE};
 use super::rules::{
-    BY_ADMIN, Change, ChangeRefusal, CreateRefusal, ReadRefusal, ReplayRefusal, WithSecret, etag,
+    BY_ADMIN, Change, ChangeRefusal, CreateRefusal, Log, ReadRefusal, ReplayRefusal, WithSecret, etag,
 };
 use super::store::{Delivery, webhook};
 use super::target::{self, EventTypes};
@@ -20,11 +20,7 @@ use crate::permissions::{Allowed, System};
 use crate::platform::clock::seconds;
 use crate::platform::problem::{Breakage, Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped, Words};
-use crate::platform::web::{ClientInfo, Json, Whole, if_match};
-
-/// Deliveries that are shown at once, if nothing else is asked for, and at most.
-const USUAL_PAGE: u16 = 100;
-const LARGEST_PAGE: u16 = 1000;
+use crate::platform::web::{ClientInfo, Json, Paging, Whole, Within, if_match};
 
 /// The operations on webhooks.
 pub struct WebhooksApi {
@@ -60,11 +56,7 @@ pub fn shapes() -> Vec<Shaped> {
         WebhookTest { error: Shape::one_of(error_words()) }
         WebhookDelivery { error: Shape::one_of(error_words()) }
     };
-    let limit = Shape::whole(1, LARGEST_PAGE.into()).usually(USUAL_PAGE);
-    shapes.extend([
-        Shaped::parameter(ONE, "id", Shape::uuid()),
-        Shaped::parameter(&["read_webhook_deliveries"], "limit", limit),
-    ]);
+    shapes.push(Shaped::parameter(ONE, "id", Shape::uuid()));
     shapes
 }
 
@@ -228,7 +220,7 @@ pub struct WebhookDelivery {
     pub created_at: i64,
 }
 
-/// Tries to deliver, the newest first.
+/// Tries to deliver.
 #[derive(Debug, Serialize, Object)]
 pub struct WebhookDeliveries {
     /// The tries.
@@ -402,26 +394,20 @@ impl WebhooksApi {
 
     /// What was delivered
     ///
-    /// Each try, the newest first: the newest thousand, for thirty days. What receivers say besides a status is not kept.
+    /// Each try, the newest first unless `order=asc` asks for the oldest: the newest thousand, for thirty days. What
+    /// receivers say besides a status is not kept.
     #[oai(path = "/webhooks/:id/deliveries", method = "get", operation_id = "read_webhook_deliveries")]
     async fn deliveries(
         &self,
         _allowed: Allowed<ReadWebhooks>,
         /// The webhook's id.
         id: Path<String>,
-        /// The most tries to show: 1 to 1000; 100 if not given.
-        limit: Query<Option<u64>>,
-        /// Where to go on: `next` of the answer before.
-        cursor: Query<Option<String>>,
-    ) -> Result<Json<WebhookDeliveries>, Failure<ReadRefusal>> {
+        paging: Paging,
+    ) -> Result<Within<WebhookDeliveries>, Failure<ReadRefusal>> {
         let id = id_of(&id.0).ok_or(ReadRefusal::NotFound)?;
-        let limit = limit.0.map_or(Some(USUAL_PAGE), |limit| u16::try_from(limit).ok());
-        let limit = limit.filter(|limit| (1..=LARGEST_PAGE).contains(limit)).ok_or_else(|| {
-            ReadRefusal::Invalid(vec![FieldError::new("limit", "must be a whole number from 1 to 1000")])
-        })?;
-        let log = self.webhooks.log(id, cursor.0.as_deref(), limit).await?;
-        let deliveries = log.deliveries.into_iter().map(WebhookDelivery::from).collect();
-        Ok(Json(WebhookDeliveries { deliveries, next: log.next }))
+        let Log { deliveries, next, total, links } = self.webhooks.log(id, &paging).await?;
+        let deliveries = deliveries.into_iter().map(WebhookDelivery::from).collect();
+        Ok(Within { body: WebhookDeliveries { deliveries, next }, total, links })
     }
 
     /// Send events again

@@ -17,8 +17,8 @@ use crate::audit::{Entry, Subject};
 use crate::events::store::by_id;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Failure, FieldError, Problem};
-use crate::platform::web::{Cursor, is_wanted};
+use crate::platform::problem::{Failure, FieldError};
+use crate::platform::web::{Links, Order, Paging, is_wanted};
 
 /// Webhooks that there may be.
 const MOST: u64 = 50;
@@ -81,10 +81,12 @@ pub(super) struct WithSecret {
     pub secret: SecretString,
 }
 
-/// Deliveries, and where the next ones begin.
+/// Deliveries, how many there are in all, and where the next ones begin.
 pub(super) struct Log {
     pub deliveries: Vec<Delivery>,
     pub next: Option<String>,
+    pub total: u64,
+    pub links: Links,
 }
 
 impl Webhooks {
@@ -272,31 +274,24 @@ impl Webhooks {
         changed.await
     }
 
-    /// What was delivered last, the newest first.
-    pub(super) async fn log(
-        &self,
-        id: Uuid,
-        cursor: Option<&str>,
-        limit: u16,
-    ) -> Result<Log, Failure<ReadRefusal>> {
+    /// A part of what was delivered, the newest first unless the oldest are asked for.
+    pub(super) async fn log(&self, id: Uuid, paging: &Paging) -> Result<Log, Failure<ReadRefusal>> {
         if self.find(id).await?.is_none() {
             return Err(ReadRefusal::NotFound.into());
         }
-        let before = cursor.map(|cursor| self.place(cursor)).transpose();
-        let before = before.map_err(|problem| ReadRefusal::Invalid(problem.errors))?.unwrap_or(i64::MAX);
-        let limit = usize::from(limit);
-        let more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let mut deliveries = store::deliveries(self.0.db.reader(), id, before, more).await?;
-        let has_more = deliveries.len() > limit;
-        deliveries.truncate(limit);
-        let last = deliveries.last().filter(|_| has_more);
-        let next = last.map(|last| Cursor::seal(self.0.cursor_key.bytes(), &last.number.to_be_bytes()));
-        Ok(Log { deliveries, next })
-    }
-
-    fn place(&self, cursor: &str) -> Result<i64, Problem> {
-        let bytes = Cursor::open(self.0.cursor_key.bytes(), cursor)?;
-        Ok(bytes.try_into().map_or(0, i64::from_be_bytes))
+        let (key, reader) = (self.0.cursor_key.bytes(), self.0.db.reader());
+        let position = paging.position(key).map_err(|problem| ReadRefusal::Invalid(problem.errors))?;
+        let mark = position.mark.as_deref();
+        let after = mark.map(|mark| mark.try_into().map_or(0, i64::from_be_bytes));
+        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
+        // One more than is shown tells whether there is another part.
+        let limit = paging.range.limit() + 1;
+        let part = store::Part { newest_first, after, offset: paging.range.offset(), limit };
+        let deliveries = store::deliveries(reader, id, &part).await?;
+        let part = position.part(paging, key, deliveries, |delivery| delivery.number.to_be_bytes());
+        let total = store::count_deliveries(reader, id).await?;
+        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
+        Ok(Log { deliveries: part.rows, next: part.next, total, links })
     }
 
     /// Forgets old deliveries, and secrets that no longer sign.

@@ -5,7 +5,7 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement, Value};
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, Values};
+use crate::platform::db::{Tx, Values, signed};
 
 /// Deliveries that are kept of each webhook.
 const KEPT: i64 = 1000;
@@ -271,18 +271,45 @@ pub(super) async fn log(tx: &Tx, id: Uuid, delivery: Delivery) -> Result<(), DbE
     tx.run(sql, [id.into(), (number - KEPT).into()]).await.map(|_| ())
 }
 
-/// The newest deliveries before this number, the newest first.
+/// A part of the deliveries of a webhook.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// The newest first; else the oldest.
+    pub newest_first: bool,
+    /// It goes on behind the delivery of this number.
+    pub after: Option<i64>,
+    /// Deliveries to leave out before it begins.
+    pub offset: u64,
+    /// Deliveries at most.
+    pub limit: u64,
+}
+
+/// What was delivered.
 pub(super) async fn deliveries(
     db: &impl ConnectionTrait,
     id: Uuid,
-    before: i64,
-    limit: i64,
+    part: &Part,
 ) -> Result<Vec<Delivery>, DbErr> {
-    let sql = "SELECT number, event_id, event_type, attempt, status, error, duration, created_at \
-               FROM webhook_deliveries WHERE webhook_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3";
-    let values = [id.into(), before.into(), limit.into()];
+    let (order, behind, begin) =
+        if part.newest_first { ("DESC", "<", i64::MAX) } else { ("ASC", ">", i64::MIN) };
+    let sql = format!(
+        "SELECT number, event_id, event_type, attempt, status, error, duration, created_at \
+         FROM webhook_deliveries WHERE webhook_id = $1 AND number {behind} $2 \
+         ORDER BY number {order} LIMIT $3 OFFSET $4"
+    );
+    let after = part.after.unwrap_or(begin);
+    let values: [Value; 4] = [id.into(), after.into(), signed(part.limit).into(), signed(part.offset).into()];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     Delivery::find_by_statement(statement).all(db).await
+}
+
+/// How many deliveries are remembered of a webhook: a thousand at most.
+pub(super) async fn count_deliveries(db: &impl ConnectionTrait, id: Uuid) -> Result<u64, DbErr> {
+    let sql = "SELECT COUNT(*) FROM webhook_deliveries WHERE webhook_id = $1";
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [id.into()]);
+    let row = db.query_one_raw(statement).await?;
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    Ok(count.unsigned_abs())
 }
 
 /// Forgets deliveries from before `moment`, at most `limit`; returns how many.

@@ -51,7 +51,34 @@ pub struct Listing<T> {
 
 impl<T: Serialize + Send> IntoResponse for Listing<T> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.rows).into_response();
+        Within { body: self.rows, total: self.total, links: self.links }.into_response()
+    }
+}
+
+impl<T: Type> ApiResponse for Listing<T> {
+    fn meta() -> MetaResponses {
+        Within::<Vec<T>>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+/// A part of a list within an object that tells more, with `X-Total-Count` and `Link`.
+#[derive(Clone, Debug)]
+pub struct Within<B> {
+    /// The object.
+    pub body: B,
+    /// How many rows there are without paging.
+    pub total: u64,
+    /// Where the neighbours are.
+    pub links: Links,
+}
+
+impl<B: Serialize + Send> IntoResponse for Within<B> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.body).into_response();
         response.headers_mut().insert(X_TOTAL_COUNT, HeaderValue::from(self.total));
         if let Some(Ok(links)) = self.links.header().map(HeaderValue::try_from) {
             response.headers_mut().insert(header::LINK, links);
@@ -60,9 +87,9 @@ impl<T: Serialize + Send> IntoResponse for Listing<T> {
     }
 }
 
-impl<T: Type> ApiResponse for Listing<T> {
+impl<B: Type> ApiResponse for Within<B> {
     fn meta() -> MetaResponses {
-        let mut answer = ok_of::<Vec<T>>();
+        let mut answer = ok_of::<B>();
         answer.headers = vec![
             documented("X-Total-Count", "How many there are without paging.", u64::schema_ref()),
             documented("Link", "The neighbouring parts: next, prev, first (RFC 8288).", String::schema_ref()),
@@ -71,7 +98,7 @@ impl<T: Type> ApiResponse for Listing<T> {
     }
 
     fn register(registry: &mut Registry) {
-        T::register(registry);
+        B::register(registry);
     }
 }
 

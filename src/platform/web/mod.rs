@@ -32,7 +32,7 @@ pub use cursor::Cursor;
 pub use etag::{if_match, is_known, is_wanted};
 pub(crate) use json::ok_of;
 pub use json::{Json, JsonOrForm, Only, RawJson, Unread, given, object_or_null, read_json};
-pub use listing::{Links, Listing, Whole};
+pub use listing::{Links, Listing, Whole, Within};
 pub use multipart::{Incoming, Upload};
 pub use own_path::is_own_path;
 pub use paging::{Order, Paging, Range};

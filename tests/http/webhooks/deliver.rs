@@ -206,6 +206,24 @@ async fn the_newest_thousand_deliveries_are_kept_for_thirty_days() {
     let second = scene.admin.get(&format!("{path}?limit=900&cursor={cursor}")).await.is(200).json();
     assert_eq!(second["deliveries"].as_array().unwrap()[..], log[100..]);
     assert_eq!(second["next"], json!(null));
+    let whole = scene.admin.get(&format!("{path}?order=asc&offset=1&limit=1000")).await;
+    assert_eq!(whole.header("x-total-count"), Some("1000"));
+    let oldest_first: Vec<_> = log.iter().rev().skip(1).cloned().collect();
+    assert_eq!(whole.is(200).json()["deliveries"], json!(oldest_first));
+    for order in ["asc", "desc"] {
+        let first = scene.admin.get(&format!("{path}?order={order}&limit=400")).await;
+        let second = scene.admin.get(&first.link("next").unwrap()).await;
+        let third = scene.admin.get(&second.link("next").unwrap()).await;
+        assert_eq!((first.link("prev"), third.link("next")), (None, None));
+        let back = scene.admin.get(&third.link("prev").unwrap()).await;
+        assert_eq!(back.is(200).json(), second.is(200).json());
+        let back = scene.admin.get(&back.link("prev").unwrap()).await;
+        assert_eq!(back.is(200).json(), first.is(200).json());
+        assert_eq!(back.link("prev"), None);
+        assert_eq!(third.is(200).json()["deliveries"].as_array().unwrap().len(), 200);
+    }
+    let page = scene.admin.get(&format!("{path}?page=2&per_page=3")).await.is(200).json();
+    assert_eq!(page["deliveries"], json!(log[3..6]));
 
     scene.app.clock.advance(Duration::from_hours(30 * 24) + Duration::from_millis(1));
     scene.app.inside.sweep().await.unwrap();
