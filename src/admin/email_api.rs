@@ -11,7 +11,7 @@ use crate::permissions::{Action, Allowed, Context, System};
 use crate::platform::clock::{Clock, seconds};
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::random::Random;
-use crate::platform::web::{ClientInfo, Json, TextBody};
+use crate::platform::web::{ClientInfo, Json, Paging, TextBody, Within};
 use crate::sessions::OneTimeToken;
 use crate::users::Email;
 
@@ -19,9 +19,6 @@ use crate::users::Email;
 pub(super) const MOST_RECIPIENTS: usize = 100;
 /// Characters of a subject.
 pub(super) const LONGEST_SUBJECT: usize = 200;
-/// Mails on a page of the queue.
-pub(super) const USUAL_PAGE: u64 = 100;
-pub(super) const LARGEST_PAGE: u64 = 1000;
 
 /// The operations of `/email`.
 pub struct EmailApi {
@@ -185,7 +182,7 @@ pub struct MailQueue {
     pub counts: MailCounts,
     /// The newest letters to many.
     pub batches: Vec<MailBatch>,
-    /// Mails, newest first.
+    /// Mails, newest first unless `order=asc` asks for the oldest.
     pub mails: Vec<MailInQueue>,
     /// For the parameter `cursor`, to see the mails before these.
     #[oai(nullable)]
@@ -329,26 +326,21 @@ impl EmailApi {
     async fn queue(
         &self,
         allowed: Allowed<WriteToOne>,
-        /// The most mails to show: 1 to 1000; 100 if not given.
-        limit: Query<Option<u64>>,
-        /// Where to go on: `next` of the answer before.
-        cursor: Query<Option<String>>,
-    ) -> Result<Json<MailQueue>, Failure<QueueRefusal>> {
-        let limit = limit.0.unwrap_or(USUAL_PAGE);
-        if !(1..=LARGEST_PAGE).contains(&limit) {
-            let error = FieldError::new("limit", "must be a whole number from 1 to 1000");
-            return Err(QueueRefusal::Invalid(vec![error]).into());
-        }
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let page = self.mail.queue(cursor.0.as_deref(), limit).await?;
-        let page = page.map_err(|problem| QueueRefusal::Invalid(problem.errors))?;
+        paging: Paging,
+    ) -> Result<Within<MailQueue>, Failure<QueueRefusal>> {
+        let part = self.mail.queue(&paging).await?;
+        let part = part.map_err(|problem| QueueRefusal::Invalid(problem.errors))?;
+        let counts = self.mail.counts().await?;
+        let total = counts.total();
+        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
         let in_full = allowed.may(Action::EmailAll, Context::default());
-        Ok(Json(MailQueue {
-            counts: self.mail.counts().await?.into(),
+        let body = MailQueue {
+            counts: counts.into(),
             batches: self.mail.batches().await?.into_iter().map(MailBatch::from).collect(),
-            mails: page.mails.into_iter().map(|mail| shown(mail, in_full)).collect(),
-            next: page.next,
-        }))
+            mails: part.rows.into_iter().map(|mail| shown(mail, in_full)).collect(),
+            next: part.next,
+        };
+        Ok(Within { body, total, links })
     }
 }
 

@@ -4,7 +4,7 @@ use poem_openapi::types::Type;
 
 use super::audit_api::{AuditEntry, LONGEST_ACTION};
 use super::bans_api::{BanAnswer, BanOrder};
-use super::email_api::{self, LARGEST_PAGE, MOST_RECIPIENTS, MailBatch, MailInQueue, USUAL_PAGE};
+use super::email_api::{self, MOST_RECIPIENTS, MailBatch, MailInQueue};
 use super::events_api::{EventShown, MOST, MOST_NAMED, ReplayOrder, USUAL};
 use super::permissions_api::{PermissionAnswer, PermissionQuestion, PolicyShown, QuestionContext};
 use super::stats_api::RoleCount;
@@ -24,7 +24,6 @@ pub fn shapes() -> Vec<Shaped> {
     let letters = &["send_email_single", "send_email_multiple", "send_email_all"];
     shapes.extend([
         Shaped::field(&BanAnswer::name(), "Action", Shape::one_of(bans())),
-        Shaped::parameter(&["email_queue"], "limit", Shape::whole(1, LARGEST_PAGE).usually(USUAL_PAGE)),
         Shaped::parameter(letters, "subject", subject),
         Shaped::parameter(&["send_email_multiple"], "recipients", Shape::list(MOST_RECIPIENTS)),
         Shaped::parameter(&["read_events"], "limit", Shape::whole(1, MOST).usually(USUAL)),

@@ -38,7 +38,7 @@ use templates::Templates;
 pub use batches::Circular;
 pub use letter::{Languages, Letter, Occasion, Post, masked};
 pub(crate) use reading::state_words;
-pub use reading::{BatchProgress, InboxMail, QueueCounts, QueuePage, QueuedMail};
+pub use reading::{BatchProgress, InboxMail, QueueCounts, QueuedMail};
 pub use templates::Rendered;
 pub(crate) use templates::wanted;
 

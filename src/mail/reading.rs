@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::Mail;
 use super::store::State;
+use crate::platform::db::signed;
 use crate::platform::problem::Problem;
 use crate::platform::shape::Words;
 use crate::platform::telemetry::metrics::{Family, Sample, number};
-use crate::platform::web::Cursor;
+use crate::platform::web::{Order, Paging, Part};
 
 /// Batches that are shown.
 const BATCHES: i64 = 20;
@@ -35,6 +36,12 @@ pub struct QueueCounts {
 }
 
 impl QueueCounts {
+    /// How many there are in all.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.waiting + self.sent + self.expired + self.dead
+    }
+
     fn add(&mut self, state: &str, count: i64) {
         let count = u64::try_from(count).unwrap_or(0);
         for (known, place) in [
@@ -98,15 +105,6 @@ pub struct QueuedMail {
     pub batch: Option<Uuid>,
 }
 
-/// A part of the queue, newest first.
-#[derive(Clone, Debug)]
-pub struct QueuePage {
-    /// The mails.
-    pub mails: Vec<QueuedMail>,
-    /// Where the next part begins, if there is one.
-    pub next: Option<String>,
-}
-
 /// A mail as it is read in `local`.
 #[derive(Clone)]
 pub struct InboxMail {
@@ -168,36 +166,28 @@ impl Mail {
         Ok(batches)
     }
 
-    /// A part of the queue: the newest `limit` mails, or those behind the cursor of the part before.
-    pub async fn queue(
-        &self,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Result<QueuePage, Problem>, DbErr> {
-        let before = match cursor.map(|cursor| self.position(cursor)).transpose() {
-            Ok(before) => before,
+    /// A part of the queue, the newest mails first unless the oldest are asked for.
+    pub async fn queue(&self, paging: &Paging) -> Result<Result<Part<QueuedMail>, Problem>, DbErr> {
+        let key = self.0.cursor_key.bytes();
+        let position = match paging.position(key) {
+            Ok(position) => position,
             Err(problem) => return Ok(Err(problem)),
         };
-        let range = if before.is_some() { "AND id < $3" } else { "" };
+        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
+        let (order, behind) = if newest_first { ("DESC", "<") } else { ("ASC", ">") };
+        let after = position.mark.as_deref().map(|mark| Uuid::from_slice(mark).unwrap_or_default());
+        let range = if after.is_some() { format!("AND id {behind} $4") } else { String::new() };
         let sql = format!(
             "SELECT id, recipient, letter, language, state, attempts, due_at, lease, created_at, finished_at, last_error, \
-             trace_id, batch_id FROM mails WHERE state <> $1 {range} ORDER BY id DESC LIMIT $2"
+             trace_id, batch_id FROM mails WHERE state <> $1 {range} ORDER BY id {order} LIMIT $2 OFFSET $3"
         );
-        let more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let mut values = vec![State::Nobody.name().into(), more.into()];
-        values.extend(before.map(sea_orm::Value::from));
+        // One more than is shown tells whether there is another part.
+        let (limit, offset) = (signed(paging.range.limit() + 1), signed(paging.range.offset()));
+        let mut values: Vec<Value> = vec![State::Nobody.name().into(), limit.into(), offset.into()];
+        values.extend(after.map(Value::from));
         let rows = self.rows(&sql, values).await?;
-        let mut mails = rows.iter().map(queued).collect::<Result<Vec<_>, _>>()?;
-        let has_more = mails.len() > limit;
-        mails.truncate(limit);
-        let last = mails.last().filter(|_| has_more);
-        let next = last.map(|last| Cursor::seal(self.0.cursor_key.bytes(), last.id.as_bytes()));
-        Ok(Ok(QueuePage { mails, next }))
-    }
-
-    fn position(&self, cursor: &str) -> Result<Uuid, Problem> {
-        let bytes = Cursor::open(self.0.cursor_key.bytes(), cursor)?;
-        Ok(Uuid::from_slice(&bytes).unwrap_or_default())
+        let mails = rows.iter().map(queued).collect::<Result<Vec<_>, _>>()?;
+        Ok(Ok(position.part(paging, key, mails, |mail| mail.id.into_bytes())))
     }
 
     /// The newest mails with what they say. Only in `local`, where it is kept.
@@ -238,7 +228,7 @@ impl Mail {
         }))
     }
 
-    async fn rows(&self, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<QueryResult>, DbErr> {
+    async fn rows(&self, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, DbErr> {
         let reader = self.0.db.reader();
         reader.query_all_raw(Statement::from_sql_and_values(reader.get_database_backend(), sql, values)).await
     }

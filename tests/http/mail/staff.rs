@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::smtp::{Manner, SmtpServer};
 use super::{idle, queue, sending_to, settled};
-use crate::harness::{Actor, Ask, TestApp, with_query};
+use crate::harness::{Actor, Ask, Reply, TestApp, with_query};
 
 const SINGLE: &str = "/api/email/send-email";
 const MULTIPLE: &str = "/api/email/send-email-multiple";
@@ -256,6 +256,27 @@ async fn the_queue_is_read_page_by_page() {
         }
     }
     assert_eq!(read, ids);
+    let shown = |reply: &Reply| -> Vec<String> {
+        let mails = reply.is(200).json()["mails"].as_array().unwrap().clone();
+        mails.iter().map(|mail| mail["id"].as_str().unwrap().to_owned()).collect()
+    };
+    for (order, begin) in [("desc", "limit=3"), ("asc", "limit=3"), ("desc", "offset=0&limit=3")] {
+        let mut all = ids.clone();
+        if order == "asc" {
+            all.reverse();
+        }
+        let first = admin.get(&format!("/api/email/queue?order={order}&{begin}")).await;
+        assert_eq!(first.header("x-total-count"), Some("7"));
+        let second = admin.get(&first.link("next").unwrap()).await;
+        let third = admin.get(&second.link("next").unwrap()).await;
+        assert_eq!([shown(&first), shown(&second), shown(&third)], [&all[..3], &all[3..6], &all[6..]]);
+        assert_eq!((first.link("prev"), third.link("next")), (None, None));
+        let back = admin.get(&third.link("prev").unwrap()).await;
+        assert_eq!(shown(&back), all[3..6], "{order} {begin}");
+        let back = admin.get(&back.link("prev").unwrap()).await;
+        assert_eq!((shown(&back), back.link("prev")), (all[..3].to_vec(), None), "{order} {begin}");
+    }
+    assert_eq!(shown(&admin.get("/api/email/queue?page=2&per_page=2").await), ids[2..4]);
     for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("cursor=x", "cursor")] {
         admin.get(&format!("/api/email/queue?{query}")).await.invalid(&[field]);
     }
