@@ -37,8 +37,8 @@ impl Position {
         Self { mark: Some(opened), is_back }
     }
 
-    /// The part, of rows that were read from here on: one more than the limit, which tells whether there are more. `mark`
-    /// names a row as the list finds it again.
+    /// The part, of rows that were read from here on: one more than the limit, which tells whether there are more.
+    /// `mark` names a row as the list finds it again.
     #[must_use]
     pub fn part<R, M: AsRef<[u8]>>(
         &self,
