@@ -555,7 +555,7 @@ impl Import {
     }
 
     fn origin(&self) -> Origin {
-        Origin { by: self.mover(), session: None, trace_id: None }
+        Origin { by: self.mover(), ..Origin::default() }
     }
 
     fn count(&mut self, row: &Row) -> &mut TableCounts {

@@ -109,7 +109,7 @@ impl Auth {
         let hash = self.passwords.hash(new).await;
         let hash = hash.map_err(|busy| PasswordRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
         let origin = Origin::of_oneself(user.id, Some(caller.session_id), client);
-        let (auth, kept, client) = (self.clone(), Some(caller.session_id), client.clone());
+        let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
         self.db
             .write(move |tx| {
                 async move {
@@ -119,6 +119,8 @@ impl Auth {
                     if present.password_hash != user.password_hash {
                         return Err(PasswordRefusal::Wrong.into());
                     }
+                    caller.still_in(tx).await?; // the hashes have waited for their turns
+                    let kept = Some(caller.session_id);
                     let changed = auth.users.set_password_in(tx, user.id, hash, kept, &origin).await;
                     let changed = changed.map_err(Failure::within::<PasswordRefusal>)?;
                     let letter = Letter::PasswordChanged { username: changed.username.clone() };

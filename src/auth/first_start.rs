@@ -93,7 +93,7 @@ impl Auth {
                         return Err(Failure::from(SetUpRefusal::Invalid));
                     }
                     forget_links(tx).await?;
-                    let origin = Origin { by: None, session: None, trace_id };
+                    let origin = Origin { trace_id, ..Origin::default() };
                     let made = users.create_in(tx, new, &origin).await;
                     let made = made.map_err(Failure::within::<SetUpRefusal>)?;
                     users.audit_operator_in(tx, made.id, Deed::Created.name()).await?;

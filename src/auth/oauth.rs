@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use uuid::Uuid;
 
 use super::Auth;
 use super::admission::{Admission, Arrival, EnterRefusal, Entered};
@@ -510,10 +509,10 @@ impl Auth {
         client: &ClientInfo,
     ) -> Result<(), Failure<LeaveRefusal>> {
         caller.require_proof(self.clock.now()).map_err(|_| LeaveRefusal::Unproved)?;
-        let (auth, owner, client) = (self.clone(), (caller.user_id, caller.session_id), client.clone());
+        let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
         let provider = provider.to_owned();
         let gone = self.db.write(move |tx| {
-            async move { auth.unlink_in(tx, owner, &provider, with_account, &client).await }.boxed()
+            async move { auth.unlink_in(tx, &caller, &provider, with_account, &client).await }.boxed()
         });
         self.oauth.revoke_later(gone.await?);
         Ok(())
@@ -522,12 +521,14 @@ impl Auth {
     async fn unlink_in(
         &self,
         tx: &Tx,
-        (user, session): (Uuid, Uuid),
+        caller: &Caller,
         provider: &str,
         with_account: bool,
         client: &ClientInfo,
     ) -> Result<crate::oauth::Account, Failure<LeaveRefusal>> {
+        let (user, session) = (caller.user_id, caller.session_id);
         let user = held(tx, user).await?.ok_or(UnlinkRefusal::NotFound).map_err(LeaveRefusal::from)?;
+        caller.still_in(tx).await?;
         let origin = Origin::of_oneself(user.id, Some(session), client);
         let unlinked = self.oauth.unlink_in(tx, &user, provider, with_account, &origin).await;
         let unlinked = unlinked.map_err(Failure::within::<LeaveRefusal>)?;

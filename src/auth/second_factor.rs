@@ -223,6 +223,7 @@ impl Auth {
         let MethodChange { caller, method, code, client } = change;
         let user = held(tx, caller.user_id).await?.ok_or(MethodRefusal::Unproved)?;
         self.may_change(&user, method)?;
+        caller.still_in(tx).await?;
         let recovery_codes = match method {
             Method::None => {
                 let Some(proof) = self.otp.check_in(tx, &user, caller.session_id, &code).await? else {

@@ -245,7 +245,7 @@ impl FlagsApi {
         let change = read(change).map_err(ChangeRefusal::Invalid)?;
         let author = Author {
             source: Source::Api,
-            by: Some(caller.user_id),
+            by: Some(caller.clone()),
             trace_id: Some(client.trace_id.to_string()),
         };
         let version = self.flags.change(change, wanted.map(str::to_owned), author).await?;

@@ -44,6 +44,7 @@ use crate::platform::db::Database;
 use crate::platform::random::Random;
 use crate::platform::secrets::Key32;
 use crate::platform::tasks::Tasks;
+use crate::sessions::Caller;
 use file::Reading;
 
 /// Where the flags are, and whether they count.
@@ -107,10 +108,17 @@ struct Known {
 pub struct Author {
     /// How it came in.
     pub source: Source,
-    /// The account; none: nobody who was signed in.
-    pub by: Option<Uuid>,
+    /// Who was let in to make it; none: nobody who was signed in.
+    pub by: Option<Caller>,
     /// The request.
     pub trace_id: Option<String>,
+}
+
+impl Author {
+    /// Their account.
+    fn id(&self) -> Option<Uuid> {
+        self.by.as_ref().map(|caller| caller.user_id)
+    }
 }
 
 /// How a version comes in.

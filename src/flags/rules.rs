@@ -204,6 +204,9 @@ impl Flags {
         let (now, audit) = (self.0.parts.clock.now(), self.0.parts.audit.clone());
         let changed = self.0.parts.db.write(move |tx| {
             async move {
+                if let Some(caller) = &author.by {
+                    caller.hold_in(tx, caller.user_id).await?;
+                }
                 store::hold(tx).await?;
                 let latest = store::latest(tx).await?.unwrap_or_default();
                 if wanted.is_some_and(|wanted| !is_wanted(&wanted, &latest.etag())) {
@@ -295,7 +298,7 @@ fn entry(before: &Version, version: &Version, author: &Author) -> Entry {
         ("flags".to_owned(), changed.into()),
     ];
     Entry {
-        actor: author.by,
+        actor: author.id(),
         action: "flags_changed".into(),
         subject: Subject::Flags,
         details: details.into_iter().collect(),

@@ -78,7 +78,7 @@ pub(super) async fn add(
         set.text().into(),
         changes.into(),
         author.source.name().into(),
-        author.by.into(),
+        author.id().into(),
         author.trace_id.clone().into(),
         now.millis().into(),
     ];

@@ -167,7 +167,7 @@ impl Otp {
 fn by_owner(user: &user::Model) -> Origin {
     Origin {
         by: Some(user.id),
-        session: None,
         trace_id: TraceId::current().map(|trace_id| trace_id.as_str().to_owned()),
+        ..Origin::default()
     }
 }

@@ -282,14 +282,24 @@ pub enum Failure<R> {
     Broken(Breakage),
 }
 
+/// Why a request that was let in is not carried out: its sender was sent away meanwhile, as a new one of theirs would be.
+/// It may come to any act, so it stands in no table: it comes as a [`Breakage`], and is answered as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("its sender was sent away meanwhile")]
+pub struct SentAway(pub Problem);
+
 /// Something that should not happen did.
 #[derive(Debug)]
 pub struct Breakage(anyhow::Error);
 
 impl Breakage {
-    /// The answer: 503 where waiting helps (the database is away or full), else 500. Logs the chain, once.
+    /// The answer: 503 where waiting helps (the database is away or full), else 500. Logs the chain, once. Who was
+    /// [`SentAway`] is told so.
     #[must_use]
     pub fn problem(&self) -> Problem {
+        if let Some(SentAway(problem)) = self.0.downcast_ref() {
+            return problem.clone();
+        }
         if self.is_passing() {
             tracing::warn!(error = format!("{:#}", self.0), "a needed part is not available");
             return Problem::unavailable(2);

@@ -21,7 +21,7 @@ use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Part, RawJson};
 use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Mark, Page, Sort};
-use crate::users::store::{self, Listed, held, user};
+use crate::users::store::{self, Listed, user};
 use crate::users::{
     Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
     Password, PersonName, Updated, Username,
@@ -156,10 +156,14 @@ impl Profiles {
         let changes = self.to_be_proved(changes, &allowed.on.0.user);
         let (id, origin) = (allowed.on.id(), Origin::of(&allowed.caller, client));
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
+        let is_grave = changes.is_grave();
         let moves = changes.email.is_some() || changes.pending_email.is_some();
         let (seen, remembered) = (allowed.on.0.user.clone(), self.own.get_stamped(id));
         let written = self.db.write(move |tx| {
             async move {
+                if is_grave {
+                    origin.hold_in(tx, id).await?;
+                }
                 // Only who moves is told of it; whether there is such a user is found out below.
                 let before = if moves { store::held(tx, id).await? } else { None };
                 let now = profiles.users.update_seen_in(tx, &seen, changes, revision, &origin).await?;
@@ -250,7 +254,7 @@ impl Profiles {
         let (profiles, by) = (self.clone(), origin.by);
         let purged = self.db.write(move |tx| {
             async move {
-                held(tx, id).await?;
+                origin.hold_in(tx, id).await?;
                 let blobs = profiles.files.blobs_of_held(tx, id).await?;
                 let gone = profiles.users.purge_in(tx, id, revision, &origin).await?;
                 Ok::<_, Failure<DeleteRefusal>>((gone, blobs))

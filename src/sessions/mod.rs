@@ -15,6 +15,7 @@ mod opaque;
 mod roles;
 mod rules;
 mod signing;
+mod still;
 pub(crate) mod store;
 mod told;
 

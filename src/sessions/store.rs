@@ -3,6 +3,7 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, Statement, Value};
 
+use super::Caller;
 use crate::events::store::{Drawn, written_with};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Lock, Tx, Values};
@@ -231,6 +232,21 @@ pub async fn hold(tx: &Tx, users: &[Uuid]) -> Result<(), DbErr> {
     let ids = values.row(users.iter().map(|user| (*user).into()));
     let sql = format!("SELECT id FROM users WHERE id IN {ids} ORDER BY id FOR NO KEY UPDATE");
     tx.query_all_raw(Statement::from_sql_and_values(backend, sql, values.into_vec())).await.map(|_| ())
+}
+
+/// Whether a caller, who is held, is still what they were at the door: the session lives, the account may be used, and
+/// neither its roles nor the version of its tokens is another. Whether the session's time is over was asked there.
+pub async fn still_stands(tx: &Tx, caller: &Caller) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM users u JOIN sessions s ON s.user_id = u.id WHERE u.id = $1 AND s.id = $2 \
+               AND u.is_active AND u.deleted_at IS NULL AND u.token_version = $3 AND u.roles = $4";
+    let values = [
+        caller.user_id.into(),
+        caller.session_id.into(),
+        caller.token_version.into(),
+        caller.roles.bits().into(),
+    ];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.query_one_raw(statement).await?.is_some())
 }
 
 /// Ends one session of a user, who is held; what it was, if there was one.

@@ -107,6 +107,7 @@ impl Users {
         may: Judge,
         origin: &Origin,
     ) -> Result<user::Model, Failure<BanRefusal>> {
+        origin.hold_in(tx, target).await?;
         let held = living(tx, target, None).await.map_err(Failure::within)?;
         if !may(&held) {
             return Err(BanRefusal::Forbidden.into());
@@ -145,6 +146,7 @@ impl Users {
         may: Judge,
         origin: &Origin,
     ) -> Result<user::Model, Failure<UnbanRefusal>> {
+        origin.hold_in(tx, target).await?;
         let held = store::held(tx, target).await?.ok_or(UnbanRefusal::NotFound)?;
         if !may(&held) {
             return Err(UnbanRefusal::Forbidden.into());

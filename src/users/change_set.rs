@@ -41,6 +41,16 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Whether it gives power or takes it: roles, whether the account may be used, the address that it is recovered by.
+    #[must_use]
+    pub const fn is_grave(&self) -> bool {
+        self.email.is_some()
+            || self.pending_email.is_some()
+            || self.email_verified.is_some()
+            || self.roles.is_some()
+            || self.is_active.is_some()
+    }
+
     /// What it amounts to: the deeds that history will tell, none when nothing is asked for.
     pub(super) fn deeds(&self, held: &user::Model) -> Vec<(Deed, String)> {
         let mut deeds = Vec::new();

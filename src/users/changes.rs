@@ -16,6 +16,7 @@ use crate::audit::{Entry, Subject};
 use crate::events::{Event, Told};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
+use crate::platform::problem::Breakage;
 use crate::platform::web::ClientInfo;
 use crate::sessions::Caller;
 
@@ -28,19 +29,31 @@ pub struct Origin {
     pub session: Option<Uuid>,
     /// The request's trace id.
     pub trace_id: Option<String>,
+    /// Who was let in to ask for it.
+    pub caller: Option<Caller>,
 }
 
 impl Origin {
     /// The caller, by this request.
     #[must_use]
     pub fn of(caller: &Caller, client: &ClientInfo) -> Self {
-        Self::of_oneself(caller.user_id, Some(caller.session_id), client)
+        let own = Self::of_oneself(caller.user_id, Some(caller.session_id), client);
+        Self { caller: Some(caller.clone()), ..own }
     }
 
     /// Whoever changes their own account, by this request.
     #[must_use]
     pub fn of_oneself(user: Uuid, session: Option<Uuid>, client: &ClientInfo) -> Self {
-        Self { by: Some(user), session, trace_id: Some(client.trace_id.to_string()) }
+        Self { by: Some(user), session, trace_id: Some(client.trace_id.to_string()), caller: None }
+    }
+
+    /// Holds whoever asks, and whom they act on, before anything else of the transaction; refused if they may not ask any
+    /// more, see [`Caller::hold_in`].
+    pub async fn hold_in(&self, tx: &Tx, target: Uuid) -> Result<(), Breakage> {
+        match &self.caller {
+            Some(caller) => caller.hold_in(tx, target).await,
+            None => Ok(()),
+        }
     }
 
     /// Whether the account itself asked for it.

@@ -114,6 +114,9 @@ impl Users {
         new: NewUser,
         origin: &Origin,
     ) -> Result<user::Model, Failure<CreateRefusal>> {
+        if let Some(caller) = &origin.caller {
+            caller.hold_in(tx, caller.user_id).await?; // whose password's hash has waited for its turn
+        }
         let now = self.clock.now();
         if let Some(id) = new.id
             && store::is_spent(tx, id).await?
@@ -395,6 +398,7 @@ impl Users {
         revision: Option<i64>,
         origin: &Origin,
     ) -> Result<user::Model, Failure<DeleteRefusal>> {
+        origin.hold_in(tx, target).await?;
         let held = living(tx, target, revision).await?;
         if is_active_admin(&held) {
             another_admin(tx, target).await?;
@@ -431,6 +435,7 @@ impl Users {
         target: Uuid,
         origin: &Origin,
     ) -> Result<user::Model, Failure<RestoreRefusal>> {
+        origin.hold_in(tx, target).await?;
         let held = store::held(tx, target).await?.ok_or(RestoreRefusal::NotFound)?;
         if held.deleted_at.is_none() {
             return Err(RestoreRefusal::Conflict.into());

@@ -29,6 +29,7 @@ impl Users {
         let entry = entry(target, "sessions_ended", &origin);
         let act = self.db.write(move |tx| {
             async move {
+                origin.hold_in(tx, target).await?;
                 store::held(tx, target).await?.ok_or(SessionsRefusal::NotFound)?;
                 let kept = origin.session_of(target);
                 let count = users.sessions.end_all(tx, target, kept, Ending::Revoked).await?;
@@ -53,6 +54,7 @@ impl Users {
         let entry = entry(target, "session_ended", &origin);
         let act = self.db.write(move |tx| {
             async move {
+                origin.hold_in(tx, target).await?;
                 if !users.sessions.end_one_in(tx, target, session, Ending::Revoked).await? {
                     return Err(SessionRefusal::NotFound.into());
                 }

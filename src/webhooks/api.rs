@@ -21,6 +21,7 @@ use crate::platform::clock::seconds;
 use crate::platform::problem::{Breakage, Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped, Words};
 use crate::platform::web::{ClientInfo, Json, Paging, Whole, Within, if_match};
+use crate::sessions::Caller;
 
 /// The operations on webhooks.
 pub struct WebhooksApi {
@@ -283,7 +284,7 @@ impl WebhooksApi {
         allowed: Allowed<ManageWebhooks>,
         body: Json<NewWebhook>,
     ) -> Result<CreatedAnswer, Failure<CreateRefusal>> {
-        let by = self.proved(&allowed, CreateRefusal::Unproved)?;
+        let caller = self.proved(allowed, CreateRefusal::Unproved)?;
         let NewWebhook { url, description, event_types, enabled } = body.0;
         let change = WebhookChange { url: Some(url), description, event_types, enabled };
         let mut change = self.read(change).map_err(CreateRefusal::Invalid)?;
@@ -291,8 +292,8 @@ impl WebhooksApi {
             .url
             .take()
             .ok_or_else(|| CreateRefusal::Invalid(vec![FieldError::new("url", "must be given")]))?;
-        let WithSecret { webhook, secret } = self.webhooks.create(url, change, by).await?;
-        tracing::info!(%by, webhook = %webhook.id, "a webhook was made");
+        let WithSecret { webhook, secret } = self.webhooks.create(url, change, &caller).await?;
+        tracing::info!(by = %caller.user_id, webhook = %webhook.id, "a webhook was made");
         let etag = etag(&webhook);
         Ok(CreatedAnswer::Created(Json(told(webhook, &secret)), etag))
     }
@@ -325,12 +326,12 @@ impl WebhooksApi {
         id: Path<String>,
         body: Json<WebhookChange>,
     ) -> Result<WebhookAnswer, Failure<ChangeRefusal>> {
-        let by = self.proved(&allowed, ChangeRefusal::Unproved)?;
+        let caller = self.proved(allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
         let wanted = if_match(request).map_err(|problem| ChangeRefusal::Invalid(problem.errors))?;
         let change = self.read(body.0).map_err(ChangeRefusal::Invalid)?;
-        let webhook = self.webhooks.change(id, change, wanted.map(str::to_owned), by).await?;
-        tracing::info!(%by, webhook = %id, "a webhook was changed");
+        let webhook = self.webhooks.change(id, change, wanted.map(str::to_owned), &caller).await?;
+        tracing::info!(by = %caller.user_id, webhook = %id, "a webhook was changed");
         Ok(answer(webhook))
     }
 
@@ -344,12 +345,12 @@ impl WebhooksApi {
         /// The webhook's id.
         id: Path<String>,
     ) -> Result<Removed, Failure<ChangeRefusal>> {
-        let by = self.proved(&allowed, ChangeRefusal::Unproved)?;
+        let caller = self.proved(allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
-        if !self.webhooks.remove(id, by).await? {
+        if !self.webhooks.remove(id, &caller).await? {
             return Err(ChangeRefusal::NotFound.into());
         }
-        tracing::info!(%by, webhook = %id, "a webhook was removed");
+        tracing::info!(by = %caller.user_id, webhook = %id, "a webhook was removed");
         Ok(Removed::Done)
     }
 
@@ -364,10 +365,10 @@ impl WebhooksApi {
         /// The webhook's id.
         id: Path<String>,
     ) -> Result<RotatedAnswer, Failure<ChangeRefusal>> {
-        let by = self.proved(&allowed, ChangeRefusal::Unproved)?;
+        let caller = self.proved(allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
-        let WithSecret { webhook, secret } = self.webhooks.rotate(id, by).await?;
-        tracing::info!(%by, webhook = %id, "a webhook was given a new secret");
+        let WithSecret { webhook, secret } = self.webhooks.rotate(id, &caller).await?;
+        tracing::info!(by = %caller.user_id, webhook = %id, "a webhook was given a new secret");
         let etag = etag(&webhook);
         Ok(RotatedAnswer::Ok(Json(told(webhook, &secret)), etag))
     }
@@ -423,19 +424,19 @@ impl WebhooksApi {
         id: Path<String>,
         body: Json<WebhookReplay>,
     ) -> Result<WebhookAnswer, Failure<ReplayRefusal>> {
-        let by = self.proved(&allowed, ReplayRefusal::Unproved)?;
+        let caller = self.proved(allowed, ReplayRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ReplayRefusal::NotFound)?;
-        let webhook = self.webhooks.replay(id, body.0.after, by).await?;
-        tracing::info!(%by, webhook = %id, after = %body.0.after, "a webhook was set to another place");
+        let webhook = self.webhooks.replay(id, body.0.after, &caller).await?;
+        tracing::info!(by = %caller.user_id, webhook = %id, after = %body.0.after, "a webhook was set to another place");
         Ok(answer(webhook))
     }
 }
 
 impl WebhooksApi {
     /// Who is at work, if they have just proved who they are.
-    fn proved<R>(&self, allowed: &Allowed<ManageWebhooks>, refusal: R) -> Result<Uuid, R> {
+    fn proved<R>(&self, allowed: Allowed<ManageWebhooks>, refusal: R) -> Result<Caller, R> {
         allowed.caller.require_proof(self.webhooks.now()).map_err(|_| refusal)?;
-        Ok(allowed.caller.user_id)
+        Ok(allowed.caller)
     }
 
     /// Reads a change; everything that is wrong with it.

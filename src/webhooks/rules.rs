@@ -17,8 +17,9 @@ use crate::audit::{Entry, Subject};
 use crate::events::store::by_id;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Failure, FieldError};
+use crate::platform::problem::{Breakage, Failure, FieldError};
 use crate::platform::web::{Links, Order, Paging, is_wanted};
+use crate::sessions::Caller;
 
 /// Webhooks that there may be.
 const MOST: u64 = 50;
@@ -105,7 +106,7 @@ impl Webhooks {
         &self,
         url: Url,
         change: Change,
-        by: Uuid,
+        caller: &Caller,
     ) -> Result<WithSecret, Failure<CreateRefusal>> {
         let (now, secret) = (self.0.clock.now(), SigningSecret::new(&self.0.random));
         let id = self.0.random.uuid_v7(now);
@@ -126,14 +127,15 @@ impl Webhooks {
             next_try_at: None,
             deliveries: 0,
             version: 1,
-            created_by: by,
+            created_by: caller.user_id,
             created_at: now.millis(),
             updated_at: now.millis(),
         };
-        let entry = Entry::by(by, "webhook_created", Subject::Webhook(id));
-        let audit = self.0.audit.clone();
+        let entry = Entry::by(caller.user_id, "webhook_created", Subject::Webhook(id));
+        let (audit, caller) = (self.0.audit.clone(), caller.clone());
         let made = self.0.db.write::<_, Failure<CreateRefusal>, _>(move |tx| {
             async move {
+                caller.hold_in(tx, caller.user_id).await?;
                 store::hold(tx).await?;
                 if store::count(tx).await? >= MOST {
                     return Err(CreateRefusal::TooMany.into());
@@ -154,21 +156,23 @@ impl Webhooks {
         id: Uuid,
         change: Change,
         wanted: Option<String>,
-        by: Uuid,
+        caller: &Caller,
     ) -> Result<webhook::Model, Failure<ChangeRefusal>> {
         let now = self.0.clock.now();
-        let entry = Entry::by(by, "webhook_changed", Subject::Webhook(id)).with("fields", change.fields());
-        let changed = self.changed(id, wanted, entry, move |row| apply(row, change, now)).await?;
+        let entry = Entry::by(caller.user_id, "webhook_changed", Subject::Webhook(id));
+        let entry = entry.with("fields", change.fields());
+        let changed = self.changed(id, wanted, (caller, entry), move |row| apply(row, change, now)).await?;
         self.wake();
         Ok(changed)
     }
 
     /// Removes one.
-    pub(super) async fn remove(&self, id: Uuid, by: Uuid) -> Result<bool, DbErr> {
-        let entry = Entry::by(by, "webhook_deleted", Subject::Webhook(id));
-        let audit = self.0.audit.clone();
-        let removed = self.0.db.write(move |tx| {
+    pub(super) async fn remove(&self, id: Uuid, caller: &Caller) -> Result<bool, Breakage> {
+        let entry = Entry::by(caller.user_id, "webhook_deleted", Subject::Webhook(id));
+        let (audit, caller) = (self.0.audit.clone(), caller.clone());
+        let removed = self.0.db.write::<_, Breakage, _>(move |tx| {
             async move {
+                caller.hold_in(tx, caller.user_id).await?;
                 let was_there = store::delete(tx, id).await? == 1;
                 if was_there {
                     audit.record(tx, entry).await?;
@@ -181,7 +185,11 @@ impl Webhooks {
     }
 
     /// Gives one a new secret; the one before signs beside it for a day.
-    pub(super) async fn rotate(&self, id: Uuid, by: Uuid) -> Result<WithSecret, Failure<ChangeRefusal>> {
+    pub(super) async fn rotate(
+        &self,
+        id: Uuid,
+        caller: &Caller,
+    ) -> Result<WithSecret, Failure<ChangeRefusal>> {
         let (now, secret) = (self.0.clock.now(), SigningSecret::new(&self.0.random));
         let sealed = secret.seal(&self.0.secrets, &self.0.random, id);
         let rotate = move |row: &mut webhook::Model| {
@@ -189,8 +197,8 @@ impl Webhooks {
             row.previous_until = Some(now.after(BOTH).millis());
             row.updated_at = now.millis();
         };
-        let entry = Entry::by(by, "webhook_secret_rotated", Subject::Webhook(id));
-        let webhook = self.changed(id, None, entry, rotate).await?;
+        let entry = Entry::by(caller.user_id, "webhook_secret_rotated", Subject::Webhook(id));
+        let webhook = self.changed(id, None, (caller, entry), rotate).await?;
         Ok(WithSecret { webhook, secret: secret.text() })
     }
 
@@ -224,13 +232,15 @@ impl Webhooks {
         &self,
         id: Uuid,
         after: Uuid,
-        by: Uuid,
+        caller: &Caller,
     ) -> Result<webhook::Model, Failure<ReplayRefusal>> {
         let now = self.0.clock.now();
-        let entry = Entry::by(by, "webhook_replayed", Subject::Webhook(id)).with("after", after.to_string());
-        let audit = self.0.audit.clone();
+        let entry = Entry::by(caller.user_id, "webhook_replayed", Subject::Webhook(id));
+        let entry = entry.with("after", after.to_string());
+        let (audit, caller) = (self.0.audit.clone(), caller.clone());
         let replayed = self.0.db.write::<_, Failure<ReplayRefusal>, _>(move |tx| {
             async move {
+                caller.hold_in(tx, caller.user_id).await?;
                 let event = by_id(tx, after).await?.and_then(|event| event.position);
                 let Some(position) = event else { return Err(ReplayRefusal::NoEvent.into()) };
                 if store::replay(tx, id, position, now).await? == 0 {
@@ -251,12 +261,13 @@ impl Webhooks {
         &self,
         id: Uuid,
         wanted: Option<String>,
-        entry: Entry,
+        (caller, entry): (&Caller, Entry),
         change: impl FnOnce(&mut webhook::Model) + Send + 'static,
     ) -> Result<webhook::Model, Failure<ChangeRefusal>> {
-        let audit = self.0.audit.clone();
+        let (audit, caller) = (self.0.audit.clone(), caller.clone());
         let changed = self.0.db.write(move |tx: &Tx| {
             async move {
+                caller.hold_in(tx, caller.user_id).await?;
                 let Some(mut row) = store::find_to_change(tx, id).await? else {
                     return Err(ChangeRefusal::NotFound.into());
                 };

@@ -226,6 +226,7 @@ impl Workos {
         let (workos, person, origin) = (self.clone(), person.clone(), origin.clone());
         let kept = self.db.write(move |tx| {
             async move {
+                origin.hold_in(tx, id).await?;
                 match store::known(tx, &person.id).await? {
                     None => {
                         let made = workos.users.create_in(tx, new, &origin).await?;

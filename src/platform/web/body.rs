@@ -10,17 +10,12 @@ use poem::{Body, Request, RequestBody};
 
 use super::query::bad_request;
 use super::trace::Visit;
-use crate::platform::problem::Problem;
+use crate::platform::problem::{Problem, SentAway};
 
 /// What a handler tested without the edge reads at most.
 const DEFAULT_LIMIT: usize = 64 * 1024;
 
 type Frames = http_body_util::combinators::BoxBody<Bytes, io::Error>;
-
-/// Why a body may not come to its end: its sender was sent away in the meantime.
-#[derive(Debug, thiserror::Error)]
-#[error("its sender was sent away before the body had come to its end")]
-struct SentAway(Problem);
 
 /// Lets a body come to its end only if `still` finds nothing against it then. What a request may do is decided before its body is
 /// read, however it is read; and whoever sends that slowly may have been banned or signed out when the last byte is there.
