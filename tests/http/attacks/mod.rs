@@ -4,6 +4,7 @@
 //! read from the OpenAPI document, so that a new one is attacked from its first day. A [`Scene`] has a bystander who
 //! must come out of everything unharmed. Races run `ROUNDS` times (or `GATEHOUSE_RACE_ROUNDS`; 50 if unset).
 
+mod between;
 mod browser;
 mod brute_force;
 mod enumeration;
