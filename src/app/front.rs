@@ -20,7 +20,7 @@ use crate::platform::shape::{self, Shaped};
 use crate::platform::web::TrustedProxies;
 use crate::profiles::{self, PictureApi, PicturesAtHand, UserApi, UserFilesApi};
 use crate::server::documentation::{self, Documentation, DocumentationSettings, Guarded};
-use crate::server::edge::{Edge, EdgeSettings, Measured, Methods};
+use crate::server::edge::{Edge, EdgeSettings, Measured, Methods, OauthPlaces};
 use crate::server::{self, PONG, RootApi, document};
 use crate::sessions::SessionCookies;
 use crate::webhooks::{self, WebhooksApi};
@@ -47,6 +47,13 @@ type Apis = (
 );
 /// The operations at the root.
 type RootApis = (RootApi, OfrepApi);
+
+/// What the edge learns of the operations from their document.
+struct Told {
+    methods: Methods,
+    repeatable: Vec<String>,
+    oauth_places: OauthPlaces,
+}
 
 /// A flag for each operation, and for each page that stands for one.
 pub(super) fn flags_of_operations() -> Vec<flags::Name> {
@@ -96,6 +103,8 @@ impl App {
             .fold(methods, |methods, (path, taken)| methods.and(path, taken))
             .and("/interactive-docs", &[Method::GET]);
         let repeatable = documentation::repeatable_parameters(document);
+        let oauth_places = OauthPlaces::of_document(document, &auth::OAUTH_OPERATIONS);
+        let told = Told { methods, repeatable, oauth_places };
         let mut routes = Route::new().nest(&prefix, api).at("/setup", set_up);
         if self.config.server.environment.is_local() {
             let host = self.config.server.base_url.host_str().unwrap_or_default();
@@ -118,8 +127,7 @@ impl App {
         let counted = Arc::clone(&measured);
         self.metrics.tell(move || counted.measures());
         let tracer = self.export.as_ref().and_then(|export| export.tracer.clone());
-        let edge =
-            Edge::new(routes, self.edge_settings(methods, repeatable, pages), Arc::clone(&self.trace_ids));
+        let edge = Edge::new(routes, self.edge_settings(told, pages), Arc::clone(&self.trace_ids));
         let edge = edge.with_measured(measured).with_tracer(tracer);
         let pictures = self.pictures_at_hand();
         let edge = edge.with_at_hand(PicturesAtHand::ENDS, move |request| pictures.answer(request));
@@ -315,7 +323,7 @@ impl App {
         }
     }
 
-    fn edge_settings(&self, methods: Methods, repeatable: Vec<String>, pages: Pages) -> EdgeSettings {
+    fn edge_settings(&self, told: Told, pages: Pages) -> EdgeSettings {
         let server = &self.config.server;
         EdgeSettings {
             base_url: settings::base_url(&self.config),
@@ -327,8 +335,9 @@ impl App {
             large_bodies: settings::large_bodies(&self.config),
             request_timeout: server.request_timeout,
             hsts_include_subdomains: server.hsts_include_subdomains,
-            repeatable,
-            methods,
+            repeatable: told.repeatable,
+            methods: told.methods,
+            oauth_places: told.oauth_places,
         }
     }
 }

@@ -273,7 +273,7 @@ impl AuthApi {
         let body = body.0;
         if body.grant_type.as_deref().is_some_and(|grant| grant != "password") {
             let error = FieldError::new("grant_type", "Must be password.");
-            return Err(SignInRefusal::Malformed(vec![error]).into());
+            return Err(SignInRefusal::OtherGrant(vec![error]).into());
         }
         // Too long, or with characters that no password has: nobody's, whoever they say they are.
         let password = Password::parse(&body.password).map_err(|invalid| {

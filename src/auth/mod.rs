@@ -53,6 +53,10 @@ pub use shapes::shapes;
 pub use sign_in::{Credentials, SignInRefusal};
 pub use sign_up::{SignUp, SignUpRefusal, SignedUp};
 
+/// Operations that libraries of OAuth speak with, by id: what refuses them says so in the words of RFC 6749, 5.2.
+pub const OAUTH_OPERATIONS: [&str; 5] =
+    ["login", "refresh_token", "oauth_token", "revoke_token", "introspect_token"];
+
 /// Makes a page for whoever sent the request, about a token or a provider. The pages come later in the order of features.
 pub type MakePage = Arc<dyn Fn(&Request, &str) -> Response + Send + Sync>;
 

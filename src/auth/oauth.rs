@@ -40,7 +40,7 @@ crate::refusals! {
         UsernameTaken = 409 "username_taken" "The account was deleted, and its user name was taken since. Ask an admin." oauth "invalid_grant",
         EmailTaken = 409 "email_taken" "The account was deleted, and its e-mail address was taken since. Ask an admin." oauth "invalid_grant",
         Unlinkable = 409 "conflict" "The account of the other provider can't be linked any more." oauth "invalid_grant",
-        Malformed(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be." oauth "invalid_request",
+        Malformed(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be." oauth "unsupported_grant_type",
     }
 }
 

@@ -36,6 +36,7 @@ crate::refusals! {
         Unproved = 403 "email_not_verified" "Please prove your e-mail address first: follow the link in the mail that we sent you.",
         Foreign = 403 "forbidden" "This request was sent by another site.",
         Malformed(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
+        OtherGrant(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be." oauth "unsupported_grant_type",
         UsernameTaken = 409 "username_taken" "The account was deleted, and its user name was taken since. Ask an admin.",
         EmailTaken = 409 "email_taken" "The account was deleted, and its e-mail address was taken since. Ask an admin.",
         Inactive(String) = 403 "user_inactive" "The account may not be used.",

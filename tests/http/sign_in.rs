@@ -254,7 +254,9 @@ async fn when_too_many_sign_in_the_rest_is_sent_away_at_once() {
     let busy: Vec<&Reply> = replies.iter().filter(|reply| reply.status() == 503).collect();
     assert!(!busy.is_empty(), "all were served");
     for reply in &busy {
-        reply.refused(503, "unavailable");
+        let problem = reply.refused(503, "unavailable").json();
+        assert_eq!(problem["error"], "temporarily_unavailable");
+        assert_eq!(problem["error_description"], problem["detail"]);
     }
     let served = replies.iter().filter(|reply| reply.status() == 401).count();
     assert_eq!(served + busy.len(), 24);

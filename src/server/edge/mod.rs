@@ -14,6 +14,7 @@ mod headers;
 mod limited;
 mod measured;
 mod methods;
+mod oauth;
 mod page;
 mod path;
 mod refusal;
@@ -45,6 +46,7 @@ use limited::Limited;
 pub use limited::is_counted;
 pub use measured::Measured;
 pub use methods::Methods;
+pub use oauth::OauthPlaces;
 
 /// Where the OpenFeature Remote Evaluation Protocol is spoken.
 const OFREP: &str = "/ofrep";
@@ -74,6 +76,8 @@ pub struct EdgeSettings {
     pub repeatable: Vec<String>,
     /// Which methods the paths have.
     pub methods: Methods,
+    /// Where every refusal has what libraries of OAuth look for.
+    pub oauth_places: OauthPlaces,
 }
 
 /// Requests whose bodies may be larger than others', and may take their time.
@@ -117,6 +121,8 @@ struct Asked {
     ip: std::net::IpAddr,
     origin: Option<HeaderValue>,
     in_api: bool,
+    /// Whether a library of OAuth may be asking.
+    by_oauth: bool,
     /// Who looks, where a person does.
     reader: Option<Reader>,
 }
@@ -199,6 +205,7 @@ impl<E: Endpoint> Edge<E> {
             ip: self.client_of(request),
             origin: if in_api { headers.get(header::ORIGIN).cloned() } else { None },
             in_api,
+            by_oauth: self.settings.oauth_places.hold(request.method(), path),
             reader: wants_page.then(|| Reader::of(request, None)),
         }
     }
@@ -291,6 +298,7 @@ impl<E: Endpoint> Edge<E> {
             },
             Err(error) => (refusal::of_error(&error), error.data::<PathPattern>().cloned()),
         };
+        let problem = if asked.by_oauth { oauth::told(problem) } else { problem };
         let route = pattern.as_ref().map(|pattern| pattern.0.as_ref());
         let pages = self.settings.pages.as_ref();
         let mut response = match problem.status {

@@ -7,7 +7,7 @@ use poem::http::{HeaderName, HeaderValue, Method, StatusCode};
 use poem::{Endpoint, IntoResponse, Request, Response, Route, get, handler, post};
 use serde_json::{Value, json};
 
-use super::{Edge, EdgeSettings, Methods};
+use super::{Edge, EdgeSettings, Methods, OauthPlaces};
 use crate::platform::problem::{FieldError, Problem};
 use crate::platform::web::{ClientInfo, Json, TraceId};
 use crate::server::tests::{settings, trace_ids};
@@ -68,8 +68,8 @@ fn edge_with(settings: EdgeSettings) -> Edge<Route> {
         .at("/refuse", get(refuse))
         .at("/conflict", get(refuse_in_answer))
         .at("/bare", get(bare))
-        .at("/foreign", get(foreign))
-        .at("/sleepy", get(sleepy))
+        .at("/foreign", get(foreign).post(foreign))
+        .at("/sleepy", get(sleepy).post(sleepy))
         .at("/login", post(plain));
     let routes = Route::new()
         .nest("/api", api)
@@ -344,6 +344,38 @@ async fn a_request_has_a_deadline() {
     let answer = ask(&edge, Method::GET, "/api/sleepy", &[]).await;
     assert_eq!((answer.status, answer.problem()["code"].as_str()), (503, Some("unavailable")));
     assert!(!answer.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn where_libraries_of_oauth_ask_every_layer_says_what_they_look_for() {
+    let document = json!({"paths": {
+        "/api/sleepy": {"post": {"operationId": "sleepy"}}, "/api/foreign": {"post": {"operationId": "foreign"}},
+        "/api/login": {"post": {"operationId": "login"}},
+    }});
+    let edge = edge_with(EdgeSettings {
+        request_timeout: Duration::from_millis(30),
+        oauth_places: OauthPlaces::of_document(&document, &["sleepy", "foreign", "login"]),
+        ..settings()
+    });
+    for (uri, headers, status, error) in [
+        ("/api/sleepy", vec![], 503, "temporarily_unavailable"),
+        ("/api/foreign", vec![], 500, "server_error"),
+        ("/api/login", vec![("content-encoding", "gzip")], 415, "invalid_request"),
+        ("/api/login", vec![("content-length", "1025")], 413, "invalid_request"),
+        ("/api/login", vec![("host", "y")], 400, "invalid_request"),
+        ("/api/login/", vec![("host", "y")], 400, "invalid_request"),
+    ] {
+        let answer = ask(&edge, Method::POST, uri, &headers).await;
+        let problem = answer.problem();
+        assert_eq!((answer.status, problem["error"].as_str()), (status, Some(error)), "{uri}");
+        assert_eq!(problem["error_description"], problem["detail"], "{uri}");
+    }
+    for (method, uri) in
+        [(Method::GET, "/api/sleepy"), (Method::GET, "/api/foreign"), (Method::POST, "/api/x")]
+    {
+        let problem = ask(&edge, method, uri, &[]).await.problem();
+        assert!(problem.get("error").is_none() && problem.get("error_description").is_none(), "{uri}");
+    }
 }
 
 #[tokio::test]

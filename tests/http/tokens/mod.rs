@@ -2,6 +2,7 @@
 
 mod access;
 mod ending;
+mod errors;
 mod refreshing;
 
 use std::time::Duration;
