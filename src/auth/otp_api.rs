@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use poem::http::{HeaderName, HeaderValue, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::registry::{
+    MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
+};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use secrecy::ExposeSecret;
@@ -168,7 +170,13 @@ impl ApiResponse for QrAnswer {
             status: Some(200),
             status_range: None,
             content: vec![picture, json],
-            headers: Vec::new(),
+            headers: vec![MetaHeader {
+                name: SECRET.to_string(),
+                description: Some("The secret in base32, to be typed; beside the picture alone.".to_owned()),
+                required: false,
+                deprecated: false,
+                schema: String::schema_ref(),
+            }],
         };
         MetaResponses { responses: vec![response] }
     }

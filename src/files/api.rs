@@ -6,7 +6,7 @@ use std::sync::Arc;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::registry::{MetaHeader, MetaResponses, Registry};
 use poem_openapi::types::{MaybeUndefined, Type};
 use poem_openapi::{ApiResponse, Object as OaiObject, OpenApi, Tags};
 use serde::Deserialize;
@@ -301,6 +301,13 @@ impl ApiResponse for CreatedFile {
         let mut meta = Json::<File>::meta();
         for response in &mut meta.responses {
             response.status = Some(201);
+            response.headers.push(MetaHeader {
+                name: "Location".to_owned(),
+                description: None, // the document says it for all
+                required: true,
+                deprecated: false,
+                schema: String::schema_ref(),
+            });
         }
         meta
     }

@@ -50,6 +50,7 @@ async fn every_operation_has_an_id_of_its_own_and_says_what_it_does() {
         assert!(!summary.is_empty() && summary.len() < 80, "{id}: {summary}");
         assert!(operation["tags"].as_array().is_some_and(|tags| !tags.is_empty()), "{id} has no tag");
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let parameter = resolved(&document, parameter);
             assert!(
                 parameter["description"].as_str().is_some_and(|text| !text.is_empty()),
                 "{id}: {parameter}"
@@ -130,9 +131,11 @@ async fn every_reference_leads_somewhere_and_nothing_is_null() {
 #[tokio::test]
 async fn whatever_is_counted_has_bounds() {
     let app = TestApp::new().await;
+    let document = document(&app).await;
     let mut wrong = Vec::new();
-    for (method, path, operation) in operations(&document(&app).await) {
+    for (method, path, operation) in operations(&document) {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let parameter = resolved(&document, parameter);
             let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
             let has = |bounds: &[&str]| bounds.iter().all(|bound| schema[*bound].is_number());
             let is_bounded = match name {
@@ -219,12 +222,95 @@ async fn headers_are_written_as_they_usually_are() {
     for (method, path, operation) in operations(&document(&app).await) {
         for response in operation["responses"].as_object().unwrap().values() {
             for name in response["headers"].as_object().into_iter().flatten().map(|(name, _)| name) {
-                let is_usual = name == "ETag" || name.chars().any(|letter| letter.is_ascii_lowercase());
-                assert!(
-                    is_usual && name.starts_with(|first: char| first.is_ascii_uppercase()),
-                    "{method} {path}: {name}"
-                );
+                // `secret` is written so since S1.
+                let is_usual = ["ETag", "secret"].contains(&name.as_str())
+                    || name.chars().any(|letter| letter.is_ascii_lowercase())
+                        && name.starts_with(|first: char| first.is_ascii_uppercase());
+                assert!(is_usual, "{method} {path}: {name}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_names_the_headers_that_clients_go_by() {
+    let app = TestApp::with(&[("RATE_LIMITER_ENABLED", "True")]).await;
+    let document = document(&app).await;
+    let mut wrong = Vec::new();
+    for (method, path, operation) in operations(&document) {
+        let responses = operation["responses"].as_object().unwrap();
+        let is_kept = responses.contains_key("304");
+        for (status, response) in responses {
+            let headers = resolved(&document, response)["headers"].as_object().unwrap();
+            let needed: &[&str] = match status.as_str() {
+                "401" => &["X-Trace-Id", "WWW-Authenticate"],
+                "429" | "503" => &["X-Trace-Id", "Retry-After"],
+                "302" | "303" => &["X-Trace-Id", "Location"],
+                "200" | "206" | "304" if is_kept => &["X-Trace-Id", "ETag"],
+                _ => &["X-Trace-Id"],
+            };
+            for name in needed {
+                let header = headers.get(*name).map(|header| resolved(&document, header));
+                if header.is_none_or(|header| header["required"] != true) {
+                    wrong.push(format!("{method} {path}: {status} without {name}"));
+                }
+            }
+            for (name, header) in headers {
+                let is_described = header["$ref"] == format!("#/components/headers/{name}");
+                if !is_described && !["secret", "Cache-Control"].contains(&name.as_str()) {
+                    wrong.push(format!("{method} {path}: {status} describes {name} by itself"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn these_answers_have_headers_of_their_own() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    for (place, status, name) in [
+        ("get /api/auth/QR", "200", "secret"),
+        ("post /api/user", "201", "Location"),
+        ("post /api/user", "201", "ETag"),
+        ("post /api/file", "201", "Location"),
+        ("get /api/user/me", "200", "ETag"),
+        ("get /api/user/{user}/image", "200", "ETag"),
+        ("get /api/admin/feature-flags", "200", "ETag"),
+        ("get /api/user", "200", "X-Total-Count"),
+        ("get /api/user", "200", "Link"),
+        ("get /api/admin/events", "200", "Link"),
+    ] {
+        let (method, path) = place.split_once(' ').unwrap();
+        let answer = &document["paths"][path][method]["responses"][status];
+        assert!(answer["headers"].get(name).is_some(), "{place}: {status} without {name}");
+    }
+    // Not every answer has them: the JSON of a seed, and a list in one part.
+    assert_ne!(document["components"]["headers"]["Link"]["required"], true);
+    let seed = &document["paths"]["/api/auth/QR"]["get"]["responses"]["200"];
+    assert_ne!(seed["headers"]["secret"]["required"], true);
+    assert!(document["components"]["responses"]["MethodNotAllowed"]["headers"].get("Allow").is_some());
+}
+
+#[tokio::test]
+async fn every_operation_names_the_headers_that_it_reads() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    for (method, path, operation) in operations(&document) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let read: BTreeSet<&str> = parameters
+            .map(|parameter| resolved(&document, parameter))
+            .filter(|parameter| parameter["in"] == "header" && parameter["required"] != true)
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let answers = |status: &str| operation["responses"].get(status).is_some();
+        let mut ways = operation["security"].as_array().into_iter().flatten();
+        let by_cookie = method != "GET" && ways.any(|way| way.get("cookie").is_some());
+        for (name, is_read) in
+            [("If-Match", answers("412")), ("If-None-Match", answers("304")), ("X-CSRF-Token", by_cookie)]
+        {
+            assert_eq!(read.contains(name), is_read, "{method} {path}: {name}");
         }
     }
 }

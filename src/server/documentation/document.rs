@@ -6,6 +6,7 @@ use poem_openapi::registry::Registry;
 use poem_openapi::types::Type;
 use serde_json::{Map, Value, json};
 
+use super::headers;
 use crate::flags::is_gated;
 use crate::platform::problem::{MEDIA_TYPE, ProblemBody};
 use crate::rate_limit::MARK;
@@ -42,30 +43,50 @@ const COMMON: [(&str, Of, &str, &str); 11] = [
     ("503", Of::All, "ServiceUnavailable", "Not possible right now; `Retry-After` says when to try again."),
 ];
 
+/// Answered to another method of a path, and so by no operation; it stands there for who writes clients.
+const OTHER_METHOD: &str = "This method is not served here; `Allow` names those that are.";
+
 const TOO_MANY: &str = "Too many requests. `Retry-After` says when to try again.";
 
 /// Completes the document: one entry per query parameter of paging, the refusals that every operation can get, limits,
-/// and what serde does with the fields of bodies. `all_limited`: whether requests of whatever kind are limited. The
-/// same document gives the same result.
+/// headers, and what serde does with the fields of bodies. `all_limited`: whether requests of whatever kind are
+/// limited. The same document gives the same result.
 pub fn complete(document: &mut Value, all_limited: bool) {
     hold_bodies_to_serde(document);
+    let described = headers::of_answers();
     let mut is_limited = false;
-    for (path, operation) in operations_by_path(document) {
+    for (path, method, operation) in operations_by_path(document) {
         expand_parameters(operation);
         is_limited |= add_limit(operation, all_limited && is_counted(path));
         add_refusals(operation);
         describe_answers(operation);
+        headers::refer(&described, method, operation);
     }
+    let common = |status: &str, words: &str, own: Value| {
+        let mut answer = refusal(words);
+        answer["headers"] = own;
+        headers::refer_in_answer(&described, status, false, &mut answer);
+        answer
+    };
     if is_limited {
-        add(document, &["components", "responses", "TooManyRequests"], too_many(TOO_MANY));
+        let too_many = common("429", TOO_MANY, headers_of_limit(true));
+        add(document, &["components", "responses", "TooManyRequests"], too_many);
     }
     let mut registry = Registry::new();
     ProblemBody::register(&mut registry);
     for (name, schema) in registry.schemas {
         add(document, &["components", "schemas", &name], json!(schema));
     }
-    for (_, _, name, words) in COMMON {
-        add(document, &["components", "responses", name], refusal(words));
+    for (status, _, name, words) in COMMON {
+        add(document, &["components", "responses", name], common(status, words, json!({})));
+    }
+    let other_method = common("405", OTHER_METHOD, json!({}));
+    add(document, &["components", "responses", "MethodNotAllowed"], other_method);
+    for (name, parameter) in headers::of_requests() {
+        add(document, &["components", "parameters", &name], parameter);
+    }
+    for (name, header) in described {
+        add(document, &["components", "headers", &name], header);
     }
 }
 
@@ -160,11 +181,12 @@ fn operations(document: &Value) -> impl Iterator<Item = &Value> {
     paths.filter_map(Value::as_object).flat_map(Map::values)
 }
 
-fn operations_by_path(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+/// Each operation with its path and its method.
+fn operations_by_path(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Value)> {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();
     paths.flat_map(|(path, item)| {
-        let item = item.as_object_mut().into_iter().flat_map(Map::values_mut);
-        item.map(|operation| (path.as_str(), operation))
+        let item = item.as_object_mut().into_iter().flatten();
+        item.map(|(method, operation)| (path.as_str(), method.as_str(), operation))
     })
 }
 
@@ -195,29 +217,10 @@ fn add_limit(operation: &mut Value, is_counted: bool) -> bool {
     false
 }
 
-fn too_many(words: &str) -> Value {
-    let mut refusal = refusal(words);
-    refusal["headers"] = headers_of_limit(true);
-    refusal
-}
-
+/// Only their names: what they say stands in one place for all.
 fn headers_of_limit(with_state: bool) -> Value {
-    let mut headers = json!({
-        "Retry-After": {
-            "description": "Seconds until it makes sense to try again.", "schema": {"type": "integer"},
-        },
-    });
-    if with_state {
-        headers["RateLimit"] = json!({
-            "description": "How many more requests would pass now (`r`), and in how many seconds all of them (`t`).",
-            "schema": {"type": "string"}, "example": "\"default\";r=0;t=900",
-        });
-        headers["RateLimit-Policy"] = json!({
-            "description": "How many requests (`q`) a client may make in how many seconds (`w`).",
-            "schema": {"type": "string"}, "example": "\"default\";q=300;w=900",
-        });
-    }
-    headers
+    let state = json!({"Retry-After": {}, "RateLimit": {}, "RateLimit-Policy": {}});
+    if with_state { state } else { json!({"Retry-After": {}}) }
 }
 
 /// A query parameter that is an object stands for one parameter per property.
@@ -247,7 +250,9 @@ fn add_refusals(operation: &mut Value) {
     let body = operation.get("requestBody").is_some();
     let path =
         operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "path");
-    let input = body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
+    // Headers are referred to, and whatever they hold can be read.
+    let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+    let input = body || parameters.any(|parameter| parameter.get("$ref").is_none());
     let secured = operation["security"].as_array().is_some_and(|list| !list.is_empty());
     let flagged = operation["operationId"].as_str().is_some_and(is_gated);
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };

@@ -5,6 +5,7 @@
 mod assets;
 mod document;
 mod guard;
+mod headers;
 
 #[cfg(test)]
 mod tests;

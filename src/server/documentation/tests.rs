@@ -57,7 +57,10 @@ fn a_limit_in_a_signature_is_a_refusal_with_headers_and_no_way_to_sign_in() {
     assert!(new_cat.get("security").is_none(), "{new_cat}");
     assert!(document["paths"]["/cats"]["get"]["responses"].get("429").is_none());
     let headers = document["components"]["responses"]["TooManyRequests"]["headers"].as_object().unwrap();
-    assert_eq!(headers.keys().collect::<Vec<_>>(), ["Retry-After", "RateLimit", "RateLimit-Policy"]);
+    assert_eq!(
+        headers.keys().collect::<Vec<_>>(),
+        ["Retry-After", "RateLimit", "RateLimit-Policy", "X-Trace-Id"]
+    );
 }
 
 #[test]
@@ -90,6 +93,32 @@ fn every_operation_names_the_refusals_of_the_layers_around_it() {
         document["components"]["responses"]["ServiceUnavailable"]["content"]["application/problem+json"]
             .is_object()
     );
+}
+
+#[test]
+fn headers_are_described_once_and_referred_to() {
+    let document = document();
+    let list = &document["paths"]["/cats"]["get"]["responses"]["200"]["headers"];
+    for name in ["X-Total-Count", "Link", "X-Trace-Id"] {
+        assert_eq!(list[name], json!({"$ref": format!("#/components/headers/{name}")}), "{list}");
+    }
+    // The last part of a list that fits in one has no neighbours.
+    let headers = &document["components"]["headers"];
+    assert_eq!(
+        (&headers["Link"]["required"], &headers["X-Total-Count"]["required"]),
+        (&json!(null), &json!(true))
+    );
+    let responses = &document["components"]["responses"];
+    for (answer, name) in [
+        ("Unauthorized", "WWW-Authenticate"),
+        ("SignInNeeded", "WWW-Authenticate"),
+        ("ServiceUnavailable", "Retry-After"),
+        ("TooManyRequests", "Retry-After"),
+        ("MethodNotAllowed", "Allow"),
+    ] {
+        let headers = responses[answer]["headers"].as_object().unwrap();
+        assert!(headers.contains_key(name) && headers.contains_key("X-Trace-Id"), "{answer}: {headers:?}");
+    }
 }
 
 #[test]
