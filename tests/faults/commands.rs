@@ -62,6 +62,11 @@ async fn a_check_tells_what_is_missing_and_mends_it_when_asked() {
         good.contains("ok    schema         up to date") && good.contains("ok    files          kept in "),
         "{good}"
     );
+    let mut behind = site.command(&["check"]);
+    behind.env("BASE_URL", "https://id.example.com");
+    let behind = Finished::of(behind);
+    assert_eq!(behind.code, Some(0), "{}", behind.all());
+    assert!(behind.out.contains("ok    configuration  note: TRUSTED_PROXIES is empty"), "{}", behind.out);
     let mut nowhere = site.command(&["check"]);
     nowhere.env("STORAGE_URL", "s3://files?region=here&endpoint=http://127.0.0.1:1");
     let nowhere = Finished::of(nowhere);

@@ -202,12 +202,26 @@ pub(super) fn check_transport(reader: &mut Reader) {
     }
 }
 
-/// Trusting every address lets each client choose the address that it is counted and logged by.
+/// Trusting every address lets each client choose the address that it is counted and logged by. Trusting none, where a
+/// proxy stands in front, counts all its clients as one.
 pub(super) fn check_proxies(reader: &mut Reader) {
     let trusted = reader.glimpse("TRUSTED_PROXIES", &List(NETWORK)).unwrap_or_default();
     if trusted.iter().any(|network| network.prefix_len() == 0) {
         reader.warn("TRUSTED_PROXIES holds every address: clients can claim any address of their own");
     }
+    if trusted.is_empty() && seems_behind_a_proxy(reader) {
+        reader.warn(
+            "TRUSTED_PROXIES is empty: behind a proxy all clients share its address, and so their limits",
+        );
+    }
+}
+
+/// TLS is the business of a proxy, and who is reached from elsewhere for real rarely stands without one.
+fn seems_behind_a_proxy(reader: &Reader) -> bool {
+    let speaks_tls = reader.glimpse("BASE_URL", &ORIGIN).is_some_and(|url| url.scheme() == "https");
+    let local = reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
+    let is_reached = reader.glimpse("HOST", &HOST).is_some_and(|host| !host.is_loopback());
+    speaks_tls || (is_reached && !local)
 }
 
 /// Whether it is on this machine.

@@ -79,6 +79,23 @@ fn what_is_rarely_meant_is_warned_of() {
 }
 
 #[test]
+fn a_proxy_that_nobody_trusts_is_warned_of() {
+    let warnings = |variables: &[(&str, &str)]| accepted(&environment(variables)).warnings;
+    let reached = [("HOST", "0.0.0.0"), ("ENVIRONMENT", "production")];
+    let https = [("BASE_URL", "https://id.example.com")];
+    for behind in [&reached[..], &https] {
+        assert_eq!(
+            warnings(behind),
+            ["TRUSTED_PROXIES is empty: behind a proxy all clients share its address, and so their limits"]
+        );
+        assert!(warnings(&[behind, &[("TRUSTED_PROXIES", "10.0.0.1")]].concat()).is_empty(), "{behind:?}");
+    }
+    for alone in [[reached[0], ("ENVIRONMENT", "local")], [reached[1], ("HOST", "::1")]] {
+        assert!(warnings(&alone).is_empty(), "{alone:?}");
+    }
+}
+
+#[test]
 fn the_first_admin_is_whole_or_none() {
     let admin = config(&[("ADMIN_USERNAME", "ann"), ("ADMIN_PASSWORD", "correct horse")])
         .first_admin
