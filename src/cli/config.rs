@@ -2,15 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::platform::config::{Alias, Effective, PREFIX, Setting, groups};
+use crate::platform::config::{Alias, Effective, Loaded, PREFIX, Setting, groups};
 
-/// Every setting with its value and source, secrets masked.
-pub(super) fn effective(settings: &[Effective]) -> String {
-    let widest = settings.iter().map(|effective| effective.setting.name.len()).max().unwrap_or(0);
-    let line = |Effective { setting, shown, origin }: &Effective| {
-        format!("{:widest$} = {shown}  # {origin}\n", setting.name)
-    };
-    settings.iter().map(line).collect()
+/// Every setting with its value and source, secrets masked. Behind them what a start warns of: a setting may say `smtp`
+/// and have no effect.
+pub(super) fn effective(Loaded { settings, warnings, .. }: &Loaded) -> String {
+    let widest = settings.iter().map(|effective| effective.name.len()).max().unwrap_or(0);
+    let line =
+        |Effective { name, shown, origin }: &Effective| format!("{name:widest$} = {shown}  # {origin}\n");
+    let note = |warning: &String| format!("# note: {warning}\n");
+    settings.iter().map(line).chain(warnings.iter().map(note)).collect()
 }
 
 /// Every setting there is, as a file of variables to begin from: all commented out, with their defaults.
@@ -148,7 +149,7 @@ mod tests {
             .with_dotenv(".env".as_ref(), "PORT=81")
             .with_variables(&[("JWT_SECRET_KEY", secret), ("DATABASE_URI", "postgres://ann:hunter2@db/app")]);
         let loaded = Config::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-        let text = effective(&loaded.settings);
+        let text = effective(&loaded);
         let line = |name: &str| text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
         assert!(!text.contains(secret) && !text.contains("hunter2"));
         assert!(line("PORT ").is_some_and(|line| line.ends_with(" = 81  # .env")), "{text}");
@@ -161,5 +162,45 @@ mod tests {
             line("DATABASE_URI ").is_some_and(|line| line.contains(" = postgres://ann@db:5432/app  #")),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_settings_of_issuers_are_shown_behind_their_list() {
+        let sources = Sources::default().only_looking().with_variables(&[
+            ("OIDC_PROVIDERS", "acme"),
+            ("OIDC_ACME_ISSUER", "https://id.acme.example"),
+            ("GATEHOUSE_OIDC_ACME_CLIENT_ID", "gate"),
+            ("OIDC_ACME_CLIENT_SECRET", "hunter2"),
+            ("OIDC_OTHER_ISSUER", "https://another.example"),
+        ]);
+        let loaded = Config::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let text = effective(&loaded);
+        let lines = text.lines().skip_while(|line| !line.starts_with("OIDC_PROVIDERS ")).take(6);
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            lines.map(words).collect::<Vec<_>>(),
+            [
+                "OIDC_PROVIDERS = acme # environment",
+                "OIDC_ACME_ISSUER = https://id.acme.example # environment",
+                "OIDC_ACME_CLIENT_ID = gate # environment",
+                "OIDC_ACME_CLIENT_SECRET = ******** # environment",
+                "OIDC_ACME_SCOPES = # default",
+                "ALLOWED_REDIRECT_URIS = # default",
+            ]
+        );
+        assert!(!text.contains("hunter2") && !text.contains("another"), "{text}");
+    }
+
+    #[test]
+    fn what_is_set_and_has_no_effect_is_told_behind_the_settings() {
+        let text = |variables: &[(&str, &str)]| {
+            let sources = Sources::default().only_looking().with_variables(variables);
+            let loaded = Config::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+            effective(&loaded)
+        };
+        assert!(!text(&[]).contains("# note"), "nothing is set");
+        let smtp = text(&[("EMAIL_METHOD", "smtp")]);
+        let note = "# note: no mail is sent: EMAIL_METHOD is set, but not SMTP_HOST";
+        assert_eq!(smtp.lines().last(), Some(note), "{smtp}");
     }
 }

@@ -256,7 +256,7 @@ pub fn main() -> ExitCode {
         Command::Config(ConfigForm { schema: true, .. }) => print(&config::schema()),
         Command::Config(ConfigForm { example: true, .. }) => print(&config::example()),
         Command::Config(_) => Config::load(&sources().only_looking())
-            .map_or_else(refused, |loaded| print(&config::effective(&loaded.settings))),
+            .map_or_else(refused, |loaded| print(&config::effective(&loaded))),
         Command::HashSecret => hash_secret::hash().map_or_else(|error| failed(&error), |hash| print(&hash)),
         Command::Completions { shell } => print(&completions(shell)),
     }

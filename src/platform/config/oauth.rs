@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::catalogue::section;
-use super::kinds::{Flag, List, Optional, SECRET_TEXT, Shape, TEXT, Word};
+use super::kinds::{Flag, List, Optional, SECRET_TEXT, Secret, Shape, TEXT, Word};
 use super::mistake::Mistake;
 use super::names::PREFIX;
 use super::reader::{Noted, Reader};
@@ -151,14 +151,34 @@ const SCOPES: Word<String> = Word {
     },
 };
 
-/// What the settings of an issuer end with.
-const OF_ISSUER: [&str; 4] = ["_ISSUER", "_CLIENT_ID", "_CLIENT_SECRET", "_SCOPES"];
+/// The setting that lists the issuers.
+pub(super) const ISSUERS: &str = "OIDC_PROVIDERS";
+
+/// What the settings of an issuer end with, and what they take.
+const OF_ISSUER: [(&str, &dyn Shape); 4] = [
+    ("_ISSUER", &ISSUER),
+    ("_CLIENT_ID", &GIVEN),
+    ("_CLIENT_SECRET", &Secret(GIVEN)),
+    ("_SCOPES", &Optional(SCOPES)),
+];
 
 /// The issuer that the setting `name` is named after, in capitals.
 pub(super) fn issuer_of(name: &str) -> Option<&str> {
     let named = name.strip_prefix("OIDC_")?;
-    let issuer = OF_ISSUER.iter().find_map(|end| named.strip_suffix(end))?;
+    let issuer = OF_ISSUER.iter().find_map(|(end, _)| named.strip_suffix(end))?;
     (ISSUER_NAME.parse)(issuer).map(|_| issuer)
+}
+
+/// The setting of the issuer `name` that ends with `end`.
+fn setting_of_issuer(name: &str, end: &str) -> String {
+    format!("OIDC_{}{end}", name.to_uppercase())
+}
+
+/// The settings that are named after the issuers on the list, and what they take.
+pub(super) fn settings_of_issuers(reader: &Reader) -> Vec<(String, &'static dyn Shape)> {
+    let issuers = reader.glimpse(ISSUERS, &List(ISSUER_NAME)).unwrap_or_default();
+    let of = |name: &String| OF_ISSUER.map(|(end, shape)| (setting_of_issuer(name, end), shape));
+    issuers.iter().flat_map(of).collect()
 }
 
 impl OAuth {
@@ -229,7 +249,7 @@ fn missing(lacks: &str, has: &str, name: &str, reader: &mut Reader) -> Noted {
 
 impl OidcIssuer {
     fn read(name: String, reader: &mut Reader) -> Result<Self, Noted> {
-        let setting = |end: &str| format!("OIDC_{}{end}", name.to_uppercase());
+        let setting = |end: &str| setting_of_issuer(&name, end);
         let issuer = needed(&setting("_ISSUER"), &ISSUER, reader);
         let id = needed(&setting("_CLIENT_ID"), &GIVEN, reader);
         let secret = needed(&setting("_CLIENT_SECRET"), &GIVEN, reader);

@@ -1,8 +1,11 @@
 //! From texts to values: every setting is asked for here, and every text that means nothing is noted.
 
+use std::borrow::Cow;
+
 use super::catalogue::Setting;
-use super::kinds::Kind;
+use super::kinds::{Kind, Shape};
 use super::mistake::Mistake;
+use super::oauth;
 use super::resolve::{Found, Texts, resolve};
 use super::settings;
 use super::sources::{KeyUse, Origin, Sources};
@@ -22,8 +25,8 @@ pub(super) struct Reader {
 /// What a setting is now, and where that comes from.
 #[derive(Clone)]
 pub struct Effective {
-    /// The setting.
-    pub setting: &'static Setting,
+    /// The name of the setting.
+    pub name: Cow<'static, str>,
     /// Its text, masked where it is secret; empty for none.
     pub shown: String,
     /// Where it comes from.
@@ -106,15 +109,24 @@ impl Reader {
         self.texts.insert(name.into(), Found { variable: name.to_owned(), text: text.to_owned(), origin });
     }
 
-    /// Every setting as it is now.
+    /// Every setting as it is now. Those of each issuer stand behind the list of issuers.
     pub fn effective(&self) -> Vec<Effective> {
-        let effective = |setting: &'static Setting| {
-            let text = self.text(setting.name);
-            let shown = if text.is_empty() { text } else { setting.shape.shown(&text) };
-            let origin = self.found(setting.name).map_or(Origin::Default, |found| found.origin.clone());
-            Effective { setting, shown, origin }
-        };
-        settings().map(effective).collect()
+        let mut effective = Vec::new();
+        for setting in settings() {
+            effective.push(self.effective_of(setting.name.into(), setting.shape));
+            if setting.name == oauth::ISSUERS {
+                let of_issuers = oauth::settings_of_issuers(self).into_iter();
+                effective.extend(of_issuers.map(|(name, shape)| self.effective_of(name.into(), shape)));
+            }
+        }
+        effective
+    }
+
+    fn effective_of(&self, name: Cow<'static, str>, shape: &dyn Shape) -> Effective {
+        let text = self.text(&name);
+        let shown = if text.is_empty() { text } else { shape.shown(&text) };
+        let origin = self.found(&name).map_or(Origin::Default, |found| found.origin.clone());
+        Effective { name, shown, origin }
     }
 
     /// What was noted: mistakes, sorted and each once, and warnings.

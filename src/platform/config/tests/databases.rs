@@ -147,8 +147,7 @@ fn five_parts_win_over_an_address() {
     ];
     let loaded = accepted(&environment(&parts).with_variables(&[("DATABASE_URI", "sqlite:a.db")]));
     assert_eq!(loaded.config.database.address.to_string(), "postgres://ann@db:5433/app");
-    let shown =
-        loaded.settings.iter().find(|effective| effective.setting.name == "DATABASE_URI").expect("a setting");
+    let shown = loaded.settings.iter().find(|effective| effective.name == "DATABASE_URI").expect("a setting");
     assert_eq!(shown.shown, "postgres://ann@db:5433/app");
     assert_eq!(
         config(&[&parts[..4], &[("DATABASE_URI", "sqlite:a.db")]].concat()).database.address.to_string(),

@@ -84,11 +84,7 @@ fn a_first_start_makes_a_key_and_keeps_it() {
     let sources = Sources::default().with_variables(&[("DATA_DIR", &data_dir.to_string_lossy())]);
     let (first, second) = (accepted(&sources), accepted(&sources));
     assert_eq!(first.config.tokens.master_secret.expose(), second.config.tokens.master_secret.expose());
-    let key = first
-        .settings
-        .iter()
-        .find(|effective| effective.setting.name == "JWT_SECRET_KEY")
-        .expect("a setting");
+    let key = first.settings.iter().find(|effective| effective.name == "JWT_SECRET_KEY").expect("a setting");
     assert_eq!((key.shown.as_str(), &key.origin), ("********", &Origin::File(data_dir.join("secret.key"))));
 }
 

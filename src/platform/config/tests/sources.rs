@@ -112,11 +112,8 @@ fn a_file_may_hold_the_value() {
     for name in ["JWT_SECRET_KEY_FILE", "GATEHOUSE_JWT_SECRET_KEY_FILE", "SECRET_KEY_FILE"] {
         let loaded = accepted(&Sources::default().with_variables(&[(name, &named)]));
         assert_eq!(loaded.config.tokens.master_secret.expose(), KEY.as_bytes());
-        let key = loaded
-            .settings
-            .iter()
-            .find(|effective| effective.setting.name == "JWT_SECRET_KEY")
-            .expect("a setting");
+        let key =
+            loaded.settings.iter().find(|effective| effective.name == "JWT_SECRET_KEY").expect("a setting");
         assert_eq!(key.origin, Origin::File(path.clone()));
     }
 }

@@ -98,7 +98,7 @@ fn what_lets_us_in_at_a_collector_is_never_shown() {
     let name = "OTEL_EXPORTER_OTLP_ENDPOINT";
     let shown = |text: &str| {
         let settings = accepted(&environment(&[(name, text)])).settings;
-        settings.into_iter().find(|effective| effective.setting.name == name).unwrap().shown
+        settings.into_iter().find(|effective| effective.name == name).unwrap().shown
     };
     assert_eq!(
         shown("https://ann:hunter2@collector:4318/in?a=b"),
