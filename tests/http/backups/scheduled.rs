@@ -39,6 +39,17 @@ async fn nobody_asks_for_backups_by_default() {
     assert!(TestApp::new().await.inside.backups.is_none());
 }
 
+// What the alert of a backup that was never made looks for.
+#[tokio::test]
+async fn that_none_was_made_yet_is_measured_by_an_age_that_is_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = scheduled(folder.path()).await;
+    assert_eq!(measured(&app, "gatehouse_backup_failing").await.as_deref(), Some("0"));
+    assert_eq!(measured(&app, "gatehouse_backup_age_seconds").await, None);
+    let without = TestApp::new().await;
+    assert_eq!(measured(&without, "gatehouse_backup_failing").await, None, "nobody asked for backups");
+}
+
 #[tokio::test]
 async fn it_is_made_when_it_is_due_and_once() {
     let folder = tempfile::tempdir().unwrap();
