@@ -16,7 +16,7 @@ use super::client::{Client, Fault, PAGE, Page, Start, jittered};
 use super::event::{Deed, Received, UNKNOWN_TYPE};
 use super::rules::Outcome;
 use super::store::{self, Phase, State};
-use super::{LEASE, Unapplied, Workos};
+use super::{Unapplied, Workos};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::users::store::held;
@@ -76,32 +76,35 @@ impl Workos {
     pub async fn follow(self) {
         let (interval, mut failures) = (self.settings.interval, 0_u32);
         while self.is_on() {
-            let pause = match self.catch_up().await {
+            match self.catch_up().await {
                 Ok(_) => {
                     failures = 0;
-                    interval
+                    tokio::select! {
+                        () = tokio::time::sleep(interval) => {}
+                        // Whoever is told that something happened need not wait; whoever was refused shall.
+                        () = self.nudged.notified() => {}
+                    }
                 }
                 Err(halt) => {
                     self.tell_of(&halt).await;
                     failures = failures.saturating_add(1);
-                    self.pause_after(failures, &halt)
+                    self.stand_back(failures, &halt).await;
                 }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                // Whoever is told that something happened need not wait; whoever was refused shall.
-                () = self.nudged.notified(), if failures == 0 => {}
             }
         }
     }
 
-    fn pause_after(&self, failures: u32, halt: &Halt) -> Duration {
+    /// Waits after a failure. What WorkOS asks for is asked of all instances: as long as that lasts, the lease is kept, or
+    /// the next one would ask again at once. Anything else may be the trouble of this instance alone, and another may try.
+    async fn stand_back(&self, failures: u32, halt: &Halt) {
         let longer = self.settings.interval.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
         let asked_for = match halt {
             Halt::Away(Fault::Away { after: Some(after), .. }) => (*after).min(LONGEST_PAUSE),
             _ => Duration::ZERO,
         };
-        jittered(&self.random, longer).max(asked_for)
+        let pause = tokio::time::sleep(jittered(&self.random, longer).max(asked_for));
+        let kept = tokio::time::timeout(asked_for, self.lease.lost());
+        let ((), _was_lost) = tokio::join!(pause, kept);
     }
 
     async fn tell_of(&self, halt: &Halt) {
@@ -134,17 +137,8 @@ impl Workos {
         };
         tokio::select! {
             reached = going => reached,
-            () = self.lose_lease() => Ok(Reached::AnotherFollows),
-        }
-    }
-
-    /// Returns when the lease is lost. Until then it is held.
-    async fn lose_lease(&self) {
-        loop {
-            tokio::time::sleep(LEASE / 3).await;
-            if !matches!(self.lease.take().await, Ok(true)) {
-                return;
-            }
+            // A moment without the database is no loss: whoever let go then would throw the page away that is in hand.
+            () = self.lease.lost() => Ok(Reached::AnotherFollows),
         }
     }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use gatehouse::workos::Reached;
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 use serde_json::{Value, json};
 
 use super::fake::{Fake, Manner, Place, written};
 use super::{IMPATIENT, assert_converged, by_email, following, people, settle};
-use crate::harness::{PASSWORD, eventually};
+use crate::harness::{PASSWORD, TestApp, eventually};
 
 fn refused(status: u16) -> Manner {
     Manner::Answer(status, r#"{"message":"No."}"#, Vec::new())
@@ -289,6 +291,59 @@ async fn a_clock_that_is_ahead_there_does_not_make_us_miss_anything() {
     fake.ledger().events.retain(|event| event["id"] != last);
     fake.change(&ann, json!({"first_name": "Ann"}));
     settle(&app).await;
+    assert_converged(&app, &fake).await;
+}
+
+/// Until when the lease is held, as the database has it.
+async fn held_until(app: &TestApp) -> i64 {
+    let db = app.inside.db.reader();
+    let sql = "SELECT expires_at FROM leases WHERE name = 'workos'";
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
+async fn execute(app: &TestApp, sql: &'static str) {
+    let done = app
+        .inside
+        .db
+        .write::<_, DbErr, _>(move |tx| async move { tx.execute_unprepared(sql).await.map(|_| ()) }.boxed());
+    done.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_workos_asks_for_is_kept_to_by_all_instances() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    settle(&app).await;
+    let other = app.second_instance().await;
+    let asked = fake.times(Place::Events);
+    // More than a question waits for: it is the pause between two looks.
+    fake.lies(Place::Events, Manner::Answer(429, "{}", vec![("retry-after", "3600".to_owned())]), 1);
+    let following = tokio::spawn(app.inside.workos.clone().follow());
+    eventually(|| async { fake.times(Place::Events) }, |times| *times > asked).await;
+    // Nothing is asked, and the lease is held for longer all the same.
+    let until = held_until(&app).await;
+    eventually(|| held_until(&app), |now| *now > until).await;
+    assert_eq!(other.inside.workos.catch_up().await.unwrap(), Reached::AnotherFollows);
+    assert_eq!(fake.times(Place::Events), asked + 1);
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_moment_without_the_database_does_not_throw_a_page_away() {
+    let fake = Fake::start().await;
+    fake.add("ann_smith");
+    let app = following(&fake, &[]).await;
+    // The lease is asked for again at a quarter of its fifteen seconds, and could not be held then.
+    fake.lies(Place::Users, Manner::Late(Duration::from_secs(9)), 1);
+    let workos = app.inside.workos.clone();
+    let page = tokio::spawn(async move { workos.catch_up().await });
+    eventually(|| async { fake.times(Place::Users) }, |times| *times > 0).await;
+    execute(&app, "ALTER TABLE leases RENAME TO away").await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    execute(&app, "ALTER TABLE away RENAME TO leases").await;
+    assert_eq!(page.await.unwrap().unwrap(), Reached::Everything);
+    assert_eq!(fake.times(Place::Users), 1, "nothing was asked for again");
     assert_converged(&app, &fake).await;
 }
 
