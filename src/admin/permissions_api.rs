@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use poem_openapi::{Object, OpenApi, Tags};
+use poem_openapi::{Object, OpenApi, Tags, Union};
 use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::permissions::{Action, Allowed, Context, Explanation, Field, Gate, Resource, Subject, System};
+use crate::files::Files;
+use crate::permissions::{
+    Action, Allowed, Context, Explanation, Field, Gate, Object as _, Resource, Subject, System,
+};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{Json, object_or_null};
 use crate::sessions::{Role, Roles};
@@ -20,6 +23,8 @@ use crate::users::store::Named;
 pub struct PermissionsApi {
     /// Who has an account.
     pub users: Users,
+    /// Their files.
+    pub files: Files,
     /// Who may do what.
     pub gate: Arc<Gate>,
 }
@@ -45,14 +50,24 @@ pub struct PermissionQuestion {
     pub user: Option<Uuid>,
     /// What they would do, as `user:ban`.
     pub action: String,
-    /// The account that it would be done to; Gatehouse itself if not given.
+    /// What it would be done to: an account by its uuid, a file by its number; Gatehouse itself if not given.
     #[serde(default)]
     #[oai(nullable)]
-    pub resource: Option<Uuid>,
+    pub resource: Option<QuestionResource>,
     /// What else is known.
     #[serde(default, deserialize_with = "object_or_null")]
     #[oai(nullable)]
     pub context: Option<QuestionContext>,
+}
+
+/// What something would be done to: an account by its uuid as a string, or a file by its number.
+#[derive(Clone, Copy, Debug, Deserialize, Union)]
+#[serde(untagged, expecting = "must be the uuid of an account or the number of a file")]
+pub enum QuestionResource {
+    /// An account.
+    Account(Uuid),
+    /// A file.
+    File(i64),
 }
 
 /// What else is known of an act.
@@ -102,8 +117,9 @@ crate::refusals! {
 impl PermissionsApi {
     /// Who may do what, and why
     ///
-    /// Answers the decision, the policies that made it and the attributes that they were shown. An action or an
-    /// account that does not exist is denied.
+    /// Answers the decision, the policies that made it and the attributes that they were shown: those of the account or
+    /// the file as it is now, so that the act itself would be decided in the same way. An action, an account or a file
+    /// that does not exist is denied.
     #[oai(path = "/permissions/check", method = "post", operation_id = "check_permissions")]
     async fn check(
         &self,
@@ -125,14 +141,22 @@ impl PermissionsApi {
         let Some(subject) = self.subject(question.user).await? else {
             return Ok(Explanation::denied("there is no such user"));
         };
-        let Some(id) = question.resource else {
-            return Ok(self.gate.explain(&subject, action, &Resource::System, context));
-        };
         let viewer = question.user.unwrap_or_default();
-        let Some(seen) = self.users.seen_by(viewer, &Named::Id(id)).await? else {
-            return Ok(Explanation::denied("there is no such account"));
-        };
-        Ok(self.gate.explain(&subject, action, &Resource::Account(seen.account()), context))
+        match question.resource {
+            None => Ok(self.gate.explain(&subject, action, &Resource::System, context)),
+            Some(QuestionResource::Account(id)) => {
+                let Some(seen) = self.users.seen_by(viewer, &Named::Id(id)).await? else {
+                    return Ok(Explanation::denied("there is no such account"));
+                };
+                Ok(self.gate.explain(&subject, action, &Resource::Account(seen.account()), context))
+            }
+            Some(QuestionResource::File(id)) => {
+                let Some(target) = self.files.target(viewer, id).await? else {
+                    return Ok(Explanation::denied("there is no such file"));
+                };
+                Ok(self.gate.explain(&subject, action, &target.resource(), context))
+            }
+        }
     }
 
     async fn subject(&self, user: Option<Uuid>) -> Result<Option<Subject>, DbErr> {

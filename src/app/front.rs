@@ -166,7 +166,8 @@ impl App {
         let oauth = OauthApi { auth: self.auth.clone(), door, cookies: self.session_cookies(), nowhere_page };
         let workos = WorkosApi { workos: self.workos.clone(), clock: self.clock.clone() };
         let picture = self.picture_api();
-        let permissions = PermissionsApi { users: self.users.clone(), gate: Arc::clone(&self.gate) };
+        let (users, files) = (self.users.clone(), self.files.clone());
+        let permissions = PermissionsApi { users, files, gate: Arc::clone(&self.gate) };
         let (mail, clock, random) = (self.mail.clone(), self.clock.clone(), self.random.clone());
         let email = EmailApi { mail, clock, random };
         let events = EventsApi { events: self.events.clone(), audit: self.audit.clone() };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use poem::Request;
+use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::Files;
@@ -28,6 +29,14 @@ impl FileTarget {
     }
 }
 
+impl Files {
+    /// The file of this number as `viewer` meets it: what is decided about it is decided by this.
+    pub async fn target(&self, viewer: Uuid, id: i64) -> Result<Option<FileTarget>, DbErr> {
+        let seen = self.seen_by(viewer, id).await?;
+        Ok(seen.map(|seen| FileTarget::new(seen, viewer)))
+    }
+}
+
 impl Object for FileTarget {
     /// Who may not read a file is not told that there is one.
     const SEEN_BY: Option<Action> = Some(Action::FileRead);
@@ -35,9 +44,8 @@ impl Object for FileTarget {
     async fn find(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let Some(files) = request.data::<Arc<Files>>() else { return Err(Problem::internal()) };
         let id = first_parameter(request).and_then(number).ok_or_else(not_found)?;
-        let seen = files.seen_by(caller.user_id, id).await;
-        let seen = seen.map_err(|error| Breakage::from(error).problem())?;
-        seen.map(|seen| Self::new(seen, caller.user_id)).ok_or_else(not_found)
+        let target = files.target(caller.user_id, id).await;
+        target.map_err(|error| Breakage::from(error).problem())?.ok_or_else(not_found)
     }
 
     fn resource(&self) -> Resource<'_> {

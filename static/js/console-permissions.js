@@ -10,6 +10,8 @@ const form = place("question");
 const who = picker(form.elements.user);
 const whom = picker(form.elements.resource);
 
+const FILE = /^\d+$/;
+
 const checked = (name) => [...form.querySelectorAll(`input[name=${name}]:checked`)].map((box) => box.value);
 
 /** What policies are told besides depends on the action. */
@@ -19,8 +21,14 @@ function showContext() {
   place("roles").hidden = action !== "user:set-roles" && action !== "user:create";
 }
 
+/** The account that is chosen, or the file whose number is written; null: the server itself. */
+function resource() {
+  const text = form.elements.resource.value.trim();
+  return !whom.uuid && FILE.test(text) ? Number(text) : whom.uuid;
+}
+
 function question() {
-  const json = { action: form.elements.action.value, user: who.uuid, resource: whom.uuid };
+  const json = { action: form.elements.action.value, user: who.uuid, resource: resource() };
   const context = {};
   if (!place("fields").hidden) context.fields = checked("fields");
   if (!place("roles").hidden) context.roles = checked("roles");
@@ -65,7 +73,10 @@ async function fromAddress() {
   const given = asked();
   if (given.get("action")) form.elements.action.value = given.get("action");
   showContext();
-  await Promise.all([who.set(given.get("user")), whom.set(given.get("resource"))]);
+  const on = given.get("resource");
+  const file = FILE.test(on) ? on : null;
+  await Promise.all([who.set(given.get("user")), whom.set(file ? null : on)]);
+  if (file) form.elements.resource.value = file;
   if (given.get("action")) await ask();
   else place("answer").hidden = true;
 }

@@ -309,6 +309,25 @@ async fn a_permission_is_explained_by_the_policies_that_decided() {
 }
 
 #[tokio::test]
+async fn a_permission_on_a_file_is_asked_for_by_its_number() {
+    let app = TestApp::new().await;
+    app.admin().await;
+    let ann = app.user("annika").await;
+    let form = "--B\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--B--\r\n";
+    let file = ann.post("/api/file").body("multipart/form-data; boundary=B", form).await.is(201).json();
+    let browser = Browser::of(&app, "root").await;
+    browser.go(&format!("/console/permissions?user={}&action=file:read", ann.id)).await;
+    browser.until_shown("Denied: file:read").await;
+    browser.type_into("To whom", &file["id"].to_string()).await;
+    browser.press("Ask").await;
+    browser.until_shown("users-read-their-files").await;
+    let place = browser.place().await;
+    assert!(place.ends_with(&format!("resource={}", file["id"])), "{place}");
+    browser.go(&place).await;
+    browser.until_shown("Allowed: file:read").await;
+}
+
+#[tokio::test]
 async fn an_account_is_changed_deleted_and_restored_on_its_page() {
     let app = TestApp::new().await;
     let admin = app.admin().await;

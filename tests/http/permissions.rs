@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::TestApp;
+use crate::harness::{Ask, TestApp};
 
 const CHECK: &str = "/api/admin/permissions/check";
 
@@ -63,6 +63,52 @@ async fn the_default_rules_decide_as_the_contract_says() {
     }
 }
 
+/// Uploads a file by this request; its number.
+async fn uploaded(ask: Ask) -> i64 {
+    let form = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nx\r\n--B--\r\n";
+    let file = ask.body("multipart/form-data; boundary=B", form).await.ok().json();
+    file["id"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn about_a_file_it_decides_as_the_act_itself_does() {
+    let app = TestApp::new().await;
+    let (ann, bob, tester) = (app.user("ann").await, app.user("bob").await, app.tester().await);
+    let (moderator, admin) = (app.moderator().await, app.admin().await);
+    let own = uploaded(ann.post("/api/file")).await;
+    let linked = uploaded(admin.put(&format!("{}/file", bob.path()))).await;
+    let ask = async |who: Uuid, action: &str, file: i64| {
+        let question = json!({"user": who, "action": action, "resource": file});
+        admin.post(CHECK).json(&question).await.is(200).json()
+    };
+    for file in [own, linked] {
+        let path = format!("/api/file/{file}");
+        for who in [&ann, &bob, &tester, &moderator, &admin] {
+            let reading = who.get(&path).await.status();
+            let changing = who.patch(&path).json(&json!({})).await.status();
+            for (action, status) in [("file:read", reading), ("file:update", changing)] {
+                let answer = ask(who.id, action, file).await;
+                let decision = if status == 200 { "allow" } else { "deny" };
+                assert_eq!(answer["decision"], decision, "{} {action} {file}: {answer}", who.id);
+                assert_eq!(answer["errors"], json!([]), "{answer}");
+                assert_eq!(answer["policies"] == json!([]), status != 200, "{answer}");
+            }
+        }
+    }
+    let answer = ask(bob.id, "file:read", linked).await;
+    assert_eq!(answer["policies"][0]["id"], "users-read-their-files");
+    let shown = &answer["attributes"]["resource"];
+    let expected = json!({"type": "File", "id": linked, "linked_to_subject": true, "owner": shown["owner"]});
+    assert_eq!((shown, &shown["owner"]["id"]), (&expected, &json!(admin.id)));
+
+    assert_eq!(ask(ann.id, "file:delete", own).await["decision"], "allow");
+    admin.patch(&ann.path()).json(&json!({"is_active": false})).await.is(200);
+    let answer = ask(ann.id, "file:delete", own).await;
+    assert_eq!(answer["policies"][0]["id"], "inactive-accounts-do-nothing", "{answer}");
+    let nobody = json!({"action": "file:read", "resource": own});
+    assert_eq!(admin.post(CHECK).json(&nobody).await.is(200).json()["decision"], "deny");
+}
+
 #[tokio::test]
 async fn the_state_of_the_account_counts() {
     let app = TestApp::new().await;
@@ -93,6 +139,9 @@ async fn what_does_not_exist_is_denied_with_the_reason() {
         json!({"user": ann.id, "action": ""}),
         json!({"user": Uuid::nil(), "action": "user:read", "resource": ann.id}),
         json!({"user": ann.id, "action": "user:read", "resource": Uuid::nil()}),
+        json!({"user": ann.id, "action": "file:read", "resource": 999_999}),
+        json!({"user": admin.id, "action": "file:read", "resource": -1}),
+        json!({"user": admin.id, "action": "file:read", "resource": admin.id}),
     ] {
         let answer = admin.post(CHECK).json(&question).await.is(200).json();
         assert_eq!(answer["decision"], "deny", "{question}");
@@ -109,6 +158,10 @@ async fn a_question_that_is_none_is_refused() {
         (json!({"action": 7}), "action"),
         (json!({"action": "user:read", "user": "ann"}), "user"),
         (json!({"action": "user:read", "resource": "x"}), "resource"),
+        (json!({"action": "file:read", "resource": "7"}), "resource"),
+        (json!({"action": "file:read", "resource": 7.5}), "resource"),
+        (json!({"action": "file:read", "resource": u64::MAX}), "resource"),
+        (json!({"action": "file:read", "resource": [7]}), "resource"),
         (json!({"action": "user:update", "context": {"fields": ["password_hash"]}}), "context.fields"),
         (json!({"action": "user:create", "context": {"roles": ["root"]}}), "context.roles"),
         (json!({"action": "user:read", "context": {"more": 1}}), "context.more"),
