@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use sea_orm::DbErr;
 
 use super::admission::{Arrival, EnterRefusal, Entered};
-use super::throttle::{self, Act, CODES_APART, Window};
+use super::throttle::{self, AHEAD, Act, CODES_APART, Window};
 use super::{Admission, Auth};
 use crate::mail::Letter;
 use crate::otp::{Answer, Code, Method, RecoveryCode, Seed, Used};
@@ -426,8 +426,9 @@ impl Auth {
 
     /// The code that came with the sign-in counts, too: the next stands a minute apart from it.
     fn is_a_while_ago(&self, sent_at: Option<Timestamp>) -> Result<(), SendRefusal> {
-        let left = sent_at
-            .map_or(Duration::ZERO, |sent_at| CODES_APART.saturating_sub(self.clock.now().since(sent_at)));
+        let now = self.clock.now();
+        let sent_at = sent_at.filter(|sent_at| *sent_at <= now.after(AHEAD));
+        let left = sent_at.map_or(Duration::ZERO, |sent_at| CODES_APART.saturating_sub(now.since(sent_at)));
         if left.is_zero() {
             return Ok(());
         }

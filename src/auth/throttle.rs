@@ -33,7 +33,7 @@ const LINKS: Quota = Quota { limit: 3, window: Duration::from_hours(1) };
 const LOCKED_AT: i64 = 100;
 /// What began further ahead than this began before the clock was set back, and would hold people up until it has
 /// caught up. Instances whose clocks differ by less don't forgive each other's failures.
-const AHEAD: Duration = Duration::from_mins(1);
+pub const AHEAD: Duration = Duration::from_mins(1);
 /// Failures are forgotten when there was none for so long.
 const FORGET: Duration = Duration::from_hours(24);
 

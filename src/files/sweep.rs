@@ -55,7 +55,7 @@ impl Files {
             tracing::warn!(%error, "unfinished uploads could not be swept; it is tried again");
         }
         let last = Timestamp::from_millis(self.swept_at.load(Ordering::Relaxed));
-        if now.since(last) < EVERY {
+        if now.is_soon_after(last, EVERY) {
             return Ok(());
         }
         match self.sweep_blobs(before).await {

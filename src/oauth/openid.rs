@@ -87,7 +87,7 @@ impl Issuer {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
         if let Some((metadata, read_at)) = &known.metadata
-            && now.since(*read_at) < FRESH
+            && now.is_soon_after(*read_at, FRESH)
         {
             return Ok(Arc::clone(metadata));
         }
@@ -149,7 +149,7 @@ impl Issuer {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
         if let Some((keys, read_at)) = &known.keys
-            && now.since(*read_at) < FRESH
+            && now.is_soon_after(*read_at, FRESH)
         {
             return Ok(Arc::clone(keys));
         }
@@ -161,7 +161,7 @@ impl Issuer {
     async fn keys_again(&self, metadata: &Metadata) -> Result<Arc<Keys>, ProviderFault> {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
-        let looked = known.looked_again.is_some_and(|at| now.since(at) < LOOK_AGAIN);
+        let looked = known.looked_again.is_some_and(|at| now.is_soon_after(at, LOOK_AGAIN));
         match &known.keys {
             Some((keys, _)) if looked => Ok(Arc::clone(keys)),
             _ => {

@@ -50,6 +50,13 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// Whether `earlier` was less than `duration` ago. What lies ahead was not: it was noted before the clock was set back,
+    /// and nobody waits until that has caught up.
+    #[must_use]
+    pub fn is_soon_after(self, earlier: Self, duration: Duration) -> bool {
+        earlier <= self && self.since(earlier) < duration
+    }
 }
 
 /// A moment in milliseconds since the Unix epoch, as rows keep it, in whole seconds, as answers carry it.

@@ -7,7 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{blobs, content_of, unfinished, upload, uploaded};
-use crate::harness::{Reply, TestApp, race};
+use crate::clock::set;
+use crate::harness::{Reply, START, TestApp, race};
 
 /// Bytes as a crash would leave them: named by the moment, without a row.
 fn left_behind(app: &TestApp, temp: bool) -> PathBuf {
@@ -37,6 +38,23 @@ async fn what_a_crash_left_is_swept_when_nobody_can_want_it_any_more() {
     assert_eq!(are_there(&[&temp, &blob, &new_temp, &new_blob]), [false, false, true, true]);
     let ann = app.sign_in("ann").await;
     assert_eq!(ann.get(&content_of(&file)).await.is(200).text(), "kept");
+}
+
+// F-18
+#[tokio::test]
+async fn a_sweep_from_before_the_clock_was_set_back_puts_off_none_after_it() {
+    let app = TestApp::new().await;
+    let blob = left_behind(&app, false);
+    std::fs::remove_file(&blob).unwrap();
+    app.clock.advance(Duration::from_hours(48));
+    app.inside.sweep().await.unwrap();
+    std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    std::fs::write(&blob, "half").unwrap();
+    app.inside.sweep().await.unwrap();
+    assert!(blob.exists(), "it has looked a moment ago");
+    set(&app, START.after(Duration::from_hours(25)));
+    app.inside.sweep().await.unwrap();
+    assert!(!blob.exists());
 }
 
 #[tokio::test]

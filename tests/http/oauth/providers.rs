@@ -328,6 +328,25 @@ async fn new_keys_are_found_at_once_and_made_up_ones_cost_one_look_a_minute() {
     assert_eq!((desk.idp.asked(Place::Discovery).len(), desk.idp.asked(Place::Keys).len()), (2, 4));
 }
 
+// F-18
+#[tokio::test]
+async fn what_was_read_before_the_clock_was_set_back_is_read_again() {
+    let desk = Desk::new().await;
+    desk.clock.advance(Duration::from_hours(24));
+    desk.sign_in("acme").await.unwrap();
+    desk.idp.forge(Forgery::UnknownKey);
+    desk.fault("acme").await;
+    desk.idp.honest();
+    assert_eq!((desk.idp.asked(Place::Discovery).len(), desk.idp.asked(Place::Keys).len()), (1, 2));
+    let Clock::Manual(hands) = &desk.clock else { panic!("the clock is ours") };
+    hands.store(START.millis(), std::sync::atomic::Ordering::SeqCst);
+    desk.sign_in("acme").await.unwrap();
+    assert_eq!((desk.idp.asked(Place::Discovery).len(), desk.idp.asked(Place::Keys).len()), (2, 3));
+    desk.idp.rotate_keys();
+    desk.sign_in("acme").await.unwrap();
+    assert_eq!((desk.idp.asked(Place::Discovery).len(), desk.idp.asked(Place::Keys).len()), (2, 4));
+}
+
 //
 #[tokio::test]
 async fn an_address_is_verified_by_the_json_word_true_alone() {

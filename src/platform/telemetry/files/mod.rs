@@ -40,6 +40,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often turned files are looked at although none was turned.
 const TIDYING: Duration = Duration::from_hours(1);
 
+/// What is dated further ahead than this was written before the clock was set back.
+const AHEAD: Duration = Duration::from_mins(1);
+
 /// When the present file is turned over: at whichever comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
@@ -203,7 +206,8 @@ impl Pages {
         let Some(page) = self.page.as_ref().filter(|page| page.length > 0) else { return false };
         let Rotation { age, bytes } = self.settings.rotation;
         let more = u64::try_from(self.block.len()).unwrap_or(u64::MAX);
-        age.is_some_and(|age| self.clock.now().since(page.begun) >= age)
+        let now = self.clock.now();
+        age.is_some_and(|age| now.since(page.begun) >= age || page.begun > now.after(AHEAD))
             || bytes.is_some_and(|bytes| page.length.saturating_add(more) > bytes)
     }
 
@@ -234,7 +238,8 @@ impl Pages {
         if self.lines_in_block == 0 {
             return;
         }
-        if self.rests_until.is_some_and(|until| now < until) {
+        // Further ahead than a pause is what was noted before the clock was set back.
+        if self.rests_until.is_some_and(|until| now < until && until <= now.after(PAUSE)) {
             return self.lose_block();
         }
         let told_of = self.told_of;
@@ -279,7 +284,7 @@ impl Pages {
     }
 
     fn ask_for_tidying(&mut self, now: Timestamp) {
-        if self.tidied.is_some_and(|at| now.since(at) < TIDYING) {
+        if self.tidied.is_some_and(|at| now.is_soon_after(at, TIDYING)) {
             return;
         }
         self.tidied = Some(now);

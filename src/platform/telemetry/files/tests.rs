@@ -46,6 +46,11 @@ impl Desk {
         pages.flush().unwrap();
     }
 
+    fn set(&self, time: Timestamp) {
+        let Clock::Manual(hands) = &self.clock else { panic!("the clock is ours") };
+        hands.store(time.millis(), Ordering::SeqCst);
+    }
+
     fn names(&self) -> Vec<String> {
         names_in(&self.logs())
     }
@@ -161,6 +166,42 @@ fn files_are_kept_by_number_by_age_and_by_size() {
     // The newest was turned over one hour ago, the one before it two.
     assert_eq!(left(|_| Retention::Age(HOUR * 2)), 2);
     assert_eq!(left(|one| Retention::Bytes(one * 3 + 20)), 3);
+}
+
+// F-18
+#[test]
+fn files_of_before_the_clock_was_set_back_outlive_none_of_after_it() {
+    let desk = Desk::new(by_age(1));
+    desk.set(START.after(HOUR * 100));
+    let before = turned_files(&desk, 2);
+    // What stands in the present file is of then, too.
+    desk.set(START);
+    let mut pages = desk.pages();
+    for number in 10..12 {
+        desk.write(&mut pages, number);
+        desk.clock.advance(HOUR);
+    }
+    desk.write(&mut pages, 12);
+    assert_eq!(desk.present().lines().count(), 1);
+    tidy(&desk.logs(), Retention::Files(4), desk.clock.now()).unwrap();
+    let after = ["000000", "010000", "020000"].map(|time| format!("gatehouse-20260101T{time}.000Z.log.gz"));
+    let expected: Vec<String> =
+        after.into_iter().chain([format!("{}.gz", before[1]), PRESENT.to_owned()]).collect();
+    assert_eq!(desk.names(), expected);
+}
+
+// F-18
+#[test]
+fn a_disk_that_took_nothing_before_the_clock_was_set_back_is_tried_again_after_it() {
+    let desk = Desk::new(by_age(24));
+    fs::write(desk.logs(), "a file is in the way").unwrap();
+    let mut pages = desk.pages();
+    fs::remove_file(desk.logs()).unwrap();
+    desk.write(&mut pages, 1);
+    assert_eq!(pages.lost.lines(), 1, "it rests for a moment");
+    desk.set(START.before(HOUR));
+    desk.write(&mut pages, 2);
+    assert!(desk.present().contains("line 0002"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDateTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{PRESENT, Retention};
+use super::{AHEAD, PRESENT, Retention};
 use crate::platform::clock::Timestamp;
 
 const BEGINS: &str = "gatehouse-";
@@ -53,7 +53,7 @@ pub(super) fn tidy(folder: &Path, retention: Retention, now: Timestamp) -> io::R
             pack(&path)?;
         }
     }
-    for old in not_kept(newest_first(folder)?, retention, now) {
+    for old in not_kept(newest_first(folder, now)?, retention, now) {
         fs::remove_file(old.path)?;
     }
     Ok(())
@@ -84,7 +84,10 @@ fn pack(plain: &Path) -> io::Result<()> {
     fs::remove_file(plain)
 }
 
-fn newest_first(folder: &Path) -> io::Result<Vec<Turned>> {
+/// Those from before the clock was set back come last: else they would outlive all that are turned over until it has
+/// caught up.
+fn newest_first(folder: &Path, now: Timestamp) -> io::Result<Vec<Turned>> {
+    let latest = now.after(AHEAD);
     let mut turned = Vec::new();
     for path in files(folder)? {
         let name = name_of(&path);
@@ -93,7 +96,7 @@ fn newest_first(folder: &Path) -> io::Result<Vec<Turned>> {
             turned.push(Turned { path, at, bytes });
         }
     }
-    turned.sort_by_key(|turned| std::cmp::Reverse(turned.at));
+    turned.sort_by_key(|turned| (turned.at > latest, std::cmp::Reverse(turned.at)));
     Ok(turned)
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Actor, Reply, TestApp, claims};
+use crate::clock::set;
+use crate::harness::{Actor, Reply, START, TestApp, claims};
 
 const SEND: &str = "/api/auth/OTP/send";
 const ANN: &str = "ann@example.com";
@@ -91,6 +92,17 @@ async fn codes_stand_a_minute_apart_also_behind_the_first() {
     reply.refused(429, "rate_limited");
     assert!((1..=60).contains(&reply.header("retry-after").unwrap().parse::<u32>().unwrap()), "{reply:?}");
     assert_eq!(codes_sent(&app).await, sent);
+}
+
+// F-18
+#[tokio::test]
+async fn a_code_of_before_the_clock_was_set_back_keeps_nobody_from_another() {
+    let app = TestApp::with_mail(&[]).await;
+    with_codes_by_mail(&app).await;
+    let demand = app.demand("ann").await;
+    set(&app, START.after(Duration::from_mins(30)));
+    send(&app, &demand.token).await.is(202);
+    send(&app, &demand.token).await.refused(429, "rate_limited");
 }
 
 #[tokio::test]
