@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 
+use super::check::HIGHEST_COUNT;
 use super::import::BATCH;
 use super::merge::Change;
 use super::row::{Cell, Row};
@@ -119,14 +120,15 @@ fn written(values: &mut Values, rows: &[Row], end: &str) -> String {
     written.collect::<Vec<_>>().join(", ")
 }
 
-/// Adds files; one whose number is another's here gets the next one.
+/// Adds files; one whose number is another's here gets the next one. So does one whose number is near their end: it would
+/// leave none behind it, and refused it would be so again in the next export, which may well have come further.
 pub(super) async fn insert_files(tx: &Tx, table: &'static Table, rows: Vec<Row>) -> Result<(), DbErr> {
     let mut values = Values::default();
     let wanted = values.row(rows.iter().map(|row| row.whole("id").into()));
     let taken = statement(tx, format!("SELECT id FROM files WHERE id IN {wanted}"), values);
     let taken = tx.query_all_raw(taken).await?;
     let taken: HashSet<i64> = taken.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
-    let is_free = |row: &Row| row.whole("id").is_some_and(|id| !taken.contains(&id));
+    let is_free = |row: &Row| row.whole("id").is_some_and(|id| id <= HIGHEST_COUNT && !taken.contains(&id));
     let (free, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_free);
     insert(tx, table, &free).await?;
     for row in others {

@@ -22,8 +22,8 @@ const LONGEST_FOREIGN: usize = 2048;
 /// The longest sealed value, in bytes: what a provider gave us. Two tokens of 32 KiB may be twice as long in JSON, and
 /// addresses stand beside them.
 const LONGEST_SEALED: usize = 256 * 1024;
-/// From where a count goes on at most: there is room behind it for as much again.
-const HIGHEST_COUNT: i64 = i64::MAX / 2;
+/// From where a count, and the numbers of files, go on at most: there is room behind it for as much again.
+pub(super) const HIGHEST_COUNT: i64 = i64::MAX / 2;
 /// The largest file, in bytes: as large as an upload may be set to be. Sums of many stay integers.
 const LARGEST_FILE: i64 = 1 << 40;
 
@@ -163,11 +163,7 @@ pub(super) fn file(row: &Row) -> Result<(), Flaw> {
         (3..=255).contains(&media_type.len()) && media_type.bytes().all(fits) && media_type.contains('/');
     holds(is_type, "media_type", "is no media type")?;
     same(row, "description", |text| Description::parse(text).ok().map(|text| text.to_string()))?;
-    holds(
-        row.whole("id").is_some_and(|id| (1..=i64::MAX / 2).contains(&id)),
-        "id",
-        "is no number of a file",
-    )?;
+    holds(row.whole("id").is_some_and(|id| id > 0), "id", "is no number of a file")?;
     let is_size = row.whole("size").is_some_and(|size| (0..=LARGEST_FILE).contains(&size));
     holds(is_size, "size", "is no size of a file")?;
     holds(row.bytes("sha256").is_some_and(|digest| digest.len() == 32), "sha256", "must be 32 bytes")?;

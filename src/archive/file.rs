@@ -111,7 +111,8 @@ impl GatehouseFile {
         Ok(())
     }
 
-    /// The highest number that a file ever had where this file comes from.
+    /// The highest number that a file ever had where this file comes from, or the highest from which they go on: so near to
+    /// their end there would soon be none left.
     pub(super) fn highest_file_number(&self) -> Result<i64, ImportRefusal> {
         if !self.has.contains("files.id") {
             return Ok(0);
@@ -120,11 +121,7 @@ impl GatehouseFile {
         let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'files' AND typeof(seq) = 'integer' LIMIT 1";
         let found = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         match found {
-            // So near to the end there would soon be no number left.
-            Ok(number) if number > i64::MAX / 2 => {
-                Err(ImportRefusal::Foreign("its files have no numbers left".to_owned()))
-            }
-            Ok(number) => Ok(number.max(0)),
+            Ok(number) => Ok(number.clamp(0, check::HIGHEST_COUNT)),
             Err(rusqlite::Error::QueryReturnedNoRows) => Ok(0),
             Err(error) => Err(unreadable(&error)),
         }

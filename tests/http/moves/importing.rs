@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gatehouse::archive::{How, ImportOptions, Progress};
+use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -206,6 +207,59 @@ async fn numbers_of_files_are_not_given_again() {
     send(&*new.admin().await, "import", &content).await.is(200);
     let file = new.sign_in("ann").await.post("/api/file").body(kind, upload("d")).await.is(201).json();
     assert_eq!(file["id"].as_i64().unwrap(), last + 1);
+}
+
+// The number behind the highest that is taken in is given here, and must be taken in again; behind the last there is none.
+#[tokio::test]
+async fn numbers_of_files_at_their_end_stop_nothing() {
+    const HIGHEST: i64 = i64::MAX / 2;
+    let form = |name: &str| {
+        format!(
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\nx\r\n--B--\r\n"
+        )
+    };
+    let kind = "multipart/form-data; boundary=B";
+    for (number, becomes, next) in [
+        (HIGHEST - 1, HIGHEST - 1, HIGHEST),
+        (HIGHEST, HIGHEST, HIGHEST + 1),
+        (HIGHEST + 1, 2, HIGHEST + 1),
+        (i64::MAX, 2, HIGHEST + 1),
+    ] {
+        let app = TestApp::new().await;
+        let (admin, ann) = (app.admin().await, app.user("ann").await);
+        let linked = admin.put(&format!("{}/file", ann.path())).body(kind, form("a")).await.ok().json();
+        assert_eq!(linked["id"], 1);
+        let change = format!(
+            "UPDATE files SET id = {number}; UPDATE file_links SET file_id = {number}; \
+             UPDATE sqlite_sequence SET seq = {number} WHERE name = 'files'"
+        );
+        let content = changed_by(&exported(&admin).await, &change);
+        forget_files(&app).await;
+        let answer = send(&admin, "import", &content).await.is(200).json();
+        assert_eq!((count(&answer, "files", "added"), count(&answer, "file_links", "added")), (1, 1));
+        let file = ann.get(&format!("/api/file/{becomes}")).await.is(200).json();
+        assert_eq!((&file["id"], &file["file_name"]), (&json!(becomes), &json!("a")), "{number}");
+        let file = ann.post("/api/file").body(kind, form("b")).await.is(201).json();
+        assert_eq!(file["id"], next, "{number}");
+
+        // What is exported now comes back, and there is room behind it.
+        let content = exported(&admin).await;
+        forget_files(&app).await;
+        let answer = send(&admin, "import", &content).await.is(200).json();
+        assert_eq!(count(&answer, "files", "added"), 2, "{number}");
+        ann.post("/api/file").body(kind, form("c")).await.is(201);
+        assert_eq!(ann.get("/api/file/count").await.is(200).json(), 3, "{number}");
+    }
+}
+
+/// Loses the rows of files; their bytes stay.
+async fn forget_files(app: &TestApp) {
+    for sql in ["DELETE FROM file_links", "DELETE FROM files"] {
+        let act = app.inside.db.write::<_, DbErr, _>(move |tx| {
+            Box::pin(async move { tx.execute_unprepared(sql).await.map(|_| ()) })
+        });
+        act.await.unwrap();
+    }
 }
 
 // Whoever could write such a line would keep everybody's backups from being restored.
