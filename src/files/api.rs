@@ -106,7 +106,7 @@ impl FileApi {
     /// List files
     ///
     /// One's own, and those that are linked to one. Admins see all files, moderators those of people who are neither
-    /// admin nor moderator.
+    /// admin nor moderator nor deleted.
     #[oai(path = "/file", method = "get", operation_id = "read_files")]
     async fn list(&self, caller: Caller, paging: Paging) -> Result<Listing<File>, Failure<ListRefusal>> {
         let key = self.files.cursor_key.bytes();

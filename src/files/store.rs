@@ -60,7 +60,7 @@ pub struct Seen {
 pub enum Scope {
     /// Everybody's.
     All,
-    /// Those of people who are neither admin nor moderator, and the viewer's.
+    /// Those of people who are neither admin nor moderator nor deleted, and the viewer's.
     OfOrdinaryPeople,
     /// The viewer's: uploaded by them or linked to them.
     Own,
@@ -94,7 +94,7 @@ impl Scope {
         // As a union, since PostgreSQL uses no index for an alternative that is a query.
         const OWN: &str = "f.id IN (SELECT id FROM files WHERE created_by = $1 \
              UNION SELECT file_id FROM file_links WHERE user_id = $1)";
-        const ORDINARY: &str = "((u.roles & 3) = 0 OR f.created_by = $1 \
+        const ORDINARY: &str = "((u.roles & 3) = 0 AND u.deleted_at IS NULL OR f.created_by = $1 \
              OR f.id IN (SELECT file_id FROM file_links WHERE user_id = $1))";
         match self {
             // The viewer has to be named somewhere.

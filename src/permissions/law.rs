@@ -46,13 +46,13 @@ const ON_ACCOUNTS: &str = "
     user:update uuid           ---------  ---------  ---------  ---------  ---------  sutmabd<>
 ";
 
-/// Actions on files. A letter is the owner: **s**elf, **u**ser, **t**ester, **m**oderator, **a**dmin; or a user
-/// (**l**) or an admin (**L**) who linked the file to the subject.
+/// Actions on files. A letter is the owner: **s**elf, **u**ser, **t**ester, **m**oderator, **a**dmin, **d**eleted user; or
+/// a user (**l**) or an admin (**L**) who linked the file to the subject.
 const ON_FILES: &str = "
                                anonymous  none       user       tester     moderator  admin
-    file:read                  -------    -------    s----lL    s----lL    -ut--l-    sutmalL
-    file:update                -------    -------    s------    s------    -------    sutmalL
-    file:delete                -------    -------    s------    s------    -------    sutmalL
+    file:read                  --------   --------   s-----lL   s-----lL   -ut---l-   sutmadlL
+    file:update                --------   --------   s-------   s-------   --------   sutmadlL
+    file:delete                --------   --------   s-------   s-------   --------   sutmadlL
 ";
 
 /// Actions without an object.
@@ -219,7 +219,7 @@ fn the_law_of_accounts_holds() {
 
 #[test]
 fn the_law_of_files_holds() {
-    hold(ON_FILES, "sutmalL", on_file);
+    hold(ON_FILES, "sutmadlL", on_file);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn with_several_roles_any_that_allows_suffices() {
         }
     };
     holds(ON_ACCOUNTS, "sutmabd<>", on_account);
-    holds(ON_FILES, "sutmalL", on_file);
+    holds(ON_FILES, "sutmadlL", on_file);
     holds(ON_THE_SYSTEM, "y", |_, _| Resource::System);
 }
 

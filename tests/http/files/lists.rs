@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FORM, form, path_of, uploaded};
+use super::{FORM, content_of, form, path_of, uploaded};
 use crate::harness::{Actor, TestApp};
 use crate::lists::there_and_back;
 
@@ -33,6 +33,40 @@ async fn everybody_s_list_holds_what_they_may_read() {
     assert_eq!(names(&list_of(&bob).await), ["bob's", "for bob"]);
     assert_eq!(names(&list_of(&moderator).await), ["ann's", "bob's", "mod's"]);
     assert_eq!(names(&list_of(&admin).await), ["ann's", "bob's", "mod's", "for bob"]);
+}
+
+#[tokio::test]
+async fn files_of_who_is_deleted_are_there_for_admins_only() {
+    let app = TestApp::new().await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    let (moderator, admin) = (app.moderator().await, app.admin().await);
+    let another_admin = app.made_by_admin("ada", &["admin", "user"]).await;
+    let (gone, stays) = (uploaded(&ann, "ann's", b"x").await, uploaded(&bob, "bob's", b"x").await);
+    let path = format!("{}/file", moderator.path());
+    let linked = another_admin.put(&path).body(FORM, form("for mods", b"x")).await.is(200).json();
+    assert_eq!(names(&list_of(&moderator).await), ["ann's", "bob's", "for mods"]);
+    ann.delete(&ann.path()).await.is(200);
+    admin.delete(&another_admin.path()).await.is(200);
+
+    let every = format!("/api/file/files?files_ids={}&files_ids={}", gone["id"], stays["id"]);
+    for path in [path_of(&gone), content_of(&gone)] {
+        moderator.get(&path).await.refused(404, "not_found");
+        admin.get(&path).await.is(200);
+    }
+    moderator.patch(&path_of(&gone)).json(&json!({})).await.refused(404, "not_found");
+    assert_eq!(moderator.get(&every).await.is(200).json(), json!([stays]));
+    assert_eq!(admin.get(&every).await.is(200).json(), json!([gone, stays]));
+    assert_eq!(
+        names(&list_of(&moderator).await),
+        ["bob's", "for mods"],
+        "what is linked to oneself is one's own"
+    );
+    moderator.get(&content_of(&linked)).await.is(200);
+    assert_eq!(names(&list_of(&admin).await), ["ann's", "bob's", "for mods"]);
+
+    admin.post(&format!("{}/restore", ann.path())).await.is(200);
+    moderator.get(&content_of(&gone)).await.is(200);
+    assert_eq!(names(&list_of(&moderator).await), ["ann's", "bob's", "for mods"]);
 }
 
 #[tokio::test]
