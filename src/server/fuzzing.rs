@@ -2,7 +2,7 @@
 
 use super::bounds::Bounds;
 use super::frames::FrameReader;
-use super::head::{HeadCheck, Progress};
+use super::head::{Framing, HeadCheck, Progress};
 
 const BOUNDS: Bounds = Bounds { head: 512, target: 128, ids: 256 };
 
@@ -16,7 +16,7 @@ pub(crate) fn head(input: &[u8]) {
     match (whole, last) {
         (Ok(Progress::Complete(end, framing)), Ok(Progress::Complete(1, same))) => {
             assert_eq!((end, framing), (at + 1, same));
-            one_reading(&input[..end]);
+            one_reading(&input[..end], framing);
         }
         (Ok(Progress::Http2(end)), Ok(Progress::Http2(1))) => assert_eq!(end, at + 1),
         // Of two bounds that are passed, the one that is told depends on which was looked at first.
@@ -25,7 +25,7 @@ pub(crate) fn head(input: &[u8]) {
     }
 }
 
-fn one_reading(head: &[u8]) {
+fn one_reading(head: &[u8], read: Framing) {
     assert!(head.len() <= BOUNDS.largest() + 8 && head.ends_with(b"\r\n\r\n"), "{head:?}");
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
     assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{text:?}");
@@ -33,6 +33,11 @@ fn one_reading(head: &[u8]) {
     assert!(lines().all(|line| !line.starts_with([' ', '\t'])), "{text:?}");
     let framing = |line: &str| line.starts_with("content-length:") || line.starts_with("transfer-encoding:");
     assert!(lines().filter(|line| framing(line)).count() <= 1, "{text:?}");
+    let length = lines().find_map(|line| line.strip_prefix("content-length:")).map(str::trim);
+    match read {
+        Framing::Length(read) => assert_eq!(length.map_or(Ok(0), str::parse), Ok(read), "{text:?}"),
+        Framing::Chunked => assert_eq!(length, None, "{text:?}"),
+    }
 }
 
 /// However the frames of a connection are cut into pieces, they are the same, and every byte belongs to one.

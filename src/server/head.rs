@@ -138,7 +138,7 @@ impl HeadCheck {
             (_, true) => {
                 let mut field = [0; NAMED];
                 field.copy_from_slice(&self.line.start[..NAMED]);
-                self.field(&field[..whole.min(NAMED)])?;
+                self.field(&field[..whole.min(NAMED)], whole > NAMED)?;
                 None
             }
         };
@@ -146,7 +146,8 @@ impl HeadCheck {
         Ok(progress)
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), StatusCode> {
+    /// Reads a field, of which there may be more than is at hand.
+    fn field(&mut self, line: &[u8], is_cut: bool) -> Result<(), StatusCode> {
         self.fields += 1;
         if self.fields > MAX_FIELDS {
             return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
@@ -154,7 +155,7 @@ impl HeadCheck {
         match line[0] {
             // A line that goes on with the one before (RFC 9112, 5.2).
             b' ' | b'\t' => Err(StatusCode::BAD_REQUEST),
-            b'c' | b'C' => self.perhaps_length(line),
+            b'c' | b'C' => self.perhaps_length(line, is_cut),
             b't' | b'T' if starts_with(line, CODING) => {
                 let twice = std::mem::replace(&mut self.chunked, true);
                 ambiguous(twice || self.length.is_some())
@@ -163,10 +164,12 @@ impl HeadCheck {
         }
     }
 
-    fn perhaps_length(&mut self, line: &[u8]) -> Result<(), StatusCode> {
+    fn perhaps_length(&mut self, line: &[u8], is_cut: bool) -> Result<(), StatusCode> {
         if !starts_with(line, LENGTH) {
             return Ok(());
         }
+        // What is behind the cut may be more digits: the parser would read another length.
+        ambiguous(is_cut)?;
         let digits = line[LENGTH.len()..].trim_ascii();
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
         let plain = digits.iter().all(u8::is_ascii_digit);
@@ -266,6 +269,21 @@ mod tests {
     fn a_length_hidden_behind_spaces_is_found() {
         let head = format!("POST / HTTP/1.1\r\nContent-Length:{}5\r\n\r\n", " ".repeat(100));
         assert_eq!(check(&head), Err(400));
+    }
+
+    #[test]
+    fn a_length_of_which_only_the_beginning_is_at_hand_is_refused() {
+        let length = |value: &str| check(&format!("POST / HTTP/1.1\r\nContent-Length:{value}\r\n\r\n"));
+        for spaces in 20..60 {
+            for value in [format!("{}68", " ".repeat(spaces)), format!("68{}", " ".repeat(spaces))] {
+                let fits = LENGTH.len() + value.len() <= NAMED;
+                let read =
+                    length(&value).map(|end| matches!(end, Progress::Complete(_, Framing::Length(68))));
+                assert_eq!(read, if fits { Ok(true) } else { Err(400) }, "{value:?}");
+            }
+            let zeros = "0".repeat(spaces);
+            assert_eq!(length(&format!("{zeros}68")).is_ok(), LENGTH.len() + spaces + 2 <= NAMED, "{spaces}");
+        }
     }
 
     #[test]
