@@ -172,26 +172,40 @@ fn ids_of_user(user: &str) -> String {
     )
 }
 
-/// The same as a column of JSON about a user, to be read with others; [`from_column`] understands it.
+/// The same as a column of JSON about a user, to be read with others; [`from_column`] understands it. Three lists, of
+/// which none has a file of another: a union would be a table of its own to SQLite, made and thrown away each time.
 pub fn column_of_user(backend: DbBackend, user: &str) -> String {
-    let (array, all, id, bytes, text) = match backend {
-        DbBackend::Sqlite => ("json_array", "json_group_array", "hex(f.", "hex(f.sha256)", ""),
-        _ => ("json_build_array", "json_agg", "(f.", "encode(f.sha256, 'hex')", "::text"),
+    let (array, all, id, bytes, list, text) = match backend {
+        DbBackend::Sqlite => ("json_array", "json_group_array", "hex(f.", "hex(f.sha256)", "json", ""),
+        _ => ("json_build_array", "json_agg", "(f.", "encode(f.sha256, 'hex')", "", "::text"),
     };
-    format!(
-        "(SELECT {all}({array}(f.id, {id}created_by), {id}picture_of), f.name, f.media_type, f.description, f.size, \
-         {bytes}, {id}blob), f.created_at)) FROM files AS f WHERE f.id IN ({})){text}",
-        ids_of_user(user)
-    )
+    let [uploaded, picture, linked] = [
+        format!("files AS f WHERE f.created_by = {user}"),
+        format!("files AS f WHERE f.picture_of = {user} AND f.created_by <> {user}"),
+        format!(
+            "file_links AS l JOIN files AS f ON f.id = l.file_id \
+             WHERE l.user_id = {user} AND f.created_by <> {user} AND f.picture_of IS DISTINCT FROM {user}"
+        ),
+    ]
+    .map(|those| {
+        format!(
+            "{list}((SELECT {all}({array}(f.id, {id}created_by), {id}picture_of), f.name, f.media_type, f.description, \
+             f.size, {bytes}, {id}blob), f.created_at)) FROM {those}))"
+        )
+    });
+    format!("{array}({uploaded}, {picture}, {linked}){text}")
 }
 
 type Row = (i64, Uuid, Option<String>, String, String, Option<String>, i64, String, Uuid, i64);
 
 /// The files of such a column, the oldest first.
 pub fn from_column(column: Option<&str>) -> Result<Vec<file::Model>, DbErr> {
-    let Some(column) = column else { return Ok(Vec::new()) }; // of no rows PostgreSQL makes nothing
-    let rows: Vec<Row> = serde_json::from_str(column).map_err(|error| DbErr::Json(error.to_string()))?;
-    let mut files = rows.into_iter().map(model).collect::<Result<Vec<_>, _>>()?;
+    let Some(column) = column else { return Ok(Vec::new()) };
+    // Of no rows PostgreSQL makes nothing.
+    let lists: [Option<Vec<Row>>; 3] =
+        serde_json::from_str(column).map_err(|error| DbErr::Json(error.to_string()))?;
+    let rows = lists.into_iter().flatten().flatten();
+    let mut files = rows.map(model).collect::<Result<Vec<_>, _>>()?;
     files.sort_unstable_by_key(|file| file.id);
     Ok(files)
 }
@@ -374,13 +388,24 @@ mod tests {
     #[test]
     fn what_cannot_be_read_in_a_row_is_an_error() {
         let id = "0193d1f0-0000-7000-8000-000000000001";
-        let row = |picture_of: &str, sha256: &str| {
-            format!(r#"[[1, "{id}", {picture_of}, "a.txt", "text/plain", null, 1, "{sha256}", "{id}", 0]]"#)
+        let row = |number: i64, picture_of: &str, sha256: &str| {
+            format!(
+                r#"[{number}, "{id}", {picture_of}, "a.txt", "text/plain", null, 1, "{sha256}", "{id}", 0]"#
+            )
         };
+        let column = |picture_of: &str, sha256: &str| format!("[[{}], null, []]", row(1, picture_of, sha256));
         let good = "ab".repeat(32);
-        assert_eq!(from_column(Some(&row(r#""""#, &good))).unwrap()[0].picture_of, None);
-        assert_eq!(from_column(Some(&row("null", &good))).unwrap()[0].sha256, [0xab; 32]);
-        assert!(from_column(Some(&row("null", &good[2..]))).is_err());
-        assert!(from_column(Some(&row(r#""ann""#, &good))).is_err());
+        assert_eq!(from_column(Some(&column(r#""""#, &good))).unwrap()[0].picture_of, None);
+        assert_eq!(from_column(Some(&column("null", &good))).unwrap()[0].sha256, [0xab; 32]);
+        let all = format!(
+            "[[{}], [{}], [{}]]",
+            row(3, "null", &good),
+            row(1, "null", &good),
+            row(2, "null", &good)
+        );
+        let numbers: Vec<i64> = from_column(Some(&all)).unwrap().iter().map(|file| file.id).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert!(from_column(Some(&column("null", &good[2..]))).is_err());
+        assert!(from_column(Some(&column(r#""ann""#, &good))).is_err());
     }
 }
