@@ -30,7 +30,7 @@ const RENEWAL: Duration = Duration::from_secs(3);
 /// Events that are read, and marked, together at most.
 const BATCH: u64 = 1000;
 /// Messages that are on their way together at most.
-const WINDOW: usize = 256;
+const WINDOW: usize = 1000;
 /// How often the table is looked at when nobody tells of something new.
 const IDLE: Duration = Duration::from_millis(250);
 /// How long a stop waits for what is on its way.
