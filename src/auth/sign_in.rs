@@ -26,7 +26,7 @@ use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::sessions::{DeviceToken, Kind, OpaqueToken, Roles, Tokens};
 use crate::users::store::user;
-use crate::users::{Deed, Identifier, Password, SigningIn};
+use crate::users::{Identifier, Password, SigningIn};
 
 crate::refusals! {
     /// Why nobody is signed in.
@@ -179,11 +179,7 @@ impl Auth {
             return Ok(true);
         }
         let user = &found.user;
-        let history = self.users.recent_history(user.id, 1).await?;
-        let by_owner = history
-            .first()
-            .is_some_and(|last| last.action == Deed::Deleted.name() && last.by_id == Some(user.id));
-        Ok(by_owner && user.is_active)
+        Ok(user.is_active && self.users.was_left_by_owner(self.db.reader(), user.id).await?)
     }
 
     async fn let_in(
@@ -234,6 +230,11 @@ impl Auth {
             throttle::settle(tx, tried, End::Nothing, now).await?;
             return Ok(Err(SignInRefusal::Invalid));
         };
+        // Also who left may have been deleted by somebody else since.
+        if !self.oauth.may_come_back_in(tx, &user).await? {
+            throttle::settle(tx, tried, End::Nothing, now).await?;
+            return Ok(Err(SignInRefusal::Invalid));
+        }
         if let Some(hash) = fresh_hash {
             self.users.rehash_in(tx, &user, hash).await?;
         }

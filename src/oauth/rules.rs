@@ -3,7 +3,7 @@
 //! Who is who is decided by provider and subject alone. An address joins two accounts only where both sides have proved
 //! it; everything else is a new account, or nothing.
 
-use sea_orm::{ConnectionTrait, DbErr, Order};
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use super::joining::Joining;
@@ -138,10 +138,7 @@ impl Oauth {
         if deleted_at < since.millis() {
             return Ok(false);
         }
-        let history = crate::users::store::history_of(tx, user.id, Order::Desc, 0, 1).await?;
-        Ok(history
-            .first()
-            .is_some_and(|last| last.action == Deed::Deleted.name() && last.by_id == Some(user.id)))
+        self.users.was_left_by_owner(tx, user.id).await
     }
 
     /// Makes an account for somebody who is known elsewhere only. Somebody who does so at the same moment may be first:

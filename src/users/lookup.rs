@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use sea_orm::{DbErr, Order};
+use sea_orm::{ConnectionTrait, DbErr, Order};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::changes::Deed;
 use super::listing::{Filter, LineMark, Page};
 use super::rows::{self, Beside, External, InFull};
 use super::store::{self, Listed, Named, Seen, history, user};
@@ -162,9 +163,11 @@ impl Users {
         events_of_user(self.db.reader(), user, sequence, limit).await
     }
 
-    /// The newest lines of a user's history.
-    pub async fn recent_history(&self, user: Uuid, limit: u64) -> Result<Vec<history::Model>, DbErr> {
-        store::history_of(self.db.reader(), user, Order::Desc, 0, limit).await
+    /// Whether it was the owner of a deleted account who deleted it, and nobody has done so again since: only then it comes
+    /// back by signing in.
+    pub async fn was_left_by_owner(&self, db: &impl ConnectionTrait, user: Uuid) -> Result<bool, DbErr> {
+        let line = store::last_told(db, user, &[Deed::Deleted.name()]).await?;
+        Ok(line.is_some_and(|line| line.by_id == Some(user)))
     }
 
     /// Whom a user blocks, oldest block first.

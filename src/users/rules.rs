@@ -418,6 +418,23 @@ impl Users {
         Ok(row)
     }
 
+    /// Deletes an account that is deleted already, by its owner perhaps: from now on only staff brings it back, and no
+    /// sign-in to it that is half done goes on.
+    pub async fn delete_again_in(&self, tx: &Tx, target: Uuid, origin: &Origin) -> Result<(), DbErr> {
+        let Some(held) = store::held(tx, target).await? else { return Ok(()) };
+        // Told behind the deletion before it, whatever the clock of the instance said that wrote that.
+        let now = Timestamp::from_millis(later_than(held.deleted_at, self.clock.now()));
+        self.sessions.end_all(tx, target, None, Ending::Deleted).await?;
+        let columns = user::ActiveModel {
+            updated_at: Set(now.millis()),
+            token_version: Set(held.token_version + 1),
+            ..Default::default()
+        };
+        store::update(tx, &held, columns).await?;
+        let change = Change { user: target, deed: Deed::Deleted, words: String::new(), origin, at: now };
+        self.record(tx, change, Vec::new()).await
+    }
+
     /// Brings a deleted account back, if its names are still free.
     pub async fn restore(
         &self,
@@ -578,7 +595,7 @@ pub(super) fn text<V>(value: Option<&V>, as_str: impl Fn(&V) -> &str) -> Option<
     value.map(|value| as_str(value).to_owned())
 }
 
-/// Two passwords never bear the same moment: what is bound to one must not outlive it.
+/// A moment behind the one before. Two passwords never bear the same one: what is bound to one must not outlive it.
 fn later_than(before: Option<i64>, now: Timestamp) -> i64 {
     before.map_or(now.millis(), |before| now.millis().max(before.saturating_add(1)))
 }

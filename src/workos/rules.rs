@@ -192,13 +192,18 @@ impl Workos {
         id: &str,
         at: Timestamp,
     ) -> Result<Outcome, Unapplied> {
-        let deleted = self.users.delete_in(tx, user, None, &Origin::default()).await;
-        let outcome = match deleted {
+        let origin = Origin::default();
+        let outcome = match self.users.delete_in(tx, user, None, &origin).await {
             Err(Failure::Refused(DeleteRefusal::LastAdmin)) => {
                 self.sessions.end_all(tx, user, None, Ending::Deleted).await?;
                 Outcome::SetAside(LAST_ADMIN)
             }
-            Ok(_) | Err(Failure::Refused(_)) => Outcome::Applied, // or gone already
+            // Its owner may have deleted it, and could come back to what nobody manages any more.
+            Err(Failure::Refused(DeleteRefusal::Deleted)) => {
+                self.users.delete_again_in(tx, user, &origin).await?;
+                Outcome::Applied
+            }
+            Ok(_) | Err(Failure::Refused(_)) => Outcome::Applied, // or purged already
             Err(failure) => return Err(failure.into()),
         };
         store::bury(tx, id, at, self.clock.now()).await?;

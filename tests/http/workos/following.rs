@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::fake::{Fake, Place};
 use super::{assert_converged, by_email, following, people, settle};
-use crate::harness::{PASSWORD, Reply, TestApp, eventually};
+use crate::harness::{Actor, Demand, PASSWORD, Reply, TestApp, eventually};
+use crate::oauth::scene::Scene;
 
 #[tokio::test]
 async fn everybody_is_listed_once_and_then_events_are_followed() {
@@ -100,6 +101,88 @@ async fn who_is_deleted_there_is_deleted_here_and_signed_out() {
     fake.add("ann");
     settle(&app).await;
     assert_ne!(by_email(&app, "ann@example.com").await.unwrap()["uuid"], json!(ann.id));
+}
+
+/// Somebody of the directory who has a password here: their id there, and they.
+async fn with_password(app: &TestApp, fake: &Fake, name: &str) -> (String, Actor) {
+    let email = format!("{name}@example.com");
+    let new = json!({"username": name, "email": email, "password": PASSWORD});
+    app.admin().await.post("/api/user/").json(&new).await.is(201);
+    settle(app).await;
+    let id = fake.ledger().users.iter().find(|user| user["email"] == email).unwrap()["id"].clone();
+    (id.as_str().unwrap().to_owned(), app.sign_in(name).await)
+}
+
+/// They are deleted, and the last word on that was nobody's here.
+async fn assert_deleted_by_nobody(app: &TestApp, who: &Actor) {
+    let user = app.admin().await.get(&who.path()).await.is(200).json();
+    assert!(!user["deleted_at"].is_null(), "{user}");
+    let last = &user["user_history"][0];
+    assert_eq!((&last["action"], &last["by"]), (&json!("deleted"), &json!(null)), "{user}");
+}
+
+#[tokio::test]
+async fn who_left_and_is_deleted_there_does_not_come_back_by_password() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    let (there, ann) = with_password(&app, &fake, "ann_smith").await;
+    ann.delete(&ann.path()).await.is(200);
+    // As long as the directory has them, they do.
+    let ann = app.sign_in("ann_smith").await;
+    let (authenticator, _) = ann.enrol(&app).await;
+    ann.delete(&ann.path()).await.is(200);
+    let half_done = Demand::of(&app.try_sign_in("ann_smith", PASSWORD).await);
+    fake.remove(&there);
+    settle(&app).await;
+    app.answer(&half_done.token, &authenticator.next_code(&app)).await.refused(401, "invalid_otp");
+    app.try_sign_in("ann_smith", PASSWORD).await.refused(401, "invalid_credentials");
+    assert_deleted_by_nobody(&app, &ann).await;
+    app.clock.advance(Duration::from_secs(10)); // a refused password is not tried again at once
+    // Staff may bring them back all the same.
+    app.admin().await.post(&format!("{}/restore", ann.path())).await.is(200);
+    Demand::of(&app.try_sign_in("ann_smith", PASSWORD).await);
+}
+
+#[tokio::test]
+async fn who_left_and_is_not_on_a_full_listing_does_not_come_back() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    let (there, _) = with_password(&app, &fake, "ann_smith").await;
+    fake.add("bob_jones");
+    settle(&app).await;
+    app.clock.advance(Duration::from_hours(100 * 24));
+    let ann = app.sign_in("ann_smith").await;
+    ann.delete(&ann.path()).await.is(200);
+    fake.remove(&there);
+    fake.loses_the_past(404);
+    app.clock.advance(Duration::from_mins(1));
+    settle(&app).await;
+    app.try_sign_in("ann_smith", PASSWORD).await.refused(401, "invalid_credentials");
+    assert_deleted_by_nobody(&app, &ann).await;
+    assert_converged(&app, &fake).await;
+}
+
+#[tokio::test]
+async fn who_left_and_is_deleted_there_does_not_come_back_by_a_provider() {
+    let fake = Fake::start().await;
+    let settings = fake.settings();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let scene = Scene::with(&settings).await;
+    fake.follow(&scene.clock);
+    let there = fake.add("ann");
+    fake.change(&there, json!({"email_verified": true}));
+    settle(&scene).await;
+    let ann = scene.come("acme").await;
+    ann.delete(&ann.path()).await.is(200);
+    // As long as the directory has them, they come back; so much is as ever.
+    let ann = scene.come("acme").await;
+    ann.delete(&ann.path()).await.is(200);
+    let waiting = scene.browser().code("acme").await;
+    fake.remove(&there);
+    settle(&scene).await;
+    scene.trade(&waiting).await.refused(401, "token_invalid");
+    assert_eq!(scene.trouble("acme").await, "user_inactive");
+    assert_deleted_by_nobody(&scene, &ann).await;
 }
 
 // an address alone proves nothing, and a name says nothing.
