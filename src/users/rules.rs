@@ -171,27 +171,38 @@ impl Users {
         origin: &Origin,
     ) -> Result<user::Model, Failure<ChangeRefusal>> {
         let held = living(tx, target, revision).await.map_err(Failure::within)?;
-        let now = self.clock.now();
-        let deeds = changes.deeds(&held);
+        self.update_held_in(tx, &held, changes, origin).await
+    }
+
+    /// The same of an account that is held and may be deleted: it stays so, and is as it was changed when it comes back.
+    pub async fn update_held_in(
+        &self,
+        tx: &Tx,
+        held: &user::Model,
+        changes: Changes,
+        origin: &Origin,
+    ) -> Result<user::Model, Failure<ChangeRefusal>> {
+        let (now, target) = (self.clock.now(), held.id);
+        let deeds = changes.deeds(held);
         if deeds.is_empty() {
-            return Ok(held);
+            return Ok(held.clone());
         }
-        if changes.ends_admin(&held) {
+        if changes.ends_admin(held) {
             another_admin(tx, target).await.map_err(Failure::within)?;
         }
-        if changes.cuts_off_second_factor(&held) {
+        if changes.cuts_off_second_factor(held) {
             return Err(ChangeRefusal::SecondFactor.into());
         }
-        if changes.signs_out(&held) {
+        if changes.signs_out(held) {
             let kept = origin.session_of(target).filter(|_| changes.is_active != Some(false));
             let is_ban = changes.is_active == Some(false);
             let reason = if is_ban { Ending::Banned } else { Ending::EmailChanged };
             self.sessions.end_all(tx, target, kept, reason).await?;
         }
-        let columns = changes.columns(&held, self.settings.display_name_free, now);
-        let row = written(tx, &held, columns, ChangeRefusal::of).await?;
+        let columns = changes.columns(held, self.settings.display_name_free, now);
+        let row = written(tx, held, columns, ChangeRefusal::of).await?;
         let lines = self.lines(target, deeds, origin, now);
-        let told = told::of_change(&held, &row, origin, now)?;
+        let told = told::of_change(held, &row, origin, now)?;
         self.record_all(tx, target, &lines, told, origin).await?;
         Ok(row)
     }

@@ -170,12 +170,11 @@ impl Workos {
         person: &Person,
     ) -> Result<Outcome, Unapplied> {
         store::changed(tx, &told.id, told.at).await?;
-        let Some(held) = held(tx, user).await?.filter(|held| held.deleted_at.is_none()) else {
-            return Ok(Outcome::Skipped); // whoever was deleted here is not brought back by a change
-        };
+        // Whoever was deleted here is not brought back by a change, but finds it made when they come back.
+        let Some(held) = held(tx, user).await? else { return Ok(Outcome::Skipped) };
         let email = self.free_email_in(tx, person, Some(user)).await?;
         let changes = changes(&held, person, email);
-        let updated = match self.users.update_in(tx, user, changes, None, &Origin::default()).await {
+        let updated = match self.users.update_held_in(tx, &held, changes, &Origin::default()).await {
             Err(Failure::Refused(ChangeRefusal::SecondFactor)) => {
                 return Ok(Outcome::SetAside(MAILED_FACTOR));
             }

@@ -122,6 +122,31 @@ async fn assert_deleted_by_nobody(app: &TestApp, who: &Actor) {
 }
 
 #[tokio::test]
+async fn who_left_comes_back_with_what_changed_there_meanwhile() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    let (there, ann) = with_password(&app, &fake, "ann_smith").await;
+    ann.delete(&ann.path()).await.is(200);
+    fake.change(&there, json!({"first_name": "Anne", "last_name": "Jones", "email": "ann@example.org"}));
+    settle(&app).await;
+    let left = app.admin().await.get(&ann.path()).await.is(200).json();
+    assert!(!left["deleted_at"].is_null(), "a change brings nobody back: {left}");
+    // It is still they who left, whatever was changed since.
+    let me = app.sign_in("ann_smith").await.me().await;
+    assert_eq!((&me["uuid"], &me["email"]), (&json!(ann.id), &json!("ann@example.org")));
+    assert_converged(&app, &fake).await;
+
+    // Whose address somebody else has by then comes back without one, as newcomers do.
+    let ann = app.sign_in("ann_smith").await;
+    ann.delete(&ann.path()).await.is(200);
+    app.user("bob_jones").await;
+    fake.change(&there, json!({"last_name": "Hill", "email": "bob_jones@example.com"}));
+    settle(&app).await;
+    let me = app.sign_in("ann_smith").await.me().await;
+    assert_eq!((&me["last_name"], &me["email"]), (&json!("Hill"), &json!(null)));
+}
+
+#[tokio::test]
 async fn who_left_and_is_deleted_there_does_not_come_back_by_password() {
     let fake = Fake::start().await;
     let app = following(&fake, &[]).await;
