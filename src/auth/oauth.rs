@@ -12,6 +12,7 @@ use super::Auth;
 use super::admission::{Admission, Arrival, EnterRefusal, Entered};
 use super::door::Demand;
 use super::pending;
+use crate::flags::REGISTER;
 use crate::mail::Letter;
 use crate::oauth::{
     BeginRefusal, Brought, CodeChallenge, Connection, Intent, Joining, Leaving, Left, Owner, Place,
@@ -380,7 +381,7 @@ impl Auth {
         joining: &Joining,
         client: &ClientInfo,
     ) -> Result<user::Model, Failure<Trouble>> {
-        if !self.settings.registration_enabled {
+        if !self.is_sign_up_open() {
             return Err(Trouble::SignUpClosed.into());
         }
         let user = self.oauth.make_in(tx, joining, client).await?;
@@ -390,6 +391,13 @@ impl Auth {
         }
         tracing::info!(user_id = %user.id, provider = joining.provider, "signed up by another provider");
         Ok(user)
+    }
+
+    /// Whether somebody without an account may make one: by the settings, and by the flag of signing up as it is for
+    /// nobody in particular.
+    fn is_sign_up_open(&self) -> bool {
+        let is_off = self.flags.are_enforced() && !self.flags.decide(REGISTER, None).on;
+        self.settings.registration_enabled && !is_off
     }
 
     /// Nobody but who left comes back: in the same session, and, where that is a cookie's, in the same browser.

@@ -32,7 +32,7 @@ pub use flag::{Decision, Flag, Percentage, Person, Reason, Rule, Shelter};
 pub use gate::{Flagged, switched_off};
 pub use name::{Name, NotAName};
 pub use ofrep::OfrepApi;
-pub use operations::{LOGIN, flag_of, flags_of, is_gated};
+pub use operations::{LOGIN, REGISTER, flag_of, flags_of, is_gated};
 pub use rules::ChangeRefusal;
 pub use set::{Change, Difference, FlagSet, LARGEST};
 pub use shapes::shapes;

@@ -20,6 +20,8 @@ const SPELLINGS: [(&str, &str); 9] = [
 
 /// The flag of signing in with a password. Who it lets in is decided when the password is known to be right.
 pub const LOGIN: &str = "LOGIN";
+/// The flag of signing up. A first sign-in through a provider is one, too.
+pub const REGISTER: &str = "REGISTER";
 
 /// The name of an operation's flag: its id in capitals, unless it is another spelling of one.
 #[must_use]

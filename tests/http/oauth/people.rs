@@ -230,6 +230,34 @@ async fn sign_up_that_is_closed_is_closed_for_everybody() {
     assert_eq!(scene.people().await, 1);
 }
 
+//
+#[tokio::test]
+async fn sign_up_that_a_flag_closes_is_closed_at_providers_too() {
+    const FLAGS: &str = "/api/admin/feature-flags";
+    let scene = Scene::new().await;
+    let admin = scene.admin().await;
+    scene.come("acme").await;
+    let before = scene.people().await;
+    // Rules need somebody to be judged by them; who has no account is nobody yet.
+    for rule in [json!(false), json!([{"userRoles": ["user"]}]), json!([{"percentageOfUsers": 1.0}])] {
+        admin.patch(FLAGS).json(&json!({"add": {"REGISTER": rule}})).await.is(200);
+        scene.idp.person(Person::ann()); // who has an account comes in as ever
+        scene.come("acme").await;
+        scene.is("bob", "222");
+        assert_eq!(scene.trouble("acme").await, "sign_up_closed", "{rule}");
+    }
+    assert_eq!(scene.people().await, before);
+    // What is not enforced refuses nobody, and what nobody has listed is on.
+    let scene = scene.restarted(&[("FEATURE_FLAGS_ENABLED", "False")]).await;
+    scene.come("acme").await;
+    let scene = scene.restarted(&[("FEATURE_FLAGS_ENABLED", "True")]).await;
+    scene.is("carl", "333");
+    assert_eq!(scene.trouble("acme").await, "sign_up_closed");
+    scene.admin().await.patch(FLAGS).json(&json!({"remove": ["REGISTER"]})).await.is(200);
+    scene.come("acme").await;
+    assert_eq!(scene.people().await, before + 2);
+}
+
 //
 #[tokio::test]
 async fn a_ban_holds_whichever_way_somebody_comes() {
