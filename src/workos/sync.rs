@@ -171,9 +171,10 @@ impl Workos {
 
     async fn list(&self, client: &Client, state: State, limit: usize) -> Result<More, Halt> {
         let page = match client.users(state.listing_after.as_deref(), limit).await {
-            // Behind whom it was to go on is gone.
+            // Behind whom it was to go on is gone, or WorkOS refuses something else: it begins again, but not at once.
             Err(fault) if fault.has_lost_the_place() && state.listing_after.is_some() => {
-                return self.go_on(State { phase: Phase::New, ..state }).await;
+                self.go_on(State { phase: Phase::New, ..state }).await?;
+                return Err(fault.into());
             }
             page => page?,
         };
@@ -297,7 +298,9 @@ impl Workos {
         tracing::warn!(reason = %fault, again_from = ?start.map(Timestamp::millis), "WorkOS no longer knows the last event");
         let phase = if start.is_some() { Phase::Following } else { Phase::New };
         let range_start = start.map(Timestamp::millis);
-        self.go_on(State { phase, last_event: None, range_start, ..state }).await
+        let more = self.go_on(State { phase, last_event: None, range_start, ..state }).await?;
+        // Where all that is behind that moment does not fit on a page, it may lead here again: not without a pause.
+        if start.is_some() { Err(fault.into()) } else { Ok(more) }
     }
 
     async fn note_everything(&self, now: Timestamp, state: &State) -> Result<(), Halt> {

@@ -125,6 +125,41 @@ async fn a_refusal_that_is_not_about_the_cursor_does_not_make_it_list_for_ever()
 }
 
 #[tokio::test]
+async fn a_place_that_is_refused_is_not_asked_for_again_without_a_pause() {
+    for status in [400, 404, 422] {
+        let fake = Fake::start().await;
+        let app = following(&fake, &[]).await;
+        for number in 0..150 {
+            fake.add(&format!("user{number:03}"));
+        }
+        // The second page of the list is refused: everything ends there, and begins anew at the next attempt.
+        for attempt in 1..=3 {
+            fake.lies_in_turn(Place::Users, vec![changed(|_| {}), refused(status)]);
+            let halt = app.inside.workos.catch_up().await.unwrap_err();
+            assert!(halt.to_string().contains(&status.to_string()), "{halt}");
+            assert_eq!(fake.times(Place::Users), 2 * attempt, "{status}");
+        }
+        settle(&app).await;
+        assert_converged(&app, &fake).await;
+        // So it is with events: what is read again from a moment on leads to the same place.
+        for number in 150..300 {
+            fake.add(&format!("user{number:03}"));
+        }
+        let asked = fake.times(Place::Events);
+        fake.lies(Place::Events, refused(status), 1);
+        assert!(app.inside.workos.catch_up().await.is_err());
+        assert_eq!(fake.times(Place::Events), asked + 1, "{status}");
+        for attempt in 1..=3 {
+            fake.lies_in_turn(Place::Events, vec![changed(|_| {}), refused(status)]);
+            assert!(app.inside.workos.catch_up().await.is_err());
+            assert_eq!(fake.times(Place::Events), asked + 1 + 2 * attempt, "{status}");
+        }
+        settle(&app).await;
+        assert_converged(&app, &fake).await;
+    }
+}
+
+#[tokio::test]
 async fn what_comes_twice_or_late_or_before_its_time_ends_the_same() {
     let fake = Fake::start().await;
     let app = following(&fake, &[]).await;
