@@ -126,6 +126,12 @@ impl<P: Permission> Allowed<P> {
         self.gate.allows(&Subject::from(&self.caller), action, &self.on.resource(), context)
     }
 
+    /// The same later, about what the object has become: other requests go on while this one's body comes.
+    pub fn later(&self) -> impl Fn(&Resource<'_>, Action, Context) -> bool + Send + 'static + use<P> {
+        let (gate, subject) = (Arc::clone(&self.gate), Subject::from(&self.caller));
+        move |resource: &Resource<'_>, action, context| gate.allows(&subject, action, resource, context)
+    }
+
     /// 403 unless the caller may also do this to the same object.
     pub fn require(&self, action: Action, context: Context) -> Result<(), Problem> {
         if self.may(action, context) { Ok(()) } else { Err(forbidden()) }

@@ -15,7 +15,7 @@ use super::target::{
 };
 use super::{Own, Profiles};
 use crate::files::file;
-use crate::permissions::{Action, Allowed, Context, Permission};
+use crate::permissions::{Account, Action, Allowed, Context, Fields as FieldSet, Permission, Resource};
 use crate::platform::freshness::Stamp;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Part, RawJson};
@@ -82,6 +82,44 @@ impl BlocksRefusal {
     }
 }
 
+/// What somebody asks to be changed, as policies are asked about it: at the door, and again about whoever is held.
+#[derive(Clone, Copy)]
+struct Asked {
+    fields: FieldSet,
+    roles: Option<Roles>,
+    switches: bool,
+}
+
+impl Asked {
+    fn by(patch: &UserPatch) -> Self {
+        let roles: Option<Roles> = patch.roles.as_ref().map(|names| {
+            let known = names.iter().filter_map(|name| name.parse::<Role>().ok());
+            known.collect()
+        });
+        Self { fields: patch.set(), roles, switches: patch.is_active.is_some() }
+    }
+
+    fn is_fine(self, may: impl Fn(Action, Context) -> bool) -> bool {
+        let none = Context::default();
+        may(Action::UserUpdate, Context { fields: self.fields, ..none })
+            && self.roles.is_none_or(|roles| may(Action::UserSetRoles, Context { roles, ..none }))
+            && (!self.switches || may(Action::UserSetActive, none))
+    }
+
+    /// The same with the refusal of the door: whoever is not shown is not there.
+    fn judge(self, may: impl Fn(Action, Context) -> bool) -> Result<(), PatchRefusal> {
+        if self.is_fine(&may) {
+            return Ok(());
+        }
+        let is_shown = may(Action::UserRead, Context::default());
+        Err(if is_shown {
+            PatchRefusal::Forbidden
+        } else {
+            ChangeRefusal::from(DeleteRefusal::NotFound).into()
+        })
+    }
+}
+
 fn reserved() -> FieldError {
     FieldError::new("username", "This user name is reserved.")
 }
@@ -132,7 +170,10 @@ impl Profiles {
     ) -> Result<Profile<Shown>, Failure<PatchRefusal>> {
         let revision = if_match(request, allowed.on.0.user.revision);
         let revision = revision.map_err(|problem| PatchRefusal::Invalid(problem.errors))?;
-        Self::may_change(&allowed, &patch)?;
+        let asked = Asked::by(&patch);
+        if !asked.is_fine(|action, context| allowed.may(action, context)) {
+            return Err(PatchRefusal::Forbidden.into());
+        }
         let changes = patch.read(&allowed.on.0.user.username, self.users.settings());
         let changes = changes.map_err(PatchRefusal::Invalid)?;
         let is_admin = allowed.caller.roles.has(Role::Admin);
@@ -158,23 +199,33 @@ impl Profiles {
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
         let is_grave = changes.is_grave();
         let moves = changes.email.is_some() || changes.pending_email.is_some();
-        let (seen, remembered) = (allowed.on.0.user.clone(), self.own.get_stamped(id));
+        let (met, remembered) = (allowed.on.0.clone(), self.own.get_stamped(id));
+        let (may, is_another) = (allowed.later(), origin.is_another(id));
         let written = self.db.write(move |tx| {
             async move {
                 if is_grave {
                     origin.hold_in(tx, id).await?;
                 }
-                // Only who moves is told of it; whether there is such a user is found out below.
-                let before = if moves { store::held(tx, id).await? } else { None };
-                let now = profiles.users.update_seen_in(tx, &seen, changes, revision, &origin).await?;
-                if let Some(before) = before {
+                // Whether there is such a user is found out below.
+                let before = if moves || is_another { store::held(tx, id).await? } else { None };
+                if is_another && let Some(held) = &before {
+                    // Somebody may have made an admin of them since the head of the request came.
+                    let (blocks, blocked) = (met.blocks_viewer, met.blocked_by_viewer);
+                    let account =
+                        Account { blocks_subject: blocks, blocked_by_subject: blocked, ..held.account() };
+                    asked.judge(|action, context| may(&Resource::Account(account), action, context))?;
+                }
+                let now = profiles.users.update_seen_in(tx, &met.user, changes, revision, &origin).await;
+                let now = now.map_err(Failure::within::<PatchRefusal>)?;
+                // Only who moves is told of it.
+                if let Some(before) = before.filter(|_| moves) {
                     profiles.tell_of_address_in(tx, &before, &now.user, session, &client).await?;
                 }
-                Ok::<_, Failure<ChangeRefusal>>(now)
+                Ok::<_, Failure<PatchRefusal>>(now)
             }
             .boxed()
         });
-        let updated = written.await.map_err(Failure::within)?;
+        let updated = written.await?;
         Ok(self.answer_after(&allowed, updated, remembered).await?)
     }
 
@@ -198,17 +249,6 @@ impl Profiles {
         let own = before.after(user, told)?;
         self.own.keep_changed(allowed.on.id(), stamp, own.clone());
         Ok(own.profile())
-    }
-
-    fn may_change(allowed: &Allowed<UpdateUser>, patch: &UserPatch) -> Result<(), PatchRefusal> {
-        let fields = Context { fields: patch.set(), ..Context::default() };
-        let may_fields = allowed.may(Action::UserUpdate, fields);
-        let may_roles = patch.roles.as_ref().is_none_or(|names| {
-            let roles: Roles = names.iter().filter_map(|name| name.parse::<Role>().ok()).collect();
-            allowed.may(Action::UserSetRoles, Context { roles, ..Context::default() })
-        });
-        let may_switch = patch.is_active.is_none() || allowed.may(Action::UserSetActive, Context::default());
-        if may_fields && may_roles && may_switch { Ok(()) } else { Err(PatchRefusal::Forbidden) }
     }
 
     /// Deletes an account, for a while or for good.

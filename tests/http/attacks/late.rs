@@ -128,6 +128,34 @@ async fn another_address_can_not_be_brought_in_late_by_a_session_that_was_ended(
     assert_ne!(admin.get(&ann.path()).await.json()["email"], "thief@example.test");
 }
 
+// a moderator may change what is shown of people, but not of admins, nor see who is deleted.
+#[tokio::test]
+async fn a_moderator_changes_nobody_late_who_has_become_more_or_is_gone() {
+    let app = TestApp::new().await;
+    let (admin, moderator) = (app.admin().await, app.moderator().await);
+    let body = json!({ "description": "late" }).to_string();
+    for (method, what, expected) in [
+        ("PATCH", "admin", 403),
+        ("PUT", "admin", 403),
+        ("PATCH", "moderator", 403),
+        ("PUT", "gone", 404),
+        ("PATCH", "tester", 200),
+    ] {
+        let pal = app.made_by_admin(&format!("{}_{what}", method.to_lowercase()), &["user"]).await;
+        let line = format!("{method} {}", pal.path());
+        let late = Late::begin(&app, &moderator, &line, "application/json", &body).await;
+        if what == "gone" {
+            admin.delete(&pal.path()).await.ok();
+        } else {
+            admin.patch(&pal.path()).json(&json!({ "roles": [what, "user"] })).await.is(200);
+        }
+        let before = state(&admin, &pal).await;
+        let (status, answer) = late.end().await;
+        assert_eq!(status, expected, "{line}, {what}: {answer}");
+        assert_eq!(state(&admin, &pal).await == before, expected != 200, "{line}, {what}");
+    }
+}
+
 #[tokio::test]
 async fn a_late_body_of_somebody_who_stays_what_they_are_is_taken() {
     let app = TestApp::new().await;
