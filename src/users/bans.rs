@@ -8,11 +8,11 @@ use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use super::changes::{Change, Deed, Origin};
-use super::rules::{another_admin, is_active_admin, living};
+use super::rules::is_active_admin;
 use super::store::{self, user};
 use super::text::fits_prose;
 use super::told::{UserBanned, UserUnbanned};
-use super::{DeleteRefusal, Invalid, Users};
+use super::{Invalid, Users};
 use crate::events::Told;
 use crate::platform::db::Tx;
 use crate::platform::problem::Failure;
@@ -25,9 +25,11 @@ crate::refusals! {
     /// Why an account is not banned.
     pub enum BanRefusal {
         Forbidden = 403 "forbidden" "You may not ban this user.",
+        NotFound = 404 "not_found" "There is no such user.",
+        Deleted = 409 "user_deleted" "The user is deleted.",
+        LastAdmin = 409 "last_admin" "Nobody could administer any more: this is the last active admin.",
         Conflict = 409 "conflict" "The user is banned already.",
     }
-    and Target(DeleteRefusal)
 }
 
 crate::refusals! {
@@ -108,15 +110,18 @@ impl Users {
         origin: &Origin,
     ) -> Result<user::Model, Failure<BanRefusal>> {
         origin.hold_in(tx, target).await?;
-        let held = living(tx, target, None).await.map_err(Failure::within)?;
+        let held = store::held(tx, target).await?.ok_or(BanRefusal::NotFound)?;
+        if held.deleted_at.is_some() {
+            return Err(BanRefusal::Deleted.into());
+        }
         if !may(&held) {
             return Err(BanRefusal::Forbidden.into());
         }
         if !held.is_active {
             return Err(BanRefusal::Conflict.into());
         }
-        if is_active_admin(&held) {
-            another_admin(tx, target).await.map_err(Failure::within)?;
+        if is_active_admin(&held) && store::other_admins(tx, target).await? == 0 {
+            return Err(BanRefusal::LastAdmin.into());
         }
         self.sessions.end_all(tx, target, None, Ending::Banned).await?;
         let told = UserBanned { reason: reason.told() };

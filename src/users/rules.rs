@@ -537,11 +537,7 @@ impl Users {
     }
 }
 
-pub(super) async fn living(
-    tx: &Tx,
-    target: Uuid,
-    revision: Option<i64>,
-) -> Result<user::Model, Failure<DeleteRefusal>> {
+async fn living(tx: &Tx, target: Uuid, revision: Option<i64>) -> Result<user::Model, Failure<DeleteRefusal>> {
     let held = store::held(tx, target).await?.ok_or(DeleteRefusal::NotFound)?;
     if held.deleted_at.is_some() {
         return Err(DeleteRefusal::Deleted.into());
@@ -552,7 +548,7 @@ pub(super) async fn living(
     Ok(held)
 }
 
-pub(super) async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<DeleteRefusal>> {
+async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<DeleteRefusal>> {
     if store::other_admins(tx, target).await? == 0 {
         return Err(DeleteRefusal::LastAdmin.into());
     }

@@ -328,28 +328,28 @@ impl WebhooksApi {
     ) -> Result<WebhookAnswer, Failure<ChangeRefusal>> {
         let caller = self.proved(allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
-        let wanted = if_match(request).map_err(|problem| ChangeRefusal::Invalid(problem.errors))?;
+        let wanted = wanted_by(request)?;
         let change = self.read(body.0).map_err(ChangeRefusal::Invalid)?;
-        let webhook = self.webhooks.change(id, change, wanted.map(str::to_owned), &caller).await?;
+        let webhook = self.webhooks.change(id, change, wanted, &caller).await?;
         tracing::info!(by = %caller.user_id, webhook = %id, "a webhook was changed");
         Ok(answer(webhook))
     }
 
     /// Remove a webhook
     ///
-    /// With its deliveries. Needs a proof of who one is that is not older than ten minutes.
+    /// With its deliveries. With `If-Match`, only the version that was read is removed. Needs a proof of who one is that
+    /// is not older than ten minutes.
     #[oai(path = "/webhooks/:id", method = "delete", operation_id = "delete_webhook")]
     async fn remove(
         &self,
         allowed: Allowed<ManageWebhooks>,
+        request: &Request,
         /// The webhook's id.
         id: Path<String>,
     ) -> Result<Removed, Failure<ChangeRefusal>> {
         let caller = self.proved(allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
-        if !self.webhooks.remove(id, &caller).await? {
-            return Err(ChangeRefusal::NotFound.into());
-        }
+        self.webhooks.remove(id, wanted_by(request)?, &caller).await?;
         tracing::info!(by = %caller.user_id, webhook = %id, "a webhook was removed");
         Ok(Removed::Done)
     }
@@ -357,17 +357,19 @@ impl WebhooksApi {
     /// Give a webhook a new secret
     ///
     /// For 24 hours each message bears two signatures: by the new secret, and by the one before. The answer is the only
-    /// one that holds the new secret. Needs a proof of who one is that is not older than ten minutes.
+    /// one that holds the new secret. With `If-Match`, only the version that was read is given one. Needs a proof of who
+    /// one is that is not older than ten minutes.
     #[oai(path = "/webhooks/:id/rotate-secret", method = "post", operation_id = "rotate_webhook_secret")]
     async fn rotate(
         &self,
         allowed: Allowed<ManageWebhooks>,
+        request: &Request,
         /// The webhook's id.
         id: Path<String>,
     ) -> Result<RotatedAnswer, Failure<ChangeRefusal>> {
         let caller = self.proved(allowed, ChangeRefusal::Unproved)?;
         let id = id_of(&id.0).ok_or(ChangeRefusal::NotFound)?;
-        let WithSecret { webhook, secret } = self.webhooks.rotate(id, &caller).await?;
+        let WithSecret { webhook, secret } = self.webhooks.rotate(id, wanted_by(request)?, &caller).await?;
         tracing::info!(by = %caller.user_id, webhook = %id, "a webhook was given a new secret");
         let etag = etag(&webhook);
         Ok(RotatedAnswer::Ok(Json(told(webhook, &secret)), etag))
@@ -458,6 +460,12 @@ impl WebhooksApi {
 /// What is no id is no webhook's.
 fn id_of(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok()
+}
+
+/// The versions that the client wants, if it cares.
+fn wanted_by(request: &Request) -> Result<Option<String>, ChangeRefusal> {
+    let wanted = if_match(request).map_err(|problem| ChangeRefusal::Invalid(problem.errors))?;
+    Ok(wanted.map(str::to_owned))
 }
 
 fn answer(webhook: webhook::Model) -> WebhookAnswer {

@@ -17,7 +17,7 @@ use crate::audit::{Entry, Subject};
 use crate::events::store::by_id;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::platform::problem::{Breakage, Failure, FieldError};
+use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{Links, Order, Paging, is_wanted};
 use crate::sessions::Caller;
 
@@ -166,18 +166,22 @@ impl Webhooks {
         Ok(changed)
     }
 
-    /// Removes one.
-    pub(super) async fn remove(&self, id: Uuid, caller: &Caller) -> Result<bool, Breakage> {
+    /// Removes one, if it is the version that is wanted.
+    pub(super) async fn remove(
+        &self,
+        id: Uuid,
+        wanted: Option<String>,
+        caller: &Caller,
+    ) -> Result<(), Failure<ChangeRefusal>> {
         let entry = Entry::by(caller.user_id, "webhook_deleted", Subject::Webhook(id));
         let (audit, caller) = (self.0.audit.clone(), caller.clone());
-        let removed = self.0.db.write::<_, Breakage, _>(move |tx| {
+        let removed = self.0.db.write::<_, Failure<ChangeRefusal>, _>(move |tx| {
             async move {
                 caller.hold_in(tx, caller.user_id).await?;
-                let was_there = store::delete(tx, id).await? == 1;
-                if was_there {
-                    audit.record(tx, entry).await?;
-                }
-                Ok(was_there)
+                held(tx, id, wanted.as_deref()).await?;
+                store::delete(tx, id).await?;
+                audit.record(tx, entry).await?;
+                Ok(())
             }
             .boxed()
         });
@@ -188,6 +192,7 @@ impl Webhooks {
     pub(super) async fn rotate(
         &self,
         id: Uuid,
+        wanted: Option<String>,
         caller: &Caller,
     ) -> Result<WithSecret, Failure<ChangeRefusal>> {
         let (now, secret) = (self.0.clock.now(), SigningSecret::new(&self.0.random));
@@ -198,7 +203,7 @@ impl Webhooks {
             row.updated_at = now.millis();
         };
         let entry = Entry::by(caller.user_id, "webhook_secret_rotated", Subject::Webhook(id));
-        let webhook = self.changed(id, None, (caller, entry), rotate).await?;
+        let webhook = self.changed(id, wanted, (caller, entry), rotate).await?;
         Ok(WithSecret { webhook, secret: secret.text() })
     }
 
@@ -268,12 +273,7 @@ impl Webhooks {
         let changed = self.0.db.write(move |tx: &Tx| {
             async move {
                 caller.hold_in(tx, caller.user_id).await?;
-                let Some(mut row) = store::find_to_change(tx, id).await? else {
-                    return Err(ChangeRefusal::NotFound.into());
-                };
-                if wanted.is_some_and(|wanted| !is_wanted(&wanted, &etag(&row))) {
-                    return Err(ChangeRefusal::Stale.into());
-                }
+                let mut row = held(tx, id, wanted.as_deref()).await?;
                 change(&mut row);
                 row.version += 1;
                 store::update(tx, &row).await?;
@@ -334,6 +334,15 @@ impl Change {
         ];
         fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
+}
+
+/// A webhook that nobody else changes until the transaction ends, if it is the version that is wanted.
+async fn held(tx: &Tx, id: Uuid, wanted: Option<&str>) -> Result<webhook::Model, Failure<ChangeRefusal>> {
+    let row = store::find_to_change(tx, id).await?.ok_or(ChangeRefusal::NotFound)?;
+    if wanted.is_some_and(|wanted| !is_wanted(wanted, &etag(&row))) {
+        return Err(ChangeRefusal::Stale.into());
+    }
+    Ok(row)
 }
 
 fn apply(row: &mut webhook::Model, change: Change, now: Timestamp) {

@@ -315,6 +315,33 @@ async fn every_operation_names_the_headers_that_it_reads() {
     }
 }
 
+#[tokio::test]
+async fn every_operation_that_takes_if_match_refuses_what_was_seen_long_ago() {
+    let app = TestApp::new().await;
+    let document = document(&app).await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    let new = json!({"url": "https://hooks.example.com/"});
+    let hook = admin.post("/api/admin/webhooks").json(&new).await.is(201).json();
+    let id = hook["webhook"]["id"].as_str().unwrap();
+    let mut asked = 0;
+    for (method, path, operation) in operations(&document) {
+        if operation["responses"].get("412").is_none() {
+            continue;
+        }
+        let body = match path.rsplit('/').next().unwrap() {
+            "username" => json!({"username": "anna"}),
+            "full-name" => json!({"first_name": "Ann"}),
+            "feature-flags" | "feature_flags" => json!({"add": {"a": true}}),
+            _ => json!({"description": "x"}),
+        };
+        let ask = admin.ask(&method, &path.replace("{user}", &ann.id.to_string()).replace("{id}", id));
+        let ask = if operation.get("requestBody").is_some() { ask.json(&body) } else { ask };
+        ask.header("if-match", "\"999\"").await.refused(412, "precondition_failed");
+        asked += 1;
+    }
+    assert_ne!(asked, 0);
+}
+
 /// The number of a file that somebody has uploaded.
 async fn file_of(who: &crate::harness::Actor) -> String {
     let form = "--B\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--B--\r\n";

@@ -193,7 +193,14 @@ async fn only_the_version_that_was_read_is_changed_if_that_is_asked_for() {
     change(&first).await.refused(412, "precondition_failed");
     change(&format!("{first},\"99\"")).await.refused(412, "precondition_failed");
     change(&format!("{first}, {second}")).await.is(200);
-    change("*").await.is(200);
+    let third = change("*").await.is(200).header("etag").unwrap().to_owned();
+    let rotate = |tag: &str| admin.post(&format!("{path}/rotate-secret")).header("if-match", tag);
+    rotate(&second).await.refused(412, "precondition_failed");
+    let fourth = rotate(&third).await.is(200).header("etag").unwrap().to_owned();
+    let remove = |tag: &str| admin.delete(&path).header("if-match", tag);
+    remove(&third).await.refused(412, "precondition_failed");
+    remove(&fourth).await.is(204);
+    remove(&fourth).await.refused(404, "not_found");
 }
 
 #[tokio::test]
