@@ -30,6 +30,7 @@ use crate::platform::config::{Quota, Throttles};
 use crate::platform::problem::Failure;
 use crate::rate_limit::Limit;
 use crate::sessions::Caller;
+use crate::users::listing::LineMark;
 
 /// Lines of history that are read at once.
 const LINES: u64 = 500;
@@ -136,12 +137,15 @@ impl Profiles {
     }
 
     async fn whole_history(&self, user: Uuid) -> anyhow::Result<Vec<HistoryLine>> {
-        let mut lines = Vec::new();
+        let (mut lines, mut last) = (Vec::new(), None);
         loop {
-            let (page, total) = self.users.history(user, Order::Desc, lines.len() as u64, LINES).await?;
-            let is_last = page.is_empty();
+            let (page, total) = match last {
+                Some(mark) => self.users.history_behind(user, mark, Order::Desc, LINES).await?,
+                None => self.users.history(user, Order::Desc, 0, LINES).await?,
+            };
+            last = page.last().map(LineMark::of);
             lines.extend(page.into_iter().map(HistoryLine::from));
-            if is_last || lines.len() as u64 >= total {
+            if last.is_none() || lines.len() as u64 >= total {
                 return Ok(lines);
             }
         }

@@ -2,7 +2,10 @@
 
 use std::io::{Cursor, Read};
 
+use futures_util::FutureExt;
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 use serde_json::Value;
+use uuid::Uuid;
 use zip::ZipArchive;
 
 use super::uploaded;
@@ -49,4 +52,36 @@ async fn everything_about_oneself_comes_in_one_archive_and_no_secret_with_it() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_long_history_comes_whole_and_the_newest_first() {
+    const LINES: u128 = 600;
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let (user, now) = (ann.id, app.clock.now().millis());
+    let written = app.inside.db.write::<_, DbErr, _>(move |tx| {
+        async move {
+            for number in 1..=LINES {
+                // Many are of the same moment, also where one part ends and the next begins.
+                let at = now + 1 + i64::try_from(number / 200).unwrap();
+                let sql = "INSERT INTO user_history (id, user_id, at, action, description) \
+                           VALUES ($1, $2, $3, 'updated', $4)";
+                let values =
+                    [Uuid::from_u128(number).into(), user.into(), at.into(), number.to_string().into()];
+                let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+                tx.execute_raw(statement).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    written.await.unwrap();
+    let reply = ann.get("/api/user/me/export").await;
+    let mut archive = ZipArchive::new(Cursor::new(reply.is(200).bytes().to_vec())).unwrap();
+    let history: Vec<Value> = serde_json::from_slice(&read(&mut archive, "history.json")).unwrap();
+    let (told, before) = history.split_at(usize::try_from(LINES).unwrap());
+    let told = told.iter().map(|line| line["description"].as_str().unwrap().to_owned());
+    assert!(told.eq((1..=LINES).rev().map(|number| number.to_string())));
+    assert_eq!(before.last().unwrap()["action"], "created");
 }
