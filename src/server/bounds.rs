@@ -1,12 +1,14 @@
 //! How large a head may be.
 //!
-//! A target of 8 KiB is enough for all but the operations that take ids in their query, as many as a thousand: 47 kB.
-//! They alone get the room, for the target and not for fields: all others are refused as if there were no such lists.
+//! A target of 8 KiB is enough for all but the operations that take lists in their query: of ids, as many as a thousand
+//! (47 kB), or of a hundred addresses. They alone get the room, for the target and not for fields: all others are
+//! refused as if there were no such lists.
 
 use poem::http::{Request, StatusCode};
 
-/// What the paths of operations that take ids in their query end with.
-const TAKE_IDS: [&[u8]; 3] = [b"/user/users", b"/file/files", b"/blocked_users"];
+/// What the paths of operations that take lists in their query end with.
+const TAKE_LISTS: [&[u8]; 4] =
+    [b"/user/users", b"/file/files", b"/blocked_users", b"/email/send-email-multiple"];
 /// What HTTP/2 adds to the length of each field (RFC 9113, 6.5.2).
 const FIELD: usize = 32;
 
@@ -17,14 +19,14 @@ pub(super) struct Bounds {
     pub(super) head: usize,
     /// Of a target.
     pub(super) target: usize,
-    /// Of a target with ids in its query. It is not less.
-    pub(super) ids: usize,
+    /// Of a target with a list in its query. It is not less.
+    pub(super) list: usize,
 }
 
 impl Bounds {
     /// Of the largest head of all.
     pub(super) fn largest(&self) -> usize {
-        self.head + self.ids.saturating_sub(self.target)
+        self.head + self.list.saturating_sub(self.target)
     }
 
     /// Weighs a head of HTTP/2. It comes compressed and in frames, so nobody can weigh it before it is whole: hyper holds
@@ -33,8 +35,8 @@ impl Bounds {
         let uri = request.uri();
         let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
         let beyond = target.saturating_sub(self.target);
-        let is_list = || uri.path().len() <= self.target && takes_ids(uri.path().as_bytes());
-        if beyond > 0 && (target > self.ids || !is_list()) {
+        let is_list = || uri.path().len() <= self.target && takes_list(uri.path().as_bytes());
+        if beyond > 0 && (target > self.list || !is_list()) {
             return Err(StatusCode::URI_TOO_LONG);
         }
         let host = uri.authority().map_or(0, |host| host.as_str().len());
@@ -48,17 +50,17 @@ impl Bounds {
     }
 }
 
-/// Whether an operation at this path takes ids in its query.
-pub(super) fn takes_ids(path: &[u8]) -> bool {
+/// Whether an operation at this path takes a list in its query.
+pub(super) fn takes_list(path: &[u8]) -> bool {
     let path = path.strip_suffix(b"/").unwrap_or(path);
-    TAKE_IDS.iter().any(|end| path.ends_with(end))
+    TAKE_LISTS.iter().any(|end| path.ends_with(end))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { head: 16_384, target: 8192, ids: 49_152 };
+    const BOUNDS: Bounds = Bounds { head: 16_384, target: 8192, list: 49_152 };
 
     fn weigh(uri: &str, field: usize) -> Result<(), u16> {
         let request = Request::builder().uri(uri).header("a", "b".repeat(field)).body(()).unwrap();
@@ -66,23 +68,32 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_ids_are_known_by_their_paths() {
+    fn lists_are_known_by_their_paths() {
         for path in [
             "/api/user/users",
             "/api/user/users/",
             "/file/files",
             "/api/user/@ann/blocked_users",
             "/x/user/users",
+            "/api/email/send-email-multiple",
         ] {
-            assert!(takes_ids(path.as_bytes()), "{path}");
+            assert!(takes_list(path.as_bytes()), "{path}");
         }
-        for path in ["", "/", "/api/user", "/api/user/users/x", "/api/superuser/users", "/api/user/users//"] {
-            assert!(!takes_ids(path.as_bytes()), "{path}");
+        for path in [
+            "",
+            "/",
+            "/api/user",
+            "/api/user/users/x",
+            "/api/superuser/users",
+            "/api/user/users//",
+            "/api/email/send-email-all",
+        ] {
+            assert!(!takes_list(path.as_bytes()), "{path}");
         }
     }
 
     #[test]
-    fn only_a_list_of_ids_may_be_long() {
+    fn only_a_list_may_be_long() {
         let ids = |bytes: usize| "i".repeat(bytes);
         assert_eq!(weigh("http://x/api/user/users", 16_000), Ok(()));
         assert_eq!(weigh("http://x/api/user/users", 16_400), Err(431));

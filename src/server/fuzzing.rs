@@ -4,7 +4,7 @@ use super::bounds::Bounds;
 use super::frames::FrameReader;
 use super::head::{Framing, HeadCheck, Progress};
 
-const BOUNDS: Bounds = Bounds { head: 512, target: 128, ids: 256 };
+const BOUNDS: Bounds = Bounds { head: 512, target: 128, list: 256 };
 
 /// However a head is cut into pieces, the verdict is the same; and one that is taken can be read in one way only.
 pub(crate) fn head(input: &[u8]) {

@@ -54,8 +54,8 @@ pub struct Limits {
     pub max_head_bytes: usize,
     /// Bytes of a request's target.
     pub max_target_bytes: usize,
-    /// The same where its query has ids, as many as a thousand; the head may be longer by what that is more.
-    pub max_ids_bytes: usize,
+    /// The same where its query has a list, as of a thousand ids; the head may be longer by what that is more.
+    pub max_list_bytes: usize,
     /// From the first byte of a head (or the connection's begin) to the head's end.
     pub head_timeout: Duration,
     /// Silence between two requests.
@@ -76,7 +76,7 @@ impl Limits {
     }
 
     const fn bounds(&self) -> Bounds {
-        Bounds { head: self.max_head_bytes, target: self.max_target_bytes, ids: self.max_ids_bytes }
+        Bounds { head: self.max_head_bytes, target: self.max_target_bytes, list: self.max_list_bytes }
     }
 }
 
@@ -88,7 +88,7 @@ impl Default for Limits {
             max_head_bytes: 16 * 1024,
             max_target_bytes: 8 * 1024,
             // `users_ids=`, an id and `&` are 47 bytes.
-            max_ids_bytes: 48 * 1024,
+            max_list_bytes: 48 * 1024,
             head_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
