@@ -1,20 +1,12 @@
 //! Answers to what never became a request: written straight to the socket, as problem documents all the same.
 
 use poem::Response;
-use poem::http::StatusCode;
+use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::net::TcpStream;
 
+use super::edge::Protection;
 use crate::platform::problem::{MEDIA_TYPE, Problem};
 use crate::platform::web::{TraceId, TraceIds};
-
-/// What is said beside the body.
-const HEADERS: [(&str, &str); 5] = [
-    ("content-type", MEDIA_TYPE),
-    ("cache-control", "no-store"),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
-];
 
 /// Writes the answer. The socket has room for it: nothing else was written for this request.
 pub(super) fn answer(socket: &TcpStream, status: StatusCode, trace_ids: &TraceIds) {
@@ -27,13 +19,26 @@ pub(super) fn answer(socket: &TcpStream, status: StatusCode, trace_ids: &TraceId
 /// The same as an answer of HTTP/2, whose connection goes on.
 pub(super) fn response(status: StatusCode, trace_ids: &TraceIds) -> Response {
     let (trace_id, body) = refusal(status, trace_ids);
-    let answer = Response::builder().status(status).header("x-trace-id", trace_id.header());
-    HEADERS.into_iter().fold(answer, |answer, (name, value)| answer.header(name, value)).body(body)
+    let mut answer = Response::builder().status(status).header("x-trace-id", trace_id.header()).body(body);
+    describe(answer.headers_mut());
+    answer
+}
+
+/// What is said beside the body: the same as beside any problem, but for how to come again (HSTS). An address is bound
+/// before it is known where clients find it.
+fn describe(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    Protection::default().add_to(headers);
 }
 
 fn written(status: StatusCode, trace_ids: &TraceIds) -> String {
     let (trace_id, body) = refusal(status, trace_ids);
-    let headers = HEADERS.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+    let mut headers = HeaderMap::new();
+    describe(&mut headers);
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        format!("{name}: {}\r\n", value.to_str().unwrap_or_default())
+    };
+    let headers = headers.iter().map(line).collect::<Vec<_>>().concat();
     format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\
          {headers}x-trace-id: {trace_id}\r\n\r\n{body}",

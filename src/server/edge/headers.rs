@@ -16,8 +16,8 @@ const NO_DEVICES: HeaderValue =
     HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()");
 
 /// Adds them. A page that set its own content policy, a file its own cache time, keeps it.
-#[derive(Debug)]
-pub(super) struct Protection {
+#[derive(Debug, Default)]
+pub(in crate::server) struct Protection {
     transport: Option<HeaderValue>,
 }
 
@@ -28,7 +28,7 @@ impl Protection {
         Self { transport: base_url.starts_with("https://").then_some(transport) }
     }
 
-    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
+    pub(in crate::server) fn add_to(&self, headers: &mut HeaderMap) {
         headers.reserve(12);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
         headers.insert(header::REFERRER_POLICY, NO_REFERRER);

@@ -41,7 +41,7 @@ use crate::rate_limit::Meter;
 use at_hand::AtHand;
 use constant::Constant;
 use cors::Cors;
-use headers::Protection;
+pub(super) use headers::Protection;
 use limited::Limited;
 pub use limited::is_counted;
 pub use measured::Measured;

@@ -213,6 +213,32 @@ async fn a_panic_is_a_500_and_the_process_lives() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_it_is_a_request_protects_whoever_sees_it_like_any_answer() {
+    let server = run(quick());
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(9000));
+    let early = server.whole(&long).await;
+    assert!(early.starts_with("HTTP/1.1 414 "), "{early}");
+    let usual = server.whole("GET /api/nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    for name in [
+        "content-type",
+        "cache-control",
+        "x-content-type-options",
+        "referrer-policy",
+        "permissions-policy",
+        "content-security-policy",
+        "cross-origin-resource-policy",
+    ] {
+        let value = |answer: &str| {
+            let fields = answer.split("\r\n").filter_map(|line| line.split_once(": "));
+            let mut values = fields.filter(|(field, _)| *field == name).map(|(_, value)| value.to_owned());
+            (values.next(), values.next())
+        };
+        assert_eq!(value(&early), value(&usual), "{name}");
+        assert!(matches!(value(&early), (Some(_), None)), "{name}: {early}");
+    }
+}
+
+#[tokio::test]
 async fn head_is_get_without_its_body() {
     let server = run(quick());
     let answer = server.whole("HEAD /api/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
