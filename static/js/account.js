@@ -12,6 +12,11 @@ function again(words) {
 }
 
 /** Recovery codes are shown once: what is not kept now is gone. */
+// They are shown once: a key must not throw them away.
+place("codes")?.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") event.preventDefault();
+});
+
 async function showCodes(codes) {
   place("codes-list").replaceChildren(...codes.map((code) => element("li", {}, code)));
   await ask("codes");
