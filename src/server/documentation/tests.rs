@@ -179,6 +179,13 @@ async fn files_are_found_by_their_hash_and_kept_for_ever() {
 }
 
 #[tokio::test]
+async fn nothing_asks_the_maker_of_redoc_for_a_picture() {
+    let script = asset(&documentation().assets.path("redoc.standalone.js"), &[]).await.unwrap();
+    let script = text(script).await;
+    assert!(script.contains("data:,") && !script.contains("cdn.redoc"));
+}
+
+#[tokio::test]
 async fn files_are_compressed_for_those_who_take_it() {
     let path = documentation().assets.path("swagger-ui.css");
     let plain = text(asset(&path, &[]).await.unwrap()).await;
