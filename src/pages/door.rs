@@ -227,7 +227,8 @@ impl DoorPages {
         match page {
             Page::SignIn => {
                 let error = self.pages.said(Trouble::words_of(&asked.error).unwrap_or_default());
-                self.sign_in_form(StatusCode::OK, &asked.next, &error, self.done(&asked.done))
+                let form = SignInForm { next: asked.next, ..SignInForm::default() };
+                self.sign_in_form(StatusCode::OK, &form, &error, self.done(&asked.done))
             }
             Page::Otp if self.door.challenge(request).is_some() => {
                 self.otp_form(StatusCode::OK, &asked.next, false, "")
@@ -262,11 +263,11 @@ impl DoorPages {
 
     async fn take_sign_in(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: SignInForm = form(request).await?;
-        match self.sign_in(request, client, (form.username, &form.password), &form.next).await {
+        let who = (form.username.clone(), form.password.as_str());
+        match self.sign_in(request, client, who, &form.next).await {
             Ok(response) => Ok(response),
             Err(problem) => {
-                let page =
-                    self.sign_in_form(problem.status, &form.next, &self.pages.said(&problem.detail), "");
+                let page = self.sign_in_form(problem.status, &form, &self.pages.said(&problem.detail), "");
                 Ok(with_headers(page, problem))
             }
         }
@@ -386,9 +387,10 @@ impl DoorPages {
         }
     }
 
-    fn sign_in_form(&self, status: StatusCode, next: &str, error: &str, done: &str) -> Response {
+    fn sign_in_form(&self, status: StatusCode, given: &SignInForm, error: &str, done: &str) -> Response {
         let shown = context! {
-            done => done, error => error, next => kept(next), buttons => self.buttons(next),
+            done => done, error => error, username => &given.username, next => kept(&given.next),
+            buttons => self.buttons(&given.next),
         };
         self.pages.page(status, "sign-in.html", shown)
     }

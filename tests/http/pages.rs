@@ -164,6 +164,11 @@ async fn pages_speak_three_languages_and_keep_the_one_that_was_chosen() {
     let form = [("username", "ann"), ("password", "velvet otter 27 marble")];
     let wrong = app.post("/signin").header("origin", OURS).header("accept-language", "de").form(&form).await;
     assert!(wrong.is(401).text().contains("Benutzername oder Passwort stimmt nicht."), "{wrong:?}");
+    // The name need not be typed again, and is text.
+    assert!(wrong.text().contains(r#"name="username" value="ann""#), "{wrong:?}");
+    let form = [("username", "\"><script>alert(1)</script>"), ("password", "velvet otter 27 marble")];
+    let wrong = app.post("/signin").header("origin", OURS).form(&form).await;
+    assert!(!wrong.is(401).text().contains("<script>alert(1)"), "{wrong:?}");
     let form =
         [("username", "bob"), ("email", "bob@example.com"), ("password", "x"), ("confirm_password", "x")];
     let wrong = app.post("/signup").header("origin", OURS).header("accept-language", "fr").form(&form).await;
