@@ -353,7 +353,7 @@ mod tests {
             (
                 "sign-in.html",
                 context! {
-                    done => hostile, error => hostile, next => hostile,
+                    done => hostile, error => hostile, username => hostile, next => hostile,
                     buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
