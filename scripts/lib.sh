@@ -105,11 +105,12 @@ postgres_bin() {
   dirname "$newest"
 }
 
-# A TCP port on loopback that nobody listens on.
+# A TCP port on loopback that nobody listens on. It is below those that the system gives to whoever connects somewhere
+# (32768 and up), or one of them could be taken before the server that it is for begins to listen.
 free_port() {
   local port
   while :; do
-    port=$((20000 + RANDOM % 20000))
+    port=$((20000 + RANDOM % 12000))
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
   done
 }
