@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::audit::{Audit, Filter, Hash, Part, Row};
+use crate::audit::{Audit, Filter, Hash, Row};
 use crate::permissions::{Allowed, System};
 use crate::platform::clock::{Timestamp, seconds};
-use crate::platform::problem::{Failure, FieldError, Problem};
+use crate::platform::db::Order;
+use crate::platform::problem::{Failure, FieldError};
 use crate::platform::secrets::Key32;
-use crate::platform::web::{Listing, Order, Paging};
+use crate::platform::web::{Listing, Paging, PartQuery};
 
 /// Characters of an action's name.
 pub(super) const LONGEST_ACTION: usize = 100;
@@ -132,22 +133,10 @@ impl AuditApi {
         filter: &Filter,
         paging: &Paging,
     ) -> Result<Listing<AuditEntry>, Failure<AuditRefusal>> {
-        let key = self.cursor_key.bytes();
-        let position = paging.position(key).map_err(invalid)?;
-        let mark = position.mark.as_deref();
-        let after = mark.map(|mark| mark.try_into().map_or(0, i64::from_be_bytes));
-        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
-        // One more than is shown tells whether there is another part.
-        let part =
-            Part { newest_first, after, offset: paging.range.offset(), limit: paging.range.limit() + 1 };
-        let rows = self.audit.list(filter, &part).await?;
-        let part = position.part(paging, key, rows, |row| row.number.to_be_bytes());
+        let asked =
+            PartQuery::of(paging, self.cursor_key.bytes(), Order::Desc).map_err(AuditRefusal::Invalid)?;
+        let rows = self.audit.list(filter, &asked.span).await?;
         let total = self.audit.count(filter).await?;
-        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
-        Ok(Listing { rows: part.rows.into_iter().map(AuditEntry::from).collect(), total, links })
+        Ok(asked.part(rows, total, |row| row.number).listing(AuditEntry::from))
     }
-}
-
-fn invalid(problem: Problem) -> AuditRefusal {
-    AuditRefusal::Invalid(problem.errors)
 }

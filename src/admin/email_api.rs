@@ -9,9 +9,10 @@ use uuid::Uuid;
 use crate::mail::{BatchProgress, Circular, Letter, Mail, QueueCounts, QueuedMail, masked};
 use crate::permissions::{Action, Allowed, Context, System};
 use crate::platform::clock::{Clock, seconds};
+use crate::platform::db::Order;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::random::Random;
-use crate::platform::web::{ClientInfo, Json, Paging, TextBody, Within};
+use crate::platform::web::{ClientInfo, Json, Paging, Part, PartQuery, TextBody, Within};
 use crate::sessions::OneTimeToken;
 use crate::users::Email;
 
@@ -328,17 +329,17 @@ impl EmailApi {
         allowed: Allowed<WriteToOne>,
         paging: Paging,
     ) -> Result<Within<MailQueue>, Failure<QueueRefusal>> {
-        let part = self.mail.queue(&paging).await?;
-        let part = part.map_err(|problem| QueueRefusal::Invalid(problem.errors))?;
+        let key = self.mail.cursor_key().bytes();
+        let asked = PartQuery::of(&paging, key, Order::Desc).map_err(QueueRefusal::Invalid)?;
+        let mails = self.mail.queue(&asked.span).await?;
         let counts = self.mail.counts().await?;
-        let total = counts.total();
-        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
+        let Part { rows, total, next, links } = asked.part(mails, counts.total(), |mail| mail.id);
         let in_full = allowed.may(Action::EmailAll, Context::default());
         let body = MailQueue {
             counts: counts.into(),
             batches: self.mail.batches().await?.into_iter().map(MailBatch::from).collect(),
-            mails: part.rows.into_iter().map(|mail| shown(mail, in_full)).collect(),
-            next: part.next,
+            mails: rows.into_iter().map(|mail| shown(mail, in_full)).collect(),
+            next,
         };
         Ok(Within { body, total, links })
     }

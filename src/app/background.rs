@@ -7,9 +7,10 @@ use futures_util::FutureExt;
 use sea_orm::DbErr;
 
 use super::App;
-use crate::audit::{Audit, Entry, Filter, Part, Subject};
+use crate::audit::{Audit, Entry, Filter, Subject};
 use crate::permissions::{Adoption, NoteAdoption};
 use crate::platform::clock::Timestamp;
+use crate::platform::db::{Order, Span};
 use crate::platform::hexadecimal;
 
 /// How often what is past its time is swept away.
@@ -123,7 +124,7 @@ async fn note_policies(audit: Audit, now: Timestamp, adoption: Adoption) -> Resu
     let sha256 = hexadecimal::written(&adoption.sha256);
     let recent =
         Filter { action: Some(POLICIES.to_owned()), since: Some(now.before(TOGETHER)), ..Filter::default() };
-    let newest = Part { newest_first: true, after: None, offset: 0, limit: 1 };
+    let newest = Span { order: Order::Desc, after: None, offset: 0, limit: 1 };
     if audit.list(&recent, &newest).await?.iter().any(|row| row.details.contains(&sha256)) {
         return Ok(());
     }

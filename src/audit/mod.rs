@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 pub use chain::Hash;
 pub use moved::SealedEnd;
-pub use store::{Filter, Part, Row};
+pub use store::{Filter, Row};
 pub use verify::{Flaw, Head, Verdict};
 
 use crate::platform::clock::Clock;

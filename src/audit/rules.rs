@@ -6,9 +6,9 @@ use futures_util::FutureExt;
 use sea_orm::DbErr;
 use serde_json::Value;
 
-use super::store::{self, Filter, HeadRow, Part, Row};
+use super::store::{self, Filter, HeadRow, Row};
 use super::{Audit, Entry, Hash, Head};
-use crate::platform::db::Tx;
+use crate::platform::db::{Span, Tx};
 
 /// What the seal of the head is made for.
 const SEAL: &str = "audit head";
@@ -85,9 +85,9 @@ impl Audit {
         }
     }
 
-    /// Rows that the filter finds.
-    pub async fn list(&self, filter: &Filter, part: &Part) -> Result<Vec<Row>, DbErr> {
-        store::list(self.db.reader(), filter, part).await
+    /// Rows that the filter finds, by their numbers.
+    pub async fn list(&self, filter: &Filter, span: &Span<i64>) -> Result<Vec<Row>, DbErr> {
+        store::list(self.db.reader(), filter, span).await
     }
 
     /// How many rows the filter finds.

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Val
 use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, Values, signed};
+use crate::platform::db::{Span, Tx, Values, signed};
 
 /// The columns of a row, in the order of [`Row`].
 const COLUMNS: &str =
@@ -162,26 +162,17 @@ pub(super) async fn between(
         .await
 }
 
-/// A part of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The newest first; else the oldest.
-    pub newest_first: bool,
-    /// It goes on behind the row of this number.
-    pub after: Option<i64>,
-    /// Rows to leave out before it begins.
-    pub offset: u64,
-    /// Rows at most.
-    pub limit: u64,
-}
-
-/// Rows that the filter finds.
-pub(super) async fn list(db: &impl ConnectionTrait, filter: &Filter, part: &Part) -> Result<Vec<Row>, DbErr> {
-    let (order, behind) = if part.newest_first { ("DESC", "<") } else { ("ASC", ">") };
+/// Rows that the filter finds, by their numbers.
+pub(super) async fn list(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    span: &Span<i64>,
+) -> Result<Vec<Row>, DbErr> {
+    let (order, behind) = span.order.sql();
     let mut values = Values::default();
     let mut found = filter.conditions(&mut values);
-    found.extend(part.after.map(|after| format!("number {behind} {}", values.place(after))));
-    let (limit, offset) = (values.place(signed(part.limit)), values.place(signed(part.offset)));
+    found.extend(span.after.map(|after| format!("number {behind} {}", values.place(after))));
+    let (limit, offset) = (values.place(signed(span.limit)), values.place(signed(span.offset)));
     let sql = format!(
         "SELECT {COLUMNS} FROM audit_log{} ORDER BY number {order} LIMIT {limit} OFFSET {offset}",
         clause(&found)

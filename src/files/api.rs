@@ -18,12 +18,13 @@ use super::rules::{
     ChangeRefusal, Changes, ContentRefusal, FileRefusal, ListRefusal, NewFile, UploadRefusal,
 };
 use super::shown::File;
-use super::store::{Page, Scope, Seen};
+use super::store::{Scope, Seen};
 use super::target::{CreateFile, DeleteFile, FileTarget, ReadFile, UpdateFile};
 use crate::permissions::{Action, Allowed, Context, Gate, Object, Subject};
+use crate::platform::db::Order;
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped};
-use crate::platform::web::{ClientInfo, Json, Listing, Order, Paging, Upload, Whole, given};
+use crate::platform::web::{ClientInfo, Json, Listing, Paging, Part, PartQuery, Upload, Whole, given};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::{Caller, Role};
 use crate::users::{Description, Origin};
@@ -110,16 +111,10 @@ impl FileApi {
     #[oai(path = "/file", method = "get", operation_id = "read_files")]
     async fn list(&self, caller: Caller, paging: Paging) -> Result<Listing<File>, Failure<ListRefusal>> {
         let key = self.files.cursor_key.bytes();
-        let position = paging.position(key).map_err(|problem| ListRefusal::Invalid(problem.errors))?;
-        let after = position.mark.as_deref().map(position_of).transpose()?;
-        let newest_first = (paging.order == Some(Order::Desc)) != position.is_back;
-        // One more than is shown tells whether there is another page.
-        let page =
-            Page { after, offset: paging.range.offset(), limit: paging.range.limit() + 1, newest_first };
-        let (seen, total) = self.files.list(caller.user_id, scope(&caller), &page).await?;
-        let part = position.part(&paging, key, seen, |seen| seen.file.id.to_be_bytes());
-        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
-        let rows = part.rows.into_iter().filter_map(|seen| self.shown_to(&caller, seen)).collect();
+        let asked = PartQuery::of(&paging, key, Order::Asc).map_err(ListRefusal::Invalid)?;
+        let (seen, total) = self.files.list(caller.user_id, scope(&caller), &asked.span).await?;
+        let Part { rows, links, .. } = asked.part(seen, total, |seen| seen.file.id);
+        let rows = rows.into_iter().filter_map(|seen| self.shown_to(&caller, seen)).collect();
         Ok(Listing { rows, total, links })
     }
 
@@ -278,11 +273,6 @@ fn scope(caller: &Caller) -> Scope {
     } else {
         Scope::Own
     }
-}
-
-fn position_of(bytes: &[u8]) -> Result<i64, ListRefusal> {
-    let number = <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes);
-    number.map_err(|_| ListRefusal::Invalid(vec![FieldError::new("cursor", "is of another list")]))
 }
 
 impl IntoResponse for CreatedFile {

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::name::FileName;
 use super::range::Length;
 use super::storage::{Pieces, Received, StorageFault};
-use super::store::{self, Page, Scope, Seen, file};
+use super::store::{self, Scope, Seen, file};
 use super::{Files, kind, quota};
-use crate::platform::db::{Tx, violated_unique};
+use crate::platform::db::{Span, Tx, violated_unique};
 use crate::platform::problem::{Failure, FieldError, Problem, Refusal, RetryAfter};
 use crate::platform::web::Upload;
 use crate::users::store as people;
@@ -404,9 +404,9 @@ impl Files {
         &self,
         viewer: Uuid,
         scope: Scope,
-        page: &Page,
+        span: &Span<i64>,
     ) -> Result<(Vec<Seen>, u64), DbErr> {
-        let seen = store::list(self.db.reader(), viewer, scope, page).await?;
+        let seen = store::list(self.db.reader(), viewer, scope, span).await?;
         Ok((seen, self.count(viewer, scope).await?))
     }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement, Value};
 
-use crate::platform::db::{Tx, columns, signed};
+use crate::platform::db::{Span, Tx, columns, signed};
 use crate::platform::hexadecimal;
 
 /// Table `files`.
@@ -66,19 +66,6 @@ pub enum Scope {
     Own,
 }
 
-/// A part of the list of files, in the order of their numbers.
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    /// Only those behind this number, in the order asked.
-    pub after: Option<i64>,
-    /// Files to leave out.
-    pub offset: u64,
-    /// The most files.
-    pub limit: u64,
-    /// Whether the newest come first.
-    pub newest_first: bool,
-}
-
 /// `$1` is the viewer.
 static SEEN: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -123,22 +110,21 @@ pub async fn seen_by_ids(db: &impl ConnectionTrait, viewer: Uuid, ids: &[i64]) -
     rows(&db.query_all_raw(statement(db, sql, values)).await?)
 }
 
-/// A part of the list.
+/// A part of the list, by the numbers of the files.
 pub async fn list(
     db: &impl ConnectionTrait,
     viewer: Uuid,
     scope: Scope,
-    page: &Page,
+    span: &Span<i64>,
 ) -> Result<Vec<Seen>, DbErr> {
-    let (order, beyond) = if page.newest_first { ("DESC", "<") } else { ("ASC", ">") };
-    let after = page.after.unwrap_or(if page.newest_first { i64::MAX } else { i64::MIN });
+    let (order, behind) = span.order.sql();
     let sql = format!(
-        "{} WHERE {} AND f.id {beyond} $2 ORDER BY f.id {order} LIMIT $3 OFFSET $4",
+        "{} WHERE {} AND f.id {behind} $2 ORDER BY f.id {order} LIMIT $3 OFFSET $4",
         *SEEN,
         scope.condition()
     );
-    let (limit, offset) = (signed(page.limit), signed(page.offset));
-    let values: [Value; 4] = [viewer.into(), after.into(), limit.into(), offset.into()];
+    let values: [Value; 4] =
+        [viewer.into(), span.begin().into(), signed(span.limit).into(), signed(span.offset).into()];
     rows(&db.query_all_raw(statement(db, sql, values)).await?)
 }
 

@@ -11,11 +11,12 @@ use uuid::Uuid;
 use super::flag::{Flag, Person, Reason};
 use super::operations::shelter_of;
 use super::written::{self, FlagRule, FlagValue, Written};
-use super::{Author, Change, ChangeRefusal, Flags, Parts, Shelter, Source, Version, store};
+use super::{Author, Change, ChangeRefusal, Flags, Shelter, Source, Version, store};
 use crate::permissions::{Allowed, System};
 use crate::platform::clock::Clock;
+use crate::platform::db::Order;
 use crate::platform::problem::{Failure, FieldError, Problem};
-use crate::platform::web::{ClientInfo, Json, Listing, Order, Paging, if_match};
+use crate::platform::web::{ClientInfo, Json, Listing, Paging, PartQuery, if_match};
 use crate::sessions::{Caller, Enrolling};
 
 /// The operations on flags.
@@ -228,7 +229,10 @@ impl FlagsApi {
         _allowed: Allowed<ReadFlags>,
         paging: Paging,
     ) -> Result<Listing<FlagHistory>, Failure<HistoryRefusal>> {
-        self.flags.history(&paging).await
+        let key = self.flags.0.parts.cursor_key.bytes();
+        let asked = PartQuery::of(&paging, key, Order::Desc).map_err(HistoryRefusal::Invalid)?;
+        let (entries, total) = self.flags.history(&asked.span).await?;
+        Ok(asked.part(entries, total, |entry| entry.version).listing(FlagHistory::from))
     }
 }
 
@@ -251,25 +255,6 @@ impl FlagsApi {
         let version = self.flags.change(change, wanted.map(str::to_owned), author).await?;
         tracing::info!(by = %caller.user_id, version = version.number, "the flags were changed");
         Ok(answer(&version))
-    }
-}
-
-impl Flags {
-    async fn history(&self, paging: &Paging) -> Result<Listing<FlagHistory>, Failure<HistoryRefusal>> {
-        let Parts { db, cursor_key, .. } = &self.0.parts;
-        let key = cursor_key.bytes();
-        let position = paging.position(key).map_err(|problem| HistoryRefusal::Invalid(problem.errors))?;
-        let mark = position.mark.as_deref();
-        let after = mark.map(|mark| mark.try_into().map_or(0, i64::from_be_bytes));
-        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
-        // One more than is shown tells whether there is another part.
-        let limit = paging.range.limit() + 1;
-        let part = store::Part { newest_first, after, offset: paging.range.offset(), limit };
-        let entries = store::history(db.reader(), &part).await?;
-        let part = position.part(paging, key, entries, |entry| entry.version.to_be_bytes());
-        let total = store::history_count(db.reader()).await?;
-        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
-        Ok(Listing { rows: part.rows.into_iter().map(FlagHistory::from).collect(), total, links })
     }
 }
 

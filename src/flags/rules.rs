@@ -13,7 +13,7 @@ use super::set::{Change, FlagSet};
 use super::{Author, Flags, Known, Parts, Source, Version, store};
 use crate::audit::{Audit, Entry, Subject};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Span, Tx};
 use crate::platform::problem::{Breakage, Failure, FieldError, Refusal};
 use crate::platform::web::is_wanted;
 
@@ -111,6 +111,12 @@ async fn with_edit(tx: &Tx, found: &Found, said: &FlagSet, latest: &Version) -> 
 }
 
 impl Flags {
+    /// A part of the history, and how long it is.
+    pub(super) async fn history(&self, span: &Span<i64>) -> Result<(Vec<store::Entry>, u64), DbErr> {
+        let reader = self.0.parts.db.reader();
+        Ok((store::history(reader, span).await?, store::history_count(reader).await?))
+    }
+
     /// Shows the flags of the start in the file, unless what lies there is bad: that is the operator's to mend.
     pub(super) async fn settle_start(&self) {
         let mut known = self.0.known.lock().await;

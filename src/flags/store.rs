@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::set::{Difference, FlagSet};
 use super::{Author, Source, Version};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, signed};
+use crate::platform::db::{Span, Tx, signed};
 
 /// Versions that are kept.
 const KEPT: i64 = 500;
@@ -87,29 +87,14 @@ pub(super) async fn add(
     Ok(Version { number, set })
 }
 
-/// A part of the history.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    /// The newest first; else the oldest.
-    pub(super) newest_first: bool,
-    /// It goes on behind this version.
-    pub(super) after: Option<i64>,
-    /// Versions to leave out before it begins.
-    pub(super) offset: u64,
-    /// Versions at most.
-    pub(super) limit: u64,
-}
-
-/// What changed.
-pub(super) async fn history(db: &impl ConnectionTrait, part: &Part) -> Result<Vec<Entry>, DbErr> {
-    let (order, behind, begin) =
-        if part.newest_first { ("DESC", "<", i64::MAX) } else { ("ASC", ">", i64::MIN) };
+/// What changed, by the numbers of the versions.
+pub(super) async fn history(db: &impl ConnectionTrait, span: &Span<i64>) -> Result<Vec<Entry>, DbErr> {
+    let (order, behind) = span.order.sql();
     let sql = format!(
         "SELECT version, changes, source, changed_by, trace_id, created_at FROM flag_versions \
          WHERE version {behind} $1 ORDER BY version {order} LIMIT $2 OFFSET $3"
     );
-    let values: [Value; 3] =
-        [part.after.unwrap_or(begin).into(), signed(part.limit).into(), signed(part.offset).into()];
+    let values: [Value; 3] = [span.begin().into(), signed(span.limit).into(), signed(span.offset).into()];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     db.query_all_raw(statement).await?.iter().map(entry).collect()
 }

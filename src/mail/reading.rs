@@ -7,11 +7,10 @@ use uuid::Uuid;
 
 use super::Mail;
 use super::store::State;
-use crate::platform::db::signed;
-use crate::platform::problem::Problem;
+use crate::platform::db::{Span, signed};
+use crate::platform::secrets::Key32;
 use crate::platform::shape::Words;
 use crate::platform::telemetry::metrics::{Family, Sample, number};
-use crate::platform::web::{Order, Paging, Part};
 
 /// Batches that are shown.
 const BATCHES: i64 = 20;
@@ -166,28 +165,24 @@ impl Mail {
         Ok(batches)
     }
 
-    /// A part of the queue, the newest mails first unless the oldest are asked for.
-    pub async fn queue(&self, paging: &Paging) -> Result<Result<Part<QueuedMail>, Problem>, DbErr> {
-        let key = self.0.cursor_key.bytes();
-        let position = match paging.position(key) {
-            Ok(position) => position,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
-        let (order, behind) = if newest_first { ("DESC", "<") } else { ("ASC", ">") };
-        let after = position.mark.as_deref().map(|mark| Uuid::from_slice(mark).unwrap_or_default());
-        let range = if after.is_some() { format!("AND id {behind} $4") } else { String::new() };
+    /// Seals the cursors of the queue.
+    #[must_use]
+    pub fn cursor_key(&self) -> &Key32 {
+        &self.0.cursor_key
+    }
+
+    /// A part of the queue, by the ids of the mails.
+    pub async fn queue(&self, span: &Span<Uuid>) -> Result<Vec<QueuedMail>, DbErr> {
+        let (order, behind) = span.order.sql();
+        let range = if span.after.is_some() { format!("AND id {behind} $4") } else { String::new() };
         let sql = format!(
             "SELECT id, recipient, letter, language, state, attempts, due_at, lease, created_at, finished_at, last_error, \
              trace_id, batch_id FROM mails WHERE state <> $1 {range} ORDER BY id {order} LIMIT $2 OFFSET $3"
         );
-        // One more than is shown tells whether there is another part.
-        let (limit, offset) = (signed(paging.range.limit() + 1), signed(paging.range.offset()));
+        let (limit, offset) = (signed(span.limit), signed(span.offset));
         let mut values: Vec<Value> = vec![State::Nobody.name().into(), limit.into(), offset.into()];
-        values.extend(after.map(Value::from));
-        let rows = self.rows(&sql, values).await?;
-        let mails = rows.iter().map(queued).collect::<Result<Vec<_>, _>>()?;
-        Ok(Ok(position.part(paging, key, mails, |mail| mail.id.into_bytes())))
+        values.extend(span.after.map(Value::from));
+        self.rows(&sql, values).await?.iter().map(queued).collect()
     }
 
     /// The newest mails with what they say. Only in `local`, where it is kept.

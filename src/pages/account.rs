@@ -14,6 +14,7 @@ use super::{Inside, Language, Pages, SignedIn};
 use crate::auth::Auth;
 use crate::oauth::Trouble;
 use crate::platform::clock::Timestamp;
+use crate::platform::db::{Order, Span};
 use crate::platform::problem::Breakage;
 use crate::users::External;
 
@@ -155,8 +156,9 @@ impl AccountPages {
 
     async fn data(&self, who: &SignedIn, page: u64) -> Result<Value, DbErr> {
         let offset = (page - 1).saturating_mul(LINES);
-        let (rows, total) =
-            self.inside.users.history(who.user.id, sea_orm::Order::Desc, offset, LINES).await?;
+        let span = Span { order: Order::Desc, after: None, offset, limit: LINES };
+        let rows = self.inside.users.history(who.user.id, &span).await?;
+        let total = self.inside.users.history_count(who.user.id).await?;
         let lines = rows.into_iter().map(|line| {
             let undone = undo(&line.action, &line.description);
             let label = history_label(&who.pages, &line.action);

@@ -3,7 +3,6 @@
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::{Enum, OpenApi, Tags};
-use sea_orm::Order;
 use uuid::Uuid;
 
 use super::Profiles;
@@ -18,8 +17,9 @@ use super::target::{
     ChangeBlocks, CreateUser, DeleteUser, ListUsers, ReadHistory, ReadUser, RestoreUser, UpdateUser,
 };
 use crate::permissions::Allowed;
+use crate::platform::db::Order;
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Whole};
+use crate::platform::web::{ClientInfo, Json, Listing, Paging, PartQuery, Whole};
 use crate::sessions::{Enrolling, Role};
 use crate::users::listing::{Filter, LineMark, Search, Sort};
 use crate::users::{BlockChange, DisplayName, Origin, RestoreRefusal};
@@ -350,26 +350,11 @@ impl UserApi {
         paging: Paging,
     ) -> Result<Listing<HistoryLine>, Failure<HistoryRefusal>> {
         let (user, key) = (allowed.on.id(), self.0.cursor_key.bytes());
-        let position = paging.position(key).map_err(|problem| HistoryRefusal::Invalid(problem.errors))?;
-        let mark = position.mark.as_deref().map(line_at).transpose()?;
-        let is_ascending = (paging.order == Some(web::Order::Asc)) != position.is_back;
-        let order = if is_ascending { Order::Asc } else { Order::Desc };
-        // One more than is shown tells whether there is another page.
-        let limit = paging.range.limit() + 1;
-        let users = &self.0.users;
-        let (told, total) = match mark {
-            Some(mark) => users.history_behind(user, mark, order, limit).await?,
-            None => users.history(user, order, paging.range.offset(), limit).await?,
-        };
-        let part = position.part(&paging, key, told, |line| LineMark::of(line).to_bytes());
-        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
-        Ok(Listing { rows: part.rows.into_iter().map(HistoryLine::from).collect(), total, links })
+        let asked = PartQuery::of(&paging, key, Order::Desc).map_err(HistoryRefusal::Invalid)?;
+        let lines = self.0.users.history(user, &asked.span).await?;
+        let total = self.0.users.history_count(user).await?;
+        Ok(asked.part(lines, total, LineMark::of).listing(HistoryLine::from))
     }
-}
-
-fn line_at(mark: &[u8]) -> Result<LineMark, HistoryRefusal> {
-    let unknown = || HistoryRefusal::Invalid(vec![FieldError::new("cursor", "is of another list")]);
-    LineMark::from_bytes(mark).ok_or_else(unknown)
 }
 
 impl From<SortBy> for Sort {

@@ -14,7 +14,6 @@ use poem_openapi::ApiResponse;
 use poem_openapi::registry::{
     MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
 };
-use sea_orm::Order;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -27,6 +26,7 @@ use crate::events::Body as Told;
 use crate::files::{File, FileRefusal, file};
 use crate::platform::clock::seconds;
 use crate::platform::config::{Quota, Throttles};
+use crate::platform::db::{Order, Span};
 use crate::platform::problem::Failure;
 use crate::rate_limit::Limit;
 use crate::sessions::Caller;
@@ -137,17 +137,13 @@ impl Profiles {
     }
 
     async fn whole_history(&self, user: Uuid) -> anyhow::Result<Vec<HistoryLine>> {
-        let (mut lines, mut last) = (Vec::new(), None);
+        let mut lines = Vec::new();
+        let mut span = Span { order: Order::Desc, after: None, offset: 0, limit: LINES };
         loop {
-            let (page, total) = match last {
-                Some(mark) => self.users.history_behind(user, mark, Order::Desc, LINES).await?,
-                None => self.users.history(user, Order::Desc, 0, LINES).await?,
-            };
-            last = page.last().map(LineMark::of);
-            lines.extend(page.into_iter().map(HistoryLine::from));
-            if last.is_none() || lines.len() as u64 >= total {
-                return Ok(lines);
-            }
+            let part = self.users.history(user, &span).await?;
+            let Some(last) = part.last() else { return Ok(lines) };
+            span.after = Some(LineMark::of(last));
+            lines.extend(part.into_iter().map(HistoryLine::from));
         }
     }
 

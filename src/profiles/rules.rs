@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::FutureExt;
 use poem::Request;
-use sea_orm::{DbErr, Order};
+use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::answer::Profile;
@@ -16,11 +16,12 @@ use super::target::{
 use super::{Own, Profiles};
 use crate::files::file;
 use crate::permissions::{Account, Action, Allowed, Context, Fields as FieldSet, Permission, Resource};
+use crate::platform::db::Order;
 use crate::platform::freshness::Stamp;
-use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
-use crate::platform::web::{self, ClientInfo, Json, Listing, Paging, Part, RawJson};
+use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::web::{ClientInfo, Json, Listing, Paging, Part, PartQuery, RawJson};
 use crate::sessions::{Role, Roles};
-use crate::users::listing::{Filter, Mark, Page, Sort};
+use crate::users::listing::{Filter, Sort, UserMark};
 use crate::users::store::{self, Listed, user};
 use crate::users::{
     Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
@@ -376,19 +377,15 @@ impl Profiles {
         paging: &Paging,
     ) -> Result<Listing<Shown>, Failure<ListRefusal>> {
         let key = self.cursor_key.bytes();
-        let position = paging.position(key).map_err(invalid_cursor)?;
-        let after = match &position.mark {
-            Some(bytes) => Some(Mark::from_bytes(bytes, sort).ok_or_else(unknown_cursor)?),
-            None => None,
-        };
-        let offset = Some(paging.range.offset()).filter(|offset| *offset > 0);
-        let is_descending = (paging.order == Some(web::Order::Desc)) != position.is_back;
-        let order = if is_descending { Order::Desc } else { Order::Asc };
-        // One more than is shown tells whether there is another page.
-        let page = Page { sort, order, offset, limit: paging.range.limit() + 1, after };
-        let listed = self.users.list(filter, &page).await?;
-        let part = position.part(paging, key, listed, |row| Mark::of(&row.user, sort).to_bytes(sort));
-        let Part { rows: listed, next, previous } = part;
+        let asked = PartQuery::of(paging, key, Order::Asc).map_err(ListRefusal::Invalid)?;
+        if asked.span.after.as_ref().is_some_and(|mark: &UserMark| mark.sort != sort) {
+            let error = FieldError::new("cursor", "is of a list that is sorted otherwise");
+            return Err(ListRefusal::Invalid(vec![error]).into());
+        }
+        let listed = self.users.list(filter, sort, &asked.span).await?;
+        let total = self.users.total(filter).await?;
+        let part = asked.part(listed, total, |row| UserMark::of(&row.user, sort));
+        let Part { rows: listed, links, .. } = part;
         let who =
             |has: fn(&Listed) -> bool| listed.iter().filter(|row| has(row)).map(|row| row.user.id).collect();
         let with = With {
@@ -397,8 +394,6 @@ impl Profiles {
             pictures: who(|row| row.is_pictured),
         };
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
-        let total = self.users.total(filter).await?;
-        let links = paging.links(total, users.len(), next.as_deref(), previous.as_deref());
         Ok(Listing { rows: self.rows(allowed, users, &with).await?, total, links })
     }
 
@@ -497,12 +492,4 @@ pub(super) fn scope(allowed: &Allowed<ListUsers>) -> Option<Uuid> {
 
 pub(super) fn is_admin(allowed: &Allowed<ListUsers>) -> bool {
     allowed.caller.roles.has(Role::Admin)
-}
-
-fn invalid_cursor(problem: Problem) -> ListRefusal {
-    ListRefusal::Invalid(problem.errors)
-}
-
-fn unknown_cursor() -> ListRefusal {
-    ListRefusal::Invalid(vec![FieldError::new("cursor", "is of a list that is sorted otherwise")])
 }

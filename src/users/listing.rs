@@ -1,9 +1,10 @@
 //! Which users a list shows, in what order, from where on.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, Order, Value};
+use sea_orm::{Condition, Value};
 
 use super::store::{history, user};
+use crate::platform::db::{Mark, Order};
 use crate::sessions::Role;
 
 /// Which users are meant.
@@ -44,25 +45,12 @@ pub enum Sort {
     UpdatedAt,
 }
 
-/// Which part of the list.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// What it is sorted by.
-    pub sort: Sort,
-    /// Which way.
-    pub order: Order,
-    /// Users to pass over.
-    pub offset: Option<u64>,
-    /// Users to show at most.
-    pub limit: u64,
-    /// The last user of the page before; the page starts behind them.
-    pub after: Option<Mark>,
-}
-
 /// A place in a sorted list: the sort key and the id of the user that stands there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The user's value of the sort column.
+pub struct UserMark {
+    /// What the list is sorted by.
+    pub sort: Sort,
+    /// The user's value of that column.
     pub key: Key,
     /// The user's id.
     pub id: Uuid,
@@ -86,7 +74,7 @@ impl From<Key> for Value {
     }
 }
 
-impl Mark {
+impl UserMark {
     /// Where `user` stands in a list sorted so.
     #[must_use]
     pub fn of(user: &user::Model, sort: Sort) -> Self {
@@ -95,13 +83,24 @@ impl Mark {
             Sort::Username => Key::Name(user.username.clone()),
             Sort::UpdatedAt => Key::Moment(user.updated_at),
         };
-        Self { key, id: user.id }
+        Self { sort, key, id: user.id }
     }
 
-    /// As bytes, for a cursor.
-    #[must_use]
-    pub fn to_bytes(&self, sort: Sort) -> Vec<u8> {
-        let mut bytes = vec![sort as u8];
+    /// "Behind the mark", as one range on the sort column and a tie-break, so that the index is entered at the mark and
+    /// page 10,000 costs the same as page 1.
+    pub(super) fn behind(&self, order: Order) -> Condition {
+        let (column, key) = (self.sort.column(), Value::from(self.key.clone()));
+        let (range, behind, tie) = match order {
+            Order::Asc => (column.gte(key.clone()), column.gt(key), user::Column::Id.gt(self.id)),
+            Order::Desc => (column.lte(key.clone()), column.lt(key), user::Column::Id.lt(self.id)),
+        };
+        Condition::all().add(range).add(Condition::any().add(behind).add(tie))
+    }
+}
+
+impl Mark for UserMark {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.sort as u8];
         bytes.extend_from_slice(self.id.as_bytes());
         match &self.key {
             Key::Moment(millis) => bytes.extend_from_slice(&millis.to_be_bytes()),
@@ -110,19 +109,16 @@ impl Mark {
         bytes
     }
 
-    /// From the bytes of a cursor of a list sorted the same way.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8], sort: Sort) -> Option<Self> {
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let (id, key) = rest.split_at_checked(16)?;
-        if *kind != sort as u8 {
-            return None;
-        }
+        let sort = [Sort::CreatedAt, Sort::Username, Sort::UpdatedAt];
+        let sort = sort.into_iter().find(|sort| *sort as u8 == *kind)?;
         let key = match sort {
             Sort::Username => Key::Name(String::from_utf8(key.to_vec()).ok()?),
             Sort::CreatedAt | Sort::UpdatedAt => Key::Moment(i64::from_be_bytes(key.try_into().ok()?)),
         };
-        Some(Self { key, id: Uuid::from_slice(id).ok()? })
+        Some(Self { sort, key, id: Uuid::from_slice(id).ok()? })
     }
 }
 
@@ -145,34 +141,27 @@ impl LineMark {
         Self { at: line.at, id: line.id }
     }
 
-    /// As bytes, for a cursor.
-    #[must_use]
-    pub fn to_bytes(self) -> Vec<u8> {
+    /// "Behind the mark", as [`UserMark::behind`].
+    pub(super) fn behind(self, order: Order) -> Condition {
+        use history::Column::{At, Id};
+        let Self { at, id } = self;
+        let (range, behind, tie) = match order {
+            Order::Asc => (At.gte(at), At.gt(at), Id.gt(id)),
+            Order::Desc => (At.lte(at), At.lt(at), Id.lt(id)),
+        };
+        Condition::all().add(range).add(Condition::any().add(behind).add(tie))
+    }
+}
+
+impl Mark for LineMark {
+    fn to_bytes(&self) -> Vec<u8> {
         [&[LINE][..], self.id.as_bytes(), &self.at.to_be_bytes()].concat()
     }
 
-    /// From the bytes of a cursor.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let (id, at) = rest.split_at_checked(16)?;
         let at = i64::from_be_bytes(at.try_into().ok()?);
         (*kind == LINE).then_some(Self { at, id: Uuid::from_slice(id).ok()? })
-    }
-}
-
-impl Page {
-    /// "Behind the mark": written as one range on the sort column and a tie-break, so that the index is entered at
-    /// the mark and page 10,000 costs the same as page 1.
-    pub(super) fn after_condition(&self) -> Option<Condition> {
-        let mark = self.after.as_ref()?;
-        let (column, key) = (self.sort.column(), Value::from(mark.key.clone()));
-        let descending = self.order == Order::Desc;
-        let (range, behind, tie) = if descending {
-            (column.lte(key.clone()), column.lt(key), user::Column::Id.lt(mark.id))
-        } else {
-            (column.gte(key.clone()), column.gt(key), user::Column::Id.gt(mark.id))
-        };
-        Some(Condition::all().add(range).add(Condition::any().add(behind).add(tie)))
     }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use sea_orm::{ConnectionTrait, DbErr, Order};
+use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::changes::Deed;
-use super::listing::{Filter, LineMark, Page};
+use super::listing::{Filter, LineMark, Sort, UserMark};
 use super::rows::{self, Beside, External, InFull};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
 use crate::events::store::{event, of_user as events_of_user};
+use crate::platform::db::Span;
 
 /// A number of users: as of which change, since when it is asked for, and what was found, once that is known. Whoever asks
 /// meanwhile waits for the same count.
@@ -112,9 +113,14 @@ impl Users {
         Ok(accounts)
     }
 
-    /// A page of users.
-    pub async fn list(&self, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
-        store::list(self.db.reader(), filter, page).await
+    /// A part of a list of users that is sorted so.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        span: &Span<UserMark>,
+    ) -> Result<Vec<Listed>, DbErr> {
+        store::list(self.db.reader(), filter, sort, span).await
     }
 
     /// How many users the filter finds. Exact, unless counting is slow: then up to two seconds old.
@@ -132,30 +138,14 @@ impl Users {
         Ok(counted.await?.number)
     }
 
-    /// A user's history, in this order of time, and how long it is.
-    pub async fn history(
-        &self,
-        user: Uuid,
-        order: Order,
-        offset: u64,
-        limit: u64,
-    ) -> Result<(Vec<history::Model>, u64), DbErr> {
-        let lines = store::history_of(self.db.reader(), user, order, offset, limit).await?;
-        let total = store::history_count(self.db.reader(), user).await?;
-        Ok((lines, total))
+    /// A part of a user's history.
+    pub async fn history(&self, user: Uuid, span: &Span<LineMark>) -> Result<Vec<history::Model>, DbErr> {
+        store::history_of(self.db.reader(), user, span).await
     }
 
-    /// A user's history behind this place, in this order of time, and how long it is in all.
-    pub async fn history_behind(
-        &self,
-        user: Uuid,
-        mark: LineMark,
-        order: Order,
-        limit: u64,
-    ) -> Result<(Vec<history::Model>, u64), DbErr> {
-        let lines = store::history_behind(self.db.reader(), user, mark, order, limit).await?;
-        let total = store::history_count(self.db.reader(), user).await?;
-        Ok((lines, total))
+    /// How many lines a user's history has.
+    pub async fn history_count(&self, user: Uuid) -> Result<u64, DbErr> {
+        store::history_count(self.db.reader(), user).await
     }
 
     /// What other systems were told of a user behind one of its sequence, in that order.

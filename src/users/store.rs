@@ -5,16 +5,16 @@ use sea_orm::sea_query::{
     Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement, SimpleExpr, UnionType,
 };
 use sea_orm::{
-    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, Order, QueryOrder,
-    QuerySelect, Statement,
+    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, QuerySelect,
+    Statement,
 };
 
 use super::Username;
-use super::listing::{Filter, LineMark, Page, Search, Sort};
+use super::listing::{Filter, LineMark, Search, Sort, UserMark};
 use super::rows::Beside;
 use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Lock, Tx, Values};
+use crate::platform::db::{Lock, Span, Tx, Values};
 use crate::platform::random::first_uuid_v7;
 use crate::sessions::{Role, Roles};
 
@@ -356,19 +356,24 @@ fn has_role(role: Role) -> SimpleExpr {
     Expr::cust(format!("(roles & {}) <> 0", role.bit()))
 }
 
-/// A page of users.
-pub async fn list(db: &impl ConnectionTrait, filter: &Filter, page: &Page) -> Result<Vec<Listed>, DbErr> {
+/// A part of a list of users that is sorted so.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    sort: Sort,
+    span: &Span<UserMark>,
+) -> Result<Vec<Listed>, DbErr> {
     let blocks = is_there("user_blocks", "user_id");
     let elsewhere = is_there("external_accounts", "user_id");
     let pictured = is_there("files", "picture_of");
-    let (column, order) = (page.sort.column(), page.order.clone());
-    let mut query = filtered(filter).order_by(column, order.clone()).order_by(user::Column::Id, order);
-    if let Some(condition) = page.after_condition() {
-        query = query.filter(condition);
+    let order = sea_orm::Order::from(span.order);
+    let mut query = filtered(filter).order_by(sort.column(), order.clone()).order_by(user::Column::Id, order);
+    if let Some(mark) = &span.after {
+        query = query.filter(mark.behind(span.order));
     }
     let query = query.expr_as(blocks, "blocks").expr_as(elsewhere, "is_elsewhere");
     let query = query.expr_as(pictured, "is_pictured");
-    query.offset(page.offset).limit(page.limit).into_model().all(db).await
+    query.offset(given(span.offset)).limit(span.limit).into_model().all(db).await
 }
 
 /// Somebody who can be written to.
@@ -543,46 +548,26 @@ pub(super) fn history_rows(values: &mut Values, lines: &[history::Model]) -> Str
     lines.iter().map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// A user's history, in this order of time.
+/// A part of a user's history.
 pub async fn history_of(
     db: &impl ConnectionTrait,
     user: Uuid,
-    order: Order,
-    offset: u64,
-    limit: u64,
+    span: &Span<LineMark>,
 ) -> Result<Vec<history::Model>, DbErr> {
-    history::Entity::find()
+    let order = sea_orm::Order::from(span.order);
+    let mut query = history::Entity::find()
         .filter(history::Column::UserId.eq(user))
         .order_by(history::Column::At, order.clone())
-        .order_by(history::Column::Id, order)
-        .offset(offset)
-        .limit(limit)
-        .all(db)
-        .await
+        .order_by(history::Column::Id, order);
+    if let Some(mark) = span.after {
+        query = query.filter(mark.behind(span.order));
+    }
+    query.offset(given(span.offset)).limit(span.limit).all(db).await
 }
 
-/// The lines of a user's history behind this place, in this order of time. The index is entered at the place.
-pub async fn history_behind(
-    db: &impl ConnectionTrait,
-    user: Uuid,
-    mark: LineMark,
-    order: Order,
-    limit: u64,
-) -> Result<Vec<history::Model>, DbErr> {
-    use history::Column::{At, Id};
-    let LineMark { at, id } = mark;
-    let (range, behind, tie) = match order {
-        Order::Desc => (At.lte(at), At.lt(at), Id.lt(id)),
-        _ => (At.gte(at), At.gt(at), Id.gt(id)),
-    };
-    history::Entity::find()
-        .filter(history::Column::UserId.eq(user))
-        .filter(Condition::all().add(range).add(Condition::any().add(behind).add(tie)))
-        .order_by(At, order.clone())
-        .order_by(Id, order)
-        .limit(limit)
-        .all(db)
-        .await
+/// An offset that leaves out nothing is not said.
+fn given(offset: u64) -> Option<u64> {
+    (offset > 0).then_some(offset)
 }
 
 /// The newest line of a user's history that tells of one of these actions.
@@ -654,7 +639,7 @@ pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<
         .columns(["user_id", "blocked_id"])
         .from("user_blocks")
         .and_where(Expr::col("user_id").is_in(users.iter().copied()))
-        .order_by("created_at", Order::Asc)
+        .order_by("created_at", sea_orm::Order::Asc)
         .to_owned();
     let rows = db.query_all(&query).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()

@@ -11,7 +11,7 @@ use super::Webhooks;
 use super::delivery::{Attempt, Verdict};
 use super::dispatch::{FAILING, GONE};
 use super::rules::{
-    BY_ADMIN, Change, ChangeRefusal, CreateRefusal, Log, ReadRefusal, ReplayRefusal, WithSecret, etag,
+    BY_ADMIN, Change, ChangeRefusal, CreateRefusal, ReadRefusal, ReplayRefusal, WithSecret, etag,
 };
 use super::store::{Delivery, webhook};
 use super::target::{self, EventTypes};
@@ -20,7 +20,7 @@ use crate::permissions::{Allowed, System};
 use crate::platform::clock::seconds;
 use crate::platform::problem::{Breakage, Failure, FieldError};
 use crate::platform::shape::{Shape, Shaped, Words};
-use crate::platform::web::{ClientInfo, Json, Paging, Whole, Within, if_match};
+use crate::platform::web::{ClientInfo, Json, Paging, Part, Whole, Within, if_match};
 use crate::sessions::Caller;
 
 /// The operations on webhooks.
@@ -408,8 +408,8 @@ impl WebhooksApi {
         paging: Paging,
     ) -> Result<Within<WebhookDeliveries>, Failure<ReadRefusal>> {
         let id = id_of(&id.0).ok_or(ReadRefusal::NotFound)?;
-        let Log { deliveries, next, total, links } = self.webhooks.log(id, &paging).await?;
-        let deliveries = deliveries.into_iter().map(WebhookDelivery::from).collect();
+        let Part { rows, total, next, links } = self.webhooks.log(id, &paging).await?;
+        let deliveries = rows.into_iter().map(WebhookDelivery::from).collect();
         Ok(Within { body: WebhookDeliveries { deliveries, next }, total, links })
     }
 

@@ -16,9 +16,9 @@ use super::{Webhooks, message};
 use crate::audit::{Entry, Subject};
 use crate::events::store::by_id;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Order, Tx};
 use crate::platform::problem::{Failure, FieldError};
-use crate::platform::web::{Links, Order, Paging, is_wanted};
+use crate::platform::web::{Paging, Part, PartQuery, is_wanted};
 use crate::sessions::Caller;
 
 /// Webhooks that there may be.
@@ -80,14 +80,6 @@ pub(super) struct Change {
 pub(super) struct WithSecret {
     pub webhook: webhook::Model,
     pub secret: SecretString,
-}
-
-/// Deliveries, how many there are in all, and where the next ones begin.
-pub(super) struct Log {
-    pub deliveries: Vec<Delivery>,
-    pub next: Option<String>,
-    pub total: u64,
-    pub links: Links,
 }
 
 impl Webhooks {
@@ -286,23 +278,19 @@ impl Webhooks {
     }
 
     /// A part of what was delivered, the newest first unless the oldest are asked for.
-    pub(super) async fn log(&self, id: Uuid, paging: &Paging) -> Result<Log, Failure<ReadRefusal>> {
+    pub(super) async fn log(
+        &self,
+        id: Uuid,
+        paging: &Paging,
+    ) -> Result<Part<Delivery>, Failure<ReadRefusal>> {
         if self.find(id).await?.is_none() {
             return Err(ReadRefusal::NotFound.into());
         }
         let (key, reader) = (self.0.cursor_key.bytes(), self.0.db.reader());
-        let position = paging.position(key).map_err(|problem| ReadRefusal::Invalid(problem.errors))?;
-        let mark = position.mark.as_deref();
-        let after = mark.map(|mark| mark.try_into().map_or(0, i64::from_be_bytes));
-        let newest_first = (paging.order != Some(Order::Asc)) != position.is_back;
-        // One more than is shown tells whether there is another part.
-        let limit = paging.range.limit() + 1;
-        let part = store::Part { newest_first, after, offset: paging.range.offset(), limit };
-        let deliveries = store::deliveries(reader, id, &part).await?;
-        let part = position.part(paging, key, deliveries, |delivery| delivery.number.to_be_bytes());
+        let asked = PartQuery::of(paging, key, Order::Desc).map_err(ReadRefusal::Invalid)?;
+        let deliveries = store::deliveries(reader, id, &asked.span).await?;
         let total = store::count_deliveries(reader, id).await?;
-        let links = paging.links(total, part.rows.len(), part.next.as_deref(), part.previous.as_deref());
-        Ok(Log { deliveries: part.rows, next: part.next, total, links })
+        Ok(asked.part(deliveries, total, |delivery| delivery.number))
     }
 
     /// Forgets old deliveries, and secrets that no longer sign.

@@ -5,7 +5,7 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement, Value};
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, Values, signed};
+use crate::platform::db::{Span, Tx, Values, signed};
 
 /// Deliveries that are kept of each webhook.
 const KEPT: i64 = 1000;
@@ -271,34 +271,20 @@ pub(super) async fn log(tx: &Tx, id: Uuid, delivery: Delivery) -> Result<(), DbE
     tx.run(sql, [id.into(), (number - KEPT).into()]).await.map(|_| ())
 }
 
-/// A part of the deliveries of a webhook.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    /// The newest first; else the oldest.
-    pub newest_first: bool,
-    /// It goes on behind the delivery of this number.
-    pub after: Option<i64>,
-    /// Deliveries to leave out before it begins.
-    pub offset: u64,
-    /// Deliveries at most.
-    pub limit: u64,
-}
-
-/// What was delivered.
+/// What was delivered, by the numbers of the deliveries.
 pub(super) async fn deliveries(
     db: &impl ConnectionTrait,
     id: Uuid,
-    part: &Part,
+    span: &Span<i64>,
 ) -> Result<Vec<Delivery>, DbErr> {
-    let (order, behind, begin) =
-        if part.newest_first { ("DESC", "<", i64::MAX) } else { ("ASC", ">", i64::MIN) };
+    let (order, behind) = span.order.sql();
     let sql = format!(
         "SELECT number, event_id, event_type, attempt, status, error, duration, created_at \
          FROM webhook_deliveries WHERE webhook_id = $1 AND number {behind} $2 \
          ORDER BY number {order} LIMIT $3 OFFSET $4"
     );
-    let after = part.after.unwrap_or(begin);
-    let values: [Value; 4] = [id.into(), after.into(), signed(part.limit).into(), signed(part.offset).into()];
+    let values: [Value; 4] =
+        [id.into(), span.begin().into(), signed(span.limit).into(), signed(span.offset).into()];
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     Delivery::find_by_statement(statement).all(db).await
 }

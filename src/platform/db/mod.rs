@@ -14,6 +14,7 @@ pub mod postgres;
 mod reader;
 mod schema;
 mod snapshot;
+mod span;
 pub mod sqlite;
 mod traced;
 mod tx;
@@ -31,6 +32,7 @@ pub use lock::Lock;
 pub use reader::Reader;
 pub use schema::{Direction, Schema, SchemaFault, StepStatus, sqlite_script};
 pub use snapshot::Snapshot;
+pub use span::{Mark, Order, Span};
 pub use tx::Tx;
 pub use values::{Values, columns, signed};
 

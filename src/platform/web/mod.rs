@@ -35,8 +35,8 @@ pub use json::{Json, JsonOrForm, Only, RawJson, Unread, given, object_or_null, r
 pub use listing::{Links, Listing, Whole, Within};
 pub use multipart::{Incoming, Upload};
 pub use own_path::is_own_path;
-pub use paging::{Order, Paging, Range};
-pub use part::{Part, Position};
+pub use paging::Paging;
+pub use part::{Part, PartQuery};
 pub use path::first_parameter;
 pub(crate) use query::bad_request;
 pub use query::{QueryFault, check_query};

@@ -4,11 +4,10 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::cursor::Cursor;
 use super::listing::Links;
-use super::part::Position;
 use super::query::{QueryFault, decoded};
 use super::trace::Visit;
+use crate::platform::db::Order;
 use crate::platform::problem::{FieldError, Problem};
 
 /// Parameters of a list: `offset` (or `skip`) and `limit`; `page` and `per_page`; `cursor` and `limit`; `order`.
@@ -18,16 +17,16 @@ use crate::platform::problem::{FieldError, Problem};
 #[derive(Clone, Debug)]
 pub struct Paging {
     /// The rows that are asked for.
-    pub range: Range,
+    pub(super) range: Range,
     /// The order that is asked for, if one is.
-    pub order: Option<Order>,
+    pub(super) order: Option<Order>,
     asked_by: Kind,
     place: Place,
 }
 
 /// The rows that are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Range {
+pub(super) enum Range {
     /// At most `limit` rows after the first `offset`.
     Rows {
         /// Rows to leave out; at most `i64::MAX`.
@@ -37,7 +36,7 @@ pub enum Range {
     },
     /// At most `limit` rows from where the cursor points.
     From {
-        /// As the client sent it: [`Paging::position`] opens it.
+        /// As the client sent it.
         cursor: String,
         /// 1–1000.
         limit: u64,
@@ -47,7 +46,7 @@ pub enum Range {
 impl Range {
     /// Rows to leave out before the first that is shown; none behind a cursor.
     #[must_use]
-    pub const fn offset(&self) -> u64 {
+    pub(super) const fn offset(&self) -> u64 {
         match self {
             Self::Rows { offset, .. } => *offset,
             Self::From { .. } => 0,
@@ -56,20 +55,19 @@ impl Range {
 
     /// The most rows to answer: 1–1000.
     #[must_use]
-    pub const fn limit(&self) -> u64 {
+    pub(super) const fn limit(&self) -> u64 {
         match self {
             Self::Rows { limit, .. } | Self::From { limit, .. } => *limit,
         }
     }
-}
 
-/// Oldest or newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first.
-    Asc,
-    /// Newest first.
-    Desc,
+    /// Where the client wants to go on, as it sent it.
+    pub(super) fn cursor(&self) -> Option<&str> {
+        match self {
+            Self::Rows { .. } => None,
+            Self::From { cursor, .. } => Some(cursor),
+        }
+    }
 }
 
 /// How the client named the part that it wants; links go on in the same way.
@@ -126,18 +124,16 @@ impl Paging {
         Ok(Self { range, order, asked_by, place: Place { url: String::new(), others } })
     }
 
-    /// The position in the cursor, if the client sent one; 422 if it is not one of ours.
-    pub fn position(&self, key: &[u8; 32]) -> Result<Position, Problem> {
-        match &self.range {
-            Range::Rows { .. } => Ok(Position::default()),
-            Range::From { cursor, .. } => Cursor::open(key, cursor).map(Position::read),
-        }
-    }
-
     /// Links to the neighbouring parts. `next` and `previous` are sealed cursors; they are used unless the client
     /// counts by offset or page.
     #[must_use]
-    pub fn links(&self, total: u64, returned: usize, next: Option<&str>, previous: Option<&str>) -> Links {
+    pub(super) fn links(
+        &self,
+        total: u64,
+        returned: usize,
+        next: Option<&str>,
+        previous: Option<&str>,
+    ) -> Links {
         let returned = u64::try_from(returned).unwrap_or(u64::MAX);
         match (&self.range, self.asked_by) {
             (Range::Rows { offset, limit }, Kind::Page) => self.page_links(*offset, *limit, total),

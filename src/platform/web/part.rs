@@ -1,67 +1,83 @@
-//! A part of a list that is read from a cursor on, onward or back, and the cursors that lead away from it.
+//! A part of a list: what a client asks for, which rows that are to be read, and where the neighbours are.
 
 use super::cursor::Cursor;
-use super::paging::{Paging, Range};
+use super::listing::{Links, Listing};
+use super::paging::Paging;
+use crate::platform::db::{Mark, Order, Span};
+use crate::platform::problem::FieldError;
 
-/// What the position of a cursor begins with that leads back. No list begins a mark with it.
+/// What a cursor begins with that leads back. No [`Mark`] begins so.
 const BACK: u8 = 0xff;
 
-/// Where a part of a list begins, as the client's cursor says, if there is one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The row beside which it begins, in the words of the list; without it the list begins where it begins.
-    pub mark: Option<Vec<u8>>,
-    /// Whether it is what comes before that row: to be read against the order asked for, from the row on. The index is
-    /// entered at the row in either direction, so that the way back costs what the way there did.
-    pub is_back: bool,
+/// What a client asks for of a list.
+#[derive(Clone, Debug)]
+pub struct PartQuery<'a, M> {
+    /// The rows to read: one more than is shown, which tells whether there is another part. On the way back they are read
+    /// against the order asked for, so that the index is entered at the mark and both ways cost the same.
+    pub span: Span<M>,
+    is_back: bool,
+    paging: &'a Paging,
+    key: &'a [u8; 32],
 }
 
-/// Rows in the order asked for, and the cursors of their neighbours.
+/// Rows in the order asked for, and the way to their neighbours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<R> {
     /// The rows, at most as many as were asked for.
     pub rows: Vec<R>,
-    /// Leads to what comes behind them.
+    /// How many rows there are without paging.
+    pub total: u64,
+    /// The cursor of what comes behind them.
     pub next: Option<String>,
-    /// Leads to what comes before them.
-    pub previous: Option<String>,
+    /// The addresses of the neighbouring parts.
+    pub links: Links,
 }
 
-impl Position {
-    /// What an opened cursor says.
-    pub(super) fn read(mut opened: Vec<u8>) -> Self {
-        let is_back = opened.first() == Some(&BACK);
-        if is_back {
-            opened.remove(0);
-        }
-        Self { mark: Some(opened), is_back }
+impl<'a, M: Mark> PartQuery<'a, M> {
+    /// Of a list that is in the order `usual` unless the client says otherwise; `key` seals its cursors. What is wrong if
+    /// the client's cursor is none of this kind of list.
+    pub fn of(paging: &'a Paging, key: &'a [u8; 32], usual: Order) -> Result<Self, Vec<FieldError>> {
+        let opened = paging.range.cursor().map(|cursor| Cursor::open(key, cursor)).transpose();
+        let opened = opened.map_err(|problem| problem.errors)?;
+        let (is_back, mark) = match opened.as_deref() {
+            Some([BACK, mark @ ..]) => (true, Some(mark)),
+            mark => (false, mark),
+        };
+        let foreign = || vec![FieldError::new("cursor", "is of another list")];
+        let after = mark.map(|mark| M::from_bytes(mark).ok_or_else(foreign)).transpose()?;
+        let order = paging.order.unwrap_or(usual);
+        let order = if is_back { order.reversed() } else { order };
+        let span = Span { order, after, offset: paging.range.offset(), limit: paging.range.limit() + 1 };
+        Ok(Self { span, is_back, paging, key })
     }
 
-    /// The part, of rows that were read from here on: one more than the limit, which tells whether there are more.
-    /// `mark` names a row as the list finds it again.
+    /// The part, of the rows that were read; `mark` names a row.
     #[must_use]
-    pub fn part<R, M: AsRef<[u8]>>(
-        &self,
-        paging: &Paging,
-        key: &[u8; 32],
-        mut rows: Vec<R>,
-        mark: impl Fn(&R) -> M,
-    ) -> Part<R> {
-        let limit = usize::try_from(paging.range.limit()).unwrap_or(usize::MAX);
+    pub fn part<R>(&self, mut rows: Vec<R>, total: u64, mark: impl Fn(&R) -> M) -> Part<R> {
+        let limit = usize::try_from(self.paging.range.limit()).unwrap_or(usize::MAX);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
         if self.is_back {
             rows.reverse();
         }
         // Where a cursor came from there was a row; whether it is still there is not worth a query.
-        let by_cursor = matches!(paging.range, Range::From { .. });
         let (is_more_behind, is_more_before) =
-            if self.is_back { (true, has_more) } else { (has_more, by_cursor) };
+            if self.is_back { (true, has_more) } else { (has_more, self.span.after.is_some()) };
         let last = rows.last().filter(|_| is_more_behind);
-        let next = last.map(|last| Cursor::seal(key, mark(last).as_ref()));
+        let next = last.map(|last| Cursor::seal(self.key, &mark(last).to_bytes()));
         let first = rows.first().filter(|_| is_more_before);
-        let previous = first.map(|first| Cursor::seal(key, &[&[BACK][..], mark(first).as_ref()].concat()));
-        Part { rows, next, previous }
+        let previous =
+            first.map(|first| Cursor::seal(self.key, &[&[BACK][..], &mark(first).to_bytes()].concat()));
+        let links = self.paging.links(total, rows.len(), next.as_deref(), previous.as_deref());
+        Part { rows, total, next, links }
+    }
+}
+
+impl<R> Part<R> {
+    /// As an answer, each row as the client sees it.
+    #[must_use]
+    pub fn listing<T>(self, shown: impl FnMut(R) -> T) -> Listing<T> {
+        Listing { rows: self.rows.into_iter().map(shown).collect(), total: self.total, links: self.links }
     }
 }
 
@@ -71,46 +87,56 @@ mod tests {
 
     const KEY: [u8; 32] = [7; 32];
 
-    /// The part of the numbers below `end` that this cursor leads to.
-    fn part(end: u64, cursor: Option<&str>) -> Part<u64> {
-        let query = cursor.map_or_else(|| "limit=3".to_owned(), |cursor| format!("cursor={cursor}&limit=3"));
-        let paging = Paging::parse(&query).unwrap();
-        let position = paging.position(&KEY).unwrap();
-        let mark = position.mark.as_deref().map(|mark| u64::from_be_bytes(mark.try_into().unwrap()));
-        let read: Vec<u64> = match (mark, position.is_back) {
-            (Some(mark), true) => (0..mark.min(end)).rev().take(4).collect(),
-            (mark, _) => (mark.map_or(0, |mark| mark + 1)..end).take(4).collect(),
+    /// The part of the numbers below `end` that this link leads to.
+    fn part(end: i64, link: Option<&str>) -> Part<i64> {
+        let query = link.map_or("limit=3", |link| link.split_once('?').unwrap().1);
+        let paging = Paging::parse(query).unwrap();
+        let asked = PartQuery::<i64>::of(&paging, &KEY, Order::Asc).unwrap();
+        let (begin, limit) = (asked.span.begin(), usize::try_from(asked.span.limit).unwrap());
+        let read = match asked.span.order {
+            Order::Asc => (begin.max(-1) + 1..end).take(limit).collect(),
+            Order::Desc => (0..begin.min(end)).rev().take(limit).collect(),
         };
-        position.part(&paging, &KEY, read, |row| row.to_be_bytes())
+        asked.part(read, end.unsigned_abs(), |row| *row)
     }
 
     #[test]
     fn the_way_back_shows_what_the_way_there_did() {
         let first = part(8, None);
-        let second = part(8, first.next.as_deref());
-        let third = part(8, second.next.as_deref());
-        assert_eq!((&first.rows[..], &first.previous), (&[0, 1, 2][..], &None));
+        let second = part(8, first.links.next.as_deref());
+        let third = part(8, second.links.next.as_deref());
+        assert_eq!((&first.rows[..], &first.links.previous), (&[0, 1, 2][..], &None));
         assert_eq!(second.rows, [3, 4, 5]);
-        assert_eq!((&third.rows[..], &third.next), (&[6, 7][..], &None));
-        let back = part(8, third.previous.as_deref());
+        assert_eq!((&third.rows[..], &third.next, &third.links.next), (&[6, 7][..], &None, &None));
+        let back = part(8, third.links.previous.as_deref());
         assert_eq!(back, second);
-        assert_eq!(part(8, back.previous.as_deref()), first);
+        assert_eq!(part(8, back.links.previous.as_deref()).rows, first.rows);
     }
 
     #[test]
     fn what_is_gone_by_now_leaves_a_part_without_rows() {
         let first = part(8, None);
-        let empty = Part { rows: vec![], next: None, previous: None };
-        assert_eq!(part(0, first.next.as_deref()), empty);
-        let second = part(8, first.next.as_deref());
-        assert_eq!(part(0, second.previous.as_deref()), empty);
+        let second = part(8, first.links.next.as_deref());
+        for link in [first.links.next, second.links.previous] {
+            let empty = part(0, link.as_deref());
+            assert_eq!(
+                (empty.rows, empty.next, empty.links.next, empty.links.previous),
+                (vec![], None, None, None)
+            );
+        }
     }
 
     #[test]
     fn a_cursor_that_leads_on_is_the_bare_mark() {
-        let next = part(8, None).next.unwrap();
-        assert_eq!(next, Cursor::seal(&KEY, &2_u64.to_be_bytes()));
-        assert_eq!(Position::read(vec![]), Position { mark: Some(vec![]), is_back: false });
-        assert_eq!(Position::read(vec![BACK]), Position { mark: Some(vec![]), is_back: true });
+        assert_eq!(part(8, None).next, Some(Cursor::seal(&KEY, &2_i64.to_be_bytes())));
+    }
+
+    #[test]
+    fn a_cursor_of_another_kind_of_list_is_refused() {
+        for position in [&[][..], &[BACK], &[0; 7], &[BACK, 0, 0, 0, 0, 0, 0, 0], &[0; 16]] {
+            let paging = Paging::parse(&format!("cursor={}", Cursor::seal(&KEY, position))).unwrap();
+            let errors = PartQuery::<i64>::of(&paging, &KEY, Order::Asc).unwrap_err();
+            assert_eq!(errors, [FieldError::new("cursor", "is of another list")]);
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gatehouse::audit::{Audit, Entry, Filter, Flaw, Hash, Head, Part, Row, Subject};
+use gatehouse::audit::{Audit, Entry, Filter, Flaw, Hash, Head, Row, Subject};
+use gatehouse::platform::db::{Order, Span};
 use gatehouse::platform::secrets::Secrets;
 use sea_orm::{DbBackend, DbErr};
 use serde_json::json;
@@ -42,8 +43,8 @@ async fn a_deed(admin: &Actor) {
 }
 
 async fn rows(app: &TestApp) -> Vec<Row> {
-    let part = Part { newest_first: false, after: None, offset: 0, limit: 1000 };
-    app.inside.audit.list(&Filter::default(), &part).await.unwrap()
+    let span = Span { order: Order::Asc, after: None, offset: 0, limit: 1000 };
+    app.inside.audit.list(&Filter::default(), &span).await.unwrap()
 }
 
 /// Bytes as both databases write them in SQL.

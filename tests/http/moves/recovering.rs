@@ -1,6 +1,7 @@
 //! Putting everything back to what a file says.
 
 use gatehouse::archive::{How, ImportOptions, ImportRefusal, Progress};
+use gatehouse::platform::db::{Order, Span};
 use serde_json::json;
 
 use super::{changed_by, count, dump, exported, on_the_way, send, written};
@@ -157,8 +158,8 @@ fn exported_by(path: &std::path::Path) -> String {
 /// The rows of the log of what staff did that have this action.
 async fn noted(app: &TestApp, action: &str) -> Vec<(Option<uuid::Uuid>, serde_json::Value)> {
     let filter = gatehouse::audit::Filter { action: Some(action.to_owned()), ..Default::default() };
-    let part = gatehouse::audit::Part { newest_first: false, after: None, offset: 0, limit: 2000 };
-    let rows = app.inside.audit.list(&filter, &part).await.unwrap();
+    let span = Span { order: Order::Asc, after: None, offset: 0, limit: 2000 };
+    let rows = app.inside.audit.list(&filter, &span).await.unwrap();
     let told = |row: &gatehouse::audit::Row| (row.subject_id, serde_json::from_str(&row.details).unwrap());
     rows.iter().map(told).collect()
 }
