@@ -117,6 +117,13 @@ impl Auth {
         answered.await.map_err(Breakage::from)?
     }
 
+    /// The second factor that the challenge of this token asks for, if it may still be answered.
+    pub async fn factor_asked_for(&self, token: &str) -> Result<Option<Method>, DbErr> {
+        let Ok(token) = OneTimeToken::parse(token) else { return Ok(None) };
+        let waiting = self.otp.waiting(self.db.reader(), &token).await?;
+        Ok(waiting.map(|waiting| waiting.method))
+    }
+
     async fn decide_on_code(
         &self,
         token: &OneTimeToken,

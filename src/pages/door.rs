@@ -19,7 +19,7 @@ use crate::auth::{
 use crate::flags::Flags;
 use crate::oauth::{Place, Places, Trouble};
 use crate::otp::Method as Factor;
-use crate::platform::problem::{Failure, FieldError, Problem, Refusal};
+use crate::platform::problem::{Breakage, Failure, FieldError, Problem, Refusal};
 use crate::platform::web::{ClientInfo, is_own_path};
 use crate::profiles::SignUpFields;
 use crate::sessions::{Kind, SessionCookies, Sessions, add_cookies};
@@ -204,9 +204,10 @@ impl DoorPages {
         response
     }
 
+    /// On to the page of the second factor: a page that answers the password itself would have it sent again by whoever
+    /// loads that page anew. The challenge travels in its cookie alone.
     fn challenged(&self, challenged: &Challenged, next: &str) -> Response {
-        let by_mail = challenged.method == Factor::Email;
-        let mut response = self.otp_form(StatusCode::OK, next, by_mail, "");
+        let mut response = see_other(&with_next("/otp", next));
         add_cookies(response.headers_mut(), self.door.challenged(challenged));
         response
     }
@@ -222,18 +223,15 @@ impl DoorPages {
         response
     }
 
-    async fn show(&self, page: Page, request: &Request) -> Response {
+    async fn show(&self, page: Page, request: &Request) -> poem::Result<Response> {
         let asked = request.params::<Asked>().unwrap_or_default();
-        match page {
+        let shown = match page {
             Page::SignIn => {
                 let error = self.pages.said(Trouble::words_of(&asked.error).unwrap_or_default());
                 let form = SignInForm { next: asked.next, ..SignInForm::default() };
                 self.sign_in_form(StatusCode::OK, &form, &error, self.done(&asked.done))
             }
-            Page::Otp if self.door.challenge(request).is_some() => {
-                self.otp_form(StatusCode::OK, &asked.next, false, "")
-            }
-            Page::Otp => see_other("/signin"),
+            Page::Otp => self.show_otp(request, &asked.next).await?,
             Page::SignUp => self.sign_up_form(
                 StatusCode::OK,
                 &SignUpForm { next: asked.next, ..SignUpForm::default() },
@@ -242,7 +240,15 @@ impl DoorPages {
             Page::Verify => self.proof(&asked.token),
             Page::Forgot => self.forgot_form(StatusCode::OK, ""),
             Page::Reset => self.reset_form(StatusCode::OK, &asked.token, &[]),
-        }
+        };
+        Ok(shown)
+    }
+
+    async fn show_otp(&self, request: &Request, next: &str) -> poem::Result<Response> {
+        let Some(token) = self.door.challenge(request) else { return Ok(see_other("/signin")) };
+        let factor = self.auth.factor_asked_for(token).await;
+        let factor = factor.map_err(|error| Breakage::from(error).problem())?;
+        Ok(self.otp_form(StatusCode::OK, next, factor == Some(Factor::Email), ""))
     }
 
     async fn take(&self, page: Page, request: &mut Request) -> poem::Result<Response> {
@@ -451,7 +457,7 @@ impl Endpoint for DoorPage {
         }
         let pages = self.pages.read_by(&request);
         match *request.method() {
-            Method::GET => Ok(pages.show(self.page, &request).await),
+            Method::GET => pages.show(self.page, &request).await,
             Method::POST => pages.take(self.page, &mut request).await,
             _ => Err(MethodNotAllowedError.into()),
         }
@@ -472,4 +478,10 @@ fn with_headers(mut page: Response, problem: Problem) -> Response {
 /// What a form carries on of where somebody wants to go.
 fn kept(next: &str) -> &str {
     if is_own_path(next) { next } else { "" }
+}
+
+/// A page of the door that carries on where somebody wants to go.
+fn with_next(page: &str, next: &str) -> String {
+    let page = Place::Own(page.to_owned());
+    if is_own_path(next) { page.with(&[("next", next)]) } else { page.with(&[]) }
 }

@@ -53,3 +53,20 @@ async fn whoever_signs_up_on_the_page_can_sign_in_on_the_other() {
     let sessions = app.sign_in("ann").await.get("/api/auth/sessions").await.is(200).json();
     assert!(sessions.as_array().is_some_and(|all| all.len() == 3), "{sessions}");
 }
+
+#[tokio::test]
+async fn the_second_factor_has_a_page_that_can_be_loaded_anew() {
+    let app = TestApp::new().await;
+    let (authenticator, _) = app.user("ann").await.enrol(&app).await;
+    let browser = Browser::open(&app).await;
+    browser.go("/signin?next=%2Faccount%2Fsecurity").await;
+    browser.fill("User name or e-mail address", "ann").await;
+    browser.fill("Password", PASSWORD).await;
+    browser.press("Sign in").await;
+    browser.until_place("/otp?next=%2Faccount%2Fsecurity").await;
+    look_at(&browser, "otp").await;
+    browser.reload().await;
+    browser.fill("Code", &authenticator.next_code(&app)).await;
+    browser.press("Sign in").await;
+    browser.until_at("/account/security").await;
+}

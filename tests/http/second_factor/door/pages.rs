@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Authenticator, PASSWORD, Reply, TestApp};
+use crate::harness::{Authenticator, PASSWORD, Reply, TestApp, with_query};
 
 const OURS: &str = "http://localhost:8000";
 
@@ -33,14 +33,18 @@ fn is_private(page: &Reply) {
 async fn the_page_of_the_second_factor_follows_and_the_session_comes_with_its_code() {
     let app = TestApp::new().await;
     let authenticator = ann(&app, &["user"]).await;
-    let page = sign_in(&app, "/signin", "/account").await;
-    is_private(page.is(200));
-    assert!(page.set_cookie("gatehouse").is_none(), "no session yet");
-    assert!(page.text().contains("action=\"/otp\"") && page.text().contains("account"), "{page:?}");
-    let waiting = page.cookie("gatehouse-otp").expect("the challenge").to_owned();
-    assert!(!page.text().contains(&waiting), "scripts can't read it");
-    let shown = app.get("/otp").header("cookie", &format!("gatehouse-otp={waiting}")).await;
+    // A page in place of the form would have a browser ask, on its way back, whether to send the password again.
+    let away = sign_in(&app, "/signin", "/account").await;
+    let place = away.is(303).header("location").expect("a place").to_owned();
+    assert_eq!(place, "/otp?next=%2Faccount");
+    assert!(away.set_cookie("gatehouse").is_none(), "no session yet");
+    let waiting = away.cookie("gatehouse-otp").expect("the challenge").to_owned();
+    assert!(away.bytes().is_empty() && !place.contains(&waiting), "scripts can't read it");
+    let shown = app.get(&place).header("cookie", &format!("gatehouse-otp={waiting}")).await;
     is_private(shown.is(200));
+    let text = shown.text().replace("&#x2f;", "/");
+    assert!(text.contains("action=\"/otp\"") && text.contains("name=\"next\" value=\"/account\""), "{text}");
+    assert!(!text.contains(&waiting) && text.contains("Enter the code of your authenticator"), "{text}");
     let wrong = answer(&app, &waiting, &authenticator.wrong_code(&app), "/account").await;
     is_private(wrong.is(401));
     assert!(wrong.set_cookie("gatehouse").is_none());
@@ -52,6 +56,20 @@ async fn the_page_of_the_second_factor_follows_and_the_session_comes_with_its_co
     assert_eq!(me["username"], "ann");
     let again = answer(&app, &waiting, &authenticator.next_code(&app), "").await;
     assert!(again.status() == 401 && again.set_cookie("gatehouse").is_none(), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_page_says_when_the_code_came_by_mail() {
+    let app = TestApp::with_mail(&[]).await;
+    app.user("ann").await.enrol_mail(&app).await;
+    app.clock.advance(Duration::from_hours(2)); // time enough for the next code
+    let waiting = sign_in(&app, "/signin", "").await.is(303).cookie("gatehouse-otp").unwrap().to_owned();
+    let shown = app.get("/otp").header("cookie", &format!("gatehouse-otp={waiting}")).await;
+    assert!(shown.is(200).text().contains("We have sent you a mail with a code."), "{shown:?}");
+    // Of a challenge that is none any more nothing is said.
+    app.clock.advance(Duration::from_secs(301));
+    let shown = app.get("/otp").header("cookie", &format!("gatehouse-otp={waiting}")).await;
+    assert!(!shown.is(200).text().contains("We have sent you"), "{shown:?}");
 }
 
 #[tokio::test]
@@ -69,9 +87,12 @@ async fn it_leads_to_pages_of_this_server_only() {
     let app = TestApp::new().await;
     let authenticator = ann(&app, &["user"]).await;
     for evil in ["https://evil.test", "//evil.test", "/\\evil.test", "javascript:alert(1)", "/a\r\nx: y"] {
-        let page = sign_in(&app, "/signin", evil).await;
-        assert!(!page.is(200).text().contains("evil"), "{page:?}");
-        let waiting = page.cookie("gatehouse-otp").unwrap().to_owned();
+        let away = sign_in(&app, "/signin", evil).await;
+        assert_eq!(away.is(303).header("location"), Some("/otp"), "{away:?}");
+        let waiting = away.cookie("gatehouse-otp").unwrap().to_owned();
+        let cookie = format!("gatehouse-otp={waiting}");
+        let page = app.get(&with_query("/otp", &[("next", evil)])).header("cookie", &cookie).await;
+        assert!(page.is(200).text().contains("name=\"next\" value=\"\""), "{page:?}");
         let reply = answer(&app, &waiting, &authenticator.next_code(&app), evil).await;
         assert!(reply.cookie("gatehouse").is_some(), "{reply:?}");
         assert!(reply.header("location").is_none_or(|place| !place.contains("evil")), "{reply:?}");
@@ -102,10 +123,10 @@ async fn another_site_answers_for_nobody() {
 async fn the_documentation_asks_for_it_and_opens_then() {
     let app = TestApp::with(&[("PROTECTED_INTERACTIVE_DOCS", "True")]).await;
     let authenticator = ann(&app, &["admin", "user"]).await;
-    let page = sign_in(&app, "/signin", "/interactive-docs").await;
-    assert!(page.is(200).set_cookie("gatehouse").is_none(), "no session yet");
-    let waiting = page.cookie("gatehouse-otp").expect("the challenge").to_owned();
-    assert!(page.text().contains("interactive-docs"), "where to go then: {page:?}");
+    let away = sign_in(&app, "/signin", "/interactive-docs").await;
+    assert_eq!(away.is(303).header("location"), Some("/otp?next=%2Finteractive-docs"));
+    assert!(away.set_cookie("gatehouse").is_none(), "no session yet");
+    let waiting = away.cookie("gatehouse-otp").expect("the challenge").to_owned();
     let closed = app.get("/interactive-docs").header("cookie", &format!("gatehouse-otp={waiting}")).await;
     assert_eq!(closed.is(303).header("location"), Some("/signin?next=%2Finteractive-docs"));
     let reply = answer(&app, &waiting, &authenticator.next_code(&app), "/interactive-docs").await;
