@@ -132,6 +132,7 @@ struct VerifyForm {
 #[serde(default)]
 struct ForgotForm {
     username: String,
+    next: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -167,6 +168,11 @@ impl DoorPages {
     #[must_use]
     pub fn verify_page(&self, request: &Request, token: &str) -> Response {
         self.read_by(request).proof(token)
+    }
+
+    /// The same where a form was sent to this page: links to other languages lead to the page, and from there to `next`.
+    fn after(&self, page: &str, next: &str) -> Self {
+        Self { pages: self.pages.at(with_next(page, next)), ..self.clone() }
     }
 
     fn proof(&self, token: &str) -> Response {
@@ -238,14 +244,16 @@ impl DoorPages {
                 &[],
             ),
             Page::Verify => self.proof(&asked.token),
-            Page::Forgot => self.forgot_form(StatusCode::OK, ""),
+            Page::Forgot => self.forgot_form(StatusCode::OK, &asked.next, ""),
             Page::Reset => self.reset_form(StatusCode::OK, &asked.token, &[]),
         };
         Ok(shown)
     }
 
     async fn show_otp(&self, request: &Request, next: &str) -> poem::Result<Response> {
-        let Some(token) = self.door.challenge(request) else { return Ok(see_other("/signin")) };
+        let Some(token) = self.door.challenge(request) else {
+            return Ok(see_other(&with_next("/signin", next)));
+        };
         let factor = self.auth.factor_asked_for(token).await;
         let factor = factor.map_err(|error| Breakage::from(error).problem())?;
         Ok(self.otp_form(StatusCode::OK, next, factor == Some(Factor::Email), ""))
@@ -273,7 +281,8 @@ impl DoorPages {
         match self.sign_in(request, client, who, &form.next).await {
             Ok(response) => Ok(response),
             Err(problem) => {
-                let page = self.sign_in_form(problem.status, &form, &self.pages.said(&problem.detail), "");
+                let again = self.after("/signin", &form.next);
+                let page = again.sign_in_form(problem.status, &form, &self.pages.said(&problem.detail), "");
                 Ok(with_headers(page, problem))
             }
         }
@@ -282,7 +291,7 @@ impl DoorPages {
     async fn take_otp(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: OtpForm = form(request).await?;
         let Some(token) = self.door.challenge(request).map(str::to_owned) else {
-            return Ok(see_other("/signin"));
+            return Ok(see_other(&with_next("/signin", &form.next)));
         };
         let device = self.door.device(request).map(str::to_owned);
         let answer = SecondFactor { token, code: form.otp_code, client, device };
@@ -295,8 +304,9 @@ impl DoorPages {
             Ok(Admission::Challenged(challenged)) => Ok(self.challenged(&challenged, &form.next)),
             Err(failure) => {
                 let problem = failure.problem();
+                let again = self.after("/otp", &form.next);
                 let page =
-                    self.otp_form(problem.status, &form.next, false, &self.pages.said(&problem.detail));
+                    again.otp_form(problem.status, &form.next, false, &self.pages.said(&problem.detail));
                 Ok(with_headers(page, problem))
             }
         }
@@ -304,23 +314,24 @@ impl DoorPages {
 
     async fn take_sign_up(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let given: SignUpForm = form(request).await?;
+        let again = self.after("/signup", &given.next);
         let fields =
             SignUpFields { username: &given.username, email: Some(&given.email), ..SignUpFields::default() };
         let read = fields.read(&given.password, &given.confirm_password, self.auth.user_settings());
         let (new, password) = match read {
             Ok(read) => read,
-            Err(errors) => return Ok(self.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors)),
+            Err(errors) => return Ok(again.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors)),
         };
         match self.auth.sign_up(SignUp { new, password, client, kind: Kind::Cookie }).await {
             Ok(SignedUp::In(signed_in)) => Ok(self.signed_in(&signed_in, &given.next)),
-            Ok(SignedUp::ToProve) => Ok(self.look_into_your_mail("door.mail_to_finish")),
+            Ok(SignedUp::ToProve) => Ok(again.look_into_your_mail("door.mail_to_finish")),
             Err(Failure::Refused(SignUpRefusal::Invalid(errors))) => {
-                Ok(self.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors))
+                Ok(again.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors))
             }
             Err(failure) => {
                 let problem = failure.problem();
                 let error = FieldError::new("", problem.detail.clone());
-                Ok(with_headers(self.sign_up_form(problem.status, &given, &[error]), problem))
+                Ok(with_headers(again.sign_up_form(problem.status, &given, &[error]), problem))
             }
         }
     }
@@ -339,14 +350,17 @@ impl DoorPages {
 
     async fn take_forgot(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
         let form: ForgotForm = form(request).await?;
+        let again = self.after("/forgot-password/request", &form.next);
         if form.username.trim().is_empty() {
-            return Ok(self.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, self.pages.word("door.fill_in")));
+            let error = self.pages.word("door.fill_in");
+            return Ok(again.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, &form.next, error));
         }
         match self.auth.forgot(&Identifier::parse(&form.username), client).await {
-            Ok(()) => Ok(self.look_into_your_mail("door.mail_to_reset")),
+            Ok(()) => Ok(again.look_into_your_mail("door.mail_to_reset")),
             Err(Failure::Refused(refusal)) => {
                 let problem = AskRefusal::problem(&refusal);
-                Ok(with_headers(self.forgot_form(problem.status, &self.pages.said(&problem.detail)), problem))
+                let error = self.pages.said(&problem.detail);
+                Ok(with_headers(again.forgot_form(problem.status, &form.next, &error), problem))
             }
             Err(broken) => Err(broken.into()),
         }
@@ -396,14 +410,14 @@ impl DoorPages {
     fn sign_in_form(&self, status: StatusCode, given: &SignInForm, error: &str, done: &str) -> Response {
         let shown = context! {
             done => done, error => error, username => &given.username, next => kept(&given.next),
-            buttons => self.buttons(&given.next),
+            buttons => self.buttons(&given.next), links => links(&given.next),
         };
         self.pages.page(status, "sign-in.html", shown)
     }
 
     fn otp_form(&self, status: StatusCode, next: &str, by_mail: bool, error: &str) -> Response {
         let words = self.pages.word(if by_mail { "otp.by_mail" } else { "otp.words" });
-        let shown = context! { words => words, error => error, next => kept(next) };
+        let shown = context! { words => words, error => error, next => kept(next), links => links(next) };
         self.pages.page(status, "otp.html", shown)
     }
 
@@ -411,7 +425,7 @@ impl DoorPages {
         let shown = context! {
             username => &given.username, email => &given.email, next => kept(&given.next),
             min_length => self.min_length, problems => self.pages.sentences(errors),
-            buttons => self.buttons(&given.next),
+            buttons => self.buttons(&given.next), links => links(&given.next),
         };
         self.pages.page(status, "sign-up.html", shown)
     }
@@ -430,8 +444,9 @@ impl DoorPages {
         usable.map(button).collect()
     }
 
-    fn forgot_form(&self, status: StatusCode, error: &str) -> Response {
-        self.pages.page(status, "forgot.html", context! { error => error })
+    fn forgot_form(&self, status: StatusCode, next: &str, error: &str) -> Response {
+        let shown = context! { error => error, next => kept(next), links => links(next) };
+        self.pages.page(status, "forgot.html", shown)
     }
 
     fn reset_form(&self, status: StatusCode, token: &str, errors: &[FieldError]) -> Response {
@@ -478,6 +493,14 @@ fn with_headers(mut page: Response, problem: Problem) -> Response {
 /// What a form carries on of where somebody wants to go.
 fn kept(next: &str) -> &str {
     if is_own_path(next) { next } else { "" }
+}
+
+/// The other pages of the door, which carry on where somebody wants to go.
+fn links(next: &str) -> minijinja::Value {
+    context! {
+        sign_in => with_next("/signin", next), sign_up => with_next("/signup", next),
+        forgot => with_next("/forgot-password/request", next),
+    }
 }
 
 /// A page of the door that carries on where somebody wants to go.

@@ -122,6 +122,12 @@ impl Pages {
         Self { press: Arc::clone(&self.press), reader: Arc::new(reader) }
     }
 
+    /// The same at this address of the server, where links to the other languages lead.
+    #[must_use]
+    pub fn at(&self, here: String) -> Self {
+        self.read_by(Reader { here, ..(*self.reader).clone() })
+    }
+
     /// Who reads.
     #[must_use]
     pub fn reader(&self) -> &Reader {
@@ -268,7 +274,7 @@ impl Pages {
     /// links to the other languages (R-57).
     #[must_use]
     pub fn problem(&self, problem: &Problem, trace_id: &str) -> Response {
-        let pages = self.read_by(Reader { here: String::new(), ..(*self.reader).clone() });
+        let pages = self.at(String::new());
         let title = match problem.status {
             StatusCode::NOT_FOUND => "error.not_found",
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => "error.not_allowed",
@@ -349,24 +355,25 @@ mod tests {
     async fn every_template_renders_with_what_its_page_shows_and_has_no_script() {
         let pages = pages("Gate");
         let hostile = "\"><script>alert(1)</script>";
+        let links = context! { sign_in => hostile, sign_up => hostile, forgot => hostile };
         let shown = [
             (
                 "sign-in.html",
                 context! {
-                    done => hostile, error => hostile, username => hostile, next => hostile,
+                    done => hostile, error => hostile, username => hostile, next => hostile, links => &links,
                     buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
-            ("otp.html", context! { words => "w", error => hostile, next => hostile }),
+            ("otp.html", context! { words => "w", error => hostile, next => hostile, links => &links }),
             (
                 "sign-up.html",
                 context! {
-                    username => hostile, email => hostile, next => hostile, min_length => 10,
+                    username => hostile, email => hostile, next => hostile, links => &links, min_length => 10,
                     problems => vec![hostile], buttons => vec![context! { name => hostile, href => hostile }],
                 },
             ),
             ("verify.html", context! { token => hostile }),
-            ("forgot.html", context! { error => hostile }),
+            ("forgot.html", context! { error => hostile, next => hostile, links => &links }),
             ("reset.html", context! { token => hostile, min_length => 10, problems => vec![hostile] }),
             (
                 "set-up.html",

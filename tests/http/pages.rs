@@ -427,6 +427,56 @@ async fn the_root_leads_to_the_door_or_to_the_account() {
     is_ours(page(&app, "/404").await.is(404), "/404");
 }
 
+/// The addresses of the links of a page.
+fn links_of(reply: &Reply) -> Vec<String> {
+    let text = reply.text().replace("&#x2f;", "/").replace("&amp;", "&");
+    text.split("<a ")
+        .skip(1)
+        .map(|link| link.split("href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn where_somebody_wants_to_go_is_kept_from_page_to_page_of_the_door() {
+    let app = TestApp::new().await;
+    app.user("ann").await.enrol(&app).await;
+    let cookie =
+        format!("gatehouse-otp={}", sign_in(&app, "ann", &[]).await.cookie("gatehouse-otp").unwrap());
+    let wrong = [("username", "nobody"), ("email", "x"), ("password", "x"), ("otp_code", "x")];
+    for (path, fields, others) in [
+        ("/signin", &wrong[..], &["/signup", "/forgot-password/request"][..]),
+        ("/signup", &wrong[..], &["/signin"][..]),
+        ("/otp", &wrong[..], &["/signin"][..]),
+        ("/forgot-password/request", &[][..], &["/signin"][..]),
+    ] {
+        let (next, evil) = ("/account/data?page=2", "https://evil.test/");
+        let place = |path: &str| with_query(path, &[("next", next)]);
+        let shown = page(&app, &place(path)).header("cookie", &cookie).await;
+        let sent = [fields, &[("next", next)]].concat();
+        let refused = app.post(path).header("origin", OURS).header("cookie", &cookie).form(&sent).await;
+        assert!(shown.status() == 200 && refused.status() >= 400, "{shown:?} {refused:?}");
+        for reply in [&shown, &refused] {
+            let links = links_of(reply);
+            for link in others.iter().map(|other| place(other)).chain([place(path) + "&lang=de"]) {
+                assert!(links.contains(&link), "{path}: no {link} in {links:?}");
+            }
+            let field = format!("name=\"next\" value=\"{next}\"");
+            assert!(reply.text().replace("&#x2f;", "/").contains(&field), "{reply:?}");
+        }
+        // Only where it is a page of this server.
+        let sent = [fields, &[("next", evil)]].concat();
+        let refused = app.post(path).header("origin", OURS).header("cookie", &cookie).form(&sent).await;
+        assert!(!refused.text().contains("evil"), "{refused:?}");
+        let links =
+            links_of(&page(&app, &with_query(path, &[("next", evil)])).header("cookie", &cookie).await);
+        for other in others {
+            assert!(links.iter().any(|link| link == other), "{path}: no {other} in {links:?}");
+        }
+    }
+    let astray = page(&app, "/otp?next=%2Faccount%2Fdata").await;
+    assert_eq!(astray.is(303).header("location"), Some("/signin?next=%2Faccount%2Fdata"));
+}
+
 /// What came back from `/redirect_uri`: the place, and the cookie that keeps where to go.
 async fn go(app: &TestApp, uri: &str) -> Reply {
     app.get(&with_query("/redirect_uri", &[("uri", uri)])).header("accept", "text/html").await
