@@ -98,8 +98,8 @@ impl Auth {
             return Err(SignUpRefusal::Invalid(vec![error]).into());
         }
         self.count_sign_up(&who.client).await?;
-        self.check_domain(who.new.email.as_ref()).await.map_err(SignUpRefusal::Invalid)?;
-        let faults = self.passwords.judge(&who.password, who.new.context(), "password").await?;
+        let mut faults = self.check_domain(who.new.email.as_ref()).await.err().unwrap_or_default();
+        faults.extend(self.passwords.judge(&who.password, who.new.context(), "password").await?);
         if !faults.is_empty() {
             return Err(SignUpRefusal::Invalid(faults).into());
         }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
+use super::faults::{self, FORGOT, Fault, NEW_ACCOUNT, OTP, RESET, SIGN_IN};
 use super::{Pages, back, foreign_form, read_form, see_other};
 use crate::auth::{
     Admission, AskRefusal, Auth, Challenged, Credentials, Door, ResetRefusal, SecondFactor, SignUp,
@@ -233,9 +234,10 @@ impl DoorPages {
         let asked = request.params::<Asked>().unwrap_or_default();
         let shown = match page {
             Page::SignIn => {
-                let error = self.pages.said(Trouble::words_of(&asked.error).unwrap_or_default());
+                let trouble =
+                    Trouble::words_of(&asked.error).map(|words| Fault::of(&[], self.pages.said(words)));
                 let form = SignInForm { next: asked.next, ..SignInForm::default() };
-                self.sign_in_form(StatusCode::OK, &form, &error, self.done(&asked.done))
+                self.sign_in_form(StatusCode::OK, &form, trouble.as_slice(), self.done(&asked.done))
             }
             Page::Otp => self.show_otp(request, &asked.next).await?,
             Page::SignUp => self.sign_up_form(
@@ -244,7 +246,7 @@ impl DoorPages {
                 &[],
             ),
             Page::Verify => self.proof(&asked.token),
-            Page::Forgot => self.forgot_form(StatusCode::OK, &asked.next, ""),
+            Page::Forgot => self.forgot_form(StatusCode::OK, &asked.next, &[]),
             Page::Reset => self.reset_form(StatusCode::OK, &asked.token, &[]),
         };
         Ok(shown)
@@ -256,7 +258,7 @@ impl DoorPages {
         };
         let factor = self.auth.factor_asked_for(token).await;
         let factor = factor.map_err(|error| Breakage::from(error).problem())?;
-        Ok(self.otp_form(StatusCode::OK, next, factor == Some(Factor::Email), ""))
+        Ok(self.otp_form(StatusCode::OK, next, factor == Some(Factor::Email), &[]))
     }
 
     async fn take(&self, page: Page, request: &mut Request) -> poem::Result<Response> {
@@ -282,7 +284,12 @@ impl DoorPages {
             Ok(response) => Ok(response),
             Err(problem) => {
                 let again = self.after("/signin", &form.next);
-                let page = again.sign_in_form(problem.status, &form, &self.pages.said(&problem.detail), "");
+                let fields: &[&str] = match problem.code {
+                    "invalid_credentials" | "validation_failed" => &["username", "password"],
+                    _ => &[],
+                };
+                let fault = Fault::of(fields, self.pages.said(&problem.detail));
+                let page = again.sign_in_form(problem.status, &form, &[fault], "");
                 Ok(with_headers(page, problem))
             }
         }
@@ -305,8 +312,9 @@ impl DoorPages {
             Err(failure) => {
                 let problem = failure.problem();
                 let again = self.after("/otp", &form.next);
-                let page =
-                    again.otp_form(problem.status, &form.next, false, &self.pages.said(&problem.detail));
+                let fields: &[&str] = if problem.code == "invalid_otp" { &["otp_code"] } else { &[] };
+                let fault = Fault::of(fields, self.pages.said(&problem.detail));
+                let page = again.otp_form(problem.status, &form.next, false, &[fault]);
                 Ok(with_headers(page, problem))
             }
         }
@@ -320,7 +328,10 @@ impl DoorPages {
         let read = fields.read(&given.password, &given.confirm_password, self.auth.user_settings());
         let (new, password) = match read {
             Ok(read) => read,
-            Err(errors) => return Ok(again.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors)),
+            Err(errors) => {
+                let errors = faults::with_length(errors, "password", &given.password, self.min_length);
+                return Ok(again.sign_up_form(StatusCode::UNPROCESSABLE_ENTITY, &given, &errors));
+            }
         };
         match self.auth.sign_up(SignUp { new, password, client, kind: Kind::Cookie }).await {
             Ok(SignedUp::In(signed_in)) => Ok(self.signed_in(&signed_in, &given.next)),
@@ -330,7 +341,7 @@ impl DoorPages {
             }
             Err(failure) => {
                 let problem = failure.problem();
-                let error = FieldError::new("", problem.detail.clone());
+                let error = faults::not_made(&problem);
                 Ok(with_headers(again.sign_up_form(problem.status, &given, &[error]), problem))
             }
         }
@@ -352,15 +363,15 @@ impl DoorPages {
         let form: ForgotForm = form(request).await?;
         let again = self.after("/forgot-password/request", &form.next);
         if form.username.trim().is_empty() {
-            let error = self.pages.word("door.fill_in");
-            return Ok(again.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, &form.next, error));
+            let fault = Fault::of(&["username"], self.pages.word("door.fill_in"));
+            return Ok(again.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, &form.next, &[fault]));
         }
         match self.auth.forgot(&Identifier::parse(&form.username), client).await {
             Ok(()) => Ok(again.look_into_your_mail("door.mail_to_reset")),
             Err(Failure::Refused(refusal)) => {
                 let problem = AskRefusal::problem(&refusal);
-                let error = self.pages.said(&problem.detail);
-                Ok(with_headers(again.forgot_form(problem.status, &form.next, &error), problem))
+                let fault = Fault::of(&[], self.pages.said(&problem.detail));
+                Ok(with_headers(again.forgot_form(problem.status, &form.next, &[fault]), problem))
             }
             Err(broken) => Err(broken.into()),
         }
@@ -370,12 +381,20 @@ impl DoorPages {
         let form: ResetForm = form(request).await?;
         let again =
             |errors: &[FieldError]| self.reset_form(StatusCode::UNPROCESSABLE_ENTITY, &form.token, errors);
-        if form.new_password != form.confirm_password {
-            return Ok(again(&[FieldError::new("", self.pages.word("door.differ").to_owned())]));
-        }
+        let differ = (form.new_password != form.confirm_password)
+            .then(|| FieldError::new("confirm_password", self.pages.word("door.differ").to_owned()));
         let new = match Password::parse(&form.new_password) {
-            Ok(new) => new,
-            Err(invalid) => return Ok(again(&[FieldError::new("new_password", invalid.into_words())])),
+            Ok(new) if differ.is_none() => new,
+            read => {
+                let invalid = read.err().map(|invalid| FieldError::new("new_password", invalid.into_words()));
+                let errors = invalid.into_iter().chain(differ).collect();
+                return Ok(again(&faults::with_length(
+                    errors,
+                    "new_password",
+                    &form.new_password,
+                    self.min_length,
+                )));
+            }
         };
         match self.auth.reset(&form.token, &new, client).await {
             Ok(()) => Ok(self.pages.linking(
@@ -407,25 +426,28 @@ impl DoorPages {
         }
     }
 
-    fn sign_in_form(&self, status: StatusCode, given: &SignInForm, error: &str, done: &str) -> Response {
+    fn sign_in_form(&self, status: StatusCode, given: &SignInForm, faults: &[Fault], done: &str) -> Response {
         let shown = context! {
-            done => done, error => error, username => &given.username, next => kept(&given.next),
+            done => done, username => &given.username, next => kept(&given.next),
             buttons => self.buttons(&given.next), links => links(&given.next),
+            ..faults::shown(SIGN_IN, faults)
         };
         self.pages.page(status, "sign-in.html", shown)
     }
 
-    fn otp_form(&self, status: StatusCode, next: &str, by_mail: bool, error: &str) -> Response {
+    fn otp_form(&self, status: StatusCode, next: &str, by_mail: bool, faults: &[Fault]) -> Response {
         let words = self.pages.word(if by_mail { "otp.by_mail" } else { "otp.words" });
-        let shown = context! { words => words, error => error, next => kept(next), links => links(next) };
+        let shown = context! {
+            words => words, next => kept(next), links => links(next), ..faults::shown(OTP, faults)
+        };
         self.pages.page(status, "otp.html", shown)
     }
 
     fn sign_up_form(&self, status: StatusCode, given: &SignUpForm, errors: &[FieldError]) -> Response {
         let shown = context! {
             username => &given.username, email => &given.email, next => kept(&given.next),
-            min_length => self.min_length, problems => self.pages.sentences(errors),
-            buttons => self.buttons(&given.next), links => links(&given.next),
+            min_length => self.min_length, buttons => self.buttons(&given.next), links => links(&given.next),
+            ..faults::shown(NEW_ACCOUNT, &self.pages.faults(errors))
         };
         self.pages.page(status, "sign-up.html", shown)
     }
@@ -444,14 +466,17 @@ impl DoorPages {
         usable.map(button).collect()
     }
 
-    fn forgot_form(&self, status: StatusCode, next: &str, error: &str) -> Response {
-        let shown = context! { error => error, next => kept(next), links => links(next) };
+    fn forgot_form(&self, status: StatusCode, next: &str, faults: &[Fault]) -> Response {
+        let shown = context! {
+            next => kept(next), links => links(next), ..faults::shown(FORGOT, faults)
+        };
         self.pages.page(status, "forgot.html", shown)
     }
 
     fn reset_form(&self, status: StatusCode, token: &str, errors: &[FieldError]) -> Response {
         let shown = context! {
-            token => token, min_length => self.min_length, problems => self.pages.sentences(errors),
+            token => token, min_length => self.min_length,
+            ..faults::shown(RESET, &self.pages.faults(errors))
         };
         self.pages.page(status, "reset.html", shown)
     }

@@ -8,6 +8,7 @@ mod assets;
 mod back;
 mod console;
 mod door;
+mod faults;
 mod form;
 mod front;
 mod inbox;

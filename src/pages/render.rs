@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::assets::Assets;
 use super::reader::{self, Reader};
 use super::words::{Language, Words};
-use crate::platform::problem::{FieldError, Problem};
+use crate::platform::problem::Problem;
 use crate::platform::random::Random;
 use crate::sessions::{add_cookies, set_cookie};
 
@@ -29,8 +29,9 @@ macro_rules! template {
 }
 
 /// The templates, by name. All are part of the program.
-const TEMPLATES: [(&str, &str); 33] = [
+const TEMPLATES: [(&str, &str); 34] = [
     template!("layout.html"),
+    template!("problems.html"),
     template!("set-up.html"),
     template!("sign-in.html"),
     template!("otp.html"),
@@ -150,32 +151,6 @@ impl Pages {
     #[must_use]
     pub fn said(&self, sentence: &str) -> String {
         self.press.words.said(self.reader.language, sentence)
-    }
-
-    /// What is wrong with some fields, a sentence for each.
-    #[must_use]
-    pub fn sentences(&self, errors: &[FieldError]) -> Vec<String> {
-        let sentence = |error: &FieldError| {
-            let message = self.said(&error.message);
-            match self.field(&error.field) {
-                Some(field) => format!("{field}: {message}"),
-                None => message,
-            }
-        };
-        errors.iter().map(sentence).collect()
-    }
-
-    /// What a page calls a field.
-    fn field(&self, name: &str) -> Option<&str> {
-        let key = match name {
-            "username" => "field.username",
-            "email" => "field.email",
-            "password" => "field.password",
-            "new_password" => "field.new_password",
-            "confirm_password" => "field.again",
-            _ => return None,
-        };
-        Some(self.word(key))
     }
 
     /// The page of a template. Everything that the template shows is escaped; nothing from the page leaves the site.
@@ -332,6 +307,7 @@ pub(super) fn data_block(data: &impl Serialize) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::faults::{self, FORGOT, Fault, NEW_ACCOUNT, OTP, RESET, SIGN_IN};
 
     fn pages(name: &str) -> Pages {
         let settings = Settings { project_name: name.to_owned(), ..Settings::default() };
@@ -356,30 +332,30 @@ mod tests {
         let pages = pages("Gate");
         let hostile = "\"><script>alert(1)</script>";
         let links = context! { sign_in => hostile, sign_up => hostile, forgot => hostile };
+        let faults = |form| faults::shown(form, &[Fault::of(&[], hostile)]);
         let shown = [
             (
                 "sign-in.html",
                 context! {
-                    done => hostile, error => hostile, username => hostile, next => hostile, links => &links,
-                    buttons => vec![context! { name => hostile, href => hostile }],
+                    done => hostile, username => hostile, next => hostile, links => &links,
+                    buttons => vec![context! { name => hostile, href => hostile }], ..faults(SIGN_IN)
                 },
             ),
-            ("otp.html", context! { words => "w", error => hostile, next => hostile, links => &links }),
+            ("otp.html", context! { words => "w", next => hostile, links => &links, ..faults(OTP) }),
             (
                 "sign-up.html",
                 context! {
                     username => hostile, email => hostile, next => hostile, links => &links, min_length => 10,
-                    problems => vec![hostile], buttons => vec![context! { name => hostile, href => hostile }],
+                    buttons => vec![context! { name => hostile, href => hostile }], ..faults(NEW_ACCOUNT)
                 },
             ),
             ("verify.html", context! { token => hostile }),
-            ("forgot.html", context! { error => hostile, next => hostile, links => &links }),
-            ("reset.html", context! { token => hostile, min_length => 10, problems => vec![hostile] }),
+            ("forgot.html", context! { next => hostile, links => &links, ..faults(FORGOT) }),
+            ("reset.html", context! { token => hostile, min_length => 10, ..faults(RESET) }),
             (
                 "set-up.html",
                 context! {
-                    token => hostile, username => hostile, email => hostile,
-                    min_length => 10, problems => vec![hostile],
+                    token => hostile, username => hostile, email => hostile, min_length => 10, ..faults(NEW_ACCOUNT)
                 },
             ),
         ];

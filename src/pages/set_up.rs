@@ -6,6 +6,7 @@ use poem::http::{Method, StatusCode};
 use poem::{Endpoint, FromRequest, Request, Response};
 use serde::Deserialize;
 
+use super::faults::{self, NEW_ACCOUNT};
 use super::{Pages, read_form, see_other};
 use crate::auth::{Auth, SetUpRefusal};
 use crate::platform::problem::{Failure, FieldError, Refusal};
@@ -66,16 +67,16 @@ impl SetUpPage {
         let read = fields.read(&given.password, &given.confirm_password, self.auth.user_settings());
         let (new, password) = match read {
             Ok(read) => read,
-            Err(errors) => return Ok(self.again(&given, &errors)),
+            Err(errors) => {
+                let errors = faults::with_length(errors, "password", &given.password, self.min_length);
+                return Ok(self.again(&given, &errors));
+            }
         };
         match self.auth.set_up(&given.token, new, &password, client).await {
             Ok(()) => Ok(self.done()),
             Err(Failure::Refused(SetUpRefusal::Invalid)) => Ok(self.not_valid()),
             Err(Failure::Refused(SetUpRefusal::Fields(errors))) => Ok(self.again(&given, &errors)),
-            Err(Failure::Refused(refusal)) => {
-                let words = refusal.problem().detail.into_owned();
-                Ok(self.again(&given, &[FieldError::new("", words)]))
-            }
+            Err(Failure::Refused(refusal)) => Ok(self.again(&given, &[faults::not_made(&refusal.problem())])),
             Err(broken) => Err(broken.into()),
         }
     }
@@ -95,7 +96,7 @@ impl SetUpPage {
     ) -> Response {
         let shown = context! {
             token => token, username => username, email => email,
-            min_length => self.min_length, problems => self.pages.sentences(errors),
+            min_length => self.min_length, ..faults::shown(NEW_ACCOUNT, &self.pages.faults(errors))
         };
         self.pages.page(status, "set-up.html", shown)
     }

@@ -32,6 +32,11 @@ async fn whoever_signs_up_on_the_page_can_sign_in_on_the_other() {
     browser.fill("The same again", "short").await;
     browser.press("Sign up").await;
     browser.until_shown("Password:").await;
+    let at_field = "const field = document.activeElement;
+        return field.id === 'password' && field.getAttribute('aria-invalid') === 'true'
+            && field.getAttribute('aria-describedby').split(' ')
+                .some(id => document.getElementById(id)?.innerText.startsWith('Password: '))";
+    browser.until("the field", at_field, serde_json::json!([])).await;
     look_at(&browser, "sign-up-refused").await;
     browser.fill("Password", PASSWORD).await;
     browser.fill("The same again", PASSWORD).await;

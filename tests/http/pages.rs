@@ -427,6 +427,67 @@ async fn the_root_leads_to_the_door_or_to_the_account() {
     is_ours(page(&app, "/404").await.is(404), "/404");
 }
 
+/// The field of this name, and whatever of the page its attributes say that it is described by.
+fn field_of<'a>(reply: &'a Reply, name: &str) -> (&'a str, Vec<&'a str>) {
+    let text = reply.text();
+    let (_, field) = text.split_once(&format!("<input id=\"{name}\"")).expect("the field");
+    let field = field.split('>').next().unwrap();
+    let ids = field.split("aria-describedby=\"").nth(1).map_or("", |ids| ids.split('"').next().unwrap());
+    let described = ids.split_whitespace().map(|id| {
+        let (_, element) = text.split_once(&format!("id=\"{id}\">")).unwrap_or_else(|| panic!("no {id}"));
+        element.split('<').next().unwrap()
+    });
+    (field, described.collect())
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_form_is_tied_to_its_fields_and_said_at_once() {
+    let app = TestApp::new().await;
+    app.user("ann").await.enrol(&app).await;
+    let challenged = sign_in(&app, "ann", &[]).await;
+    let cookie = format!("gatehouse-otp={}", challenged.cookie("gatehouse-otp").unwrap());
+    let short = [("username", "bob"), ("email", "bob"), ("password", "x"), ("confirm_password", "y")];
+    let no_name = [&[("username", "b!")][..], &short[1..]].concat();
+    let taken = [
+        ("username", "ann"),
+        ("email", "other@example.com"),
+        ("password", PASSWORD),
+        ("confirm_password", PASSWORD),
+    ];
+    let names_nobody = [("username", "nobody"), ("password", PASSWORD)];
+    let reset = [("token", "x"), ("new_password", "x"), ("confirm_password", "y")];
+    for (path, sent, wrong, right) in [
+        ("/signin", &names_nobody[..], &["username", "password"][..], &[][..]),
+        ("/otp", &[("otp_code", "000")], &["otp_code"], &[]),
+        ("/signup", &short, &["email", "password", "confirm_password"], &["username"]),
+        ("/signup", &no_name, &["username", "email", "password", "confirm_password"], &[]),
+        ("/signup", &taken, &["username"], &["email", "password", "confirm_password"]),
+        ("/forgot-password/request", &[("username", " ")], &["username"], &[]),
+        ("/reset-password/reset", &reset, &["new_password", "confirm_password"], &[]),
+    ] {
+        let reply = app.post(path).header("origin", OURS).header("cookie", &cookie).form(sent).await;
+        assert!(matches!(reply.status(), 401 | 409 | 422), "{reply:?}");
+        assert_eq!(reply.text().matches("autofocus").count(), 1, "{reply:?}");
+        for (number, name) in wrong.iter().enumerate() {
+            let (field, described) = field_of(&reply, name);
+            assert!(field.contains("aria-invalid=\"true\""), "{path} {name}: {field}");
+            assert_eq!(field.contains("autofocus"), number == 0, "{path} {name}: {field}");
+            assert!(described.last().is_some_and(|words| words.ends_with('.')), "{name}: {described:?}");
+        }
+        for name in right {
+            let (field, _) = field_of(&reply, name);
+            assert!(!field.contains("aria-invalid"), "{path} {name}: {field}");
+        }
+    }
+    // What is not about a field makes none of them wrong, and the first has the focus.
+    let shown = page(&app, "/signup").await;
+    assert!(
+        !shown.is(200).text().contains("aria-invalid")
+            && field_of(&shown, "username").0.contains("autofocus")
+    );
+    assert_eq!(field_of(&shown, "username").1, ["a to z, 0 to 9 and _"]);
+}
+
 /// The addresses of the links of a page.
 fn links_of(reply: &Reply) -> Vec<String> {
     let text = reply.text().replace("&#x2f;", "/").replace("&amp;", "&");

@@ -63,7 +63,8 @@ impl Password {
     }
 
     /// Its length in code points.
-    fn chars(&self) -> usize {
+    #[must_use]
+    pub fn chars(&self) -> usize {
         self.0.chars().count()
     }
 }
