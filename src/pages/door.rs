@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use super::faults::{self, FORGOT, Fault, NEW_ACCOUNT, OTP, RESET, SIGN_IN};
+use super::faults::{self, FORGOT, Fault, NEW_ACCOUNT, OTP, RESET, SIGN_IN, VERIFY_REQUEST};
 use super::{Pages, back, foreign_form, read_form, see_other};
 use crate::auth::{
     Admission, AskRefusal, Auth, Challenged, Credentials, Door, ResetRefusal, SecondFactor, SignUp,
@@ -24,7 +24,7 @@ use crate::platform::problem::{Breakage, Failure, FieldError, Problem, Refusal};
 use crate::platform::web::{ClientInfo, is_own_path};
 use crate::profiles::SignUpFields;
 use crate::sessions::{Kind, SessionCookies, Sessions, add_cookies};
-use crate::users::{Identifier, Password};
+use crate::users::{Email, Identifier, Password};
 
 /// What the pages of the door are made of.
 #[derive(Clone)]
@@ -58,18 +58,20 @@ enum Page {
     Otp,
     SignUp,
     Verify,
+    VerifyRequest,
     Forgot,
     Reset,
 }
 
 /// Where each page stands; S1's names lead to the same ones.
-const PATHS: [(&str, Page); 10] = [
+const PATHS: [(&str, Page); 11] = [
     ("/signin", Page::SignIn),
     ("/login", Page::SignIn),
     ("/otp", Page::Otp),
     ("/signup", Page::SignUp),
     ("/register", Page::SignUp),
     ("/verify", Page::Verify),
+    ("/verify/request", Page::VerifyRequest),
     ("/forgot-password/request", Page::Forgot),
     ("/reset-password/request", Page::Forgot),
     ("/forgot-password/reset", Page::Reset),
@@ -83,6 +85,7 @@ impl Page {
             Self::SignIn | Self::Otp => None,
             Self::SignUp => Some("REGISTER"),
             Self::Verify => Some("VERIFY_EMAIL"),
+            Self::VerifyRequest => Some("REQUEST_EMAIL_VERIFICATION"),
             Self::Forgot => Some("FORGOT_PASSWORD_REQUEST"),
             Self::Reset => Some("FORGOT_PASSWORD_RESET"),
         }
@@ -127,6 +130,12 @@ struct SignUpForm {
 #[serde(default)]
 struct VerifyForm {
     token: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct VerifyRequestForm {
+    email: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -246,6 +255,7 @@ impl DoorPages {
                 &[],
             ),
             Page::Verify => self.proof(&asked.token),
+            Page::VerifyRequest => self.verify_request_form(StatusCode::OK, "", &[]),
             Page::Forgot => self.forgot_form(StatusCode::OK, &asked.next, &[]),
             Page::Reset => self.reset_form(StatusCode::OK, &asked.token, &[]),
         };
@@ -272,6 +282,7 @@ impl DoorPages {
             Page::Otp => self.take_otp(request, client).await,
             Page::SignUp => self.take_sign_up(request, client).await,
             Page::Verify => self.take_verify(request, client).await,
+            Page::VerifyRequest => self.take_verify_request(request, client).await,
             Page::Forgot => self.take_forgot(request, client).await,
             Page::Reset => self.take_reset(request, client).await,
         }
@@ -354,7 +365,34 @@ impl DoorPages {
                 Some(home) => Ok(see_other(home)),
                 None => Ok(self.pages.linking("door.done", "door.proved", "/signin", "door.sign_in")),
             },
-            Err(Failure::Refused(refusal)) => Ok(self.refused_link(&VerifyRefusal::problem(&refusal))),
+            Err(Failure::Refused(refusal)) => {
+                let onward = match &refusal {
+                    VerifyRefusal::UsernameTaken => ("/signup", "door.sign_up"),
+                    VerifyRefusal::EmailTaken => ("/signin", "door.sign_in"),
+                    _ => ("/verify/request", "door.another_link"),
+                };
+                Ok(self.refused_link(&refusal.problem(), onward))
+            }
+            Err(broken) => Err(broken.into()),
+        }
+    }
+
+    async fn take_verify_request(&self, request: &mut Request, client: ClientInfo) -> poem::Result<Response> {
+        let form: VerifyRequestForm = form(request).await?;
+        let email = match Email::parse(&form.email) {
+            Ok(email) => email,
+            Err(invalid) => {
+                let faults = self.pages.faults(&[FieldError::new("email", invalid.into_words())]);
+                return Ok(self.verify_request_form(StatusCode::UNPROCESSABLE_ENTITY, &form.email, &faults));
+            }
+        };
+        match self.auth.ask_for_verification(&email, client).await {
+            Ok(()) => Ok(self.look_into_your_mail("door.mail_to_prove")),
+            Err(Failure::Refused(refusal)) => {
+                let problem = AskRefusal::problem(&refusal);
+                let fault = Fault::of(&[], self.pages.said(&problem.detail));
+                Ok(with_headers(self.verify_request_form(problem.status, &form.email, &[fault]), problem))
+            }
             Err(broken) => Err(broken.into()),
         }
     }
@@ -404,13 +442,21 @@ impl DoorPages {
                 "door.sign_in",
             )),
             Err(Failure::Refused(ResetRefusal::Fields(errors))) => Ok(again(&errors)),
-            Err(Failure::Refused(refusal)) => Ok(self.refused_link(&refusal.problem())),
+            Err(Failure::Refused(refusal)) => {
+                let onward = match &refusal {
+                    ResetRefusal::Invalid => ("/forgot-password/request", "door.another_link"),
+                    _ => ("", ""), // the link is as good as before
+                };
+                Ok(self.refused_link(&refusal.problem(), onward))
+            }
             Err(broken) => Err(broken.into()),
         }
     }
 
-    fn refused_link(&self, problem: &Problem) -> Response {
-        self.pages.message_of(problem.status, "door.did_not_work", &self.pages.said(&problem.detail))
+    /// What came of a mailed link instead, and where to go on: a page and what its link is called, or nowhere.
+    fn refused_link(&self, problem: &Problem, onward: (&str, &str)) -> Response {
+        let words = self.pages.said(&problem.detail);
+        self.pages.leading(problem.status, "door.did_not_work", &words, onward)
     }
 
     fn look_into_your_mail(&self, words: &str) -> Response {
@@ -464,6 +510,11 @@ impl DoorPages {
             context! { name => shown_name, href => format!("{}/oauth/{name}?{query}", self.pages.api_prefix()) }
         };
         usable.map(button).collect()
+    }
+
+    fn verify_request_form(&self, status: StatusCode, email: &str, faults: &[Fault]) -> Response {
+        let shown = context! { email => email, ..faults::shown(VERIFY_REQUEST, faults) };
+        self.pages.page(status, "verify-request.html", shown)
     }
 
     fn forgot_form(&self, status: StatusCode, next: &str, faults: &[Fault]) -> Response {

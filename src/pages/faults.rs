@@ -23,8 +23,11 @@ pub(super) const SIGN_IN: &Form = &[("username", None), ("password", None)];
 /// The form of the second factor.
 pub(super) const OTP: &Form = &[("otp_code", None)];
 
-/// The form of who wants a link by mail.
+/// The form of who has forgotten their password.
 pub(super) const FORGOT: &Form = &[("username", None)];
+
+/// The form of who wants another link that proves an address.
+pub(super) const VERIFY_REQUEST: &Form = &[("email", None)];
 
 /// The form of a new password.
 pub(super) const RESET: &Form = &[("new_password", Some("password-hint")), ("confirm_password", None)];

@@ -29,7 +29,7 @@ macro_rules! template {
 }
 
 /// The templates, by name. All are part of the program.
-const TEMPLATES: [(&str, &str); 34] = [
+const TEMPLATES: [(&str, &str); 35] = [
     template!("layout.html"),
     template!("problems.html"),
     template!("set-up.html"),
@@ -37,6 +37,7 @@ const TEMPLATES: [(&str, &str); 34] = [
     template!("otp.html"),
     template!("sign-up.html"),
     template!("verify.html"),
+    template!("verify-request.html"),
     template!("forgot.html"),
     template!("reset.html"),
     template!("message.html"),
@@ -267,10 +268,21 @@ impl Pages {
     /// A page that says something and leads on.
     #[must_use]
     pub fn linking(&self, title: &str, words: &str, link: &str, link_words: &str) -> Response {
-        let shown = context! {
-            title => self.word(title), words => self.word(words), link => link, link_words => self.word(link_words),
-        };
-        self.page(StatusCode::OK, "message.html", shown)
+        self.leading(StatusCode::OK, title, self.word(words), (link, link_words))
+    }
+
+    /// The same in words that are no page's.
+    #[must_use]
+    pub fn leading(
+        &self,
+        status: StatusCode,
+        title: &str,
+        words: &str,
+        (link, link_words): (&str, &str),
+    ) -> Response {
+        let (title, link_words) = (self.word(title), self.word(link_words));
+        let shown = context! { title => title, words => words, link => link, link_words => link_words };
+        self.page(status, "message.html", shown)
     }
 
     /// Referrers are off for the whole server, so a token in the address goes nowhere; the page is never stored.
@@ -307,7 +319,7 @@ pub(super) fn data_block(data: &impl Serialize) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pages::faults::{self, FORGOT, Fault, NEW_ACCOUNT, OTP, RESET, SIGN_IN};
+    use crate::pages::faults::{self, FORGOT, Fault, NEW_ACCOUNT, OTP, RESET, SIGN_IN, VERIFY_REQUEST};
 
     fn pages(name: &str) -> Pages {
         let settings = Settings { project_name: name.to_owned(), ..Settings::default() };
@@ -350,6 +362,7 @@ mod tests {
                 },
             ),
             ("verify.html", context! { token => hostile }),
+            ("verify-request.html", context! { email => hostile, ..faults(VERIFY_REQUEST) }),
             ("forgot.html", context! { next => hostile, links => &links, ..faults(FORGOT) }),
             ("reset.html", context! { token => hostile, min_length => 10, ..faults(RESET) }),
             (

@@ -42,6 +42,7 @@ async fn every_page_of_the_account_looks_well_and_can_be_read() {
         ("/forgot-password/request", "forgot"),
         ("/reset-password/reset?token=x", "reset"),
         ("/verify?token=x", "verify"),
+        ("/verify/request", "verify-request"),
         ("/dev/inbox", "inbox"),
     ] {
         browser.go(path).await;

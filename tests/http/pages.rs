@@ -10,13 +10,14 @@ const OURS: &str = "http://localhost:8000";
 /// What a page may weigh with everything that it loads.
 const HEAVIEST: usize = 150_000;
 const ACCOUNT: [&str; 4] = ["/account", "/account/security", "/account/connections", "/account/data"];
-const OPEN: [&str; 11] = [
+const OPEN: [&str; 12] = [
     "/",
     "/signin",
     "/signup",
     "/forgot-password/request",
     "/reset-password/reset?token=x",
     "/verify?token=x",
+    "/verify/request",
     "/setup?token=x",
     "/terms",
     "/privacy",
@@ -463,6 +464,7 @@ async fn what_is_wrong_with_a_form_is_tied_to_its_fields_and_said_at_once() {
         ("/signup", &no_name, &["username", "email", "password", "confirm_password"], &[]),
         ("/signup", &taken, &["username"], &["email", "password", "confirm_password"]),
         ("/forgot-password/request", &[("username", " ")], &["username"], &[]),
+        ("/verify/request", &[("email", "ann@")], &["email"], &[]),
         ("/reset-password/reset", &reset, &["new_password", "confirm_password"], &[]),
     ] {
         let reply = app.post(path).header("origin", OURS).header("cookie", &cookie).form(sent).await;

@@ -265,6 +265,7 @@ async fn a_page_has_the_flag_of_its_operation() {
     for (flag, pages) in [
         ("REGISTER", &["/signup", "/register"] as &[&str]),
         ("VERIFY_EMAIL", &["/verify"]),
+        ("REQUEST_EMAIL_VERIFICATION", &["/verify/request"]),
         ("FORGOT_PASSWORD_REQUEST", &["/forgot-password/request", "/reset-password/request"]),
         ("FORGOT_PASSWORD_RESET", &["/forgot-password/reset", "/reset-password/reset"]),
     ] {

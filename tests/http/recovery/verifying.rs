@@ -85,6 +85,32 @@ async fn the_page_itself_takes_the_button() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_over_leads_to_another_one() {
+    let app = TestApp::with_mail(&[]).await;
+    let late = signed_up(&app).await;
+    app.clock.advance(Duration::from_hours(24) + Duration::from_secs(1));
+    app.sign_up("bob", BOB, PASSWORD).await.is(202);
+    let send =
+        async |path: &str, fields: &[(&str, &str)]| app.post(path).header("origin", OURS).form(fields).await;
+    let refused = send("/verify", &[("token", &late)]).await;
+    let link = "href=\"/verify/request\"";
+    assert!(refused.is(401).text().replace("&#x2f;", "/").contains(link), "{refused:?}");
+    let form = app.get("/verify/request").await;
+    assert!(form.is(200).text().contains("action=\"/verify/request\""), "{form:?}");
+    app.post("/verify/request").header("origin", "https://evil.test").form(&[("email", BOB)]).await.is(403);
+    let before = app.letters_to(BOB).await.len();
+    let (asked, nobody) = (
+        send("/verify/request", &[("email", BOB)]).await,
+        send("/verify/request", &[("email", "nobody@example.com")]).await,
+    );
+    assert!(asked.is(202).text().contains("Look into your mail") && nobody.status() == 202, "{asked:?}");
+    assert_eq!(app.letters_to(BOB).await.len(), before + 1);
+    let token = app.mail_to(BOB, "verification").await.token();
+    assert!(matches!(send("/verify", &[("token", &token)]).await.status(), 200 | 303));
+    app.sign_in("bob").await;
+}
+
+#[tokio::test]
 async fn a_link_is_good_for_a_day() {
     for (seconds, good) in [(-1, true), (1, false)] {
         let app = TestApp::with_mail(&[]).await;
