@@ -302,3 +302,16 @@ async fn the_interactive_documentation_works_with_the_session() {
         .some(table => table.innerText.includes('200') && table.innerText.includes('root'))";
     browser.until("the answer", answered, json!([])).await;
 }
+
+#[tokio::test]
+async fn the_inbox_of_developers_fits_a_small_phone_whatever_it_holds() {
+    let app = TestApp::with_mail(&[]).await;
+    let address = format!("{}@example.com", "b".repeat(60));
+    app.sign_up("bob", &address, PASSWORD).await.is(202);
+    let browser = Browser::open(&app).await;
+    let phone = json!({"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": true});
+    browser.driver.chromium("Emulation.setDeviceMetricsOverride", phone).await;
+    browser.go("/dev/inbox").await;
+    browser.until_shown(&address).await;
+    assert_eq!(browser.run("return document.documentElement.scrollWidth", json!([])).await, json!(360));
+}

@@ -432,3 +432,38 @@ async fn the_pages_about_the_server_are_good_to_look_at_and_to_listen_to() {
     ];
     look_at_all(&app, &pages).await;
 }
+
+#[tokio::test]
+async fn a_long_name_of_a_file_breaks_and_the_words_beside_it_do_not() {
+    const BROKEN: &str = "const broken = [];
+        for (const cell of document.querySelectorAll('[data-rows] td:not(.long)')) {
+            const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+            while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/\\S+/g)) {
+                const range = document.createRange();
+                range.setStart(texts.currentNode, word.index);
+                range.setEnd(texts.currentNode, word.index + word[0].length);
+                const lines = new Set([...range.getClientRects()].map(line => Math.round(line.top)));
+                if (lines.size > 1) broken.push(word[0]);
+            }
+        }
+        return broken";
+    const SIDEWAYS: &str = "const list = document.querySelector('.scroll');
+        return list.scrollWidth - list.clientWidth";
+    let app = TestApp::new().await;
+    app.admin().await;
+    let ann = app.user("annika").await;
+    let name = format!("{}.txt", "long".repeat(60));
+    let head = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"");
+    let upload = format!("--B\r\n{head}\r\n\r\nx\r\n--B--\r\n");
+    ann.post("/api/file").body("multipart/form-data; boundary=B", upload).await.is(201);
+    let browser = Browser::of(&app, "root").await;
+    browser.go("/console/files").await;
+    settled(&browser).await;
+    browser.until_shown(&name).await;
+    look_at(&browser, "console-files-long").await;
+    // Where there is little room beside it.
+    let narrow = json!({"width": 700, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    browser.driver.chromium("Emulation.setDeviceMetricsOverride", narrow).await;
+    assert_eq!(browser.run(BROKEN, json!([])).await, json!([]));
+    assert_eq!(browser.run(SIDEWAYS, json!([])).await, json!(0));
+}
