@@ -76,7 +76,7 @@ fn shapes() -> Vec<Shaped> {
 
 impl App {
     /// Everything that answers requests, with the edge around it; `document` is [`App::document`].
-    pub fn endpoint(&self, document: &serde_json::Value) -> anyhow::Result<impl Endpoint + use<>> {
+    pub fn endpoint(&self, document: &serde_json::Value) -> anyhow::Result<Edge<impl Endpoint + use<>>> {
         let prefix = self.config.server.api_prefix.clone();
         let pages = Pages::new(self.random.clone(), settings::pages(&self.config))?;
         let door = self.door_pages(pages.clone());

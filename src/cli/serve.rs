@@ -1,7 +1,6 @@
 //! `gatehouse serve`: starts, says where to go, stops when told to.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::{App, StartFault};
@@ -26,11 +25,10 @@ pub(super) async fn serve(loaded: Loaded, losses: Losses) -> ExitCode {
 async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     let mut config = loaded.config;
     let clock = Clock::System;
-    let trace_ids = Arc::new(crate::platform::web::TraceIds::new(clock.clone(), &Random::System));
     let limits = Limits::stopping_within(config.server.shutdown_timeout);
     // The address first: where it is taken, no database is touched.
     let address = config.server.address();
-    let server = Server::bind(address, limits, trace_ids)
+    let server = Server::bind(address, limits)
         .map_err(|error| anyhow::anyhow!("can't listen on {address}: {error}"))?;
     config.server.listens_on(server.local_addr().map_err(anyhow::Error::from)?);
     let notice = config.server.stop_notice;

@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Limits;
+use super::early::Early;
 use super::line::Line;
 use super::pulse::{Pulse, State};
-use super::{Limits, early};
-use crate::platform::web::TraceIds;
 
 /// How long a goodbye waits for the client to close, and how many bytes it takes in the meantime: a socket closed
 /// over unread bytes is reset, and a reset destroys the answer on its way.
@@ -40,7 +40,7 @@ const GOAWAY: Duration = Duration::from_secs(5);
 pub(super) struct Shared<E> {
     pub(super) endpoint: Arc<E>,
     pub(super) limits: Limits,
-    pub(super) trace_ids: Arc<TraceIds>,
+    pub(super) early: Arc<Early>,
     pub(super) http: auto::Builder<Streams>,
     /// Finish what runs, take nothing new.
     pub(super) stop: CancellationToken,
@@ -102,8 +102,8 @@ async fn speak<E: Endpoint + 'static>(
 ) {
     let socket: &TcpStream = (**outgoing).as_ref();
     let pulse = Arc::new(Pulse::new(shared.limits));
-    let (watched, trace_ids) = (Arc::clone(&pulse), Arc::clone(&shared.trace_ids));
-    let line = Line::new(incoming, Arc::clone(outgoing), watched, trace_ids, &shared.limits);
+    let (watched, early) = (Arc::clone(&pulse), Arc::clone(&shared.early));
+    let line = Line::new(incoming, Arc::clone(outgoing), watched, early, &shared.limits);
     let service = service_fn({
         let (shared, pulse) = (Arc::clone(shared), Arc::clone(&pulse));
         let (local, remote) = addresses(socket);
@@ -132,7 +132,9 @@ async fn speak<E: Endpoint + 'static>(
                     http.as_mut().graceful_shutdown();
                     look_again = Instant::now() + GOAWAY;
                 }
-                State::SlowHead => return early::answer(socket, StatusCode::REQUEST_TIMEOUT, &shared.trace_ids),
+                State::SlowHead => {
+                    return shared.early.answer(socket, StatusCode::REQUEST_TIMEOUT, pulse.is_by_oauth());
+                }
                 State::Idle | State::Stalled => return,
             },
         }
@@ -158,7 +160,7 @@ async fn answer<E: Endpoint>(
     };
     let response = match weighed {
         Ok(()) => shared.endpoint.get_response(request.into()).await,
-        Err(status) => early::response(status, &shared.trace_ids),
+        Err(status) => shared.early.response(status, &request.0),
     };
     let mut response: Response<PoemBody> = response.into();
     if flight.0.is_last() {

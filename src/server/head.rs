@@ -4,9 +4,10 @@
 //! for the end of a line, two lengths that agree, and a length beside a transfer coding. Whoever can make two
 //! readers disagree can smuggle a request past the first (RFC 9112, 11.2); so those heads end here with 400.
 
-use poem::http::StatusCode;
+use poem::http::{Method, StatusCode};
 
 use super::bounds::{Bounds, takes_list};
+use super::edge::OauthPlaces;
 
 const MAX_FIELDS: usize = 100;
 /// Method and version around the target of a request line.
@@ -15,7 +16,7 @@ const LENGTH: &[u8] = b"content-length:";
 const CODING: &[u8] = b"transfer-encoding:";
 const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 
-/// The start of a request line that must be kept to know the path of a list: less than every line may have.
+/// The start of a request line that must be kept to know the path of a list, or of OAuth: less than every line may have.
 const KEPT: usize = 160;
 /// The start of another line that must be looked at to know its name and a length.
 const NAMED: usize = 48;
@@ -24,6 +25,8 @@ const NAMED: usize = 48;
 #[derive(Debug)]
 pub(super) struct HeadCheck {
     bounds: Bounds,
+    oauth_places: OauthPlaces,
+    by_oauth: bool,
     bytes: usize,
     /// How far the target goes beyond what is usual.
     beyond: usize,
@@ -65,7 +68,18 @@ impl HeadCheck {
     pub(super) fn new(bounds: Bounds) -> Self {
         let line = Line { start: [0; KEPT], len: 0, last: 0 };
         let (bytes, beyond, fields, request_line, length, chunked) = (0, 0, 0, false, None, false);
-        Self { bounds, bytes, beyond, fields, request_line, length, chunked, line }
+        let (oauth_places, by_oauth) = (OauthPlaces::default(), false);
+        Self { bounds, oauth_places, by_oauth, bytes, beyond, fields, request_line, length, chunked, line }
+    }
+
+    /// The same, which knows where libraries of OAuth ask.
+    pub(super) fn knowing(self, oauth_places: OauthPlaces) -> Self {
+        Self { oauth_places, ..self }
+    }
+
+    /// Whether such a library may have sent the last head of which something came; false until its path is known.
+    pub(super) const fn is_by_oauth(&self) -> bool {
+        self.by_oauth
     }
 
     /// Reads the next bytes. The status of the refusal, if they are not acceptable.
@@ -96,6 +110,7 @@ impl HeadCheck {
         line.last = *piece.last().unwrap_or(&line.last);
         self.bytes += piece.len();
         if !self.request_line {
+            self.by_oauth = self.line.asks_at(&self.oauth_places);
             self.weigh_target()?;
         }
         if self.bytes > self.bounds.head + self.beyond {
@@ -180,7 +195,8 @@ impl HeadCheck {
 
     fn finish(&mut self) -> Framing {
         let framing = if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or(0)) };
-        *self = Self::new(self.bounds);
+        (self.bytes, self.beyond, self.fields) = (0, 0, 0);
+        (self.request_line, self.length, self.chunked) = (false, None, false);
         framing
     }
 }
@@ -188,10 +204,29 @@ impl HeadCheck {
 impl Line {
     /// The path in a request line, if there is a query behind it.
     fn path(&self) -> Option<&[u8]> {
-        let start = &self.start[..self.len.min(KEPT)];
-        let target = start.split(|byte| *byte == b' ').nth(1)?;
+        let target = self.words().nth(1)?;
         memchr::memchr(b'?', target).map(|end| &target[..end])
     }
+
+    /// Whether it is a request line for one of these places. Where its path is not yet at its end, it is for none.
+    fn asks_at(&self, places: &OauthPlaces) -> bool {
+        let mut words = self.words();
+        // Most requests are of other methods, and cost no more than this.
+        let (Some(b"POST"), Some(target)) = (words.next(), words.next()) else { return false };
+        let path = self.path().or_else(|| words.next().map(|_version| target));
+        let path = path.and_then(|path| str::from_utf8(path).ok());
+        path.is_some_and(|path| places.hold(&Method::POST, without_server(path)))
+    }
+
+    fn words(&self) -> impl Iterator<Item = &[u8]> {
+        self.start[..self.len.min(KEPT)].split(|byte| *byte == b' ')
+    }
+}
+
+/// The path of a target, which may name the server in front of it (RFC 9112, 3.2.2).
+fn without_server(target: &str) -> &str {
+    let server = target.split_once("://").filter(|(scheme, _)| !scheme.contains('/'));
+    server.map_or(target, |(_, rest)| rest.find('/').map_or("/", |path| &rest[path..]))
 }
 
 fn starts_with(line: &[u8], name: &[u8]) -> bool {
@@ -293,6 +328,46 @@ mod tests {
         assert_eq!(check(&format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(101))), Err(431));
         let full = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100));
         assert_eq!(check(&full), Ok(Progress::Complete(full.len(), Framing::Length(0))));
+    }
+
+    #[test]
+    fn whether_a_library_of_oauth_asks_is_known_as_soon_as_its_path_is() {
+        let document = serde_json::json!({"paths": {"/api/token": {"post": {"operationId": "trade"}}}});
+        let places = OauthPlaces::of_document(&document, &["trade"]);
+        let asks = |head: &str| {
+            let mut whole = HeadCheck::new(BOUNDS).knowing(places.clone());
+            let mut slow = HeadCheck::new(BOUNDS).knowing(places.clone());
+            let read = whole.feed(head.as_bytes());
+            let bytes = head.as_bytes().iter();
+            let last = bytes.map(|byte| slow.feed(std::slice::from_ref(byte))).find(Result::is_err);
+            assert_eq!(read.err(), last.and_then(Result::err), "{head:?}");
+            assert_eq!(whole.is_by_oauth(), slow.is_by_oauth(), "byte by byte: {head:?}");
+            whole.is_by_oauth()
+        };
+        let (long, query) = ("a".repeat(17_000), "a".repeat(9000));
+        for head in [
+            "POST /api/token ".to_owned(),
+            "POST /api/token?".to_owned(),
+            "\r\nPOST /api/token/ HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            "POST http://x/api/token HTTP/1.1\r\n".to_owned(),
+            "POST /api/token HTTP/1.1\r\nHost: x\n".to_owned(),
+            format!("POST /api/token?{query} HTTP/1.1\r\n"),
+            format!("POST /api/token HTTP/1.1\r\nA: {long}"),
+        ] {
+            assert!(asks(&head), "{head:.60}");
+        }
+        for head in [
+            "POST /api/token".to_owned(),
+            "GET /api/token HTTP/1.1\r\n".to_owned(),
+            "POST /api/tokens HTTP/1.1\r\n".to_owned(),
+            "POST /x://x/api/token HTTP/1.1\r\n".to_owned(),
+            "POST  /api/token HTTP/1.1\r\n".to_owned(),
+            "POST http://x HTTP/1.1\r\n".to_owned(),
+            "GET /?POST /api/token HTTP/1.1\r\n".to_owned(),
+            format!("POST /api/token{query} HTTP/1.1\r\n"),
+        ] {
+            assert!(!asks(&head), "{head:.60}");
+        }
     }
 
     #[test]

@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::Limits;
+use super::early::Early;
 use super::frames::{Flood, Frames};
 use super::head::{Framing, HeadCheck, Progress};
 use super::pulse::Pulse;
-use super::{Limits, early};
-use crate::platform::web::TraceIds;
 
 /// One connection's bytes.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Line {
     incoming: OwnedReadHalf,
     outgoing: Arc<OwnedWriteHalf>,
     pulse: Arc<Pulse>,
-    trace_ids: Arc<TraceIds>,
+    early: Arc<Early>,
     check: HeadCheck,
     frames: Frames,
     reading: Reading,
@@ -68,12 +68,12 @@ impl Line {
         incoming: OwnedReadHalf,
         outgoing: Arc<OwnedWriteHalf>,
         pulse: Arc<Pulse>,
-        trace_ids: Arc<TraceIds>,
+        early: Arc<Early>,
         limits: &Limits,
     ) -> Self {
-        let check = HeadCheck::new(limits.bounds());
+        let check = HeadCheck::new(limits.bounds()).knowing(early.oauth_places.clone());
         let (frames, reading) = (Frames::new(), Reading::Head { begun: false });
-        Self { incoming, outgoing, pulse, trace_ids, check, frames, reading }
+        Self { incoming, outgoing, pulse, early, check, frames, reading }
     }
 
     fn socket(&self) -> &TcpStream {
@@ -104,7 +104,10 @@ impl Line {
     }
 
     fn read_head(&mut self, input: &[u8]) -> Result<usize, StatusCode> {
-        let (used, next) = match self.check.feed(input)? {
+        let progress = self.check.feed(input);
+        let is_whole = matches!(progress, Ok(Progress::Complete(..)));
+        self.pulse.reads_head(self.check.is_by_oauth(), is_whole);
+        let (used, next) = match progress? {
             Progress::Partial => (input.len(), Reading::Head { begun: true }),
             Progress::Complete(used, Framing::Length(length)) => (used, body_of(length)),
             Progress::Complete(used, Framing::Chunked) => {
@@ -122,8 +125,8 @@ impl Line {
     }
 
     /// Answers in hyper's place and ends the connection.
-    fn refuse(&self, status: StatusCode) -> io::Error {
-        early::answer(self.socket(), status, &self.trace_ids);
+    fn refuse(&self, status: StatusCode, by_oauth: bool) -> io::Error {
+        self.early.answer(self.socket(), status, by_oauth);
         io::Error::new(io::ErrorKind::InvalidData, "the head of the request was refused")
     }
 
@@ -187,7 +190,7 @@ impl AsyncRead for Line {
         ready!(Pin::new(&mut self.incoming).poll_read(cx, buffer))?;
         match self.inspect(&buffer.filled()[before..]) {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(Refusal::Head(status)) => Poll::Ready(Err(self.refuse(status))),
+            Err(Refusal::Head(status)) => Poll::Ready(Err(self.refuse(status, self.check.is_by_oauth()))),
             Err(Refusal::Flood) => Poll::Ready(Err(self.cut_off())),
         }
     }
@@ -196,7 +199,7 @@ impl AsyncRead for Line {
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, output: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(status) = self.hypers_own_refusal(output) {
-            return Poll::Ready(Err(self.refuse(status)));
+            return Poll::Ready(Err(self.refuse(status, self.pulse.is_by_oauth())));
         }
         self.poll_write_with(cx, |socket| socket.try_write(output))
     }
@@ -207,7 +210,7 @@ impl AsyncWrite for Line {
         output: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if let Some(status) = output.first().and_then(|first| self.hypers_own_refusal(first)) {
-            return Poll::Ready(Err(self.refuse(status)));
+            return Poll::Ready(Err(self.refuse(status, self.pulse.is_by_oauth())));
         }
         self.poll_write_with(cx, |socket| socket.try_write_vectored(output))
     }

@@ -29,17 +29,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::{Endpoint, IntoEndpoint};
+use poem::Endpoint;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::platform::web::TraceIds;
 use accept::{BackOff, connections_that_fit};
 use bounds::Bounds;
 use connection::{Shared, Streams};
 pub use document::document;
+use edge::Edge;
 pub use root::{PONG, RootApi, shapes};
 pub use signals::Stop;
 
@@ -103,16 +103,15 @@ impl Default for Limits {
 pub struct Server {
     listener: TcpListener,
     limits: Limits,
-    trace_ids: Arc<TraceIds>,
 }
 
 impl Server {
-    /// Binds the address; port 0 takes a free one. `trace_ids` name what is refused before it is a request.
-    pub fn bind(address: SocketAddr, limits: Limits, trace_ids: Arc<TraceIds>) -> io::Result<Self> {
+    /// Binds the address; port 0 takes a free one.
+    pub fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { listener: socket.listen(1024)?, limits, trace_ids })
+        Ok(Self { listener: socket.listen(1024)?, limits })
     }
 
     /// Where it listens.
@@ -121,18 +120,14 @@ impl Server {
     }
 
     /// Serves until `stop`, then finishes what runs, for at most the shutdown timeout. How many connections had to
-    /// be cut off.
-    pub async fn serve<E>(self, endpoint: E, stop: CancellationToken) -> usize
-    where
-        E: IntoEndpoint,
-        E::Endpoint: 'static,
-    {
+    /// be cut off. What is refused before it is a request is answered as the edge would answer it.
+    pub async fn serve<E: Endpoint + 'static>(self, edge: Edge<E>, stop: CancellationToken) -> usize {
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let streams = Streams { tracker: connections.clone(), cut: cut.clone() };
         let shared = Arc::new(Shared {
-            endpoint: Arc::new(endpoint.into_endpoint()),
+            early: Arc::new(edge.early()),
+            endpoint: Arc::new(edge),
             limits: self.limits,
-            trace_ids: self.trace_ids,
             http: connection::http(&self.limits, streams),
             stop: stop.clone(),
             cut,

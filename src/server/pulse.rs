@@ -19,6 +19,8 @@ pub(super) struct Pulse {
     /// Since when the client takes none of the bytes that wait for it; 0 when it does.
     stalled: AtomicU64,
     in_head: AtomicBool,
+    by_oauth: AtomicBool,
+    head_waits: AtomicBool,
     http2: AtomicBool,
     last: AtomicBool,
 }
@@ -44,6 +46,8 @@ impl Pulse {
             deadline: AtomicU64::new(millis(limits.head_timeout)),
             stalled: AtomicU64::new(0),
             in_head: AtomicBool::new(false),
+            by_oauth: AtomicBool::new(false),
+            head_waits: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             last: AtomicBool::new(false),
             limits,
@@ -66,6 +70,20 @@ impl Pulse {
         }
     }
 
+    /// More of a head has come; a library of OAuth may be asking, as far as that is known by now.
+    pub(super) fn reads_head(&self, by_oauth: bool, is_whole: bool) {
+        // What is behind a head that the parser has not yet seen is not what it may refuse.
+        if !self.head_waits.load(Relaxed) {
+            self.by_oauth.store(by_oauth, Relaxed);
+            self.head_waits.store(is_whole, Relaxed);
+        }
+    }
+
+    /// Whether such a library may have sent the head that is next to become a request.
+    pub(super) fn is_by_oauth(&self) -> bool {
+        self.by_oauth.load(Relaxed)
+    }
+
     /// Whether a head was begun that did not become a request.
     pub(super) fn is_in_head(&self) -> bool {
         self.in_head.load(Relaxed)
@@ -73,6 +91,8 @@ impl Pulse {
 
     pub(super) fn request_begins(&self) {
         self.in_head.store(false, Relaxed);
+        self.head_waits.store(false, Relaxed);
+        self.by_oauth.store(false, Relaxed);
         self.requests.fetch_add(1, Relaxed);
     }
 

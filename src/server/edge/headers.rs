@@ -16,7 +16,7 @@ const NO_DEVICES: HeaderValue =
     HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()");
 
 /// Adds them. A page that set its own content policy, a file its own cache time, keeps it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(in crate::server) struct Protection {
     transport: Option<HeaderValue>,
 }

@@ -33,6 +33,7 @@ use ipnet::IpNet;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
+use super::early::Early;
 use crate::pages::{Pages, Reader};
 use crate::platform::problem::Problem;
 use crate::platform::telemetry::spans::{Fact, Span, Tracer};
@@ -47,6 +48,7 @@ pub use limited::is_counted;
 pub use measured::Measured;
 pub use methods::Methods;
 pub use oauth::OauthPlaces;
+pub(super) use oauth::told;
 
 /// Where the OpenFeature Remote Evaluation Protocol is spoken.
 const OFREP: &str = "/ofrep";
@@ -190,6 +192,15 @@ impl<E: Endpoint> Edge<E> {
     pub fn with_tracer(mut self, tracer: Option<Arc<Tracer>>) -> Self {
         self.tracer = tracer;
         self
+    }
+
+    /// Who answers where a request does not come this far, in the same words as here.
+    pub(super) fn early(&self) -> Early {
+        Early {
+            trace_ids: Arc::clone(&self.trace_ids),
+            protection: self.protection.clone(),
+            oauth_places: self.settings.oauth_places.clone(),
+        }
     }
 
     fn ask(&self, request: &Request) -> Asked {

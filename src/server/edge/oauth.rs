@@ -1,7 +1,10 @@
 //! What libraries of OAuth look for in a refusal: `error` and `error_description` (RFC 6749, 5.2).
 //!
 //! A table of refusals says `oauth "..."` where a line has a word of its own. Everything else that keeps such a request
-//! from being answered, in the handler, in front of it or here, gets its word in this file: no layer can forget it.
+//! from being answered, in the handler, in front of it, here or before it is a request, gets its word in this file: no
+//! layer can forget it.
+
+use std::sync::Arc;
 
 use poem::http::{Method, StatusCode};
 use serde_json::Value;
@@ -10,7 +13,7 @@ use crate::platform::problem::Problem;
 
 /// Where such libraries ask: paths that they POST to.
 #[derive(Clone, Debug, Default)]
-pub struct OauthPlaces(Vec<String>);
+pub struct OauthPlaces(Arc<[String]>);
 
 impl OauthPlaces {
     /// Of an OpenAPI document the paths whose POST has one of these ids.
@@ -25,14 +28,14 @@ impl OauthPlaces {
     }
 
     /// Whether the request is for one of them.
-    pub(super) fn hold(&self, method: &Method, path: &str) -> bool {
+    pub(in crate::server) fn hold(&self, method: &Method, path: &str) -> bool {
         let bare = path.strip_suffix('/').unwrap_or(path);
         *method == Method::POST && self.0.iter().any(|place| place == bare)
     }
 }
 
 /// The problem with both members, unless it says `error` already: `OTP-REQUIRED` stands there alone.
-pub(super) fn told(problem: Problem) -> Problem {
+pub(in crate::server) fn told(problem: Problem) -> Problem {
     if problem.members.contains_key("error") {
         return problem;
     }

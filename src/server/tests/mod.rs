@@ -1,5 +1,6 @@
 //! The server on a real port, spoken to byte by byte.
 
+mod early;
 mod floods;
 mod framing;
 mod timing;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use poem::http::HeaderValue;
 use poem::{Body, Route, get, handler, post};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -78,7 +80,10 @@ pub(super) fn settings() -> EdgeSettings {
         hsts_include_subdomains: false,
         repeatable: vec!["users_ids".into()],
         methods: super::edge::Methods::default(),
-        oauth_places: super::edge::OauthPlaces::default(),
+        oauth_places: super::edge::OauthPlaces::of_document(
+            &json!({"paths": {"/api/token": {"post": {"operationId": "trade"}}}}),
+            &["trade"],
+        ),
     }
 }
 
@@ -87,7 +92,6 @@ pub(super) fn trace_ids() -> Arc<TraceIds> {
 }
 
 fn run(limits: Limits) -> Running {
-    let trace_ids = trace_ids();
     let routes = Route::new()
         .at("/api/hello", get(hello))
         .at("/api/user/users", get(hello))
@@ -96,8 +100,8 @@ fn run(limits: Limits) -> Running {
         .at("/api/endless", get(endless))
         .at("/api/big", get(numbers))
         .at("/api/bug", get(bug));
-    let edge = Edge::new(routes, settings(), Arc::clone(&trace_ids));
-    let server = Server::bind(([127, 0, 0, 1], 0).into(), limits, trace_ids).unwrap();
+    let edge = Edge::new(routes, settings(), trace_ids());
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), limits).unwrap();
     let (address, token) = (server.local_addr().unwrap(), CancellationToken::new());
     #[expect(clippy::disallowed_methods, reason = "a test has no tasks of its own to wait for")]
     let running = tokio::spawn(server.serve(edge, token.clone()));
@@ -227,6 +231,7 @@ async fn what_is_refused_before_it_is_a_request_protects_whoever_sees_it_like_an
         "permissions-policy",
         "content-security-policy",
         "cross-origin-resource-policy",
+        "strict-transport-security",
     ] {
         let value = |answer: &str| {
             let fields = answer.split("\r\n").filter_map(|line| line.split_once(": "));

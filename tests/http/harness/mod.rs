@@ -89,7 +89,7 @@ impl TestApp {
         let inside = Box::new(opened.expect("the program opens"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let limits = Limits::stopping_within(inside.config.server.shutdown_timeout);
-        let server = Server::bind(address, limits, Arc::clone(&inside.trace_ids)).expect("a port");
+        let server = Server::bind(address, limits).expect("a port");
         let document = inside.document();
         let endpoint = inside.endpoint(&document).expect("the routes fit together");
         let contract = Arc::new(Contract::new(document));

@@ -78,6 +78,26 @@ async fn what_can_not_be_read_is_an_invalid_request_in_every_layer() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_it_is_a_request_is_an_invalid_request_as_well() {
+    let app = TestApp::with(&[("BASE_URL", "https://users.example.com")]).await;
+    let (query, cookie) = ("x".repeat(9000), "x".repeat(17_000));
+    for (path, ..) in OPERATIONS {
+        let (long, slash) = (format!("{path}?x={query}"), format!("{path}/?x={query}"));
+        for (ask, status, code) in [
+            (app.post(&long), 414, "uri_too_long"),
+            (app.post(&slash), 414, "uri_too_long"),
+            (app.post(path).header("cookie", &cookie), 431, "headers_too_large"),
+        ] {
+            let reply = ask.await;
+            says(&reply, status, code, "invalid_request");
+            assert_eq!(reply.header("strict-transport-security"), Some("max-age=31536000"), "{reply:?}");
+        }
+        let reply = app.get(&long).await;
+        assert!(reply.refused(414, "uri_too_long").json().get("error").is_none(), "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_good_for_anything_is_an_invalid_grant() {
     let app = TestApp::new().await;
     app.user("ann").await;
