@@ -187,7 +187,8 @@ impl App {
         let flags = FlagsApi { flags: self.flags.clone(), clock: self.clock.clone() };
         let (users, user_files) = (UserApi(self.profiles.clone()), UserFilesApi(self.profiles.clone()));
         let file = FileApi { files: self.files.clone(), gate: Arc::clone(&self.gate) };
-        let webhooks = WebhooksApi { webhooks: self.webhooks.clone() };
+        let webhooks =
+            WebhooksApi { webhooks: self.webhooks.clone(), api_url: settings::api_url(&self.config) };
         let archive = ArchiveApi { archive: self.archive.clone() };
         let apis = (
             auth,

@@ -27,6 +27,8 @@ use crate::sessions::Caller;
 pub struct WebhooksApi {
     /// The feature.
     pub webhooks: Webhooks,
+    /// Where clients reach the API, without a slash at its end.
+    pub api_url: String,
 }
 
 /// What the document says of webhooks beyond types.
@@ -244,7 +246,7 @@ enum WebhookAnswer {
 enum CreatedAnswer {
     /// The webhook with its secret.
     #[oai(status = 201)]
-    Created(Json<WebhookWithSecret>, #[oai(header = "ETag")] String),
+    Created(Json<WebhookWithSecret>, #[oai(header = "ETag")] String, #[oai(header = "Location")] String),
 }
 
 /// A new secret.
@@ -294,8 +296,8 @@ impl WebhooksApi {
             .ok_or_else(|| CreateRefusal::Invalid(vec![FieldError::new("url", "must be given")]))?;
         let WithSecret { webhook, secret } = self.webhooks.create(url, change, &caller).await?;
         tracing::info!(by = %caller.user_id, webhook = %webhook.id, "a webhook was made");
-        let etag = etag(&webhook);
-        Ok(CreatedAnswer::Created(Json(told(webhook, &secret)), etag))
+        let (etag, location) = (etag(&webhook), format!("{}/admin/webhooks/{}", self.api_url, webhook.id));
+        Ok(CreatedAnswer::Created(Json(told(webhook, &secret)), etag, location))
     }
 
     /// One webhook

@@ -275,6 +275,7 @@ async fn these_answers_have_headers_of_their_own() {
         ("post /api/user", "201", "Location"),
         ("post /api/user", "201", "ETag"),
         ("post /api/file", "201", "Location"),
+        ("post /api/admin/webhooks", "201", "Location"),
         ("get /api/user/me", "200", "ETag"),
         ("get /api/user/{user}/image", "200", "ETag"),
         ("get /api/admin/feature-flags", "200", "ETag"),

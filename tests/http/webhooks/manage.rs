@@ -19,7 +19,8 @@ async fn a_webhook_is_made_shown_changed_and_removed_and_tells_its_secret_once()
         "event_types": ["user.deleted", "user.created", "user.deleted"],
     });
     let made = admin.post(WEBHOOKS).json(&new).await;
-    let (etag, made) = (made.is(201).header("etag").unwrap().to_owned(), made.json());
+    let header = |name: &str| made.is(201).header(name).unwrap().to_owned();
+    let (etag, location, made) = (header("etag"), header("location"), made.json());
     let secret = made["secret"].as_str().unwrap();
     assert_eq!(STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap().len(), 32);
     let id = made["webhook"]["id"].as_str().unwrap();
@@ -32,6 +33,7 @@ async fn a_webhook_is_made_shown_changed_and_removed_and_tells_its_secret_once()
     assert_eq!(made["webhook"], expected);
 
     let path = format!("{WEBHOOKS}/{id}");
+    assert_eq!(location, format!("http://localhost:8000{path}"));
     let shown = admin.get(&path).await;
     assert_eq!((shown.is(200).json(), shown.header("etag")), (expected.clone(), Some(&*etag)));
     let all = admin.get(WEBHOOKS).await;
