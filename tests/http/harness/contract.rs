@@ -1,6 +1,8 @@
-//! The OpenAPI document of the program under test, to which every answer is held: its status, its kind and its fields.
+//! The OpenAPI document of the program under test, to which every answer is held: its status, its headers, its kind and
+//! its fields.
 
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 /// Refused before any operation is reached, and so documented by none.
@@ -15,6 +17,8 @@ pub struct Answered<'a> {
     pub status: u16,
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
+    /// Every header.
+    pub headers: &'a HeaderMap,
     /// The body.
     pub body: &'a [u8],
 }
@@ -37,6 +41,22 @@ impl Contract {
             };
         };
         let promised = self.resolved(promised);
+        let mut breaches = self.missing_headers(promised, answer);
+        breaches.extend(self.breaches_of_body(promised, answer));
+        breaches
+    }
+
+    /// Headers that every answer of this status has, but for this one.
+    fn missing_headers(&self, promised: &Value, answer: &Answered) -> Vec<String> {
+        let headers = promised["headers"].as_object().into_iter().flatten();
+        let missing = headers.filter(|(name, header)| {
+            self.resolved(header)["required"] == true && !answer.headers.contains_key(name.as_str())
+        });
+        missing.map(|(name, _)| format!("{} lacks the header {name}", answer.status)).collect()
+    }
+
+    fn breaches_of_body(&self, promised: &Value, answer: &Answered) -> Vec<String> {
+        let status = answer.status;
         let kind = answer.content_type.and_then(|kind| kind.split(';').next());
         match (kind, promised["content"].as_object()) {
             _ if answer.body.is_empty() => Vec::new(),
@@ -150,14 +170,27 @@ fn an_answer_that_is_not_as_promised_is_noticed() {
         "properties": {"name": {"type": "string"}, "owner": {"type": "string", "nullable": true}},
     });
     let content = serde_json::json!({"application/json": {"schema": {"$ref": "#/components/schemas/Cat"}}});
+    let headers = serde_json::json!({
+        "ETag": {"$ref": "#/components/headers/ETag"}, "X-Lives": {"required": true}, "Link": {"required": false},
+    });
     let contract = Contract::new(serde_json::json!({
-        "paths": {"/cats/{cat}": {"get": {"responses": {"200": {"content": content}}}}},
-        "components": {"schemas": {"Cat": cat}},
+        "paths": {"/cats/{cat}": {"get": {"responses": {
+            "200": {"content": content, "headers": headers}, "204": {"headers": headers},
+        }}}},
+        "components": {"schemas": {"Cat": cat}, "headers": {"ETag": {"required": true}}},
     }));
     let url = Url::parse("http://localhost/cats/7").expect("a URL");
-    let breaches = |status: u16, content_type: &str, body: &str| {
-        let answer = Answered { status, content_type: Some(content_type), body: body.as_bytes() };
+    let count = |status: u16, headers: &[(&'static str, &str)], body: &str| {
+        let headers = headers.iter().map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header of text"))
+        });
+        let headers: HeaderMap = headers.collect();
+        let content_type = headers.get("content-type").and_then(|kind| kind.to_str().ok());
+        let answer = Answered { status, content_type, headers: &headers, body: body.as_bytes() };
         contract.breaches("GET", &url, &answer).len()
+    };
+    let breaches = |status: u16, content_type: &str, body: &str| {
+        count(status, &[("content-type", content_type), ("etag", "\"7\""), ("x-lives", "9")], body)
     };
     assert_eq!(breaches(200, "application/json", r#"{"name":"Tom","owner":null}"#), 0);
     assert_eq!(breaches(200, "application/json", r#"{"name":null,"owner":null}"#), 1);
@@ -166,4 +199,9 @@ fn an_answer_that_is_not_as_promised_is_noticed() {
     assert_eq!(breaches(200, "text/html", "Tom"), 1);
     assert_eq!(breaches(409, "application/json", "{}"), 1);
     assert_eq!(breaches(413, "application/json", "{}"), 0);
+    // Headers are looked at whether there is a body or not.
+    assert_eq!(count(204, &[("etag", "\"7\""), ("x-lives", "9")], ""), 0);
+    assert_eq!(count(204, &[("x-lives", "9"), ("link", "<>")], ""), 1);
+    assert_eq!(count(200, &[("content-type", "application/json")], r#"{"name":"Tom","owner":null}"#), 2);
+    assert_eq!(count(413, &[], ""), 0);
 }

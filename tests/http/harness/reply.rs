@@ -73,7 +73,8 @@ impl Reply {
 
     /// What a document may speak of.
     pub(super) fn answered(&self) -> Answered<'_> {
-        Answered { status: self.status, content_type: self.header("content-type"), body: &self.body }
+        let content_type = self.header("content-type");
+        Answered { status: self.status, content_type, headers: &self.headers, body: &self.body }
     }
 
     /// The body.
