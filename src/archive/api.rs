@@ -218,7 +218,7 @@ impl ArchiveApi {
 
 impl ArchiveApi {
     async fn exported(&self, caller: &Caller) -> Result<Database, Failure<ExportRefusal>> {
-        caller.require_proof(self.archive.now()).map_err(|_| ExportRefusal::Unproved)?;
+        caller.require_proof_or(self.archive.now(), ExportRefusal::Unproved)?;
         let (file, exported) = self.archive.export_for_a_while().await.map_err(anyhow::Error::from)?;
         let by = Some(caller.user_id);
         self.archive.note_export(by, &exported).await?;
@@ -235,7 +235,7 @@ impl ArchiveApi {
         drop_second_factors: bool,
         upload: Upload,
     ) -> Result<Moved, Failure<MoveRefusal>> {
-        caller.require_proof(self.archive.now()).map_err(|_| MoveRefusal::Unproved)?;
+        caller.require_proof_or(self.archive.now(), MoveRefusal::Unproved)?;
         let received = self.archive.receive(upload).await.map_err(Failure::within)?;
         let by = caller.user_id;
         let mover = Mover { caller, action, arrived: self.archive.now() };

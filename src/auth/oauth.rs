@@ -203,7 +203,7 @@ impl Auth {
         connection: &Connection,
         onward: Onward,
     ) -> Result<Left, Failure<LeaveToLinkRefusal>> {
-        caller.require_proof(self.clock.now()).map_err(|_| LeaveToLinkRefusal::Unproved)?;
+        caller.require_proof_or(self.clock.now(), LeaveToLinkRefusal::Unproved)?;
         if self.oauth.is_linked(self.db.reader(), caller.user_id, connection.name()).await? {
             return Err(LeaveToLinkRefusal::Own.into());
         }
@@ -516,7 +516,7 @@ impl Auth {
         with_account: bool,
         client: &ClientInfo,
     ) -> Result<(), Failure<LeaveRefusal>> {
-        caller.require_proof(self.clock.now()).map_err(|_| LeaveRefusal::Unproved)?;
+        caller.require_proof_or(self.clock.now(), LeaveRefusal::Unproved)?;
         let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
         let provider = provider.to_owned();
         let gone = self.db.write(move |tx| {

@@ -174,7 +174,7 @@ impl Auth {
 
     /// A new seed for an authenticator, which is asked for only once a code of it was right.
     pub async fn begin_authenticator(&self, caller: &Caller) -> Result<Seed, Failure<MethodRefusal>> {
-        caller.require_proof(self.clock.now()).map_err(|_| MethodRefusal::Unproved)?;
+        caller.require_proof_or(self.clock.now(), MethodRefusal::Unproved)?;
         let (otp, id) = (self.otp.clone(), caller.user_id);
         self.db
             .write(move |tx| {
@@ -198,7 +198,7 @@ impl Auth {
         code: &str,
         client: &ClientInfo,
     ) -> Result<MethodChanged, Failure<MethodRefusal>> {
-        caller.require_proof(self.clock.now()).map_err(|_| MethodRefusal::Unproved)?;
+        caller.require_proof_or(self.clock.now(), MethodRefusal::Unproved)?;
         // Looked at before anything is counted: what can't be is no guess.
         let user = self.users.by_id(caller.user_id).await?.ok_or(MethodRefusal::Unproved)?;
         self.may_change(&user, method)?;
@@ -282,7 +282,7 @@ impl Auth {
         client: &ClientInfo,
         device: Option<&str>,
     ) -> Result<Vec<RecoveryCode>, Failure<RecoveryCodesRefusal>> {
-        caller.require_proof(self.clock.now()).map_err(|_| RecoveryCodesRefusal::Unproved)?;
+        caller.require_proof_or(self.clock.now(), RecoveryCodesRefusal::Unproved)?;
         let user = self.users.by_id(caller.user_id).await?.ok_or(RecoveryCodesRefusal::Wrong)?;
         if Method::of(&user) == Method::None {
             return Err(RecoveryCodesRefusal::Off.into());

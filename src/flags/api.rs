@@ -244,7 +244,7 @@ impl FlagsApi {
         request: &Request,
         change: FlagChange,
     ) -> Result<FlagsAnswer, Failure<ChangeRefusal>> {
-        caller.require_proof(self.clock.now()).map_err(|_| ChangeRefusal::Unproved)?;
+        caller.require_proof_or(self.clock.now(), ChangeRefusal::Unproved)?;
         let wanted = if_match(request).map_err(|problem| ChangeRefusal::Invalid(problem.errors))?;
         let change = read(change).map_err(ChangeRefusal::Invalid)?;
         let author = Author {

@@ -184,7 +184,7 @@ impl Profiles {
         }
         if changes.email.is_some() && allowed.caller.user_id == allowed.on.id() {
             // The address is what an account is recovered by.
-            allowed.caller.require_proof(self.clock.now()).map_err(|_| PatchRefusal::Unproved)?;
+            allowed.caller.require_proof_or(self.clock.now(), PatchRefusal::Unproved)?;
         }
         if let Some(Some(email)) = &changes.email
             && !self.domains.take_mail(email.domain()).await

@@ -93,6 +93,11 @@ impl Caller {
         let words = "Please prove again who you are: POST /auth/reauthenticate.";
         Err(Problem::new(StatusCode::UNAUTHORIZED, "reauthentication_required", words))
     }
+
+    /// The same with the refusal of an act, which stands in its table.
+    pub fn require_proof_or<R>(&self, now: Timestamp, refusal: R) -> Result<(), R> {
+        self.require_proof(now).map_err(|_| refusal)
+    }
 }
 
 /// A signed-in caller who may lack the second factor that their role needs.

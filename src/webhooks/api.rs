@@ -439,7 +439,7 @@ impl WebhooksApi {
 impl WebhooksApi {
     /// Who is at work, if they have just proved who they are.
     fn proved<R>(&self, allowed: Allowed<ManageWebhooks>, refusal: R) -> Result<Caller, R> {
-        allowed.caller.require_proof(self.webhooks.now()).map_err(|_| refusal)?;
+        allowed.caller.require_proof_or(self.webhooks.now(), refusal)?;
         Ok(allowed.caller)
     }
 
