@@ -2,8 +2,9 @@
 //!
 //! What is applied and the cursor behind it are one transaction, so that a process that dies between two pages, or in one,
 //! is followed by one that goes on where it was. Where WorkOS has lost the cursor, events are read again from a little
-//! before the last one; where it has lost that, too, everybody is listed again. Repeats change nothing, so going back
-//! is always safe, and going on without having applied something never happens.
+//! before the last one; where it has lost that, too, or that is no newer than where it went on from the last time, everybody
+//! is listed again. Repeats change nothing, so going back is always safe, and going on without having applied something
+//! never happens.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -294,13 +295,16 @@ impl Workos {
             (Start::Moment(moment), _) if now.since(*moment) <= MOVES_ON => return Err(fault.into()),
             _ => None,
         };
-        let start = start.filter(|start| now.since(*start) < LONGEST_RANGE);
+        // From where it went on the last time it would come here again, as it does where events don't say when they happened.
+        let is_newer = |start: Timestamp| state.range_start.is_none_or(|before| start.millis() > before);
+        let start = start.filter(|start| now.since(*start) < LONGEST_RANGE && is_newer(*start));
         tracing::warn!(reason = %fault, again_from = ?start.map(Timestamp::millis), "WorkOS no longer knows the last event");
         let phase = if start.is_some() { Phase::Following } else { Phase::New };
         let range_start = start.map(Timestamp::millis);
         let more = self.go_on(State { phase, last_event: None, range_start, ..state }).await?;
-        // Where all that is behind that moment does not fit on a page, it may lead here again: not without a pause.
-        if start.is_some() { Err(fault.into()) } else { Ok(more) }
+        // Where all that is behind that moment, or behind a list, does not fit on a page, it may lead here again: not without
+        // a pause.
+        if matches!(from, Start::Event(_)) { Err(fault.into()) } else { Ok(more) }
     }
 
     async fn note_everything(&self, now: Timestamp, state: &State) -> Result<(), Halt> {
@@ -423,8 +427,9 @@ async fn hold_in(tx: &Tx, page: &[Received]) -> Result<(), DbErr> {
 /// The state behind a page of events.
 fn behind(state: &State, page: &Page, now: Timestamp) -> State {
     let last = page.items.iter().rev().find(|item| item.id.is_some());
-    // A clock that is ahead of ours must not make us miss what comes, once the cursor is lost.
-    let at = last.and_then(|last| last.created_at).map(|at| at.min(now).millis());
+    // Not all may say when they happened: those before the last that does are no newer. A clock that is ahead of ours must
+    // not make us miss what comes, once the cursor is lost.
+    let at = page.items.iter().rev().find_map(|item| item.created_at).map(|at| at.min(now).millis());
     State {
         last_event: last.and_then(|last| last.id.clone()).or_else(|| state.last_event.clone()),
         last_event_at: at.or(state.last_event_at),

@@ -93,6 +93,7 @@ async fn a_cursor_that_workos_no_longer_knows_loses_nothing() {
         let app = following(&fake, &[]).await;
         let (ann, bob) = (fake.add("ann_smith"), fake.add("bob_jones"));
         settle(&app).await;
+        app.clock.advance(Duration::from_mins(10));
         fake.change(&ann, json!({"last_name": "Smith"}));
         settle(&app).await;
         // For a while nobody looks, and WorkOS forgets all of it, but for the last minutes.
@@ -102,7 +103,9 @@ async fn a_cursor_that_workos_no_longer_knows_loses_nothing() {
         fake.loses_the_past(status);
         app.clock.advance(Duration::from_mins(10));
         fake.change(&ann, json!({"last_name": "Jones"}));
+        let listings = fake.times(Place::Users);
         settle(&app).await;
+        assert_eq!(fake.times(Place::Users), listings, "the last minutes are enough");
         assert_eq!(by_email(&app, "ann_smith@example.com").await.unwrap()["last_name"], "Jones", "{status}");
         // The events of before are gone; only a full listing knows what was in them.
         app.clock.advance(Duration::from_hours(40 * 24));
@@ -157,6 +160,61 @@ async fn a_place_that_is_refused_is_not_asked_for_again_without_a_pause() {
         settle(&app).await;
         assert_converged(&app, &fake).await;
     }
+}
+
+#[tokio::test]
+async fn a_place_that_is_lost_among_events_without_a_time_is_not_gone_back_to_again_and_again() {
+    for status in [400, 404, 422] {
+        let fake = Fake::start().await;
+        let app = following(&fake, &[]).await;
+        settle(&app).await;
+        app.clock.advance(Duration::from_hours(1));
+        fake.add("ann_smith");
+        settle(&app).await;
+        for number in 0..150 {
+            fake.add(&format!("user{number:03}"));
+        }
+        fake.ledger().events[1..].iter_mut().for_each(|event| event["created_at"] = Value::Null);
+        let (asked, listings) = (fake.times(Place::Events), fake.times(Place::Users));
+        // It goes back to the last one that has a time; from there it comes to the same place.
+        fake.lies(Place::Events, refused(status), 1);
+        assert!(app.inside.workos.catch_up().await.is_err());
+        fake.lies_in_turn(Place::Events, vec![changed(|_| {}), refused(status)]);
+        assert!(app.inside.workos.catch_up().await.is_err());
+        assert_eq!((fake.times(Place::Events), fake.times(Place::Users)), (asked + 3, listings), "{status}");
+        // So everybody is listed, and who is not on the page of events is here all the same.
+        fake.lies_in_turn(Place::Events, vec![changed(|_| {}), refused(status)]);
+        assert!(app.inside.workos.catch_up().await.is_err());
+        assert_eq!(
+            (fake.times(Place::Events), fake.times(Place::Users)),
+            (asked + 5, listings + 2),
+            "{status}"
+        );
+        assert_converged(&app, &fake).await;
+        settle(&app).await;
+        assert_converged(&app, &fake).await;
+    }
+}
+
+#[tokio::test]
+async fn where_no_event_has_a_time_the_next_list_is_not_asked_for_without_a_pause() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    settle(&app).await;
+    for number in 0..150 {
+        fake.add(&format!("user{number:03}"));
+    }
+    fake.ledger().events.iter_mut().for_each(|event| event["created_at"] = Value::Null);
+    let (asked, listings) = (fake.times(Place::Events), fake.times(Place::Users));
+    for attempt in 1..=3 {
+        fake.lies_in_turn(Place::Events, vec![changed(|_| {}), refused(404)]);
+        assert!(app.inside.workos.catch_up().await.is_err());
+        assert_eq!(fake.times(Place::Events), asked + 2 * attempt);
+        assert_eq!(fake.times(Place::Users), listings + 2 * (attempt - 1));
+    }
+    assert_converged(&app, &fake).await;
+    settle(&app).await;
+    assert_converged(&app, &fake).await;
 }
 
 #[tokio::test]
@@ -306,6 +364,11 @@ async fn a_list_that_names_nobody_who_is_known_deletes_nobody() {
     }
     fake.loses_the_past(404);
     app.clock.advance(Duration::from_mins(1));
+    let lost = app.inside.workos.catch_up().await.unwrap_err();
+    assert!(
+        lost.to_string().contains("404"),
+        "the place is lost, and everybody is listed after a pause: {lost}"
+    );
     for _ in 0..3 {
         let halt = app.inside.workos.catch_up().await.unwrap_err();
         assert!(halt.to_string().contains("another environment"), "{halt}");
