@@ -5,23 +5,23 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustix::fs::OFlags;
 
 use super::set::LARGEST;
 use crate::platform::random::Random;
+use crate::platform::regular_file::read_at_most;
 
 /// What was found in the file's place: its bytes, nothing, or why it can't be read.
 pub(super) type Reading = Result<Option<Vec<u8>>, String>;
 
 /// Largest note, in bytes.
-const LARGEST_NOTE: usize = 256;
+const LARGEST_NOTE: u64 = 256;
 /// For a file that is made; one that is replaced keeps its own.
 const MODE: u32 = 0o644;
 
@@ -45,7 +45,7 @@ impl Note {
 
 /// Reads the file; at most one byte more than a set may have.
 pub(super) fn read(path: &Path) -> Reading {
-    match read_at_most(path, LARGEST + 1) {
+    match read_at_most(path, LARGEST as u64 + 1) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(None),
         Err(error) => Err(error.to_string()),
@@ -79,19 +79,6 @@ fn note_of(path: &Path) -> PathBuf {
 fn real_place(path: &Path) -> PathBuf {
     let real = fs::canonicalize(path).ok().filter(|real| real.is_file());
     real.unwrap_or_else(|| path.to_owned())
-}
-
-fn read_at_most(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(path)?.take(most as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Opens a regular file. Opening a pipe would wait for a writer: hence `NONBLOCK`, which files don't mind.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// A draft beside the file, on the disk before it takes the file's place. Who reads meanwhile finds the one or the

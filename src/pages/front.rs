@@ -7,15 +7,14 @@ use minijinja::{Value, context};
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Route};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use tokio::fs::OpenOptions;
-use tokio::io::AsyncReadExt;
+use tokio::task::spawn_blocking;
 
 use super::{Inside, Language, back, foreign_form, read_form, see_other};
 use crate::flags::{Flags, Name, flag_of};
 use crate::oauth::Places;
 use crate::platform::problem::Breakage;
+use crate::platform::regular_file::read_at_most;
 use crate::sessions::{Ending, Enrolling, SessionCookies, add_cookies};
 
 /// The largest text of an operator, in bytes.
@@ -250,16 +249,10 @@ impl FrontPages {
 }
 
 async fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
-    // Opening a pipe would wait for a writer: hence `NONBLOCK`, which files don't mind.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).await?;
-    if !file.metadata().await?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
+    let path = path.to_owned();
     // A byte more tells that it is too long.
-    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes).await?;
-    Ok(bytes)
+    let read = spawn_blocking(move || read_at_most(&path, LARGEST as u64 + 1));
+    read.await.map_err(std::io::Error::other)?
 }
 
 fn logo() -> Response {

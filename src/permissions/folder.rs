@@ -3,15 +3,13 @@
 //! Whatever lies there may be on its way in or out, or not be a file at all; reading it never hangs and never takes
 //! more memory than [`MAX_BYTES`].
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
 
 use super::PolicyMistake;
 use super::policies::Source;
+use crate::platform::regular_file;
 
 /// What all files together may hold.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -59,20 +57,12 @@ fn policy_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read_text(path: &Path, room: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    open(path)?.take(room + 1).read_to_end(&mut bytes)?;
+    let bytes = regular_file::read_at_most(path, room + 1)?;
     if bytes.len() as u64 > room {
         return Err(io::Error::other("policies may not be larger than 1 MiB together"));
     }
     String::from_utf8(bytes)
         .map_err(|error| io::Error::other(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to())))
-}
-
-/// Opens a regular file. Opening a pipe would wait for a writer: hence `NONBLOCK`, which files don't mind.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod priority;
 pub mod problem;
 pub mod public_address;
 pub mod random;
+pub mod regular_file;
 pub mod secrets;
 pub mod shape;
 pub mod tasks;

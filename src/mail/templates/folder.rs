@@ -2,12 +2,11 @@
 //! more memory than a bound.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use crate::platform::regular_file;
 
 /// Texts by their name: the path within the folder, with `/`.
 pub(super) type Files = BTreeMap<String, String>;
@@ -52,15 +51,8 @@ fn read_into(files: &mut Files, folder: &Path, prefix: &str, depth: usize) {
     }
 }
 
-/// Opening a pipe would wait for a writer: hence `NONBLOCK`, which files don't mind.
 fn read_text(path: &Path) -> io::Result<String> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let bytes = regular_file::read_at_most(path, MAX_BYTES + 1)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("it is larger than 256 KiB"));
     }
