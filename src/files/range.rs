@@ -16,6 +16,7 @@ use super::storage::Pieces;
 use super::store::file;
 use crate::platform::hexadecimal;
 use crate::platform::problem::{Details, Problem};
+use crate::platform::web::is_known;
 
 /// What is sent of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Wanted {
     /// 14.2, allows: each would cost as much as another request.
     #[must_use]
     pub fn of(headers: &HeaderMap, etag: &str, size: u64) -> Self {
-        if headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, etag)) {
+        if is_known(headers, etag) {
             return Self::Unchanged;
         }
         let still_that = headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
@@ -90,13 +91,6 @@ impl Details for Length {
 #[must_use]
 pub fn etag(file: &file::Model) -> String {
     format!("\"{}\"", hexadecimal::written(&file.sha256))
-}
-
-/// Whether `If-None-Match` names this tag; compared weakly (RFC 9110, 13.1.2).
-fn names(tags: &HeaderValue, etag: &str) -> bool {
-    let Ok(tags) = tags.to_str() else { return false };
-    tags.trim() == "*"
-        || tags.split(',').map(str::trim).any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// One range of bytes; what is no range, or more than one, asks for everything.
