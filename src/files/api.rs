@@ -94,7 +94,7 @@ impl FileApi {
         description: Query<Option<String>>,
         upload: Upload,
     ) -> Result<CreatedFile, Failure<UploadRefusal>> {
-        let description = description_of(description.0)?;
+        let description = description_of(description.0).map_err(UploadRefusal::Invalid)?;
         let received = self.files.receive(upload).await?;
         let owner = allowed.caller.user_id;
         let new = NewFile { owner, linked: vec![], description };
@@ -257,11 +257,11 @@ impl FilePatch {
     }
 }
 
-/// The description of an upload, which comes as a parameter.
-pub fn description_of(typed: Option<String>) -> Result<Option<Description>, UploadRefusal> {
+/// The description of an upload, which comes as a parameter; one without a character is none.
+pub fn description_of(typed: Option<String>) -> Result<Option<Description>, Vec<FieldError>> {
+    let typed = typed.filter(|typed| !typed.is_empty());
     let description = typed.map(|typed| Description::parse(&typed)).transpose();
-    description
-        .map_err(|invalid| UploadRefusal::Invalid(vec![FieldError::new("description", invalid.into_words())]))
+    description.map_err(|invalid| vec![FieldError::new("description", invalid.into_words())])
 }
 
 /// Whose files the caller's lists hold.

@@ -85,7 +85,7 @@ impl Profiles {
         description: Option<String>,
         upload: Upload,
     ) -> Result<Json<File>, Failure<UploadRefusal>> {
-        let description = description_of(description)?;
+        let description = description_of(description).map_err(UploadRefusal::Invalid)?;
         let received = self.files.receive(upload).await?;
         let new = NewFile { owner: allowed.caller.user_id, linked: vec![allowed.on.id()], description };
         let kept = self.files.keep(received, new, Origin::of(&allowed.caller, client)).await?;

@@ -15,15 +15,15 @@ use super::Profiles;
 use super::answer::Profile;
 use super::shown::Shown;
 use super::target::{ChangePicture, named_in};
-use crate::files::File;
+use crate::files::{File, description_of};
 use crate::permissions::{Account, Action, Allowed, Context, Gate, Resource, Subject};
 use crate::pictures::{Face, PictureRefusal, Pictures, Ready, RemovePictureRefusal, ShowRefusal, Side};
-use crate::platform::problem::{Failure, FieldError};
+use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json, Upload, is_known};
 use crate::rate_limit::{RateLimited, Uploads};
 use crate::sessions::Caller;
+use crate::users::Origin;
 use crate::users::store::Named;
-use crate::users::{Description, Origin};
 
 /// The id of the operation that shows a picture.
 pub(super) const READ: &str = "read_user_image";
@@ -88,7 +88,7 @@ impl PictureApi {
         resize: Query<Option<bool>>,
         upload: Upload,
     ) -> Result<Json<File>, Failure<PictureRefusal>> {
-        let description = described(description.0)?;
+        let description = description_of(description.0).map_err(PictureRefusal::Invalid)?;
         let (of, by, origin) =
             (allowed.on.id(), allowed.caller.user_id, Origin::of(&allowed.caller, &client));
         let resize = resize.0.unwrap_or(false);
@@ -112,12 +112,6 @@ impl PictureApi {
         let user = self.profiles.users.by_id(allowed.on.id()).await?.ok_or(RemovePictureRefusal::NotFound)?;
         Ok(self.profiles.answer_with(&allowed, user).await?)
     }
-}
-
-fn described(text: Option<String>) -> Result<Option<Description>, PictureRefusal> {
-    let description = text.filter(|text| !text.is_empty()).map(|text| Description::parse(&text)).transpose();
-    description
-        .map_err(|invalid| PictureRefusal::Invalid(vec![FieldError::new("description", invalid.to_string())]))
 }
 
 impl PictureApi {

@@ -106,6 +106,16 @@ async fn a_description_is_held_to_its_rule_before_anything_is_kept() {
     assert!(blobs(&app).is_empty());
 }
 
+#[tokio::test]
+async fn a_description_without_a_character_is_none() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let kept = ann.post("/api/file?description=").body(FORM, form("kept", b"x")).await.is(201).json();
+    let path = format!("{}/file?description=", ann.path());
+    let attached = ann.put(&path).body(FORM, form("attached", b"x")).await.is(200).json();
+    assert_eq!((&kept["description"], &attached["description"]), (&Value::Null, &Value::Null));
+}
+
 /// Nothing of what was refused is left.
 async fn nothing_is_left(app: &TestApp, ann: &Actor) {
     let left = || async { (blobs(app).len(), unfinished(app).len()) };
