@@ -35,21 +35,10 @@ pub struct Caller {
     pub roles: Roles,
     /// When the person last proved who they are.
     pub proved_at: Timestamp,
-    /// What the request came with.
-    pub credential: Credential,
     /// Whether their role needs a second factor that they don't have.
     pub(super) needs_second_factor: bool,
     /// The version of the account's tokens: another one is the end of what was issued before.
     pub(super) token_version: i64,
-}
-
-/// What a request showed to be let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// An access token in the `Authorization` header.
-    Token,
-    /// The session cookie of the built-in pages.
-    Cookie,
 }
 
 impl Caller {
@@ -259,7 +248,7 @@ fn invalid_token(fault: TokenFault) -> Problem {
 }
 
 /// Describes both ways to sign in to the OpenAPI document.
-pub(crate) fn register_schemes(registry: &mut Registry) {
+fn register_schemes(registry: &mut Registry) {
     let scheme = |ty, description, name, key_in, scheme, bearer_format| MetaSecurityScheme {
         ty,
         description: Some(description),

@@ -28,7 +28,7 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 pub use access_token::{Claims, TokenFault};
-pub use caller::{Caller, Credential, Enrolling};
+pub use caller::{Caller, Enrolling};
 pub(crate) use caller::{bearer_text, or_nobody};
 pub use cookie::SessionCookies;
 pub(crate) use cookie::{add_cookies, cookie, set_cookie};

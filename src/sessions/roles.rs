@@ -87,12 +87,6 @@ impl Roles {
         self.0 & role.bit() != 0
     }
 
-    /// Whether every one of them is also in `other`.
-    #[must_use]
-    pub const fn within(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
-    }
-
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(self) -> bool {

@@ -14,7 +14,7 @@ use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
 use super::roles::{Role, Roles};
 use super::store::Gone;
 use super::told::{Ending, SessionCreated, SessionEnded};
-use super::{Caller, Credential, Enrolling, Jwks, LiveSession, Seen, Sessions, Standing, store};
+use super::{Caller, Enrolling, Jwks, LiveSession, Seen, Sessions, Standing, store};
 use crate::events::{Event, Events};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -264,7 +264,6 @@ impl Sessions {
                 session_id: claims.sid,
                 roles: standing.roles,
                 proved_at: session.proved_at,
-                credential: Credential::Token,
                 needs_second_factor: self.needs_second_factor(&standing, self.clock.now()),
                 token_version: standing.token_version,
             })),
@@ -330,7 +329,6 @@ impl Sessions {
             session_id: row.id,
             roles: standing.roles,
             proved_at: session.proved_at,
-            credential: Credential::Cookie,
             needs_second_factor: self.needs_second_factor(&standing, now),
             token_version: standing.token_version,
         };

@@ -15,7 +15,7 @@ use crate::platform::problem::Failure;
 use crate::sessions::{Role, Roles};
 
 /// People one account may block.
-pub const MOST_BLOCKS: usize = 1000;
+const MOST_BLOCKS: usize = 1000;
 
 crate::refusals! {
     /// Why a block list is not changed.

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use super::Invalid;
 use super::text::fits_prose;
 
@@ -11,8 +9,7 @@ use super::text::fits_prose;
 const MAX_CHARS: usize = 256;
 
 /// Up to 256 code points of plain text, kept as typed; line breaks (`\n`) are the only control characters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Description(String);
 
 impl Description {

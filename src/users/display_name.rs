@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use super::text::{fits_name, folded, is_visible};
 use super::{Invalid, Username};
 
@@ -11,8 +9,7 @@ use super::{Invalid, Username};
 const MAX_CHARS: usize = 64;
 
 /// The name of a person as shown: of the username with other capitals and spaces, or free, as the operator decides.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DisplayName(String);
 
 impl DisplayName {

@@ -8,7 +8,6 @@ use std::fmt;
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
-use serde::Serialize;
 use unicode_normalization::{UnicodeNormalization, is_nfkc};
 
 use super::Invalid;
@@ -22,8 +21,7 @@ const MAX_OCTETS: usize = 254;
 const MAX_RAW_CHARS: usize = 1024;
 
 /// An address in its normal form: lower case, the domain in A-labels. Tags (`ann+news@…`) are kept and distinct.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Email(String);
 
 impl Email {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use super::Invalid;
 
 /// Room enough for every tag that RFC 5646, 4.4.1 expects in practice.
@@ -11,8 +9,7 @@ const MAX_CHARS: usize = 35;
 
 /// A language tag (BCP 47) that is well-formed, in the capitals that RFC 5646, 2.1.1 recommends: `de`, `pt-BR`,
 /// `zh-Hant-TW`. Whether the registry knows its subtags is not asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Locale(String);
 
 impl Locale {

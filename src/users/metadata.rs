@@ -1,6 +1,5 @@
 //! What the operator's own programs keep with an account.
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Invalid;
@@ -13,8 +12,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_MEMBERS: usize = 1000;
 
 /// A JSON object of at most 16 KiB, 32 levels and 1000 members.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata(Map<String, Value>);
 
 impl Metadata {

@@ -29,7 +29,7 @@ mod told;
 mod username;
 
 pub use bans::{BanRefusal, Judge, Reason, UnbanRefusal};
-pub use blocks::{BlockChange, BlockRefusal, MOST_BLOCKS};
+pub use blocks::{BlockChange, BlockRefusal};
 pub use census::{Census, MadeOn, day_of};
 pub use change_set::Changes;
 pub use changes::{Change, Deed, Origin};

@@ -2,14 +2,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use super::display_name::check_name;
 use super::{DisplayName, Invalid};
 
 /// One part of a person's name: 1 to 64 code points of any script, kept as typed, nothing invisible.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PersonName(String);
 
 impl PersonName {

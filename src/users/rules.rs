@@ -145,23 +145,8 @@ impl Users {
         self.db.write(move |tx| async move { users.create_in(tx, new, &origin).await }.boxed()).await
     }
 
-    /// Changes an account. `revision` is the one that the client has read, if it cares.
-    pub async fn update(
-        &self,
-        target: Uuid,
-        changes: Changes,
-        revision: Option<i64>,
-        origin: Origin,
-    ) -> Result<user::Model, Failure<ChangeRefusal>> {
-        let users = self.clone();
-        self.db
-            .write(move |tx| {
-                async move { users.update_in(tx, target, changes, revision, &origin).await }.boxed()
-            })
-            .await
-    }
-
-    /// The same in the transaction of the act that calls for it.
+    /// Changes an account in the transaction of the act that calls for it. `revision` is the one that the client has read,
+    /// if it cares.
     pub async fn update_in(
         &self,
         tx: &Tx,
@@ -388,20 +373,8 @@ impl Users {
         store::update(tx, &present, columns).await.map(|_| ())
     }
 
-    /// Deletes an account: its sessions end, its names are free, and it can be restored for a while.
-    pub async fn delete(
-        &self,
-        target: Uuid,
-        revision: Option<i64>,
-        origin: Origin,
-    ) -> Result<user::Model, Failure<DeleteRefusal>> {
-        let users = self.clone();
-        self.db
-            .write(move |tx| async move { users.delete_in(tx, target, revision, &origin).await }.boxed())
-            .await
-    }
-
-    /// The same in the transaction of the act that calls for it.
+    /// Deletes an account in the transaction of the act that calls for it: its sessions end, its names are free, and it
+    /// can be restored for a while.
     pub async fn delete_in(
         &self,
         tx: &Tx,

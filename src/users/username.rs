@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use unicode_normalization::is_nfkc;
 
 use super::Invalid;
@@ -12,8 +11,7 @@ use super::text::is_plain;
 const MAX_CHARS: usize = 32;
 
 /// The name of an account, folded: two usernames that differ only in capitals are the same value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Username(String);
 
 impl Username {
