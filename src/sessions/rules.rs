@@ -383,7 +383,8 @@ impl Sessions {
         ours.then_some((claims.sub, claims.sid))
     }
 
-    /// The claims of an access token that counts right now; for introspection.
+    /// The claims of an access token that is genuine and in its time; whether it still counts is for `holder` to say. For
+    /// introspection.
     #[must_use]
     pub fn claims(&self, token: &str) -> Option<Arc<Claims>> {
         self.verified(token).ok()

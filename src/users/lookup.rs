@@ -44,7 +44,7 @@ const REMEMBER: Duration = Duration::from_secs(1);
 pub struct SigningIn {
     /// The account.
     pub user: user::Model,
-    /// Whether its owner deleted it and may still take that back.
+    /// Whether it is deleted, still in its grace period.
     pub deleted: bool,
 }
 

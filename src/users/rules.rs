@@ -62,7 +62,7 @@ pub struct NewUser {
     pub username: Username,
     /// Else it is made from the user name.
     pub display_name: Option<DisplayName>,
-    /// The address, and whether it is proved.
+    /// The address.
     pub email: Option<Email>,
     /// Whether the address is proved to be theirs.
     pub email_verified: bool,

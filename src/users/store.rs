@@ -209,7 +209,7 @@ pub async fn by_email(db: &impl ConnectionTrait, email: &str) -> Result<Option<u
     user::Entity::find().filter(user::Column::Email.eq(email)).filter(living).one(db).await
 }
 
-/// A self-deleted account in its grace period, by user name or e-mail address; the newest of several.
+/// A deleted account, still in its grace period, by user name or e-mail address; the newest of several.
 pub async fn deleted_since(
     db: &impl ConnectionTrait,
     identifier: &str,
