@@ -98,17 +98,20 @@ pub async fn beside(db: &impl ConnectionTrait, user: Uuid, in_full: InFull) -> R
     row.map_or_else(|| Ok(Beside::default()), |row| read_beside(&row, user))
 }
 
-/// The accounts at other providers of each of these users, as pairs of who and what, the oldest first.
+/// The accounts at other providers of each of these users, as pairs of who and what; of each the oldest first.
 pub async fn external_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<(Uuid, External)>, DbErr> {
     let marks: Vec<String> = (1..=users.len()).map(|number| format!("${number}")).collect();
     let sql = format!(
-        "SELECT e.user_id, {EXTERNAL} FROM external_accounts e WHERE e.user_id IN ({}) ORDER BY e.created_at, e.id",
+        "SELECT e.user_id, {EXTERNAL} FROM external_accounts e WHERE e.user_id IN ({})",
         marks.join(", ")
     );
     let values = users.iter().map(|user| (*user).into());
     let rows =
         db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
-    rows.iter().map(read_external).collect()
+    let mut external: Vec<(Uuid, External)> = rows.iter().map(read_external).collect::<Result<_, _>>()?;
+    // In the same order as beside a single row, whatever the database makes of texts.
+    external.sort_unstable();
+    Ok(external)
 }
 
 fn read_external(row: &QueryResult) -> Result<(Uuid, External), DbErr> {

@@ -633,13 +633,14 @@ pub async fn unblock(tx: &Tx, user: Uuid, blocked: &[Uuid]) -> Result<(), DbErr>
     tx.execute(&query).await.map(|_| ())
 }
 
-/// Whom each of these users blocks, as pairs of who and whom.
+/// Whom each of these users blocks, as pairs of who and whom, oldest block first.
 pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
     let query = Query::select()
         .columns(["user_id", "blocked_id"])
         .from("user_blocks")
         .and_where(Expr::col("user_id").is_in(users.iter().copied()))
         .order_by("created_at", sea_orm::Order::Asc)
+        .order_by("blocked_id", sea_orm::Order::Asc)
         .to_owned();
     let rows = db.query_all(&query).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()

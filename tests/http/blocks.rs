@@ -52,6 +52,18 @@ async fn a_list_is_replaced_added_to_and_taken_from() {
 }
 
 #[tokio::test]
+async fn who_was_blocked_at_one_moment_stands_in_the_same_order_everywhere() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    let [bob, cem, dee] = [app.user("bob").await, app.user("cem").await, app.user("dee").await];
+    let in_order = json!(ids(&[&bob, &cem, &dee]));
+    assert_eq!(replace(&ann, &[&dee, &bob, &cem]).await.is(200).json(), in_order);
+    assert_eq!(ann.me().await["blocked_uuids"], in_order);
+    let listed = admin.get(&format!("/api/user/users?users_ids={}", ann.id)).await.is(200).json();
+    assert_eq!(listed[0]["blocked_uuids"], in_order);
+}
+
+#[tokio::test]
 async fn whoever_blocks_and_who_is_blocked_don_t_see_each_other() {
     let app = TestApp::new().await;
     let (ann, bob, cem) = (app.user("ann").await, app.user("bob").await, app.user("cem").await);
