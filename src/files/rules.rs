@@ -51,25 +51,15 @@ crate::refusals! {
 crate::refusals! {
     /// Why the content of a file is not sent.
     pub enum ContentRefusal {
-        NotFound = 404 "not_found" "There is no such file, or not for you.",
         OutOfRange(Length) = 416 "range_not_satisfiable" "The file has no such bytes.",
-        Away(RetryAfter) = 503 "unavailable" "The store of files can't be reached. Please try again in a moment.",
     }
+    and File(FileRefusal)
 }
 
 crate::refusals! {
     /// Why files are not listed.
     pub enum ListRefusal {
         Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
-    }
-}
-
-impl From<FileRefusal> for ContentRefusal {
-    fn from(refusal: FileRefusal) -> Self {
-        match refusal {
-            FileRefusal::NotFound => Self::NotFound,
-            FileRefusal::Away(later) => Self::Away(later),
-        }
     }
 }
 
