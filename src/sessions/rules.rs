@@ -251,33 +251,20 @@ impl Sessions {
             Ok(claims) => claims,
             Err(fault) => return Ok(Err(fault)),
         };
+        let now = self.clock.now();
         let mut standing = self.standing(claims.sub).await?;
-        if self.is_news(&claims, standing.as_deref()) {
+        if is_news(&claims, standing.as_deref(), now) {
             standing = self.standing_now(claims.sub).await?;
         }
         let standing = standing.filter(|standing| standing.active);
-        let session = standing.as_deref().and_then(|standing| standing.live(claims.sid, self.clock.now()));
+        let session = standing.as_deref().and_then(|standing| standing.live(claims.sid, now));
         Ok(match (standing, session) {
             (Some(standing), Some(_)) if standing.token_version != claims.ver => Err(TokenFault::Outdated),
-            (Some(standing), Some(session)) => Ok(Enrolling(Caller {
-                user_id: claims.sub,
-                session_id: claims.sid,
-                roles: standing.roles,
-                proved_at: session.proved_at,
-                needs_second_factor: self.needs_second_factor(&standing, self.clock.now()),
-                token_version: standing.token_version,
-            })),
+            (Some(standing), Some(session)) => {
+                Ok(Enrolling(self.caller(claims.sub, &standing, session, now)))
+            }
             _ => Err(TokenFault::Revoked),
         })
-    }
-
-    /// Whether a token tells of what the remembered standing can't know yet: another instance issued it a moment ago.
-    /// Whoever has just signed in there must not be sent away here.
-    fn is_news(&self, claims: &Claims, standing: Option<&Standing>) -> bool {
-        let unknown = standing.is_none_or(|standing| {
-            standing.token_version != claims.ver || standing.live(claims.sid, self.clock.now()).is_none()
-        });
-        unknown && self.clock.now().since(Timestamp::from_seconds(claims.iat)) <= JUST_ISSUED
     }
 
     /// The claims of a token that is genuine and in its time. A checked signature is remembered under the digest of
@@ -313,10 +300,7 @@ impl Sessions {
         let Ok(cookie) = SessionCookie::parse(&self.secrets, value) else { return Ok(None) };
         let Some(row) = store::by_id(self.db.reader(), cookie.session_id()).await? else { return Ok(None) };
         let now = self.clock.now();
-        if row.kind != Kind::Cookie.name()
-            || row.secret_digest != cookie.digest()
-            || row.idle_expires_at <= now.millis()
-        {
+        if row.kind != Kind::Cookie.name() || row.secret_digest != cookie.digest() || !row.lives_at(now) {
             return Ok(None);
         }
         let Some(standing) = self.standing(row.user_id).await? else { return Ok(None) };
@@ -324,14 +308,7 @@ impl Sessions {
         if !self.is_within_limits(&row, standing.roles, now) {
             return Ok(None);
         }
-        let caller = Caller {
-            user_id: row.user_id,
-            session_id: row.id,
-            roles: standing.roles,
-            proved_at: session.proved_at,
-            needs_second_factor: self.needs_second_factor(&standing, now),
-            token_version: standing.token_version,
-        };
+        let caller = self.caller(row.user_id, &standing, session, now);
         if now.since(Timestamp::from_millis(row.last_seen_at)) >= NOTED_EVERY {
             let idle = now.after(self.limits(standing.roles).0);
             let noted = self.db.write::<_, DbErr, _>(move |tx| note(tx, row, now, idle).boxed()).await;
@@ -359,12 +336,10 @@ impl Sessions {
     pub async fn refresh_token_owner(&self, presented: &str) -> Result<Option<store::session::Model>, DbErr> {
         let Ok(token) = RefreshToken::parse(&self.secrets, presented) else { return Ok(None) };
         let session = store::by_id(self.db.reader(), token.session_id()).await?;
-        let now = self.clock.now().millis();
-        let digest = token.digest();
+        let (now, digest) = (self.clock.now(), token.digest());
         Ok(session.filter(|session| {
             (session.secret_digest == digest || session.previous_digest.as_deref() == Some(&digest[..]))
-                && session.idle_expires_at > now
-                && session.expires_at > now
+                && session.lives_at(now)
         }))
     }
 
@@ -459,9 +434,8 @@ impl Sessions {
 
     /// What carries a session of this user, if it still lives.
     pub async fn kind_of_living_in(&self, tx: &Tx, user: Uuid, session: Uuid) -> Result<Option<Kind>, DbErr> {
-        let now = self.clock.now().millis();
-        let row = store::by_id(tx, session).await?;
-        let row = row.filter(|row| row.user_id == user && row.idle_expires_at > now && row.expires_at > now);
+        let now = self.clock.now();
+        let row = store::by_id(tx, session).await?.filter(|row| row.user_id == user && row.lives_at(now));
         Ok(row.and_then(|row| Kind::named(&row.kind)))
     }
 
@@ -493,12 +467,19 @@ impl Sessions {
         let standing = standing.filter(|standing| standing.token_version == caller.token_version);
         let Some(standing) = standing else { return Err(signed_out()) };
         let Some(session) = standing.live(caller.session_id, now) else { return Err(signed_out()) };
-        Ok(Caller {
+        Ok(self.caller(caller.user_id, standing, session, now))
+    }
+
+    /// Whose session this is, by where they stand.
+    fn caller(&self, user_id: Uuid, standing: &Standing, session: LiveSession, now: Timestamp) -> Caller {
+        Caller {
+            user_id,
+            session_id: session.id,
             roles: standing.roles,
             proved_at: session.proved_at,
             needs_second_factor: self.needs_second_factor(standing, now),
-            ..caller.clone()
-        })
+            token_version: standing.token_version,
+        }
     }
 
     /// The public keys, for whoever verifies tokens by themselves.
@@ -567,6 +548,15 @@ impl Sessions {
     }
 }
 
+/// Whether a token tells of what the remembered standing can't know yet: another instance issued it a moment ago.
+/// Whoever has just signed in there must not be sent away here.
+fn is_news(claims: &Claims, standing: Option<&Standing>, now: Timestamp) -> bool {
+    let unknown = standing.is_none_or(|standing| {
+        standing.token_version != claims.ver || standing.live(claims.sid, now).is_none()
+    });
+    unknown && now.since(Timestamp::from_seconds(claims.iat)) <= JUST_ISSUED
+}
+
 /// Nobody is no error.
 fn told(standing: Result<Arc<Standing>, Option<DbErr>>) -> Result<Option<Arc<Standing>>, DbErr> {
     match standing {
@@ -586,7 +576,7 @@ async fn rotate_or_end(
     }
     let Some(session) = store::by_id(tx, rotation.session).await? else { return Ok(Rotated::Gone) };
     let now = rotation.now;
-    if session.idle_expires_at <= now.millis() || session.expires_at <= now.millis() {
+    if !session.lives_at(now) {
         return Ok(Rotated::Gone);
     }
     let rotated_at = Timestamp::from_millis(session.rotated_at.unwrap_or_default());

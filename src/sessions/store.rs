@@ -45,6 +45,13 @@ pub mod session {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+impl session::Model {
+    /// Whether it has neither rested nor lasted too long.
+    pub(super) fn lives_at(&self, now: Timestamp) -> bool {
+        self.idle_expires_at > now.millis() && self.expires_at > now.millis()
+    }
+}
+
 /// Table `signing_keys`.
 pub mod signing_key {
     use sea_orm::entity::prelude::*;
