@@ -18,8 +18,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use chain::Hash;
-pub use moved::SealedEnd;
-pub use store::{Filter, Row};
+pub use store::{Filter, Row, SealedEnd};
 pub use verify::{Flaw, Head, Verdict};
 
 use crate::platform::clock::Clock;

@@ -6,22 +6,11 @@
 use sea_orm::DbErr;
 
 use super::Audit;
-use super::store::{self, HeadRow, Row};
+use super::store::{self, Row, SealedEnd};
 use crate::platform::db::Tx;
 
 /// Rows that are read at once.
 const STEP: i64 = 500;
-
-/// Where a log ended when it was taken out, and the seal that says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedEnd {
-    /// The last row.
-    pub number: i64,
-    /// Its hash; none of an empty log.
-    pub hash: Option<Vec<u8>>,
-    /// What only a server with the master secret can have made.
-    pub seal: Option<Vec<u8>>,
-}
 
 impl Audit {
     /// Where the log ends, to be taken out; none if somebody took that away.
@@ -50,7 +39,6 @@ impl Audit {
 
     /// Ends a log that was taken in: what is written next goes on behind it.
     pub async fn end_where(&self, tx: &Tx, end: SealedEnd) -> Result<(), DbErr> {
-        let SealedEnd { number, hash, seal } = end;
-        store::set_head(tx, HeadRow { number, hash, seal }).await
+        store::set_head(tx, end).await
     }
 }

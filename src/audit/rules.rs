@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use sea_orm::DbErr;
 use serde_json::Value;
 
-use super::store::{self, Filter, HeadRow, Row};
+use super::store::{self, Filter, Row, SealedEnd};
 use super::{Audit, Entry, Hash, Head};
 use crate::platform::db::{Span, Tx};
 
@@ -20,7 +20,7 @@ impl Audit {
         let head = match store::hold(tx).await? {
             Some(head) => head,
             // Taken away by somebody: the row says so, by what it follows.
-            None => HeadRow { number: store::last(tx).await?, ..HeadRow::default() },
+            None => SealedEnd { number: store::last(tx).await?, ..SealedEnd::default() },
         };
         let Entry { actor, action, subject, details, trace_id } = entry;
         let details =
@@ -56,7 +56,7 @@ impl Audit {
     }
 
     async fn reseal_in(&self, tx: &Tx) -> Result<bool, DbErr> {
-        let Some(HeadRow { number, hash: Some(hash), seal: Some(seal) }) = store::hold(tx).await? else {
+        let Some(SealedEnd { number, hash: Some(hash), seal: Some(seal) }) = store::hold(tx).await? else {
             return Ok(false);
         };
         let Some(hash) = Hash::from_bytes(&hash).filter(|_| self.is_sealed(number, Some(&hash), Some(&seal)))

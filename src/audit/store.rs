@@ -35,12 +35,15 @@ pub struct Row {
     pub hash: Vec<u8>,
 }
 
-/// Where the chain ends, as the database says.
-#[derive(Clone, Debug, Default, FromQueryResult)]
-pub(super) struct HeadRow {
-    pub(super) number: i64,
-    pub(super) hash: Option<Vec<u8>>,
-    pub(super) seal: Option<Vec<u8>>,
+/// Where the chain ends, as the database says, and the seal that says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
+pub struct SealedEnd {
+    /// The last row.
+    pub number: i64,
+    /// Its hash; none of an empty log.
+    pub hash: Option<Vec<u8>>,
+    /// What only a server with the master secret can have made.
+    pub seal: Option<Vec<u8>>,
 }
 
 /// The head together with the last row that there is.
@@ -68,10 +71,10 @@ pub struct Filter {
 }
 
 /// Where the chain ends, held until the transaction ends, so that what is written follows it. `None`: somebody took it away.
-pub(super) async fn hold(tx: &Tx) -> Result<Option<HeadRow>, DbErr> {
+pub(super) async fn hold(tx: &Tx) -> Result<Option<SealedEnd>, DbErr> {
     let lock = if tx.get_database_backend() == DbBackend::Postgres { " FOR UPDATE" } else { "" };
     let sql = format!("SELECT number, hash, seal FROM audit_head WHERE id = 1{lock}");
-    HeadRow::find_by_statement(Statement::from_string(tx.get_database_backend(), sql)).one(tx).await
+    SealedEnd::find_by_statement(Statement::from_string(tx.get_database_backend(), sql)).one(tx).await
 }
 
 /// Writes a row and moves the head, which is held, behind it.
@@ -118,7 +121,7 @@ fn columns_of(row: &Row) -> [Value; 10] {
 }
 
 /// Moves the head, which is held.
-pub(super) async fn set_head(tx: &Tx, head: HeadRow) -> Result<(), DbErr> {
+pub(super) async fn set_head(tx: &Tx, head: SealedEnd) -> Result<(), DbErr> {
     let sql = "UPDATE audit_head SET number = $1, hash = $2, seal = $3 WHERE id = 1";
     let values: [Value; 3] = [head.number.into(), head.hash.into(), head.seal.into()];
     tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await.map(|_| ())
