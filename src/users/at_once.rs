@@ -79,7 +79,7 @@ pub(super) async fn write_down(
 }
 
 /// The columns that get another value.
-fn changed<'a>(
+pub(super) fn changed<'a>(
     seen: &'a user::Model,
     columns: &'a user::ActiveModel,
 ) -> impl Iterator<Item = (user::Column, Value)> + 'a {

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::Username;
+use super::at_once::changed;
 use super::listing::{Filter, LineMark, Search, Sort, UserMark};
 use super::rows::Beside;
 use crate::permissions::Account;
@@ -279,11 +280,7 @@ pub(super) fn changes_standing(held: &user::Model, changes: &user::ActiveModel) 
                 | UpdatedAt
         )
     };
-    let is_changed = |column: user::Column| match changes.get(column) {
-        ActiveValue::Set(value) => value != held.get(column),
-        _ => false,
-    };
-    user::Column::iter().filter(|column| !only_shown(column)).any(is_changed)
+    changed(held, changes).any(|(column, _)| !only_shown(&column))
 }
 
 /// Forgets a user, who is held, and everything that hangs on the row. The id is spent.
@@ -484,8 +481,7 @@ fn found_by(search: &Search, deleted: bool) -> SelectStatement {
     let found = |column: user::Column, prefix: &str| {
         let deleted_at = Expr::col(user::Column::DeletedAt);
         let living = if deleted { deleted_at.is_not_null() } else { deleted_at.is_null() };
-        let range = starts_with(column, prefix).add(living);
-        Query::select().column(user::Column::Id).from(user::Entity).cond_where(range).to_owned()
+        few(starts_with(column, prefix).add(living))
     };
     let mut ids = found(user::Column::Username, &search.username);
     ids.union(UnionType::Distinct, found(user::Column::SearchName, &search.name));
