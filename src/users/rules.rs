@@ -607,7 +607,7 @@ async fn not_written<R: Refusal>(
     wanted: &user::Model,
     told: impl FnOnce(Taken) -> Option<R>,
 ) -> Failure<R> {
-    let Some(mut taken) = violated_unique(&error).as_deref().map(Taken::by) else { return error.into() };
+    let Some(mut taken) = violated_unique(&error).as_deref().and_then(Taken::by) else { return error.into() };
     if taken == Taken::Email && tx.get_database_backend() == DbBackend::Sqlite {
         match store::by_username(tx, &wanted.username).await {
             Ok(Some(other)) if other.id != wanted.id => taken = Taken::Username,
@@ -637,34 +637,35 @@ impl CreateRefusal {
 }
 
 impl ChangeRefusal {
-    const fn of(taken: Taken) -> Option<Self> {
-        match taken {
-            Taken::Id => None, // it never changes
-            Taken::Username => Some(Self::UsernameTaken),
-            Taken::Email => Some(Self::EmailTaken),
-        }
+    fn of(taken: Taken) -> Option<Self> {
+        taken.as_name(Self::UsernameTaken, Self::EmailTaken)
     }
 }
 
 impl RestoreRefusal {
-    const fn of(taken: Taken) -> Option<Self> {
-        match taken {
-            Taken::Id => None,
-            Taken::Username => Some(Self::UsernameTaken),
-            Taken::Email => Some(Self::EmailTaken),
-        }
+    fn of(taken: Taken) -> Option<Self> {
+        taken.as_name(Self::UsernameTaken, Self::EmailTaken)
     }
 }
 
 impl Taken {
-    /// SQLite names the column, PostgreSQL the index.
-    fn by(words: &str) -> Self {
-        if words.contains("users.username") || words.contains("users_username") {
-            Self::Username
-        } else if words.contains("users.email") || words.contains("users_email") {
-            Self::Email
-        } else {
-            Self::Id
+    /// SQLite names the column, PostgreSQL the index. Another one is not known here.
+    fn by(words: &str) -> Option<Self> {
+        let known = [
+            (Self::Username, "users.username", "users_username"),
+            (Self::Email, "users.email", "users_email"),
+            (Self::Id, "users.id", "users_pkey"),
+        ];
+        let named = |(_, column, index): &(Self, &str, &str)| words.contains(column) || words.contains(index);
+        known.into_iter().find(named).map(|(taken, _, _)| taken)
+    }
+
+    /// What it means to an act in which the id stays: only names can be taken.
+    fn as_name<R>(self, username: R, email: R) -> Option<R> {
+        match self {
+            Self::Id => None,
+            Self::Username => Some(username),
+            Self::Email => Some(email),
         }
     }
 }
