@@ -24,8 +24,8 @@ use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Sort, UserMark};
 use crate::users::store::{self, Listed, user};
 use crate::users::{
-    Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
-    Password, PersonName, Updated, Username,
+    Beside, BlockChange, BlockRefusal, ChangeRefusal, DeleteRefusal, NewUser, Origin, Password, Updated,
+    Username,
 };
 use crate::workos::CreationRefusal;
 
@@ -192,7 +192,7 @@ impl Profiles {
             let error = FieldError::new("email", "This domain takes no mail.");
             return Err(PatchRefusal::Invalid(vec![error]).into());
         }
-        if keeps_to_directory(&changes, &allowed.on.0.user) && self.workos.keeps(allowed.on.id()).await? {
+        if changes.touches_directory(&allowed.on.0.user) && self.workos.keeps(allowed.on.id()).await? {
             return Err(PatchRefusal::Managed.into());
         }
         let changes = self.to_be_proved(changes, &allowed.on.0.user);
@@ -443,22 +443,6 @@ struct With {
     blocks: Vec<Uuid>,
     accounts: Vec<Uuid>,
     pictures: Vec<Uuid>,
-}
-
-/// Whether what a directory decides, where there is one, is to be another: the address, whether it is proved, the names.
-fn keeps_to_directory(changes: &Changes, held: &user::Model) -> bool {
-    let names = [
-        (&changes.first_name, &held.first_name),
-        (&changes.middle_name, &held.middle_name),
-        (&changes.last_name, &held.last_name),
-    ];
-    let is_other = |(given, held): (&Option<Option<PersonName>>, &Option<String>)| {
-        given.as_ref().is_some_and(|given| given.as_ref().map(PersonName::as_str) != held.as_deref())
-    };
-    let email = changes.email.as_ref().map(|email| email.as_ref().map(Email::as_str));
-    email.is_some_and(|email| email != held.email.as_deref())
-        || changes.email_verified.is_some_and(|verified| verified != held.email_verified)
-        || names.into_iter().any(is_other)
 }
 
 crate::refusals! {

@@ -51,6 +51,14 @@ impl Changes {
             || self.is_active.is_some()
     }
 
+    /// Whether what a directory decides, where there is one, is to be another: the address, whether it is proved, the names.
+    #[must_use]
+    pub fn touches_directory(&self, held: &user::Model) -> bool {
+        differs(self.email.as_ref(), Email::as_str, held.email.as_deref())
+            || self.email_verified.is_some_and(|verified| verified != held.email_verified)
+            || self.changes_full_name(held)
+    }
+
     /// What it amounts to: the deeds that history will tell, none when nothing is asked for.
     pub(super) fn deeds(&self, held: &user::Model) -> Vec<(Deed, String)> {
         let mut deeds = Vec::new();
