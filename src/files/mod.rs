@@ -39,7 +39,7 @@ pub use bring::{Brought, pieces_of};
 pub use kind::is_shown_inline;
 pub use name::{FileName, disposition};
 pub use range::Content;
-pub use rules::{ChangeRefusal, FileRefusal, NewFile, UploadRefusal};
+pub use rules::{ChangeRefusal, FileRefusal, NewFile, NewPicture, UploadRefusal};
 pub use shown::{File, picture_url};
 pub use storage::{Bucket, Disk, Pieces, Received, Storage, StorageFault};
 pub(crate) use store::file;

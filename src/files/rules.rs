@@ -77,6 +77,21 @@ pub struct NewFile {
     pub description: Option<Description>,
 }
 
+/// A picture to be kept of a person.
+#[derive(Clone, Debug)]
+pub struct NewPicture {
+    /// Whom it shows.
+    pub of: Uuid,
+    /// Who has brought it.
+    pub by: Uuid,
+    /// How its name ends.
+    pub ending: &'static str,
+    /// What it is.
+    pub media_type: &'static str,
+    /// In the uploader's words.
+    pub description: Option<Description>,
+}
+
 /// What is to be changed of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -131,18 +146,8 @@ impl Files {
         let name = FileName::of(received.name.as_deref().unwrap_or_default());
         let whole = received.size <= received.head.len() as u64;
         let media_type = kind::of(&received.head, whole, name.ending().as_deref());
-        let row = file::Model {
-            id: 0,
-            created_by: new.owner,
-            picture_of: None,
-            name: name.as_str().to_owned(),
-            media_type: media_type.to_owned(),
-            description: new.description.map(|text| text.as_str().to_owned()),
-            size: i64::try_from(received.size).unwrap_or(i64::MAX),
-            sha256: received.sha256.to_vec(),
-            blob: received.blob,
-            created_at: self.clock.now().millis(),
-        };
+        let row =
+            self.row_of(&received, new.owner, name.as_str().to_owned(), media_type, new.description.as_ref());
         self.storage.place(&mut received).await.map_err(not_kept)?;
         let files = self.clone();
         let written = self
@@ -160,11 +165,7 @@ impl Files {
         origin: &Origin,
     ) -> Result<file::Model, Failure<UploadRefusal>> {
         let others: Vec<Uuid> = linked.iter().copied().filter(|user| *user != row.created_by).collect();
-        // In one order, so that two uploads never wait for each other.
-        let mut concerned: Vec<Uuid> = others.iter().copied().chain([row.created_by]).collect();
-        concerned.sort_unstable();
-        concerned.dedup();
-        for user in concerned {
+        for user in in_order(others.iter().copied().chain([row.created_by])) {
             let held = people::held(tx, user).await?.ok_or(UploadRefusal::NotFound)?;
             if held.deleted_at.is_some() {
                 return Err(UploadRefusal::Deleted.into());
@@ -188,29 +189,16 @@ impl Files {
     }
 
     /// Keeps a person's picture, in the place of the one before. Its bytes go after the commit.
-    #[expect(clippy::too_many_arguments, reason = "each says something else of the picture")]
     pub async fn keep_picture(
         &self,
         mut received: Received,
-        of: Uuid,
-        by: Uuid,
-        ending: &'static str,
-        media_type: &'static str,
-        description: Option<Description>,
+        new: NewPicture,
         origin: Origin,
     ) -> Result<file::Model, Failure<UploadRefusal>> {
-        let row = file::Model {
-            id: 0,
-            created_by: by,
-            picture_of: Some(of),
-            name: format!("pfp_{of}.{ending}"),
-            media_type: media_type.to_owned(),
-            description: description.map(|text| text.as_str().to_owned()),
-            size: i64::try_from(received.size).unwrap_or(i64::MAX),
-            sha256: received.sha256.to_vec(),
-            blob: received.blob,
-            created_at: self.clock.now().millis(),
-        };
+        let NewPicture { of, by, ending, media_type, description } = new;
+        let name = format!("pfp_{of}.{ending}");
+        let row = self.row_of(&received, by, name, media_type, description.as_ref());
+        let row = file::Model { picture_of: Some(of), ..row };
         self.storage.place(&mut received).await.map_err(not_kept)?;
         let files = self.clone();
         let written = self
@@ -229,11 +217,7 @@ impl Files {
         of: Uuid,
         origin: &Origin,
     ) -> Result<(file::Model, Vec<Uuid>), Failure<UploadRefusal>> {
-        // In one order, as in every act.
-        let mut concerned = vec![of, row.created_by];
-        concerned.sort_unstable();
-        concerned.dedup();
-        for user in concerned {
+        for user in in_order([of, row.created_by]) {
             let held = people::held(tx, user).await?.ok_or(UploadRefusal::NotFound)?;
             if user != of {
                 self.users.looks_other_in(tx, user).await?;
@@ -253,6 +237,28 @@ impl Files {
         let kept = store::insert(tx, row, &linked).await?;
         self.users.audit_deed_in(tx, of, Deed::PictureChanged, origin).await?;
         Ok((kept, before.into_iter().map(|before| before.blob).collect()))
+    }
+
+    fn row_of(
+        &self,
+        received: &Received,
+        created_by: Uuid,
+        name: String,
+        media_type: &str,
+        description: Option<&Description>,
+    ) -> file::Model {
+        file::Model {
+            id: 0,
+            created_by,
+            picture_of: None,
+            name,
+            media_type: media_type.to_owned(),
+            description: description.map(|text| text.as_str().to_owned()),
+            size: i64::try_from(received.size).unwrap_or(i64::MAX),
+            sha256: received.sha256.to_vec(),
+            blob: received.blob,
+            created_at: self.clock.now().millis(),
+        }
     }
 
     /// After an act that was to give bytes their row. Refused, they are removed again; where it is not known what became
@@ -354,11 +360,8 @@ impl Files {
         deed: Deed,
         origin: &Origin,
     ) -> Result<(), DbErr> {
-        let mut concerned = store::linked_to(tx, row.id).await?;
-        concerned.extend([row.created_by].into_iter().chain(row.picture_of));
-        concerned.sort_unstable();
-        concerned.dedup();
-        for user in concerned {
+        let linked = store::linked_to(tx, row.id).await?;
+        for user in in_order(linked.into_iter().chain([row.created_by]).chain(row.picture_of)) {
             self.users.note_in(tx, user, deed, row.name.clone(), origin).await?;
         }
         Ok(())
@@ -438,6 +441,14 @@ impl Files {
         }
         Ok(whole.into())
     }
+}
+
+/// Everybody once, in the order in which every act holds people, so that two of them never wait for each other.
+fn in_order(people: impl IntoIterator<Item = Uuid>) -> Vec<Uuid> {
+    let mut people: Vec<Uuid> = people.into_iter().collect();
+    people.sort_unstable();
+    people.dedup();
+    people
 }
 
 fn not_kept(fault: StorageFault) -> Failure<UploadRefusal> {

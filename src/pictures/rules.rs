@@ -16,7 +16,7 @@ use super::initials::Initials;
 use super::ready::Ready;
 use super::sieve::Flaw;
 use super::studio::Undone;
-use crate::files::{FileRefusal, UploadRefusal, file};
+use crate::files::{FileRefusal, NewPicture, UploadRefusal, file};
 use crate::permissions::Account;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
 use crate::platform::web::Upload;
@@ -163,7 +163,8 @@ impl Pictures {
     ) -> Result<file::Model, Failure<PictureRefusal>> {
         let Made { bytes, ending, media_type } = self.make(bytes, resize).await?;
         let received = self.files.receive_bytes(bytes).await.map_err(kept)?;
-        self.files.keep_picture(received, of, by, ending, media_type, description, origin).await.map_err(kept)
+        let new = NewPicture { of, by, ending, media_type, description };
+        self.files.keep_picture(received, new, origin).await.map_err(kept)
     }
 
     /// Makes a picture of ours of what somebody calls one.
