@@ -16,7 +16,7 @@ use super::{Files, kind, store};
 /// Bytes that are read at once.
 const PIECE: usize = 256 * 1024;
 /// Names that are looked for at once.
-const PORTION: usize = 500;
+pub(super) const PORTION: usize = 500;
 
 /// Bytes that are where they belong, and have no row yet.
 #[derive(Debug)]
@@ -82,8 +82,7 @@ impl Files {
     /// Removes those of these bytes that have no row.
     pub async fn discard_rowless(&self, blobs: &[Uuid]) -> Result<(), DbErr> {
         for some in blobs.chunks(PORTION) {
-            let kept = store::with_blobs(self.db.reader(), some).await?;
-            self.discard(some.iter().copied().filter(|blob| !kept.contains(blob)).collect()).await;
+            self.discard(self.without_rows(some).await?).await;
         }
         Ok(())
     }

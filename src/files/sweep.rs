@@ -7,6 +7,7 @@ use futures_util::{FutureExt, StreamExt};
 use sea_orm::DbErr;
 use uuid::Uuid;
 
+use super::bring::PORTION;
 use super::storage::StorageFault;
 use super::{Files, store};
 use crate::platform::clock::Timestamp;
@@ -137,7 +138,7 @@ impl Files {
         let (mut portions, mut removed) = (self.storage.blobs().await?, 0);
         while let Some(portion) = portions.next().await {
             let old: Vec<Uuid> = portion?.into_iter().filter(|blob| is_older(*blob, before)).collect();
-            for some in old.chunks(500) {
+            for some in old.chunks(PORTION) {
                 let rowless = self.without_rows(some).await?;
                 if rowless.is_empty() {
                     continue;
@@ -159,7 +160,8 @@ impl Files {
         Ok(removed)
     }
 
-    async fn without_rows(&self, blobs: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
+    /// Which of these bytes have no row.
+    pub(super) async fn without_rows(&self, blobs: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
         let kept = store::with_blobs(self.db.reader(), blobs).await?;
         Ok(blobs.iter().copied().filter(|blob| !kept.contains(blob)).collect())
     }
@@ -198,20 +200,10 @@ fn is_older(blob: Uuid, before: Timestamp) -> bool {
     made.is_some_and(|(seconds, _)| i64::try_from(seconds).is_ok_and(|seconds| seconds < before.seconds()))
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Unswept {
-    Database(DbErr),
-    Storage(StorageFault),
-}
-
-impl From<DbErr> for Unswept {
-    fn from(error: DbErr) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<StorageFault> for Unswept {
-    fn from(fault: StorageFault) -> Self {
-        Self::Storage(fault)
-    }
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    #[error(transparent)]
+    Storage(#[from] StorageFault),
 }
