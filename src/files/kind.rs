@@ -6,6 +6,9 @@ pub const LOOKED_AT: usize = 4096;
 /// What anything may be that is known to be nothing else.
 pub const UNKNOWN: &str = "application/octet-stream";
 
+/// Pictures that can't hold scripts.
+pub const PLAIN_PICTURES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"];
+
 /// The first bytes of kinds that have some of their own.
 const MAGIC: [(&[u8], &str); 20] = [
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -61,7 +64,7 @@ pub fn of(head: &[u8], whole: bool, ending: Option<&str>) -> &'static str {
 /// Whether a browser may show it in place: pictures that can't hold scripts.
 #[must_use]
 pub fn is_shown_inline(media_type: &str) -> bool {
-    matches!(media_type, "image/png" | "image/jpeg" | "image/gif" | "image/webp" | "image/bmp")
+    PLAIN_PICTURES.contains(&media_type)
 }
 
 fn by_magic(head: &[u8]) -> Option<&'static str> {

@@ -10,7 +10,7 @@ use poem_openapi::registry::{
 };
 use poem_openapi::types::Type;
 
-use super::kind::{UNKNOWN, is_shown_inline};
+use super::kind::{PLAIN_PICTURES, UNKNOWN, is_shown_inline};
 use super::name::disposition;
 use super::storage::Pieces;
 use super::store::file;
@@ -164,8 +164,10 @@ impl ApiResponse for Content {
     fn meta() -> MetaResponses {
         let content = || {
             let schema = MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")));
-            let kinds = [UNKNOWN, "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"];
-            Vec::from(kinds.map(|content_type| MetaMediaType { content_type, schema: schema.clone() }))
+            let kinds = std::iter::once(UNKNOWN).chain(PLAIN_PICTURES);
+            kinds
+                .map(|content_type| MetaMediaType { content_type, schema: schema.clone() })
+                .collect::<Vec<_>>()
         };
         let answer = |status, description, content| MetaResponse {
             description,
