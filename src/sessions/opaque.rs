@@ -171,22 +171,16 @@ impl SessionCookie {
     }
 }
 
-/// The token that a page sends back with every change, bound to its session: nothing is stored for it.
-#[derive(Clone, Copy, Debug)]
-pub struct CsrfToken;
+/// The token that a page sends back with every change, bound to its session: 43 letters. Nothing is stored for it.
+#[must_use]
+pub fn csrf_token(secrets: &Secrets, session_id: Uuid) -> OpaqueToken {
+    OpaqueToken(Zeroizing::new(encode(&secrets.mac("csrf", &[session_id.as_bytes()]))))
+}
 
-impl CsrfToken {
-    /// The token of a session: 43 letters.
-    #[must_use]
-    pub fn of(secrets: &Secrets, session_id: Uuid) -> OpaqueToken {
-        OpaqueToken(Zeroizing::new(encode(&secrets.mac("csrf", &[session_id.as_bytes()]))))
-    }
-
-    /// Whether `text` is the token of this session.
-    #[must_use]
-    pub fn verify(secrets: &Secrets, session_id: Uuid, text: &str) -> bool {
-        decode(text, 32).is_some_and(|tag| secrets.verify_mac("csrf", &[session_id.as_bytes()], &tag))
-    }
+/// Whether `text` is that token of this session.
+#[must_use]
+pub fn is_csrf_token(secrets: &Secrets, session_id: Uuid, text: &str) -> bool {
+    decode(text, 32).is_some_and(|tag| secrets.verify_mac("csrf", &[session_id.as_bytes()], &tag))
 }
 
 /// A device from which an account has signed in fully before; it has a throttle of its own. It opens nothing.

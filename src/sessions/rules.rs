@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::access_token::{Claims, TokenFault};
 use super::caller::signed_out;
-use super::opaque::{CsrfToken, OpaqueToken, RefreshToken, SessionCookie};
+use super::opaque::{self, OpaqueToken, RefreshToken, SessionCookie};
 use super::roles::{Role, Roles};
 use super::store::Gone;
 use super::told::{Ending, SessionCreated, SessionEnded};
@@ -322,13 +322,13 @@ impl Sessions {
     /// The token that a page sends back to show that it is ours.
     #[must_use]
     pub fn csrf_token(&self, session: Uuid) -> OpaqueToken {
-        CsrfToken::of(&self.secrets, session)
+        opaque::csrf_token(&self.secrets, session)
     }
 
     /// Whether the token was given to a page of this session.
     #[must_use]
     pub fn is_csrf_token(&self, session: Uuid, text: &str) -> bool {
-        CsrfToken::verify(&self.secrets, session, text)
+        opaque::is_csrf_token(&self.secrets, session, text)
     }
 
     /// The live session that a refresh token belongs to: its present token, or the one before it, whose successor

@@ -51,7 +51,7 @@ fn a_token_comes_back_from_its_text() {
     let token = OneTimeToken::new(&Random::seeded(1));
     let read = OneTimeToken::parse(token.text().expose()).unwrap();
     assert_eq!(read.digest(Purpose::Setup), token.digest(Purpose::Setup));
-    assert!(CsrfToken::verify(&secrets, SESSION, CsrfToken::of(&secrets, SESSION).expose()));
+    assert!(is_csrf_token(&secrets, SESSION, csrf_token(&secrets, SESSION).expose()));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn lengths_are_as_documented() {
     assert_eq!(refresh().text(&secrets).expose().len(), 3 + 86);
     assert_eq!(cookie().text(&secrets).expose().len(), 86);
     assert_eq!(device().text(&secrets).expose().len(), 75);
-    assert_eq!(CsrfToken::of(&secrets, SESSION).expose().len(), 43);
+    assert_eq!(csrf_token(&secrets, SESSION).expose().len(), 43);
     assert_eq!(OneTimeToken::new(&Random::seeded(1)).text().expose().len(), 43);
 }
 
@@ -98,15 +98,15 @@ fn tokens_outlive_a_change_of_the_master_secret_while_the_old_one_is_known() {
     let read = RefreshToken::parse(&with_old, text.expose()).unwrap();
     assert_eq!(read.digest(), refresh().digest(), "found in the store as before");
     assert!(RefreshToken::parse(&without, text.expose()).is_err());
-    let csrf = CsrfToken::of(&secrets(), SESSION);
-    assert!(CsrfToken::verify(&with_old, SESSION, csrf.expose()));
-    assert!(!CsrfToken::verify(&without, SESSION, csrf.expose()));
+    let csrf = csrf_token(&secrets(), SESSION);
+    assert!(is_csrf_token(&with_old, SESSION, csrf.expose()));
+    assert!(!is_csrf_token(&without, SESSION, csrf.expose()));
 }
 
 #[test]
 fn the_token_of_a_form_belongs_to_its_session() {
     let secrets = secrets();
-    assert!(!CsrfToken::verify(&secrets, Uuid::from_u128(8), CsrfToken::of(&secrets, SESSION).expose()));
+    assert!(!is_csrf_token(&secrets, Uuid::from_u128(8), csrf_token(&secrets, SESSION).expose()));
 }
 
 /// Every kind, by name: a text of it, and whether a text is accepted in its place.
@@ -133,8 +133,8 @@ fn kinds() -> Vec<(&'static str, String, Accepts)> {
         ),
         (
             "csrf",
-            exposed(CsrfToken::of(&secrets(), SESSION)),
-            read(|secrets, text| CsrfToken::verify(secrets, SESSION, text)),
+            exposed(csrf_token(&secrets(), SESSION)),
+            read(|secrets, text| is_csrf_token(secrets, SESSION, text)),
         ),
     ];
     for (seed, purpose) in PURPOSES {
