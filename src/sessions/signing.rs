@@ -37,23 +37,23 @@ pub(super) async fn ring(
     let key = SigningKey::generate(algorithm, random, now)?;
     let row = row(&key, random, secrets);
     // Whoever comes first makes the key; the others find it.
-    db.write::<_, Failure, _>(move |tx| add_first(tx, row, algorithm).boxed())
+    db.write::<_, KeyBreakage, _>(move |tx| add_first(tx, row, algorithm).boxed())
         .await
         .map_err(|error| error.0)?;
     let ring = stored_ring(db.reader(), secrets, algorithm, now).await?;
     ring.ok_or_else(|| anyhow::anyhow!("the signing key that was just stored is not there"))
 }
 
-/// The failure of a write about keys: whatever broke.
-struct Failure(anyhow::Error);
+/// Why a write about keys failed: whatever broke.
+struct KeyBreakage(anyhow::Error);
 
-impl<E: Into<anyhow::Error>> From<E> for Failure {
+impl<E: Into<anyhow::Error>> From<E> for KeyBreakage {
     fn from(error: E) -> Self {
         Self(error.into())
     }
 }
 
-async fn add_first(tx: &Tx, row: store::signing_key::Model, algorithm: Algorithm) -> Result<(), Failure> {
+async fn add_first(tx: &Tx, row: store::signing_key::Model, algorithm: Algorithm) -> Result<(), KeyBreakage> {
     store::lock_signing_keys(tx).await?;
     let present = store::signing_keys(tx).await?;
     if present.iter().all(|key| key.algorithm != algorithm.name()) {
@@ -124,7 +124,7 @@ impl Sessions {
         let row = row(&key, &self.random, &self.secrets);
         let retires_at = now.after(self.settings.access_lifetime + OVERLAP);
         self.db
-            .write::<_, Failure, _>(move |tx| replace(tx, row, retires_at).boxed())
+            .write::<_, KeyBreakage, _>(move |tx| replace(tx, row, retires_at).boxed())
             .await
             .map_err(|failure| failure.0)?;
         self.reload_keys().await?;
@@ -172,7 +172,7 @@ impl Sessions {
         }
         let number = stale.len();
         self.db
-            .write::<_, Failure, _>(move |tx| {
+            .write::<_, KeyBreakage, _>(move |tx| {
                 async move {
                     for (kid, sealed) in stale {
                         store::reseal_signing_key(tx, &kid, sealed).await?;
@@ -187,7 +187,7 @@ impl Sessions {
     }
 }
 
-async fn replace(tx: &Tx, row: store::signing_key::Model, retires_at: Timestamp) -> Result<(), Failure> {
+async fn replace(tx: &Tx, row: store::signing_key::Model, retires_at: Timestamp) -> Result<(), KeyBreakage> {
     store::lock_signing_keys(tx).await?;
     store::retire_others(tx, &row.algorithm, &row.kid, retires_at).await?;
     store::insert_signing_key(tx, row).await?;
