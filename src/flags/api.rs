@@ -299,22 +299,6 @@ fn explained(flag: &Flag, reason: Reason, enabled: bool) -> FlagExplained {
     FlagExplained { enabled, reason: reason.name().to_owned(), rule, explanation: words_for(reason, enabled) }
 }
 
-impl Reason {
-    /// Its name in answers.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Switch => "switch",
-            Self::Rule(_) => "rule",
-            Self::NoRule => "no_rule",
-            Self::NeedsPerson => "needs_person",
-            Self::Unlisted => "unlisted",
-            Self::Always => "always",
-            Self::Admin => "admin",
-        }
-    }
-}
-
 fn words_for(reason: Reason, enabled: bool) -> String {
     match reason {
         Reason::Switch if enabled => "It is on for everybody.".to_owned(),

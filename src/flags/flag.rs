@@ -68,6 +68,22 @@ pub enum Reason {
     Admin,
 }
 
+impl Reason {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Rule(_) => "rule",
+            Self::NoRule => "no_rule",
+            Self::NeedsPerson => "needs_person",
+            Self::Unlisted => "unlisted",
+            Self::Always => "always",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// Whom the flag of an operation can't keep away, whatever its value: without it, nobody could undo what was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shelter {

@@ -132,6 +132,18 @@ pub enum Source {
     Api,
 }
 
+impl Source {
+    /// Its name in history.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::File => "file",
+            Self::Api => "api",
+        }
+    }
+}
+
 impl Flags {
     /// Opens the feature: the newest version with what was edited in the file while nobody looked, and with a flag for
     /// each of these operations. A bad file stops nothing: what was in force before stays so.

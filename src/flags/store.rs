@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::set::{Difference, FlagSet};
-use super::{Author, Source, Version};
+use super::{Author, Version};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Span, Tx, signed};
 
@@ -130,16 +130,4 @@ async fn one<const N: usize>(
     let set = FlagSet::parse(text.as_bytes());
     let set = set.map_err(|words| DbErr::Custom(format!("version {number} of the flags: {words}")))?;
     Ok(Some(Version { number, set }))
-}
-
-impl Source {
-    /// Its name in history.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::File => "file",
-            Self::Api => "api",
-        }
-    }
 }
