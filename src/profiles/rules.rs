@@ -24,8 +24,8 @@ use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Sort, UserMark};
 use crate::users::store::{self, Listed, user};
 use crate::users::{
-    Beside, BlockChange, BlockRefusal, ChangeRefusal, DeleteRefusal, NewUser, Origin, Password, Updated,
-    Username,
+    Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, NewUser, Origin, Password,
+    Updated, Username,
 };
 use crate::workos::CreationRefusal;
 
@@ -175,6 +175,18 @@ impl Profiles {
         if !asked.is_fine(|action, context| allowed.may(action, context)) {
             return Err(PatchRefusal::Forbidden.into());
         }
+        let changes = self.checked(&allowed, patch).await?;
+        let remembered = self.own.get_stamped(allowed.on.id());
+        let updated = self.written(&allowed, asked, changes, revision, client).await?;
+        Ok(self.answer_after(&allowed, updated, remembered).await?)
+    }
+
+    /// What is to be changed, if the values are good and nothing else stands against them.
+    async fn checked(
+        &self,
+        allowed: &Allowed<UpdateUser>,
+        patch: UserPatch,
+    ) -> Result<Changes, Failure<PatchRefusal>> {
         let changes = patch.read(&allowed.on.0.user.username, self.users.settings());
         let changes = changes.map_err(PatchRefusal::Invalid)?;
         let is_admin = allowed.caller.roles.has(Role::Admin);
@@ -195,13 +207,23 @@ impl Profiles {
         if changes.touches_directory(&allowed.on.0.user) && self.workos.keeps(allowed.on.id()).await? {
             return Err(PatchRefusal::Managed.into());
         }
-        let changes = self.to_be_proved(changes, &allowed.on.0.user);
+        Ok(self.to_be_proved(changes, &allowed.on.0.user))
+    }
+
+    /// Writes what was asked for; whether the caller may do that is asked again about whoever is held.
+    async fn written(
+        &self,
+        allowed: &Allowed<UpdateUser>,
+        asked: Asked,
+        changes: Changes,
+        revision: Option<i64>,
+        client: &ClientInfo,
+    ) -> Result<Updated, Failure<PatchRefusal>> {
         let (id, origin) = (allowed.on.id(), Origin::of(&allowed.caller, client));
         let (profiles, session, client) = (self.clone(), allowed.caller.session_id, client.clone());
         let is_grave = changes.is_grave();
         let moves = changes.email.is_some() || changes.pending_email.is_some();
-        let (met, remembered) = (allowed.on.0.clone(), self.own.get_stamped(id));
-        let (may, is_another) = (allowed.later(), origin.is_another(id));
+        let (met, may, is_another) = (allowed.on.0.clone(), allowed.later(), origin.is_another(id));
         let written = self.db.write(move |tx| {
             async move {
                 if is_grave {
@@ -226,8 +248,7 @@ impl Profiles {
             }
             .boxed()
         });
-        let updated = written.await?;
-        Ok(self.answer_after(&allowed, updated, remembered).await?)
+        written.await
     }
 
     /// A user in the state after a change. What is remembered of them from before it is only added to, if nothing else
