@@ -51,7 +51,8 @@ impl Changes {
             || self.is_active.is_some()
     }
 
-    /// Whether what a directory decides, where there is one, is to be another: the address, whether it is proved, the names.
+    /// Whether what a directory decides, where there is one, is to be another: the address, whether it is proved, the
+    /// names.
     #[must_use]
     pub fn touches_directory(&self, held: &user::Model) -> bool {
         differs(self.email.as_ref(), Email::as_str, held.email.as_deref())

@@ -145,8 +145,8 @@ impl Users {
         self.db.write(move |tx| async move { users.create_in(tx, new, &origin).await }.boxed()).await
     }
 
-    /// Changes an account in the transaction of the act that calls for it. `revision` is the one that the client has read,
-    /// if it cares.
+    /// Changes an account in the transaction of the act that calls for it. `revision` is the one that the client has
+    /// read, if it cares.
     pub async fn update_in(
         &self,
         tx: &Tx,
