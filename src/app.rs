@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use settings::secrets;
-pub use start::{StartFault, connect, migrate};
+pub use start::{StartFault, connect, migrate, require_database};
 
 use crate::archive::{self, Archive, Schedule};
 use crate::audit::Audit;

@@ -23,6 +23,9 @@ pub enum StartFault {
         /// The SQL that would help.
         remedy: Option<String>,
     },
+    /// There is no database, where a command works on what exists.
+    #[error("there is no database at {0}: are these the settings of the server?")]
+    NoDatabase(String),
     /// The schema is not as it must be.
     #[error(transparent)]
     Schema(#[from] SchemaFault),
@@ -64,6 +67,19 @@ impl StartFault {
     fn lacks_certificates(&self) -> bool {
         matches!(self, Self::Other(error) if error.chain().any(<dyn std::error::Error>::is::<NoClient>))
     }
+}
+
+/// Refuses settings that name a database which does not exist. Makes nothing, while connecting would make it.
+pub async fn require_database(config: &Config) -> Result<(), StartFault> {
+    let settings = &config.database;
+    let exists = match &settings.address {
+        // What may not be looked at is no proof that there is nothing: opening it tells more.
+        DatabaseAddress::Sqlite { path } => path.try_exists().unwrap_or(true),
+        DatabaseAddress::Postgres { url, .. } => {
+            postgres::exists(url.expose_secret(), settings.acquire_timeout).await
+        }
+    };
+    if exists { Ok(()) } else { Err(StartFault::NoDatabase(settings.address.to_string())) }
 }
 
 /// Connects to the database of the settings.

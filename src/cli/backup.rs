@@ -23,6 +23,9 @@ pub(super) async fn back_up(folder: Option<PathBuf>, loaded: Loaded) -> Result<E
     let Made { path, size, manifest } = made.map_err(anyhow::Error::from)?;
     let rows: u64 = manifest.rows.values().sum();
     super::say(&format!("{}: {rows} rows, {} files, {size} bytes\n", path.display(), manifest.files));
+    if manifest.rows.get("users").is_none_or(|users| *users == 0) {
+        super::complain("gatehouse: there is no account in it: are these the settings of the server?\n");
+    }
     if manifest.flawed == 0 {
         return Ok(ExitCode::SUCCESS);
     }

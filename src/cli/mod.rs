@@ -22,7 +22,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::app::StartFault;
+use crate::app::{self, StartFault};
 use crate::archive::How;
 use crate::audit::Head;
 use crate::platform::config::{Config, Loaded, LogFormat, Mistake, Sources};
@@ -249,10 +249,17 @@ pub fn main() -> ExitCode {
     let CommandLine { config: file, command } = CommandLine::parse();
     let sources = || Sources::of_process(file.as_deref());
     match command.unwrap_or(Command::Server(ServerCommand::Serve)) {
-        Command::Server(command) => {
-            let sources = if command.only_looks() { sources().only_looking() } else { sources() };
-            Config::load(&sources).map_or_else(refused, |loaded| serve(command, loaded))
+        Command::Server(command) if command.needs_database() => {
+            // Looking first: to load the settings as a start does makes a folder and a key where there are none.
+            let looked = Config::load(&sources().only_looking());
+            match looked.map(|loaded| missing_database(&loaded.config)) {
+                Err(mistakes) => refused(mistakes),
+                Ok(Some(code)) => code,
+                Ok(None) => load(command, &sources()),
+            }
         }
+        Command::Server(command) if command.only_looks() => load(command, &sources().only_looking()),
+        Command::Server(command) => load(command, &sources()),
         Command::Config(ConfigForm { schema: true, .. }) => print(&config::schema()),
         Command::Config(ConfigForm { example: true, .. }) => print(&config::example()),
         Command::Config(_) => Config::load(&sources().only_looking())
@@ -266,6 +273,39 @@ impl ServerCommand {
     /// Whether it must leave no file behind.
     const fn only_looks(&self) -> bool {
         matches!(self, Self::Openapi | Self::Health | Self::Restore(Restoring { verify: true, .. }))
+    }
+
+    /// Whether it works on what exists. A database that is not there is the sign of settings that are not the
+    /// server's, and to make an empty one would look like success.
+    const fn needs_database(&self) -> bool {
+        matches!(
+            self,
+            Self::Migrate(Migrate::Status | Migrate::Down { .. })
+                | Self::Admin(Admin::ResetPassword { .. } | Admin::Promote { .. })
+                | Self::Keys(_)
+                | Self::Audit(_)
+                | Self::Export { .. }
+                | Self::Recover(_)
+                | Self::Backup { .. }
+                | Self::WorkosCheck { .. }
+        )
+    }
+}
+
+fn load(command: ServerCommand, sources: &Sources) -> ExitCode {
+    Config::load(sources).map_or_else(refused, |loaded| serve(command, loaded))
+}
+
+/// Says that there is no database, where there is none. On a runtime of its own, since the command has none yet.
+fn missing_database(config: &Config) -> Option<ExitCode> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let found = runtime.block_on(app::require_database(config));
+            // A name that is still looked up holds nobody up.
+            runtime.shutdown_background();
+            found.err().map(|fault| self::fault(&fault))
+        }
+        Err(error) => Some(failed(&error)),
     }
 }
 
@@ -442,6 +482,47 @@ mod tests {
             "srve",
         ] {
             assert!(parsed(arguments).is_err(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn only_what_works_on_what_exists_needs_a_database() {
+        let needs = |arguments: &str| match parsed(arguments).unwrap().command {
+            Some(Command::Server(command)) => command.needs_database(),
+            _ => panic!("{arguments}"),
+        };
+        for arguments in [
+            "migrate status",
+            "migrate down",
+            "migrate down --all",
+            "admin promote ann",
+            "admin reset-password ann",
+            "keys rotate",
+            "keys rewrap",
+            "audit verify",
+            "export all.db",
+            "recover all.db",
+            "backup",
+            "workos-check",
+        ] {
+            assert!(needs(arguments), "{arguments}");
+        }
+        for arguments in [
+            "serve",
+            "migrate up",
+            "migrate fresh",
+            "migrate new add_locale",
+            "admin create ann",
+            "check",
+            "check --fix",
+            "openapi",
+            "health",
+            "import all.db",
+            "restore gatehouse.tar",
+            "restore gatehouse.tar --verify",
+            "workos-sync",
+        ] {
+            assert!(!needs(arguments), "{arguments}");
         }
     }
 

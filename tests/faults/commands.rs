@@ -88,6 +88,60 @@ async fn a_check_tells_what_is_missing_and_mends_it_when_asked() {
     assert_eq!(at(&["health"]).code, Some(1));
 }
 
+#[test]
+fn commands_for_what_exists_refuse_a_database_that_does_not_and_make_nothing() {
+    let site = Site::new();
+    let elsewhere = site.folder().join("elsewhere");
+    let elsewhere = elsewhere.to_str().unwrap();
+    // Each finds what those before it have left: had one made the database, the next would not refuse it.
+    for arguments in [
+        &["backup", elsewhere][..],
+        &["export", elsewhere],
+        &["recover", elsewhere],
+        &["audit", "verify"],
+        &["migrate", "status"],
+        &["migrate", "down"],
+        &["admin", "promote", "ann"],
+        &["admin", "reset-password", "ann", "--password-stdin"],
+        &["keys", "rotate"],
+        &["keys", "rewrap"],
+        &["workos-check"],
+        &["backup", elsewhere],
+    ] {
+        let refused = Finished::given(site.command(arguments), PASSWORD);
+        assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.all());
+        assert!(refused.out.is_empty(), "{arguments:?}: {}", refused.out);
+        let address = refused.err.strip_prefix("gatehouse: there is no database at ");
+        let address =
+            address.and_then(|behind| behind.strip_suffix(": are these the settings of the server?\n"));
+        let address = address.unwrap_or_else(|| panic!("{arguments:?}: {}", refused.err));
+        assert!(address.ends_with(&format!("/{}", site.database_name())), "{address}");
+        let user = address.split_once("://").and_then(|(_, behind)| behind.split_once('@'));
+        assert!(user.is_none_or(|(user, _)| !user.contains(':')), "a password is shown: {address}");
+    }
+    let left: Vec<_> = fs::read_dir(site.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["tmp"]);
+}
+
+#[test]
+fn a_backup_without_an_account_says_so() {
+    let site = Site::new();
+    site.must(&["migrate", "up"]);
+    let folder = site.folder().join("backups");
+    let arguments = ["backup", folder.to_str().unwrap()];
+    let empty = site.run(&arguments);
+    assert_eq!(empty.code, Some(0), "{}", empty.all());
+    let words = "gatehouse: there is no account in it: are these the settings of the server?\n";
+    assert!(empty.err.contains(words), "{}", empty.all());
+    fs::remove_dir_all(&folder).unwrap();
+
+    let made = Finished::given(site.command(&["admin", "create", "root", "--password-stdin"]), PASSWORD);
+    assert_eq!(made.code, Some(0), "{}", made.all());
+    let one = site.run(&arguments);
+    assert_eq!(one.code, Some(0), "{}", one.all());
+    assert!(!one.err.contains("there is no account"), "{}", one.err);
+}
+
 #[tokio::test]
 async fn an_admin_is_made_and_mended_beside_a_running_server() {
     let site = Site::new();

@@ -56,11 +56,27 @@ async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result
         .await
 }
 
-/// `3D000`, `invalid_catalog_name`: the database is not there.
+/// `invalid_catalog_name`: the database is not there.
+const NOT_THERE: &str = "3D000";
+
+/// Whether the database is there. One that does not answer, or lets nobody in, counts as there: who connects is told
+/// more.
+pub async fn exists(url: &str, acquire: Duration) -> bool {
+    let Ok(options) = PgConnectOptions::from_str(url) else { return true };
+    match tokio::time::timeout(acquire, options.connect()).await {
+        Ok(Err(error)) => state(&error).as_deref() != Some(NOT_THERE),
+        Ok(Ok(connection)) => {
+            drop(connection.close().await);
+            true
+        }
+        Err(_) => true,
+    }
+}
+
 async fn create_if_missing(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
     match options.connect().await {
         Ok(connection) => connection.close().await,
-        Err(error) if state(&error).as_deref() == Some("3D000") => create(options).await,
+        Err(error) if state(&error).as_deref() == Some(NOT_THERE) => create(options).await,
         Err(error) => Err(error),
     }
 }
