@@ -327,7 +327,7 @@ impl RootApi {
             Some(mistake) => format!("degraded: {mistake}"),
         };
         let mut parts = BTreeMap::from([
-            ("database".to_owned(), state(self.db.ping().await.is_ok() && !self.db.is_damaged())),
+            ("database".to_owned(), self.database().await),
             ("flags".to_owned(), flags),
             ("policies".to_owned(), policies),
             ("server".to_owned(), state(!self.stopping.is_cancelled())),
@@ -338,6 +338,18 @@ impl RootApi {
         parts.extend(redis.map(|redis| ("redis".to_owned(), redis.to_owned())));
         parts.extend(self.workos.readiness().await.map(|workos| ("workos".to_owned(), workos)));
         parts
+    }
+
+    /// Where it only lacks room, the server is degraded and not unavailable: reading goes on, tokens are verified, and a
+    /// balancer that took every instance out, as all have the same database, would end that, too.
+    async fn database(&self) -> String {
+        if self.db.ping().await.is_err() || self.db.is_damaged() {
+            return "unavailable".to_owned();
+        }
+        match self.db.lacks().await {
+            None => "ok".to_owned(),
+            Some(missing) => format!("degraded: nothing can be written: {missing}"),
+        }
     }
 
     /// What a proxy passed on that nobody trusts is told nothing, whatever it shows. The peer counts, not who a trusted proxy

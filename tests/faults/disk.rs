@@ -9,13 +9,17 @@ use std::fs;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use serde_json::json;
 
 use crate::chance::Dice;
 use crate::client::Client;
 use crate::database::column;
-use crate::gatehouse::{Server, Site};
+use crate::gatehouse::{PASSWORD, Server, Site};
 use crate::ledger;
 use crate::waiting::{SOON, until, until_true};
+
+/// What readiness says of the database then.
+const FULL: &str = "degraded: nothing can be written: the disk is full, or takes no more";
 
 #[tokio::test]
 async fn a_commit_that_fails_is_answered_503_and_undone_and_the_next_works_without_a_restart() {
@@ -33,7 +37,22 @@ async fn a_commit_that_fails_is_answered_503_and_undone_and_the_next_works_witho
         }
         let me = client.me(&token).await.unwrap();
         assert!(me.status == 200 && me.text("description") != "lost", "reading goes on: {me:?}");
+        for _ in 0..3 {
+            let (status, report) = client.readiness().await.unwrap();
+            assert_eq!((status, report["status"].as_str()), (200, Some("degraded")), "{report}");
+            assert_eq!(report["parts"]["database"], FULL, "{report}");
+        }
         empty(&server);
+        // Without anybody else writing.
+        until("readiness tells that there is room", SOON, async || {
+            let (status, report) = client.readiness().await.unwrap();
+            if (status, &report["parts"]["database"]) == (200, &json!("ok")) {
+                Ok(())
+            } else {
+                Err(report.to_string())
+            }
+        })
+        .await;
         let after = format!("after {round}");
         assert_eq!(client.describe("ann", &token, &after).await.unwrap().status, 200);
         assert_eq!(client.sign_up(&format!("kept_{round}")).await.unwrap().status, 201);
@@ -43,7 +62,37 @@ async fn a_commit_that_fails_is_answered_503_and_undone_and_the_next_works_witho
     let db = site.database().await;
     let people: Vec<String> = column(&db, "SELECT username FROM users ORDER BY username").await;
     assert_eq!(people, ["ann", "kept_0", "kept_1", "kept_2"]);
+    assert_eq!(column::<String>(&db, "SELECT name FROM leases WHERE name = 'trial'").await.len(), 0);
     assert_eq!(column::<String>(&db, "PRAGMA integrity_check").await, ["ok"]);
+}
+
+#[tokio::test]
+async fn on_a_full_disk_signing_in_and_out_and_refreshing_are_503_and_whoever_is_signed_in_stays_so() {
+    let site = Site::on(None);
+    let server = start(&site).await;
+    let client = server.client();
+    let ann = client.sign_up("ann").await.unwrap();
+    let (token, refresh) = (ann.text("access_token"), ann.text("refresh_token"));
+    fill(&site, &server);
+    for refused in [
+        client.sign_in("ann", PASSWORD).await.unwrap(),
+        client.refresh(&refresh).await.unwrap(),
+        client.sign_out(&token).await.unwrap(),
+    ] {
+        assert_eq!((refused.status, refused.text("code").as_str()), (503, "unavailable"), "{refused:?}");
+    }
+    assert_eq!(client.me(&token).await.unwrap().status, 200);
+    // The log is written by a thread of its own.
+    let words = "nothing can be written for now: the disk is full, or takes no more";
+    until_true("the log tells why", SOON, async || server.output().contains(words)).await;
+    empty(&server);
+    assert_eq!(client.refresh(&refresh).await.unwrap().status, 200);
+    let again = client.sign_in("ann", PASSWORD).await.unwrap();
+    assert_eq!(again.status, 200, "{again:?}");
+    let again = again.text("access_token");
+    assert_eq!(client.sign_out(&again).await.unwrap().status, 200);
+    assert_eq!(client.me(&again).await.unwrap().status, 401);
+    server.stop().await;
 }
 
 #[tokio::test]

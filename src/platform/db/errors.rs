@@ -2,6 +2,8 @@
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
+use super::lack::Missing;
+
 /// SQLSTATE of errors that pass (PostgreSQL, Appendix A): a failed serialisation, a deadlock, a lock or statement that
 /// took too long, a server that only reads for now.
 const PASSING_STATES: [&str; 5] = ["40001", "40P01", "55P03", "57014", "25006"];
@@ -19,6 +21,15 @@ const PASSING_CODES: [i32; 9] = [5, 6, 7, 8, 10, 11, 13, 14, 26];
 const DAMAGE: [i32; 3] = [1034, 1290, 8458];
 /// The primary ones of them.
 const MALFORMED: [i32; 2] = [11, 26];
+
+/// SQLite's primary result codes of a full disk, and of a file that may only be read.
+const FULL: i32 = 13;
+const READ_ONLY: i32 = 8;
+/// Those of a write that failed, for want of room as a rule: the system refused it (778), the index of the log can't
+/// grow (4874).
+const WRITES: [i32; 2] = [778, 4874];
+/// `disk_full`.
+const DISK_FULL: &str = "53100";
 
 /// Whether waiting may cure it, so that the answer is 503 and not 500.
 #[must_use]
@@ -49,11 +60,27 @@ fn passes(error: &sqlx::Error) -> bool {
 
 /// Whether SQLite says that what it has written can't be relied on.
 pub(super) fn is_damage(error: &sqlx::Error) -> bool {
-    let sqlite = error
-        .as_database_error()
-        .filter(|cause| cause.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some());
-    let code = sqlite.and_then(|cause| cause.code()?.parse::<i32>().ok());
-    code.is_some_and(|code| DAMAGE.contains(&code) || MALFORMED.contains(&(code & 0xff)))
+    sqlite_code(error).is_some_and(|code| DAMAGE.contains(&code) || MALFORMED.contains(&(code & 0xff)))
+}
+
+/// What a write lacks that failed so; `None` if it is nothing of the kind.
+pub(super) fn missing(error: &sqlx::Error) -> Option<Missing> {
+    let Some(code) = sqlite_code(error) else {
+        let state = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        return (state.as_deref() == Some(DISK_FULL)).then_some(Missing::Room);
+    };
+    match code & 0xff {
+        READ_ONLY => Some(Missing::Permission),
+        FULL => Some(Missing::Room),
+        _ => WRITES.contains(&code).then_some(Missing::Room),
+    }
+}
+
+/// SQLite's extended result code.
+fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
+    let cause = error.as_database_error()?;
+    cause.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    cause.code()?.parse().ok()
 }
 
 fn code_passes(code: &str) -> bool {

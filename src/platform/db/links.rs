@@ -22,6 +22,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, IntoArguments, PgPool, Postgres,
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::damage::Damage;
+use super::lack::Lack;
 
 /// After this long without work a connection over the network is asked whether it still lives.
 const RESTED: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ struct Shared {
     patience: Duration,
     /// Where what its statements meet with may be damage.
     damage: Option<Damage>,
+    /// Where what they meet with may be for want of room, or of permission.
+    lack: Option<Lack>,
 }
 
 /// How busy the connections are.
@@ -109,24 +112,31 @@ enum Transaction {
 impl Links {
     pub(super) fn of_sqlite(pool: SqlitePool) -> Self {
         let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
-        Self::new(Source::Sqlite(pool), room, patience, None)
+        Self::new(Source::Sqlite(pool), room, patience, None, None)
     }
 
     /// The same for the connection that writes.
-    pub(super) fn of_sqlite_writer(pool: SqlitePool, damage: Damage) -> Self {
+    pub(super) fn of_sqlite_writer(pool: SqlitePool, damage: Damage, lack: Lack) -> Self {
         let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
-        Self::new(Source::Sqlite(pool), room, patience, Some(damage))
+        Self::new(Source::Sqlite(pool), room, patience, Some(damage), Some(lack))
     }
 
-    pub(super) fn of_postgres(pool: PgPool) -> Self {
+    pub(super) fn of_postgres(pool: PgPool, lack: Lack) -> Self {
         let (room, patience) = (pool.options().get_max_connections(), pool.options().get_acquire_timeout());
-        Self::new(Source::Postgres(pool), room, patience, None)
+        Self::new(Source::Postgres(pool), room, patience, None, Some(lack))
     }
 
-    fn new(source: Source, room: u32, patience: Duration, damage: Option<Damage>) -> Self {
+    fn new(
+        source: Source,
+        room: u32,
+        patience: Duration,
+        damage: Option<Damage>,
+        lack: Option<Lack>,
+    ) -> Self {
         let most = usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS);
         let (room, kept) = (Arc::new(Semaphore::new(most)), Mutex::new(Some(Vec::new())));
-        Self(Arc::new(Shared { source, kept, room, most, waiting: AtomicUsize::new(0), patience, damage }))
+        let waiting = AtomicUsize::new(0);
+        Self(Arc::new(Shared { source, kept, room, most, waiting, patience, damage, lack }))
     }
 
     pub(super) fn pressure(&self) -> Pressure {
@@ -189,10 +199,11 @@ impl Drop for Waits<'_> {
 }
 
 impl Shared {
-    /// Nothing that goes wrong is damage unseen.
+    /// Nothing that goes wrong is damage unseen, or a full disk.
     fn looked_at<T>(&self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        if let (Err(error), Some(damage)) = (&done, &self.damage) {
-            damage.look_at(error);
+        if let Err(error) = &done {
+            self.damage.iter().for_each(|damage| damage.look_at(error));
+            self.lack.iter().for_each(|lack| lack.look_at(error));
         }
         done
     }

@@ -6,6 +6,7 @@
 
 mod damage;
 mod errors;
+mod lack;
 mod lease;
 mod links;
 mod lock;
@@ -22,11 +23,15 @@ mod values;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use uuid::Uuid;
 
 pub use errors::{is_passing, violated_unique};
+pub use lack::Missing;
 pub use lease::Lease;
 pub use lock::Lock;
 pub use reader::Reader;
@@ -40,8 +45,12 @@ use super::freshness::Freshness;
 use super::telemetry::metrics::{Family, Sample, size};
 use super::telemetry::spans::within;
 use damage::Damage;
+use lack::Lack;
 use links::Pressure;
 use writer::Writer;
+
+/// How long it is waited for whether a small change is taken: whoever asks for it is a probe, with little patience.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// A connected database.
 #[derive(Clone)]
@@ -50,6 +59,7 @@ pub struct Database {
     writer: Writer,
     freshness: Arc<Freshness>,
     damage: Damage,
+    lack: Lack,
     _unclosed: Arc<Unclosed>,
 }
 
@@ -66,9 +76,9 @@ impl Drop for Unclosed {
 }
 
 impl Database {
-    fn new(reader: Reader, writer: Writer, damage: Damage) -> Self {
+    fn new(reader: Reader, writer: Writer, damage: Damage, lack: Lack) -> Self {
         let unclosed = Arc::new(Unclosed(reader.clone(), damage.clone()));
-        Self { reader, writer, freshness: Arc::new(Freshness::default()), damage, _unclosed: unclosed }
+        Self { reader, writer, freshness: Arc::new(Freshness::default()), damage, lack, _unclosed: unclosed }
     }
 
     /// The connections for reading. On SQLite they can't write and never wait for the writer.
@@ -140,6 +150,25 @@ impl Database {
         self.reader.query_one_raw(Statement::from_string(self.backend(), "SELECT 1")).await.map(|_| ())
     }
 
+    /// What is missing for it to be written to, if a change failed for want of it. Asking tries a small change then, at
+    /// most once a second, and only when that is made it is over. Were it left to others to write, then where nobody
+    /// writes any more nothing would ever tell.
+    pub async fn lacks(&self) -> Option<Missing> {
+        let missing = self.lack.missing()?;
+        if !self.lack.may_try() {
+            return Some(missing);
+        }
+        let trial = self.write::<(), DbErr, _>(|tx| try_out(tx).boxed());
+        match tokio::time::timeout(TRIAL, trial).await {
+            Ok(Ok(())) => {
+                self.lack.is_over();
+                None
+            }
+            // Whatever it was, it was not written.
+            Ok(Err(_)) | Err(_) => Some(missing),
+        }
+    }
+
     /// Whether SQLite could not say any more what is on the disk. Nothing is written then, and the program should end.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
@@ -160,4 +189,12 @@ impl Database {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// A change that leaves nothing behind, and must be written all the same. It needs no room of its own where others have
+/// left some: that it succeeds does not say that a large one would.
+async fn try_out(tx: &Tx) -> Result<(), DbErr> {
+    let insert = "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, $3)";
+    tx.run(insert, ["trial".into(), Uuid::nil().into(), 0_i64.into()]).await?;
+    tx.run("DELETE FROM leases WHERE name = $1", ["trial".into()]).await.map(|_| ())
 }

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use super::damage::Damage;
+use super::lack::Lack;
 use super::links::Links;
 use super::writer::Writer;
 use super::{Database, Reader};
@@ -29,12 +30,14 @@ pub async fn open(url: &str, max_connections: u32, acquire: Duration) -> Result<
     let options = PgConnectOptions::from_str(url).map_err(refused)?.application_name("gatehouse");
     let options = options.statement_cache_capacity(256);
     create_if_missing(&options).await.map_err(refused)?;
-    let links = Links::of_postgres(pool(options, max_connections, acquire).await.map_err(refused)?);
+    let pool = pool(options, max_connections, acquire).await.map_err(refused)?;
+    let lack = Lack::default();
+    let links = Links::of_postgres(pool, lack.clone());
     // A statement is answered, or given up, within the time that a connection is waited for.
     let reader = Reader::new(links.clone(), Some(acquire));
     // A server whose disk fails ends itself.
     let damage = Damage::default();
-    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK + ANSWER))), damage))
+    Ok(Database::new(reader, Writer::Pool(links, Some(acquire.max(LOCK + ANSWER))), damage, lack))
 }
 
 async fn pool(options: PgConnectOptions, size: u32, acquire: Duration) -> Result<PgPool, sqlx::Error> {

@@ -12,6 +12,7 @@ use sqlx::sqlite::{
 };
 
 use super::damage::Damage;
+use super::lack::Lack;
 use super::links::Links;
 use super::writer::Writer;
 use super::{Database, Reader};
@@ -30,9 +31,9 @@ pub async fn open(path: &Path, max_connections: u32, acquire: Duration) -> Resul
     fold(&writer).await?;
     let readers = options.pragma("query_only", "ON").create_if_missing(false);
     let readers = pool(readers, max_connections.clamp(1, READERS), acquire).await?;
-    let damage = Damage::default();
-    let writer = Writer::start_queue(Links::of_sqlite_writer(writer, damage.clone()));
-    Ok(Database::new(Reader::new(Links::of_sqlite(readers), None), writer, damage))
+    let (damage, lack) = (Damage::default(), Lack::default());
+    let writer = Writer::start_queue(Links::of_sqlite_writer(writer, damage.clone(), lack.clone()));
+    Ok(Database::new(Reader::new(Links::of_sqlite(readers), None), writer, damage, lack))
 }
 
 /// Writes what is in the log into the database, and syncs that. After a sync that failed the system may show a log that is
