@@ -5,6 +5,7 @@ use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 
 use crate::permissions::PolicyMistake;
+use crate::platform::causes::told;
 use crate::platform::config::{Config, DatabaseAddress};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::folders;
@@ -43,10 +44,10 @@ pub enum StartFault {
         uid: u32,
     },
     /// A file that a setting names can't be used.
-    #[error("{0:#}")]
+    #[error("{}", told(.0))]
     Setting(anyhow::Error),
     /// Something else.
-    #[error("{0:#}")]
+    #[error("{}", told(.0))]
     Other(#[from] anyhow::Error),
 }
 

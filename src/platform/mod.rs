@@ -1,5 +1,6 @@
 //! What every feature stands on and no feature is in.
 
+pub mod causes;
 pub mod clock;
 pub mod config;
 pub mod cron;

@@ -16,6 +16,8 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
+use super::causes::told;
+
 /// The media type of every error (RFC 9457, 3).
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -301,10 +303,10 @@ impl Breakage {
             return problem.clone();
         }
         if self.is_passing() {
-            tracing::warn!(error = format!("{:#}", self.0), "a needed part is not available");
+            tracing::warn!(error = told(&self.0), "a needed part is not available");
             return Problem::unavailable(2);
         }
-        tracing::error!(error = format!("{:#}", self.0), "request failed");
+        tracing::error!(error = told(&self.0), "request failed");
         Problem::internal()
     }
 

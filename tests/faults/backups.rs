@@ -71,6 +71,20 @@ async fn a_backup_of_a_running_server_fills_an_empty_one() {
     assert_eq!(fs::read_dir(new.folder().join("tmp")).unwrap().count(), 0, "looking leaves nothing behind");
 }
 
+#[test]
+fn a_folder_that_takes_no_backup_is_named_and_what_the_system_said_is_said_once() {
+    let site = Site::new();
+    site.must(&["migrate", "up"]);
+    let file = site.folder().join("file");
+    fs::write(&file, "").unwrap();
+    let folder = file.join("backups");
+    let refused = site.run(&["backup", folder.to_str().unwrap()]);
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    let words = format!("gatehouse: the backup can't be written to {}: ", folder.display());
+    assert!(refused.err.starts_with(&words), "{}", refused.err);
+    assert_eq!(refused.err.matches("(os error ").count(), 1, "{}", refused.err);
+}
+
 #[tokio::test]
 async fn a_backup_that_is_killed_has_no_name() {
     let (dice, site) = (Dice::new(), Site::new());

@@ -95,9 +95,27 @@ pub enum BackupFault {
     /// It can't be written.
     #[error("the backup can't be written: {0}")]
     Disk(#[from] io::Error),
+    /// So it is, and where.
+    #[error("the backup can't be written to {folder}: {reason}")]
+    Folder {
+        /// The folder of backups.
+        folder: String,
+        /// What the system said.
+        reason: io::Error,
+    },
     /// Something broke.
     #[error(transparent)]
     Broken(#[from] anyhow::Error),
+}
+
+impl BackupFault {
+    /// The same, with the folder that it could not be written to.
+    fn in_folder(self, folder: &Path) -> Self {
+        match self {
+            Self::Disk(reason) => Self::Folder { folder: folder.display().to_string(), reason },
+            other => other,
+        }
+    }
 }
 
 /// Why a backup is not restored.
@@ -165,6 +183,10 @@ pub struct Restored {
 impl Archive {
     /// Makes a backup in a folder, which is made if there is none. It has its name when it is complete, and not before.
     pub async fn back_up(&self, folder: &Path, progress: &Progress) -> Result<Made, BackupFault> {
+        self.make_backup(folder, progress).await.map_err(|fault| fault.in_folder(folder))
+    }
+
+    async fn make_backup(&self, folder: &Path, progress: &Progress) -> Result<Made, BackupFault> {
         let now = self.parts.clock.now();
         let (beside, id) = (folder.to_owned(), self.parts.random.uuid_v7(now));
         let begin = move || {
