@@ -33,8 +33,14 @@ impl Own {
     fn make(beside: &Path) -> io::Result<Self> {
         let chance = hexadecimal::written(&Random::System.bytes::<16>());
         let folder = beside.join(format!("gatehouse-{chance}"));
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.map(|()| Self(folder)).map_err(|error| {
+            let words = format!(
+                "no folder can be made in {}: {error}; set TMPDIR to one that may be written to",
+                beside.display()
+            );
+            io::Error::new(error.kind(), words)
+        })
     }
 }
 
@@ -61,6 +67,16 @@ mod tests {
         fs::write(one.0.join("gatehouse.db"), "x").unwrap();
         drop((one, other));
         assert_eq!(fs::read_dir(beside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_place_that_takes_no_folder_is_named_with_the_variable_that_names_another() {
+        let outer = tempfile::tempdir().unwrap();
+        let nowhere = outer.path().join("nowhere");
+        let Err(error) = Own::make(&nowhere) else { panic!("it was made") };
+        let words = error.to_string();
+        assert!(words.starts_with(&format!("no folder can be made in {}: ", nowhere.display())), "{words}");
+        assert!(words.contains("set TMPDIR"), "{words}");
     }
 
     #[test]

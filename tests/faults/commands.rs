@@ -124,6 +124,20 @@ fn commands_for_what_exists_refuse_a_database_that_does_not_and_make_nothing() {
 }
 
 #[test]
+fn a_verification_without_a_folder_for_what_is_temporary_names_it() {
+    let site = Site::on(None);
+    let nowhere = site.folder().join("nowhere");
+    let mut command = site.command(&["restore", "none.tar", "--verify"]);
+    command.env("TMPDIR", &nowhere);
+    let refused = Finished::of(command);
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    let words = format!("gatehouse: no folder can be made in {}: ", nowhere.display());
+    assert!(refused.err.starts_with(&words) && refused.err.contains("TMPDIR"), "{}", refused.err);
+    assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
+    assert!(!site.data().exists());
+}
+
+#[test]
 fn a_backup_without_an_account_says_so() {
     let site = Site::new();
     site.must(&["migrate", "up"]);
