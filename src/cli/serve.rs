@@ -1,11 +1,15 @@
 //! `gatehouse serve`: starts, says where to go, stops when told to.
 
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
 use crate::app::{App, StartFault};
 use crate::platform::clock::Clock;
-use crate::platform::config::Loaded;
+use crate::platform::config::{Config, DatabaseAddress, Loaded};
 use crate::platform::random::Random;
 use crate::platform::telemetry::Losses;
 use crate::server::{Limits, Server, Stop};
@@ -33,6 +37,7 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     config.server.listens_on(server.local_addr().map_err(anyhow::Error::from)?);
     let notice = config.server.stop_notice;
     let mut app = App::open(config, clock, Random::System).await?;
+    let _mark = mark(&app.config);
     let stop = Stop::on_signals(&app.tasks, notice).map_err(anyhow::Error::from)?;
     app.stopping = stop.announced.clone();
     app.metrics.tell(move || losses.measures());
@@ -54,6 +59,24 @@ async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     app.close().await;
     tracing::info!("stopped");
     Ok(if cut == 0 && !is_damaged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Marks the data folder of a server on SQLite for as long as the file lives, and warns where another process has: one
+/// server is what such a database is made for. The system takes the mark away with its process, however that ends.
+/// Where a file system knows no marks, nobody is warned.
+fn mark(config: &Config) -> Option<File> {
+    if !matches!(config.database.address, DatabaseAddress::Sqlite { .. }) {
+        return None;
+    }
+    let path = &config.server.data_dir;
+    let folder = File::open(path).ok()?;
+    if flock(&folder, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        tracing::warn!(
+            folder = %path.display(),
+            "another server runs on this DATA_DIR: SQLite is for one; limits are counted by each for itself"
+        );
+    }
+    Some(folder)
 }
 
 /// Where to go now; for a new server, the link that makes its first admin. Only here is it ever shown.

@@ -9,12 +9,32 @@ use std::time::Duration;
 use crate::database::{connect, postgres_server};
 use crate::gatehouse::{Finished, PASSWORD, Site};
 use crate::port::Port;
+use crate::waiting::{SOON, until_true};
 
 /// The exit code for what an operator mends in the configuration (`EX_CONFIG` of `sysexits.h`).
 const CONFIGURATION: Option<i32> = Some(78);
 /// A start that can't succeed takes no longer.
 const AT_ONCE: Duration = Duration::from_secs(1);
 const SECRET: &str = "6fQ2vX9mT4kLbW8zR1nYcJ7hD3gPsE5a";
+
+#[tokio::test]
+async fn a_second_server_on_the_same_sqlite_folder_says_so_as_long_as_the_first_lives() {
+    const WORDS: &str = "another server runs on this DATA_DIR";
+    let site = Site::on(None);
+    let mut first = site.start().await;
+    let second = site.start().await;
+    // The log is written by a thread of its own.
+    until_true("the second says so", SOON, async || second.output().contains(WORDS)).await;
+    second.stop().await;
+    assert!(!first.output().contains(WORDS), "{}", first.output());
+    // Killed, it leaves nothing behind that would warn for ever.
+    first.kill();
+    let next = site.start().await;
+    // What comes after it in the log.
+    until_true("it says where it listens", SOON, async || next.output().contains(r#""listening""#)).await;
+    assert!(!next.output().contains(WORDS), "{}", next.output());
+    next.stop().await;
+}
 
 #[test]
 fn a_port_in_use_ends_the_start_before_the_database_is_touched() {
