@@ -19,6 +19,8 @@ use crate::platform::web::ClientInfo;
 const PURPOSE: &str = "mail";
 /// Letters that strangers may have sent to an address within [`HOUR`].
 const HOUR: Duration = Duration::from_hours(1);
+/// What samples of letters are counted under.
+const SAMPLES: &str = "sample budget";
 /// As long as what a usual letter holds.
 const USUAL_LENGTH: usize = 320;
 /// For how long finished mails are kept: sent ones, and those that came to nothing.
@@ -38,11 +40,21 @@ impl Mail {
     /// Queues a letter in the transaction of the act that causes it. `None` when mail is off, or when the address has
     /// had as many letters of the kind as an hour allows; the same work is done then, and nobody can tell.
     pub async fn post_in(&self, tx: &Tx, post: Post) -> Result<Option<Uuid>, DbErr> {
+        let budget = post.letter.budget();
+        self.post_within(tx, post, budget).await
+    }
+
+    async fn post_within(
+        &self,
+        tx: &Tx,
+        post: Post,
+        budget: Option<&'static str>,
+    ) -> Result<Option<Uuid>, DbErr> {
         if !self.is_on() {
             return Ok(None);
         }
         let now = self.0.clock.now();
-        if let Some(budget) = post.letter.budget()
+        if let Some(budget) = budget
             && !self.spend(tx, budget, &post.to, now).await?
         {
             self.throw_away(tx, now).await?;
@@ -80,7 +92,8 @@ impl Mail {
         self.throw_away(tx, now).await
     }
 
-    /// Queues a sample of a letter, as staff may have sent to any address. `None` as for [`Mail::post_in`].
+    /// Queues a sample of a letter, as staff may have sent to any address. `None` as for [`Mail::post_in`], but counted
+    /// apart: staff must not be able to use up what the owner of the address may have sent.
     pub async fn post_sample(
         &self,
         to: String,
@@ -92,7 +105,8 @@ impl Mail {
         let post =
             Post { to, user_id: None, languages: Languages::default(), letter, good_until: None, occasion };
         let mail = self.clone();
-        self.0.db.write(move |tx| Box::pin(async move { mail.post_in(tx, post).await })).await
+        let budget = post.letter.budget().map(|_| SAMPLES);
+        self.0.db.write(move |tx| Box::pin(async move { mail.post_within(tx, post, budget).await })).await
     }
 
     /// Whether the address may get one more letter of this budget. Counted at once.

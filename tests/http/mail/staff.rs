@@ -1,5 +1,7 @@
 //! Letters of staff: `/email`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::smtp::{Manner, SmtpServer};
@@ -211,6 +213,37 @@ async fn samples_look_like_the_real_ones_and_work_nowhere() {
         moderator.post("/api/email/send-otp-email?recipient=bob@example.com").await.is(202);
     }
     moderator.post("/api/email/send-otp-email?recipient=bob@example.com").await.refused(429, "rate_limited");
+}
+
+// Moderators have no power over admins: neither may they use up the letters that an admin needs to sign in.
+#[tokio::test]
+async fn samples_take_none_of_the_codes_that_may_be_mailed() {
+    let app = TestApp::with_mail(&[]).await;
+    let (moderator, ann) = (app.moderator().await, app.user("ann").await);
+    ann.enrol_mail(&app).await;
+    app.clock.advance(Duration::from_hours(2));
+    let codes = async || {
+        let letters = app.letters_to("ann@example.com").await;
+        letters.iter().filter(|letter| *letter == "code").count()
+    };
+    let moderator = app.sign_in(&moderator.name).await;
+    for _ in 0..5 {
+        moderator.post("/api/email/send-otp-email?recipient=ann@example.com").await.is(202);
+    }
+    let before = codes().await;
+    app.demand("ann").await;
+    assert_eq!(codes().await, before + 1);
+}
+
+#[tokio::test]
+async fn where_no_mail_is_sent_a_sample_needs_no_recipient() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    for letter in ["test", "otp", "reset-password", "validation"] {
+        let path = format!("/api/email/send-{letter}-email");
+        assert_eq!(admin.post(&path).await.is(200).text(), "No Email Sent");
+        admin.post(&with_query(&path, &[("recipient", "nobody")])).await.invalid(&["recipient"]);
+    }
 }
 
 #[tokio::test]
