@@ -200,7 +200,7 @@ mod tests {
         };
         assert!(!text(&[]).contains("# note"), "nothing is set");
         let smtp = text(&[("EMAIL_METHOD", "smtp")]);
-        let note = "# note: no mail is sent: EMAIL_METHOD is set, but not SMTP_HOST";
+        let note = "# note: no mail is sent: EMAIL_METHOD is set, but not SMTP_HOST, SMTP_SENDER_EMAIL";
         assert_eq!(smtp.lines().last(), Some(note), "{smtp}");
     }
 }

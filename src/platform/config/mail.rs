@@ -219,11 +219,15 @@ impl Mail {
         let delivery = match delivery {
             Ok(delivery) => delivery,
             Err(missing) if local => {
+                let missing = missing.join(", ");
                 reader.warn(format!("no mail is sent: EMAIL_METHOD is set, but not {missing}"));
                 Delivery::None
             }
             Err(missing) => {
-                let words = format!("{missing} is not set, though EMAIL_METHOD needs it");
+                let words = match &missing[..] {
+                    [one] => format!("{one} is not set, though EMAIL_METHOD needs it"),
+                    many => format!("{} are not set, though EMAIL_METHOD needs them", many.join(", ")),
+                };
                 return Err(reader.note(Mistake::new(words)));
             }
         };
@@ -233,8 +237,8 @@ impl Mail {
 }
 
 impl WrittenSmtp {
-    /// The server, or the setting that is missing.
-    fn complete(self) -> Result<Smtp, &'static str> {
+    /// The server, or the settings that are missing.
+    fn complete(self) -> Result<Smtp, Vec<&'static str>> {
         let protection = match (self.tls, self.port) {
             (Tls::On, Some(465)) => Protection::Implicit,
             (Tls::On, _) => Protection::StartTls,
@@ -245,33 +249,41 @@ impl WrittenSmtp {
             Protection::Implicit => 465,
             Protection::None => 25,
         };
-        let credentials = match (self.user, self.password) {
-            (Some(user), Some(password)) => Some((user, password)),
-            (None, None) => None,
-            (Some(_), None) => return Err("SMTP_PASSWORD"),
-            (None, Some(_)) => return Err("SMTP_USER"),
-        };
-        Ok(Smtp {
-            host: self.host.ok_or("SMTP_HOST")?,
-            port: self.port.unwrap_or(usual),
-            protection,
-            credentials,
-            sender: self.sender.ok_or("SMTP_SENDER_EMAIL")?,
-            ca_file: self.ca_file,
-        })
+        let port = self.port.unwrap_or(usual);
+        match (self.host, self.sender, self.user, self.password) {
+            (Some(host), Some(sender), user, password) if user.is_some() == password.is_some() => {
+                let credentials = user.zip(password);
+                Ok(Smtp { host, port, protection, credentials, sender, ca_file: self.ca_file })
+            }
+            (host, sender, user, password) => Err(lacking(&[
+                ("SMTP_HOST", host.is_some()),
+                ("SMTP_SENDER_EMAIL", sender.is_some()),
+                ("SMTP_USER", user.is_some() || password.is_none()),
+                ("SMTP_PASSWORD", password.is_some() || user.is_none()),
+            ])),
+        }
     }
 }
 
 impl WrittenMailjet {
-    /// The account, or the setting that is missing.
-    fn complete(self) -> Result<Mailjet, &'static str> {
-        Ok(Mailjet {
-            public_key: self.public_key.ok_or("MJ_APIKEY_PUBLIC")?,
-            private_key: self.private_key.ok_or("MJ_APIKEY_PRIVATE")?,
-            sender: self.sender.ok_or("MJ_SENDER_EMAIL")?,
-            base_url: self.base_url,
-        })
+    /// The account, or the settings that are missing.
+    fn complete(self) -> Result<Mailjet, Vec<&'static str>> {
+        match (self.public_key, self.private_key, self.sender) {
+            (Some(public_key), Some(private_key), Some(sender)) => {
+                Ok(Mailjet { public_key, private_key, sender, base_url: self.base_url })
+            }
+            (public_key, private_key, sender) => Err(lacking(&[
+                ("MJ_APIKEY_PUBLIC", public_key.is_some()),
+                ("MJ_APIKEY_PRIVATE", private_key.is_some()),
+                ("MJ_SENDER_EMAIL", sender.is_some()),
+            ])),
+        }
     }
+}
+
+/// The names of the settings that are not there.
+fn lacking(settings: &[(&'static str, bool)]) -> Vec<&'static str> {
+    settings.iter().filter(|(_, is_there)| !is_there).map(|(name, _)| *name).collect()
 }
 
 /// A password in the clear is rarely meant.

@@ -62,6 +62,10 @@ fn what_is_incomplete_ends_the_start_in_production_and_is_no_mail_in_local() {
     }
     let half = [&SMTP[..], &[("SMTP_USER", "gate"), ("ENVIRONMENT", "production")]].concat();
     assert_eq!(mistakes(&half), ["SMTP_PASSWORD is not set, though EMAIL_METHOD needs it"]);
+    let bare = [("EMAIL_METHOD", "mj"), ("ENVIRONMENT", "production")];
+    let all =
+        "MJ_APIKEY_PUBLIC, MJ_APIKEY_PRIVATE, MJ_SENDER_EMAIL are not set, though EMAIL_METHOD needs them";
+    assert_eq!(mistakes(&bare), [all]);
 }
 
 #[test]
