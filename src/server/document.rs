@@ -27,6 +27,9 @@ pub fn document(api: &str, root: &str, config: &Config) -> Value {
     tags.extend(root["tags"].as_array().cloned().unwrap_or_default());
     tags.sort_by_key(|tag| ORDER.iter().position(|name| tag["name"] == *name));
     document["tags"] = Value::Array(tags);
+    if let Some(contact) = &config.mail.contact {
+        document["info"]["contact"] = json!({ "email": contact });
+    }
     document["servers"] = json!([{ "url": config.server.base_url.as_str().trim_end_matches('/') }]);
     document["components"]["securitySchemes"]["cookie"]["name"] = json!(config.server.cookie_name());
     document

@@ -39,6 +39,15 @@ async fn the_document_is_as_it_was() {
 }
 
 #[tokio::test]
+async fn the_document_names_whom_to_write_to_if_there_is_somebody() {
+    let contact = async |settings: &[(&str, &str)]| {
+        document(&TestApp::with(settings).await).await["info"]["contact"].clone()
+    };
+    assert_eq!(contact(&[]).await, Value::Null);
+    assert_eq!(contact(&[("CONTACT_EMAIL", "help@example.org")]).await, json!({"email": "help@example.org"}));
+}
+
+#[tokio::test]
 async fn every_operation_has_an_id_of_its_own_and_says_what_it_does() {
     let app = TestApp::new().await;
     let document = document(&app).await;
