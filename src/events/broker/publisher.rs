@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
@@ -24,9 +24,9 @@ use super::{Broker, Pause};
 use crate::platform::db::Lease;
 use crate::platform::tasks::Tasks;
 
-/// How long the lease lasts without its holder, and how often it is renewed, or asked for by others.
+/// How long the lease lasts without its holder, and how often others ask for it.
 const LEASE: Duration = Duration::from_secs(10);
-const RENEWAL: Duration = Duration::from_secs(3);
+const ASKING: Duration = Duration::from_secs(3);
 /// Events that are read, and marked, together at most.
 const BATCH: u64 = 1000;
 /// Messages that are on their way together at most.
@@ -70,7 +70,7 @@ impl Broker {
                 break;
             }
             tokio::select! {
-                () = tokio::time::sleep(RENEWAL) => {}
+                () = tokio::time::sleep(ASKING) => {}
                 () = tasks.cancelled() => break,
             }
         }
@@ -97,7 +97,10 @@ impl Broker {
         let mut sending = pin!(self.send(&ending));
         tokio::select! {
             () = &mut sending => false,
-            () = renew(lease) => false,
+            () = lease.lost() => {
+                tracing::warn!("the lease of publishing is lost: another instance may publish now");
+                false
+            }
             () = tasks.cancelled() => {
                 ending.cancel();
                 if tokio::time::timeout(FINISH, sending).await.is_err() {
@@ -333,23 +336,6 @@ fn by_user(due: Vec<Due>, outcome: &mut Outcome) -> Queues {
         }
     }
     queues
-}
-
-/// Returns when the lease is lost.
-async fn renew(lease: &Lease) {
-    let mut held = Instant::now();
-    loop {
-        tokio::time::sleep(RENEWAL).await;
-        let asked = Instant::now();
-        match lease.take().await {
-            Ok(true) => held = asked,
-            Ok(false) => return tracing::warn!("another instance has taken over publishing"),
-            Err(error) if held.elapsed() >= LEASE => {
-                return tracing::warn!(%error, "the publisher's lease has run out");
-            }
-            Err(error) => tracing::debug!(%error, "the publisher's lease could not be renewed yet"),
-        }
-    }
 }
 
 /// The next message of each user, as many as may be on their way together.
