@@ -31,7 +31,7 @@ use crate::platform::config::{Config, Directory};
 use crate::platform::db::Database;
 use crate::platform::domains::Domains;
 use crate::platform::hashing::Hasher;
-use crate::platform::problem::FieldError;
+use crate::platform::problem::{Failure, FieldError, Refusal};
 use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
 use crate::platform::tasks::Tasks;
@@ -323,7 +323,12 @@ impl App {
         match self.auth.make_first_admin(new, &password).await {
             Ok(true) => tracing::warn!(username, "made the first admin of ADMIN_*"),
             Ok(false) => {}
-            Err(failure) => return Err(StartFault::Other(anyhow::anyhow!("ADMIN_*: {}", failure.problem()))),
+            Err(Failure::Refused(refusal)) => {
+                return Err(StartFault::Other(anyhow::anyhow!("ADMIN_*: {}", refusal.problem())));
+            }
+            Err(Failure::Broken(breakage)) => {
+                return Err(StartFault::Other(breakage.into_cause().context("ADMIN_*")));
+            }
         }
         Ok(None)
     }
@@ -340,7 +345,7 @@ impl App {
         let read = fields.read(password, password, self.users.settings());
         let (new, password) = read.map_err(|errors| wrong_admin(&errors))?;
         let flaws = self.passwords.judge(&password, new.context(), "password").await;
-        let flaws = flaws.map_err(|broken| anyhow::anyhow!("ADMIN_PASSWORD: {}", broken.problem()))?;
+        let flaws = flaws.map_err(|broken| broken.into_cause().context("ADMIN_PASSWORD"))?;
         if flaws.is_empty() { Ok(Some((new, password))) } else { Err(wrong_admin(&flaws)) }
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Auth, SignUpRefusal, throttle};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Lock, Tx};
-use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
+use crate::platform::problem::{Breakage, Failure, FieldError, Refusal, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::profiles::SignUpFields;
 use crate::sessions::{OneTimeToken, OpaqueToken, Purpose, Role, Roles};
@@ -148,7 +148,8 @@ impl Auth {
         let fields = SignUpFields { username, email, ..SignUpFields::default() };
         let read = fields.read(password, password, self.users.settings());
         let (mut new, password) = read.map_err(|errors| in_words(&errors))?;
-        let faults = self.passwords.judge(&password, new.context(), "password").await.map_err(broken)?;
+        let faults = self.passwords.judge(&password, new.context(), "password").await;
+        let faults = faults.map_err(Breakage::into_cause)?;
         if !faults.is_empty() {
             return Err(in_words(&faults));
         }
@@ -156,13 +157,13 @@ impl Auth {
         new.roles = first_admin_roles();
         let users = self.users.clone();
         let made = self.db.write(move |tx| async move { create_in(tx, &users, new).await }.boxed()).await;
-        Ok(made.map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))?.id)
+        Ok(made.map_err(told)?.id)
     }
 
     /// Sets somebody's password on the operator's word, from the command line; all their sessions end.
     pub async fn set_password(&self, user: &user::Model, password: &Password) -> anyhow::Result<()> {
         let faults = self.passwords.judge(password, context_of(user), "password").await;
-        let faults = faults.map_err(broken)?;
+        let faults = faults.map_err(Breakage::into_cause)?;
         if !faults.is_empty() {
             return Err(in_words(&faults));
         }
@@ -177,7 +178,7 @@ impl Auth {
             }
             .boxed()
         });
-        set.await.map(|_| ()).map_err(|failure| anyhow::anyhow!("{}", failure.problem().detail))
+        set.await.map(|_| ()).map_err(told)
     }
 
     pub(super) async fn sweep_set_up_links(&self) -> Result<(), DbErr> {
@@ -213,9 +214,12 @@ fn in_words(errors: &[FieldError]) -> anyhow::Error {
     anyhow::anyhow!("{}", lines.join("; "))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` asks for")]
-fn broken(breakage: Breakage) -> anyhow::Error {
-    anyhow::anyhow!("{}", breakage.problem().detail)
+/// Why what the operator asked for was not done, in words for them.
+fn told<R: Refusal>(failure: Failure<R>) -> anyhow::Error {
+    match failure {
+        Failure::Refused(refusal) => anyhow::anyhow!("{}", refusal.problem().detail),
+        Failure::Broken(breakage) => breakage.into_cause(),
+    }
 }
 
 /// As S1's first admin.

@@ -561,7 +561,6 @@ fn arrival_of(back: &Back) -> Arrival {
 
 /// What broke is logged; who came back is told to try again.
 fn trouble_of(breakage: &crate::platform::problem::Breakage) -> Trouble {
-    let problem = breakage.problem();
-    tracing::debug!(code = problem.code, "a sign-in elsewhere broke");
+    breakage.log();
     Trouble::Late
 }

@@ -302,12 +302,27 @@ impl Breakage {
         if let Some(SentAway(problem)) = self.0.downcast_ref() {
             return problem.clone();
         }
-        if self.is_passing() {
-            tracing::warn!(error = told(&self.0), "a needed part is not available");
-            return Problem::unavailable(2);
+        self.log();
+        if self.is_passing() { Problem::unavailable(2) } else { Problem::internal() }
+    }
+
+    /// Logs the chain, where nobody waits for an answer. Who was [`SentAway`] broke nothing.
+    pub fn log(&self) {
+        if self.0.is::<SentAway>() {
+            return;
         }
-        tracing::error!(error = told(&self.0), "request failed");
-        Problem::internal()
+        let error = told(&self.0);
+        if self.is_passing() {
+            tracing::warn!(error, "a needed part is not available");
+        } else {
+            tracing::error!(error, "request failed");
+        }
+    }
+
+    /// What broke, for an operator who is told it rather than reads it in the log.
+    #[must_use]
+    pub fn into_cause(self) -> anyhow::Error {
+        self.0
     }
 
     /// Whether waiting may cure it.

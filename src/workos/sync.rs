@@ -329,7 +329,7 @@ impl Workos {
     async fn apply(&self, next: State, page: Vec<Received>) -> Result<(), Unapplied> {
         match self.write(next.clone(), page.clone()).await {
             Err(Unapplied::Broken(breakage)) if !page.is_empty() && !breakage.is_passing() => {
-                drop(breakage.problem()); // which logs what it was
+                breakage.log();
                 self.apply_one_by_one(next, page).await
             }
             written => written,
@@ -347,7 +347,7 @@ impl Workos {
             let present = store::state(self.db.reader()).await?;
             match self.write(present.clone(), vec![received.clone()]).await {
                 Err(Unapplied::Broken(breakage)) if !breakage.is_passing() => {
-                    drop(breakage.problem());
+                    breakage.log();
                     let aside = Received { told: Err("it can't be written"), ..received };
                     self.write(present, vec![aside]).await?;
                 }
