@@ -330,7 +330,7 @@ impl App {
         EdgeSettings {
             base_url: settings::base_url(&self.config),
             api_prefix: server.api_prefix.clone(),
-            pages: Some(pages),
+            pages,
             cors_origins: server.cors_origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             max_body_bytes: server.max_body_bytes,

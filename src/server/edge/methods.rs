@@ -61,7 +61,7 @@ impl Methods {
         problem: Problem,
         route: Option<&str>,
         asked: &Asked,
-        pages: Option<&Pages>,
+        pages: &Pages,
     ) -> Response {
         if problem.headers.iter().any(|(name, _)| name == header::ALLOW) {
             return refusal::written(problem, asked, pages);

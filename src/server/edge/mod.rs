@@ -15,7 +15,6 @@ mod limited;
 mod measured;
 mod methods;
 mod oauth;
-mod page;
 mod path;
 mod refusal;
 
@@ -60,8 +59,8 @@ pub struct EdgeSettings {
     pub base_url: String,
     /// Path below which every error is a problem document, such as `/api`; empty for everywhere.
     pub api_prefix: String,
-    /// What makes the pages that people see of refusals; without, they see the bare words.
-    pub pages: Option<Pages>,
+    /// What makes the pages that people see of refusals.
+    pub pages: Pages,
     /// Origins whose scripts may read answers below the API's prefix, each as `scheme://host[:port]`.
     pub cors_origins: Vec<String>,
     /// Networks of proxies whose word about the client counts.
@@ -311,7 +310,7 @@ impl<E: Endpoint> Edge<E> {
         };
         let problem = if asked.by_oauth { oauth::told(problem) } else { problem };
         let route = pattern.as_ref().map(|pattern| pattern.0.as_ref());
-        let pages = self.settings.pages.as_ref();
+        let pages = &self.settings.pages;
         let mut response = match problem.status {
             StatusCode::METHOD_NOT_ALLOWED => self.settings.methods.answer(problem, route, asked, pages),
             _ => refusal::written(problem, asked, pages),

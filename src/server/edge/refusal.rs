@@ -7,7 +7,7 @@ use poem_openapi::error::{
     AuthorizationError, ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
 };
 
-use super::{Asked, page};
+use super::Asked;
 use crate::pages::Pages;
 use crate::platform::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::platform::web::{bad_request, broken_off, too_large, unsupported};
@@ -105,19 +105,17 @@ fn of_status(status: StatusCode) -> Problem {
 }
 
 /// The answer of a refusal.
-pub(super) fn written(problem: Problem, asked: &Asked, pages: Option<&Pages>) -> Response {
+pub(super) fn written(problem: Problem, asked: &Asked, pages: &Pages) -> Response {
     let trace_id = asked.trace_id.as_str();
-    let mut response = match (&asked.reader, pages) {
-        (Some(reader), Some(pages)) => pages.read_by(reader.clone()).problem(&problem, trace_id),
-        (Some(_), None) => body(&problem, "text/html; charset=utf-8", page::of_problem(&problem, trace_id)),
-        (None, _) => body(&problem, MEDIA_TYPE, problem.body(trace_id).to_string()),
+    let mut response = match &asked.reader {
+        Some(reader) => pages.read_by(reader.clone()).problem(&problem, trace_id),
+        None => Response::builder()
+            .status(problem.status)
+            .header(header::CONTENT_TYPE, MEDIA_TYPE)
+            .body(problem.body(trace_id).to_string()),
     };
     for (name, value) in problem.headers {
         response.headers_mut().append(name, value);
     }
     response
-}
-
-fn body(problem: &Problem, kind: &'static str, text: String) -> Response {
-    Response::builder().status(problem.status).header(header::CONTENT_TYPE, kind).body(text)
 }

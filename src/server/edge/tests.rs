@@ -119,7 +119,7 @@ async fn at(uri: &str) -> Answer {
 #[tokio::test]
 async fn every_answer_carries_its_trace_id_and_the_protecting_headers() {
     for uri in ["/api/user", "/api/nope", "/page", "/nope", "/api/refuse", "/api/../x"] {
-        let answer = at(uri).await;
+        let answer = ask(&edge(), Method::GET, uri, &[("accept", "application/json")]).await;
         assert_eq!(answer.header("x-trace-id").len(), 36, "{uri}");
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
@@ -260,7 +260,13 @@ async fn every_refusal_below_the_api_is_a_problem() {
 async fn elsewhere_a_person_gets_a_page_and_a_program_a_problem() {
     let page = at("/deny").await;
     assert_eq!((page.status, page.header("content-type")), (409, "text/html; charset=utf-8"));
-    assert!(page.text.contains("&lt;b&gt;taken&lt;/b&gt;") && !page.text.contains("<b>"), "{}", page.text);
+    assert!(
+        page.text.contains("&lt;b&gt;taken&lt;&#x2f;b&gt;") && !page.text.contains("<b>"),
+        "{}",
+        page.text
+    );
+    assert!(page.text.contains(page.header("x-trace-id")) && page.header("x-trace-id").len() == 36);
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'nonce-"));
     let program = ask(&edge(), Method::GET, "/nope", &[("accept", "application/json")]).await;
     assert_eq!(program.problem()["code"], "not_found");
 }

@@ -6,7 +6,7 @@ mod framing;
 mod timing;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use poem::http::HeaderValue;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::edge::{Edge, EdgeSettings, LargeBodies};
 use super::{Limits, Server};
+use crate::pages::Pages;
 use crate::platform::clock::Clock;
 use crate::platform::random::Random;
 use crate::platform::web::{Json, TraceIds};
@@ -62,11 +63,15 @@ fn bug() -> &'static str {
     panic!("kaboom")
 }
 
+/// Made once for all edges of a test.
+static PAGES: LazyLock<Pages> =
+    LazyLock::new(|| Pages::new(Random::System, crate::pages::Settings::default()).unwrap());
+
 pub(super) fn settings() -> EdgeSettings {
     EdgeSettings {
         base_url: "https://gate.test".into(),
         api_prefix: "/api".into(),
-        pages: None,
+        pages: PAGES.clone(),
         cors_origins: vec!["https://app.test".into()],
         trusted_proxies: Vec::new(),
         max_body_bytes: 1024,
