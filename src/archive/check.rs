@@ -7,14 +7,15 @@ use super::row::{Cell, Flaw, Row};
 use super::tables::Part;
 use crate::files::FileName;
 use crate::otp::Method;
+use crate::platform::clock::Timestamp;
 use crate::platform::hashing;
 use crate::sessions::Roles;
 use crate::users::{
     Description, DisplayName, Email, Locale, Metadata, PersonName, Username, as_prose, fits_name, fits_prose,
 };
 
-/// The last millisecond of the year 9999.
-const LAST_MOMENT: i64 = 253_402_300_799_999;
+/// The last moment that rows keep.
+const LAST_MOMENT: i64 = Timestamp::LAST.millis();
 /// The longest text that the program writes by itself, in bytes: a line of history.
 const LONGEST_WORDS: usize = 16 * 1024;
 /// The longest text of another provider, in bytes.

@@ -1,12 +1,12 @@
 //! An event as everybody is told it.
 
-use chrono::{DateTime, SecondsFormat};
 use sea_orm::DbErr;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::store::event;
+use crate::platform::clock::Timestamp;
 
 /// The body of the message, of the webhook, and of an item of the feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +36,7 @@ impl Body {
             event_type: event.event_type.clone(),
             user_id: event.user_id,
             trace_id: event.trace_id.clone(),
-            timestamp: rfc3339(event.created_at),
+            timestamp: Timestamp::from_millis(event.created_at).rfc3339(),
             sequence: event.sequence,
             data,
         })
@@ -46,12 +46,6 @@ impl Body {
     pub fn to_json(&self) -> Result<String, DbErr> {
         serde_json::to_string(self).map_err(|error| DbErr::Json(error.to_string()))
     }
-}
-
-/// A moment in milliseconds since the Unix epoch, as events carry it.
-pub(super) fn rfc3339(millis: i64) -> String {
-    let moment = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]

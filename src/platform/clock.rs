@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat};
+
 /// A moment: milliseconds since the Unix epoch, UTC. The database keeps these; answers show [`Timestamp::seconds`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The last millisecond of the year 9999, the last that rows keep.
+    pub const LAST: Self = Self(253_402_300_799_999);
+
     /// From milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
@@ -31,6 +36,13 @@ impl Timestamp {
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// As RFC 3339 writes it, with milliseconds and `Z`.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let moment = DateTime::from_timestamp_millis(self.0).unwrap_or_default();
+        moment.to_rfc3339_opts(SecondsFormat::Millis, true)
     }
 
     /// This moment and `duration` more.

@@ -141,7 +141,7 @@ impl Client {
     pub async fn events(&self, from: &Start, limit: usize) -> Result<Page, Fault> {
         let start = match from {
             Start::Event(id) => ("after", id.clone()),
-            Start::Moment(moment) => ("range_start", moment::to_json(*moment)),
+            Start::Moment(moment) => ("range_start", moment.rfc3339()),
         };
         let mut query = list_query(limit);
         query.extend([("events", FOLLOWED.to_owned()), start]);

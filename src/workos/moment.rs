@@ -7,28 +7,19 @@ use crate::platform::clock::Timestamp;
 /// Times without a zone, which are in UTC: the documentation of WorkOS shows `2023-04-28 20:05:31.093`.
 const WITHOUT_ZONE: [&str; 2] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
 
-/// The last millisecond of the year 9999, the last that rows keep.
-const LAST: i64 = 253_402_300_799_999;
-
 /// A moment in ISO 8601, with or without a zone. What lies before 1970, as the zero of many a program does, is as long
 /// ago as rows can say.
 pub(super) fn of_json(text: &str) -> Option<Timestamp> {
     let with_zone = DateTime::parse_from_rfc3339(text).ok().map(|at| at.timestamp_millis());
     let read = |form: &&str| NaiveDateTime::parse_from_str(text, form).ok();
     let without = || WITHOUT_ZONE.iter().find_map(read).map(|at| at.and_utc().timestamp_millis());
-    let millis = with_zone.or_else(without).filter(|millis| *millis <= LAST)?;
+    let millis = with_zone.or_else(without).filter(|millis| *millis <= Timestamp::LAST.millis())?;
     Some(Timestamp::from_millis(millis.max(0)))
 }
 
 /// A moment as headers have it (RFC 9110, 5.6.7).
 pub(super) fn of_header(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc2822(text).ok().map(|at| Timestamp::from_millis(at.timestamp_millis()))
-}
-
-/// As WorkOS wants moments.
-pub(super) fn to_json(moment: Timestamp) -> String {
-    let moment = DateTime::from_timestamp_millis(moment.millis()).unwrap_or_default();
-    moment.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]
@@ -57,7 +48,7 @@ mod tests {
         {
             assert_eq!(of_json(none), None, "{none}");
         }
-        assert_eq!(at.map(to_json).as_deref(), Some("2026-01-15T12:00:00.093Z"));
+        assert_eq!(at.map(Timestamp::rfc3339).as_deref(), Some("2026-01-15T12:00:00.093Z"));
         let header = of_header("Thu, 15 Jan 2026 12:00:00 GMT");
         assert_eq!(header, Some(Timestamp::from_seconds(1_768_478_400)));
     }

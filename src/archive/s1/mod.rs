@@ -31,7 +31,7 @@ use place::Place;
 use source::Source;
 
 /// The last second of the year 9999: no moment of S1's lies behind it.
-const LAST_SECOND: i64 = 253_402_300_799;
+const LAST_SECOND: i64 = Timestamp::LAST.seconds();
 /// What is told in full; the rest is counted.
 const MOST_NOTES: usize = 10_000;
 

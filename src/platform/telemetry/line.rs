@@ -2,7 +2,6 @@
 
 use std::fmt::{Debug, Display, Write};
 
-use chrono::{DateTime, SecondsFormat};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
@@ -37,7 +36,7 @@ impl Look {
         }
         let target = values.target.as_deref().unwrap_or(event.metadata().target());
         let level = event.metadata().level();
-        let time = rfc3339(at);
+        let time = at.rfc3339();
         let Values { message, written, .. } = &values;
         match self {
             Self::Json => {
@@ -54,12 +53,6 @@ impl Look {
             }
         }
     }
-}
-
-/// Milliseconds and `Z` (RFC 3339).
-pub(super) fn rfc3339(at: Timestamp) -> String {
-    let moment = DateTime::from_timestamp_millis(at.millis()).unwrap_or_default();
-    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 const fn colour(level: Level) -> &'static str {

@@ -24,7 +24,6 @@ use std::time::Duration;
 use chrono::DateTime;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use super::line::rfc3339;
 use crate::platform::clock::{Clock, Timestamp};
 
 /// The file that is written to.
@@ -222,7 +221,7 @@ impl Pages {
     fn own_up(&mut self) {
         let lost = self.lost.lines();
         if lost > self.told_of {
-            let (time, count) = (rfc3339(self.clock.now()), lost - self.told_of);
+            let (time, count) = (self.clock.now().rfc3339(), lost - self.told_of);
             let line = format!(
                 "{{\"time\":\"{time}\",\"level\":\"WARN\",\"target\":\"gatehouse\",\
                  \"message\":\"the log file could not keep up\",\"lost\":{count}}}\n"

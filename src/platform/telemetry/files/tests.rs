@@ -37,7 +37,7 @@ impl Desk {
 
     /// One line, as it comes to the file.
     fn line(&self, number: usize) -> String {
-        let time = rfc3339(self.clock.now());
+        let time = self.clock.now().rfc3339();
         format!("{{\"time\":\"{time}\",\"level\":\"WARN\",\"message\":\"line {number:04}\"}}\n")
     }
 
