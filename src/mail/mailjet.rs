@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::delivery::{Outgoing, Undelivered, sender};
+use crate::platform::causes::causes;
 use crate::platform::config;
 use crate::platform::outgoing::NoClient;
 
@@ -107,14 +108,10 @@ fn judge(status: StatusCode, answer: &Value) -> Result<(), Undelivered> {
 }
 
 fn chain(error: &reqwest::Error) -> String {
-    let mut words = format!("Mailjet: {error}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        words.push_str(": ");
-        words.push_str(&error.to_string());
-        cause = error.source();
-    }
-    words
+    std::iter::once("Mailjet".to_owned())
+        .chain(causes(error).map(ToString::to_string))
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[cfg(test)]

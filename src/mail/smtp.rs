@@ -17,6 +17,7 @@ use lettre::{Address, Message};
 use secrecy::ExposeSecret;
 
 use super::delivery::{Outgoing, Undelivered, message, sender};
+use crate::platform::causes::causes;
 use crate::platform::config::{self, Protection};
 
 /// How long reaching the server may take.
@@ -88,14 +89,11 @@ impl Stage {
 /// The error with its causes, each said once.
 fn chain(error: &Error) -> String {
     let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
+    for more in causes(error).map(ToString::to_string) {
         if !words.contains(&more) {
             words.push_str(": ");
             words.push_str(&more);
         }
-        cause = error.source();
     }
     words
 }

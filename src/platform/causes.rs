@@ -1,6 +1,13 @@
-//! What an error says, with what caused it.
+//! What led to an error.
 
-/// The error and its causes, in their order. Many errors say themselves what caused them: that is not said twice.
+use std::error::Error;
+
+/// The error, what caused it, what caused that, and so on.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What the error and its causes say, in their order. Many errors say themselves what caused them: that is not said twice.
 #[must_use]
 pub fn told(error: &anyhow::Error) -> String {
     error.chain().skip(1).fold(error.to_string(), |words, cause| {

@@ -17,6 +17,7 @@ use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode, redi
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::causes::causes;
 use super::names::{Names, NoAnswer};
 use super::public_address::is_public;
 use super::telemetry::spans::{self, Fact, Role, Span};
@@ -74,13 +75,7 @@ pub enum NoClient {
 
 impl From<reqwest::Error> for NoClient {
     fn from(error: reqwest::Error) -> Self {
-        let mut causes = vec![error.to_string()];
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
-        let words = causes.join(": ");
+        let words = causes(&error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
         if words.contains(NO_CERTIFICATES) { Self::NoCertificates } else { Self::Other(words) }
     }
 }
@@ -280,21 +275,10 @@ fn beyond(gateway: &Url, url: &Url) -> Url {
 }
 
 fn unanswered(error: reqwest::Error) -> Unanswered {
-    let guarded = source_of(&error).is_some();
+    let guarded = causes(&error).any(<dyn Error>::is::<NotPublic>);
     // Without the address: it may hold what only the provider is told.
     tracing::debug!(error = %error.without_url(), "no answer from another server");
     if guarded { Unanswered::NotPublic } else { Unanswered::Unreachable }
-}
-
-fn source_of(error: &reqwest::Error) -> Option<&NotPublic> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// Looks names up and lets none of their addresses through unless all are public.
