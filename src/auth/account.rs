@@ -107,7 +107,7 @@ impl Auth {
             return Err(PasswordRefusal::Invalid(faults).into());
         }
         let hash = self.passwords.hash(new).await;
-        let hash = hash.map_err(|busy| PasswordRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        let hash = hash.map_err(|busy| PasswordRefusal::Busy(busy.into()))?;
         let origin = Origin::of_oneself(user.id, Some(caller.session_id), client);
         let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
         self.db

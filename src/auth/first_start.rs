@@ -79,7 +79,7 @@ impl Auth {
             return Err(SetUpRefusal::Fields(faults).into());
         }
         let hash = self.passwords.hash(password).await;
-        let hash = hash.map_err(|busy| SetUpRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        let hash = hash.map_err(|busy| SetUpRefusal::Busy(busy.into()))?;
         new.password_hash = Some(hash);
         new.roles = first_admin_roles();
         let (users, trace_id) = (self.users.clone(), Some(client.trace_id.to_string()));
@@ -120,7 +120,7 @@ impl Auth {
             return Err(SignUpRefusal::Invalid(faults).into());
         }
         let hash = self.passwords.hash(password).await;
-        let hash = hash.map_err(|busy| SignUpRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?;
+        let hash = hash.map_err(|busy| SignUpRefusal::Busy(busy.into()))?;
         new.password_hash = Some(hash);
         new.roles = first_admin_roles();
         let users = self.users.clone();

@@ -58,7 +58,7 @@ impl From<EnterRefusal> for SignInRefusal {
 
 impl SignInRefusal {
     fn busy(busy: Busy) -> Self {
-        Self::Busy(RetryAfter(busy.retry_after_seconds))
+        Self::Busy(busy.into())
     }
 }
 

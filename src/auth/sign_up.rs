@@ -51,7 +51,7 @@ impl From<ChangeRefusal> for SignUpRefusal {
 
 impl SignUpRefusal {
     pub(super) fn busy(busy: Busy) -> Self {
-        Self::Busy(RetryAfter(busy.retry_after_seconds))
+        Self::Busy(busy.into())
     }
 }
 

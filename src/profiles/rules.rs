@@ -158,7 +158,7 @@ impl Profiles {
             return Err(NewUserRefusal::Invalid(faults).into());
         }
         let hash = self.passwords.hash(password).await;
-        Ok(hash.map_err(|busy| NewUserRefusal::Busy(RetryAfter(busy.retry_after_seconds)))?)
+        Ok(hash.map_err(|busy| NewUserRefusal::Busy(busy.into()))?)
     }
 
     /// Changes an account: first whether the caller may change these fields, then whether the values are good.

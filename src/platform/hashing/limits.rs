@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::platform::problem::RetryAfter;
+
 /// Too much hashing is asked for: come back in so many seconds (the `Retry-After` of RFC 9110, 10.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many hashes are waiting")]
@@ -15,6 +17,12 @@ impl Busy {
 
     pub(super) fn after(wait: Duration) -> Self {
         Self { retry_after_seconds: wait.as_secs().saturating_add(1) }
+    }
+}
+
+impl From<Busy> for RetryAfter {
+    fn from(busy: Busy) -> Self {
+        Self(busy.retry_after_seconds)
     }
 }
 
