@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::Auth;
 use super::api::Section;
 use super::throttle::{self, Act};
-use crate::permissions::{Action, Context, Gate, Resource, Subject};
+use crate::permissions::{Action, Gate, Subject};
 use crate::platform::clock::seconds;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread, Whole};
@@ -321,10 +321,7 @@ impl SessionApi {
             return self.is_service(&name, &secret, client).await;
         }
         match Caller::of(request).await {
-            Ok(caller) => {
-                let (subject, action) = (Subject::from(&caller), Action::TokensIntrospect);
-                Ok(self.gate.allows(&subject, action, &Resource::System, Context::default()))
-            }
+            Ok(caller) => Ok(self.gate.allows_on_system(&Subject::from(&caller), Action::TokensIntrospect)),
             Err(problem) if problem.status.is_server_error() => {
                 Err(IntrospectRefusal::Unavailable(RetryAfter(2)).into())
             }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::flag::{Decision, Flag, Person, Reason};
 use super::{Flags, Version};
-use crate::permissions::{Action, Context, Gate, Resource, Subject};
+use crate::permissions::{Action, Gate, Subject};
 use crate::platform::problem::{Breakage, Details, Failure, Problem};
 use crate::platform::web::{Json, RawJson, Unread, is_known};
 use crate::sessions::{Caller, Sessions};
@@ -208,8 +208,7 @@ impl OfrepApi {
         if id == caller.user_id {
             return Ok(Some(Person::from(caller)));
         }
-        let subject = Subject::from(caller);
-        if !self.gate.allows(&subject, Action::FlagsEvaluate, &Resource::System, Context::default()) {
+        if !self.gate.allows_on_system(&Subject::from(caller), Action::FlagsEvaluate) {
             return Err(EvaluationRefusal::Foreign(told("GENERAL")).into());
         }
         let standing = self.sessions.standing(id).await?;

@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 use url::form_urlencoded;
 
 use super::{Pages, Person, Reader, console};
-use crate::permissions::{Action, Context, Gate, Resource, Subject};
+use crate::permissions::{Action, Gate, Subject};
 use crate::platform::problem::Breakage;
 use crate::platform::web::is_own_path;
 use crate::sessions::{Enrolling, Sessions};
@@ -74,8 +74,7 @@ impl SignedIn {
     #[must_use]
     pub fn may(&self, gate: &Gate, action: Action) -> bool {
         let subject = Subject::from(&*self.caller);
-        !self.caller.needs_second_factor()
-            && gate.allows(&subject, action, &Resource::System, Context::default())
+        !self.caller.needs_second_factor() && gate.allows_on_system(&subject, action)
     }
 }
 

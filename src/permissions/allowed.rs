@@ -84,6 +84,12 @@ impl Gate {
         self.permissions.decide(subject, action, resource, &context).is_allow()
     }
 
+    /// Whether the caller may do this to Gatehouse itself.
+    #[must_use]
+    pub fn allows_on_system(&self, subject: &Subject, action: Action) -> bool {
+        self.allows(subject, action, &Resource::System, Context::default())
+    }
+
     /// The same with what led to it.
     #[must_use]
     pub fn explain(
