@@ -9,13 +9,13 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::set::LARGEST;
 use crate::platform::random::Random;
 use crate::platform::regular_file::read_at_most;
+use crate::platform::secrets::digest;
 
 /// What was found in the file's place: its bytes, nothing, or why it can't be read.
 pub(super) type Reading = Result<Option<Vec<u8>>, String>;
@@ -34,7 +34,7 @@ pub(super) struct Note {
 
 impl Note {
     pub(super) fn new(version: i64, bytes: &[u8]) -> Self {
-        Self { version, digest: URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes)) }
+        Self { version, digest: URL_SAFE_NO_PAD.encode(digest(bytes)) }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {

@@ -1,10 +1,10 @@
 //! A flag, and how it is for somebody: pure decisions.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::name::Name;
+use crate::platform::secrets::digest;
 use crate::sessions::{Caller, Role, Roles};
 
 /// A flag's value.
@@ -161,8 +161,7 @@ fn place_of(flag: &str, user: Uuid) -> u32 {
     text.extend_from_slice(flag.as_bytes());
     text.push(b'-');
     text.extend_from_slice(user.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
-    let hash = digest(&SHA256, &text);
-    hash.as_ref().iter().take(4).fold(0, |place, byte| (place << 8) | u32::from(*byte))
+    digest(&text).iter().take(4).fold(0, |place, byte| (place << 8) | u32::from(*byte))
 }
 
 #[cfg(test)]

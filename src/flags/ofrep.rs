@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::Request;
@@ -22,6 +21,7 @@ use super::flag::{Decision, Flag, Person, Reason};
 use super::{Flags, Version};
 use crate::permissions::{Action, Gate, Subject};
 use crate::platform::problem::{Breakage, Details, Failure, Problem};
+use crate::platform::secrets::digest;
 use crate::platform::web::{Json, RawJson, Unread, is_known};
 use crate::sessions::{Caller, Sessions};
 
@@ -180,7 +180,7 @@ impl OfrepApi {
             decisions.map(|(name, flag, decision)| evaluated(name.as_str(), flag, decision, &version));
         let evaluations = Evaluations { flags: flags.collect() };
         let body = serde_json::to_vec(&evaluations).map_err(Breakage::from)?;
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest(&SHA256, &body).as_ref()[..16]));
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest(&body)[..16]));
         if is_known(request.headers(), &etag) {
             return Ok(BulkAnswer::Unchanged(etag));
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
@@ -19,6 +18,7 @@ use super::studio::Undone;
 use crate::files::{FileRefusal, NewPicture, UploadRefusal, file};
 use crate::permissions::Account;
 use crate::platform::problem::{Failure, FieldError, Problem, RetryAfter};
+use crate::platform::secrets::digest;
 use crate::platform::web::Upload;
 use crate::users::{Description, Origin};
 
@@ -326,8 +326,7 @@ fn not_shown(undone: Undone) -> Failure<ShowRefusal> {
 
 /// A picture with the tag of its bytes.
 fn ready(bytes: Bytes, media_type: &str) -> Ready {
-    let digest = digest(&SHA256, &bytes);
-    let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
+    let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&digest(&bytes)[..16]));
     let header =
         |text: &str| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
     Ready { bytes, etag: header(&tag), media_type: header(media_type) }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
@@ -11,6 +10,7 @@ use super::kinds::{Flag, List, Optional, Secret, Word};
 use super::reader::Reader;
 use super::server::{ENVIRONMENT, NETWORK};
 use crate::platform::hexadecimal;
+use crate::platform::secrets::digest;
 
 section! {
     /// The documentation pages.
@@ -70,7 +70,7 @@ impl ServiceClient {
     /// Whether `secret` is its secret; takes the same time whatever differs.
     #[must_use]
     pub fn knows(&self, secret: &[u8]) -> bool {
-        digest(&SHA256, secret).as_ref().ct_eq(&self.secret_hash).into()
+        digest(secret).as_slice().ct_eq(&self.secret_hash).into()
     }
 }
 
@@ -82,7 +82,7 @@ impl MetricsToken {
     /// Whether `token` is it; takes the same time whatever differs.
     #[must_use]
     pub fn is(&self, token: &[u8]) -> bool {
-        digest(&SHA256, token).as_ref().ct_eq(&self.0).into()
+        digest(token).as_slice().ct_eq(&self.0).into()
     }
 }
 
@@ -97,16 +97,14 @@ const METRICS_TOKEN: Word<MetricsToken> = Word {
     accepts: "at least 16 visible characters of ASCII",
     parse: |text| {
         let long = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        long.then_some(MetricsToken(bytes))
+        long.then(|| MetricsToken(digest(text.as_bytes())))
     },
 };
 
 /// The hash of a service's secret as `SERVICE_CLIENTS` takes it: SHA-256 in lower-case hexadecimal.
 #[must_use]
 pub fn hash_of_secret(secret: &[u8]) -> String {
-    hexadecimal::written(digest(&SHA256, secret).as_ref())
+    hexadecimal::written(&digest(secret))
 }
 
 const SERVICE_CLIENT: Word<ServiceClient> = Word {

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -13,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::is_known;
 use crate::platform::problem::Problem;
+use crate::platform::secrets::digest;
 
 /// What scripts are.
 pub const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -82,8 +82,7 @@ impl Asset {
 /// The start of the hash of some bytes, as it stands in addresses.
 #[must_use]
 pub fn content_hash(bytes: &[u8]) -> String {
-    let digest = digest(&SHA256, bytes);
-    let start = digest.as_ref().iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
+    let start = digest(bytes).iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
     format!("{start:016x}")
 }
 

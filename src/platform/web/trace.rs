@@ -4,13 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use poem::{FromRequest, Request, RequestBody};
 use uuid::Uuid;
 
 use crate::platform::clock::Clock;
 use crate::platform::random::{Random, UniqueNumbers};
+use crate::platform::secrets::digest;
 use crate::platform::telemetry::spans::Parent;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -99,7 +99,7 @@ pub fn w3c_trace_id(id: &str) -> [u8; 16] {
         return id.into_bytes();
     }
     let mut half = [0; 16];
-    half.copy_from_slice(&digest(&SHA256, id.as_bytes()).as_ref()[..16]);
+    half.copy_from_slice(&digest(id.as_bytes())[..16]);
     half
 }
 
