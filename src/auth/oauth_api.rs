@@ -381,9 +381,9 @@ impl OauthApi {
     async fn link_page(
         &self,
         /// The provider.
-        provider: Path<String>,
+        #[oai(name = "provider")]
+        _provider: Path<String>,
     ) -> Result<Elsewhere<303>, Failure<std::convert::Infallible>> {
-        tracing::trace!(configured = self.connection(&provider).is_some(), "on to the account page");
         Ok(Elsewhere { location: ACCOUNT_PAGE.to_owned(), cookies: Vec::new() })
     }
 
