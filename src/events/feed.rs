@@ -116,7 +116,12 @@ impl Events {
     ) -> Result<u64, Failure<ReplayRefusal>> {
         let audit = audit.clone();
         let count = match replay {
-            Replay::These(ids) => self.replay_these(ids, audit, entry).await?,
+            Replay::These(ids) => {
+                let replayed = self.db.write::<_, Failure<ReplayRefusal>, _>(move |tx| {
+                    replay_these_in(tx, ids, audit, entry).boxed()
+                });
+                replayed.await?
+            }
             Replay::Range { after, until } => self.replay_range((after, until), audit, entry).await?,
         };
         self.placed.send_modify(|_| ());
@@ -132,15 +137,6 @@ impl Events {
         let released = skipped.await?;
         self.placed.send_modify(|_| ());
         Ok(released)
-    }
-
-    async fn replay_these(
-        &self,
-        ids: Vec<Uuid>,
-        audit: Audit,
-        entry: Entry,
-    ) -> Result<u64, Failure<ReplayRefusal>> {
-        self.db.write(move |tx| replay_these_in(tx, ids, audit, entry).boxed()).await
     }
 
     async fn replay_range(
