@@ -12,7 +12,7 @@ use super::catalogue::section;
 use super::kinds::{Choice, Optional, SECRET_TEXT, TEXT, Whole, Word, seconds};
 use super::mistake::Mistake;
 use super::reader::{Noted, Reader};
-use super::server::{ENVIRONMENT, WEB_ADDRESS};
+use super::server::WEB_ADDRESS;
 
 section! {
     /// Mail as it was written.
@@ -205,8 +205,7 @@ impl Mail {
         let (written, smtp, mailjet) =
             (WrittenMail::read(reader), WrittenSmtp::read(reader), WrittenMailjet::read(reader));
         let WrittenMail { method, contact, timeout, verify_url, reset_url, geoip_database } = written?;
-        let local =
-            reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
+        let local = reader.is_local();
         let delivery = match method {
             Method::None => Ok(Delivery::None),
             Method::Inbox if local => Ok(Delivery::Inbox),

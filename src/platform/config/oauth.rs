@@ -8,7 +8,7 @@ use super::kinds::{Flag, List, Optional, SECRET_TEXT, Secret, Shape, TEXT, Word}
 use super::mistake::Mistake;
 use super::names::PREFIX;
 use super::reader::{Noted, Reader};
-use super::server::{ENVIRONMENT, WEB_ADDRESS, is_loopback};
+use super::server::{WEB_ADDRESS, is_loopback};
 use super::sources::Origin;
 
 section! {
@@ -277,8 +277,7 @@ const GIVEN: Word<String> = Word {
 
 /// Whom people's secrets are sent to must be who they seem: https, or this machine while somebody tries it.
 pub(super) fn check_place(name: &str, url: &Url, reader: &mut Reader) -> Result<(), Noted> {
-    let local = reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
-    if url.scheme() == "https" || (local && is_loopback(url)) {
+    if url.scheme() == "https" || (reader.is_local() && is_loopback(url)) {
         return Ok(());
     }
     Err(reader.refuse(name, "an https address; http only on localhost with ENVIRONMENT=local"))

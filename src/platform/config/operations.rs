@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::catalogue::section;
 use super::kinds::{Flag, List, Optional, Secret, Word};
 use super::reader::Reader;
-use super::server::{ENVIRONMENT, NETWORK};
+use super::server::NETWORK;
 use crate::platform::hexadecimal;
 use crate::platform::secrets::digest;
 
@@ -119,8 +119,7 @@ const SERVICE_CLIENT: Word<ServiceClient> = Word {
 
 /// Open interactive documentation in production is rarely meant.
 pub(super) fn check_docs(reader: &mut Reader) {
-    let local = reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
-    if !local && reader.glimpse("PROTECTED_INTERACTIVE_DOCS", &Flag) == Some(false) {
+    if !reader.is_local() && reader.glimpse("PROTECTED_INTERACTIVE_DOCS", &Flag) == Some(false) {
         reader.warn("PROTECTED_INTERACTIVE_DOCS is off: everybody may use the interactive documentation");
     }
 }

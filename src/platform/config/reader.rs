@@ -7,6 +7,7 @@ use super::kinds::{Kind, Shape};
 use super::mistake::Mistake;
 use super::oauth;
 use super::resolve::{Found, Texts, resolve};
+use super::server::ENVIRONMENT;
 use super::settings;
 use super::sources::{KeyUse, Origin, Sources};
 
@@ -54,6 +55,12 @@ impl Reader {
     /// The same, for a look from elsewhere that notes nothing.
     pub fn glimpse<K: Kind>(&self, name: &str, kind: &K) -> Option<K::Value> {
         kind.parse(&self.text(name))
+    }
+
+    /// Whether `ENVIRONMENT` is `local`, or can't be read: that is noted as a mistake of its own, and no others are made
+    /// of it.
+    pub fn is_local(&self) -> bool {
+        self.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local())
     }
 
     /// The text of the setting `name`, its default if nobody set it.

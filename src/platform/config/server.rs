@@ -219,9 +219,8 @@ pub(super) fn check_proxies(reader: &mut Reader) {
 /// TLS is the business of a proxy, and who is reached from elsewhere for real rarely stands without one.
 fn seems_behind_a_proxy(reader: &Reader) -> bool {
     let speaks_tls = reader.glimpse("BASE_URL", &ORIGIN).is_some_and(|url| url.scheme() == "https");
-    let local = reader.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local());
     let is_reached = reader.glimpse("HOST", &HOST).is_some_and(|host| !host.is_loopback());
-    speaks_tls || (is_reached && !local)
+    speaks_tls || (is_reached && !reader.is_local())
 }
 
 /// Whether it is on this machine.
