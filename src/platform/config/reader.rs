@@ -57,8 +57,8 @@ impl Reader {
         kind.parse(&self.text(name))
     }
 
-    /// Whether `ENVIRONMENT` is `local`, or can't be read: that is noted as a mistake of its own, and no others are made
-    /// of it.
+    /// Whether `ENVIRONMENT` is `local`, or can't be read: that is noted as a mistake of its own, and no others are
+    /// made of it.
     pub fn is_local(&self) -> bool {
         self.glimpse("ENVIRONMENT", &ENVIRONMENT).is_none_or(|environment| environment.is_local())
     }
