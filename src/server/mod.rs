@@ -8,6 +8,7 @@ mod about;
 mod accept;
 mod bounds;
 mod connection;
+mod document;
 pub mod documentation;
 mod early;
 pub mod edge;
@@ -15,10 +16,9 @@ mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod head;
-mod document;
-mod root;
 mod line;
 mod pulse;
+mod root;
 mod signals;
 
 #[cfg(test)]
