@@ -99,7 +99,7 @@ impl Counts {
         self.parked.load(Ordering::Relaxed)
     }
 
-    /// Events that the built-in consumer has handled.
+    /// Events that the built-in consumer has handled; tests ask.
     #[must_use]
     pub fn consumed(&self) -> u64 {
         self.consumed.load(Ordering::Relaxed)
@@ -138,7 +138,7 @@ impl Broker {
         &self.0.counts
     }
 
-    /// Whether this instance needs the broker and can't use it now.
+    /// Whether this instance needs the broker and can't use it now; tests ask.
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.0.outage.is_on()

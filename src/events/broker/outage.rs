@@ -55,7 +55,7 @@ impl Outage {
         }
     }
 
-    /// Whether a part can't work.
+    /// Whether a part can't work; tests ask.
     pub(super) fn is_on(&self) -> bool {
         self.state().lost != [false; 2]
     }
