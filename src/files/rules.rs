@@ -297,7 +297,7 @@ impl Files {
             let error = FieldError::new("file_name", "The server names pictures.");
             return Err(ChangeRefusal::Invalid(vec![error]).into());
         }
-        self.tell_concerned(tx, &row, Deed::FileChanged, origin).await?;
+        let people = self.tell_concerned(tx, &row, Deed::FileChanged, origin).await?;
         // Its people are held by now, and so is it: what somebody else changed in the meantime stays.
         row = store::by_id(tx, id).await?.ok_or(ChangeRefusal::NotFound)?;
         if let Some(name) = changes.name {
@@ -311,8 +311,7 @@ impl Files {
             Some(_) => Failure::from(ChangeRefusal::NameTaken),
             None => Failure::from(error),
         })?;
-        let owner = row.picture_of.unwrap_or(row.created_by);
-        self.users.audit_deed_in(tx, owner, Deed::FileChanged, origin).await?;
+        self.audit_concerned(tx, &people, Deed::FileChanged, origin).await?;
         Ok(row)
     }
 
@@ -323,15 +322,14 @@ impl Files {
             async move {
                 let row = store::by_id(tx, id).await?.ok_or(FileRefusal::NotFound)?;
                 let deed = if row.picture_of.is_some() { Deed::PictureRemoved } else { Deed::FileRemoved };
-                files.tell_concerned(tx, &row, deed, &origin).await?;
+                let people = files.tell_concerned(tx, &row, deed, &origin).await?;
                 if let Some(of) = row.picture_of {
                     files.users.tell_in(tx, of, &UserUpdated::image(false), &origin).await?;
                 }
                 if !store::delete(tx, id).await? {
                     return Err(FileRefusal::NotFound.into());
                 }
-                let owner = row.picture_of.unwrap_or(row.created_by);
-                files.users.audit_deed_in(tx, owner, deed, &origin).await?;
+                files.audit_concerned(tx, &people, deed, &origin).await?;
                 Ok::<_, Failure<FileRefusal>>(row)
             }
             .boxed()
@@ -352,17 +350,33 @@ impl Files {
         }
     }
 
-    /// Writes a line of history for everybody who has the file, in one order of people.
+    /// Writes a line of history for everybody who has the file, in one order of people: these.
     async fn tell_concerned(
         &self,
         tx: &Tx,
         row: &file::Model,
         deed: Deed,
         origin: &Origin,
-    ) -> Result<(), DbErr> {
+    ) -> Result<Vec<Uuid>, DbErr> {
         let linked = store::linked_to(tx, row.id).await?;
-        for user in in_order(linked.into_iter().chain([row.created_by]).chain(row.picture_of)) {
-            self.users.note_in(tx, user, deed, row.name.clone(), origin).await?;
+        let people = in_order(linked.into_iter().chain([row.created_by]).chain(row.picture_of));
+        for user in &people {
+            self.users.note_in(tx, *user, deed, row.name.clone(), origin).await?;
+        }
+        Ok(people)
+    }
+
+    /// Writes into the log of what staff did whose file it was that somebody else has changed or removed: the file that
+    /// staff attached is theirs, and concerns whom they attached it to. Behind everything else that is held.
+    async fn audit_concerned(
+        &self,
+        tx: &Tx,
+        people: &[Uuid],
+        deed: Deed,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        for user in people {
+            self.users.audit_deed_in(tx, *user, deed, origin).await?;
         }
         Ok(())
     }

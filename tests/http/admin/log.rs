@@ -69,6 +69,11 @@ async fn others_files_and_pictures_are_in_it_and_ones_own_are_not() {
     let of = async |whom: &Actor| log(&admin, &format!("subject={}", whom.id)).await;
     assert_eq!(actions(&of(&ann).await), ["file_changed"]);
     assert_eq!(actions(&of(&bob).await), ["file_added"]);
+    // What staff attached is theirs; what becomes of it concerns whom they attached it to.
+    let lent = format!("/api/file/{}", lent.json()["id"]);
+    admin.patch(&lent).json(&change).await.is(200);
+    admin.delete(&lent).await.is(200);
+    assert_eq!(actions(&of(&bob).await), ["file_added", "file_changed", "file_removed"]);
     assert_eq!(app.inside.audit.verify(None).await.unwrap().flaw, None);
 }
 
