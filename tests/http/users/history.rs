@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Actor, START, TestApp};
+use crate::harness::{Actor, PASSWORD, START, TestApp};
 use crate::lists::there_and_back;
 
 fn actions(history: &Value) -> Vec<&str> {
@@ -207,4 +207,21 @@ async fn old_lines_are_forgotten() {
     app.inside.sweep().await.unwrap();
     let history = ann.get(&path(&ann)).await.is(200).json();
     assert_eq!(actions(&history), ["updated"]);
+}
+
+#[tokio::test]
+async fn why_somebody_is_banned_is_known_as_long_as_they_are() {
+    let app = TestApp::with(&[("HISTORY_RETENTION_DAYS", "10")]).await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    admin.post(&format!("/api/admin/ban/{}", ann.id)).json(&json!({"reason": "spam"})).await.is(200);
+    app.clock.advance(Duration::from_hours(24 * 11));
+    app.inside.sweep().await.unwrap();
+    let refused = app.try_sign_in("ann", PASSWORD).await.refused(403, "user_inactive").json();
+    assert!(refused["detail"].as_str().unwrap().contains("spam"), "{refused}");
+    let admin = app.sign_in(&admin.name).await;
+    let told = admin.get(&path(&ann)).await.is(200).json();
+    assert_eq!(actions(&told), ["banned"]);
+    admin.post(&format!("/api/admin/unban/{}", ann.id)).await.is(200);
+    app.inside.sweep().await.unwrap();
+    assert_eq!(actions(&admin.get(&path(&ann)).await.is(200).json()), ["unbanned"]);
 }
