@@ -311,9 +311,9 @@ pub async fn known(
     row.map(|row| row.try_get_by_index(0)).transpose()
 }
 
-/// The names of the bytes that go when this user goes.
+/// The names of the bytes that go when this user goes; a picture that they gave somebody else stays.
 pub async fn blobs_of(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
-    let sql = "SELECT blob FROM files WHERE created_by = $1 OR picture_of = $1";
+    let sql = "SELECT blob FROM files WHERE created_by = $1 AND picture_of IS NULL OR picture_of = $1";
     let rows = db.query_all_raw(statement(db, sql, [user.into()])).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }

@@ -316,7 +316,7 @@ impl Profiles {
         let (profiles, by) = (self.clone(), origin.by);
         let purged = self.db.write(move |tx| {
             async move {
-                origin.hold_in(tx, id).await?;
+                profiles.users.hold_purged_in(tx, id, &origin).await?;
                 let blobs = profiles.files.blobs_of_held(tx, id).await?;
                 let gone = profiles.users.purge_in(tx, id, revision, &origin).await?;
                 Ok::<_, Failure<DeleteRefusal>>((gone, blobs))

@@ -25,7 +25,13 @@ impl Caller {
     /// Holds the caller, and whom they act on, until the transaction ends; refused as at the door if the caller is not
     /// any more what they were there. It comes before anything else that the transaction holds.
     pub async fn hold_in(&self, tx: &Tx, target: Uuid) -> Result<(), Breakage> {
-        store::hold(tx, &[self.user_id, target]).await?;
+        self.hold_all_in(tx, vec![target]).await
+    }
+
+    /// The same of an act on several people.
+    pub async fn hold_all_in(&self, tx: &Tx, mut people: Vec<Uuid>) -> Result<(), Breakage> {
+        people.push(self.user_id);
+        store::hold(tx, &people).await?;
         self.still_in(tx).await
     }
 

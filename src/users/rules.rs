@@ -11,7 +11,7 @@ use super::told::{self, Source, UserCreated};
 use super::{Changes, Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, violated_unique};
-use crate::platform::problem::{Failure, Refusal};
+use crate::platform::problem::{Breakage, Failure, Refusal};
 use crate::sessions::{Ending, Role, Roles};
 
 crate::refusals! {
@@ -451,7 +451,18 @@ impl Users {
         Ok(row)
     }
 
-    /// Forgets an account for good, deleted before or not.
+    /// Holds an account that is to go for good, whoever loses files by that, and whoever asks: all at once, before anything
+    /// else of the transaction, see [`Origin::hold_in`]. Who comes to have a file of theirs in this very moment is held
+    /// behind them.
+    pub async fn hold_purged_in(&self, tx: &Tx, target: Uuid, origin: &Origin) -> Result<(), Breakage> {
+        let people = store::touched_by_purge(tx, target).await?;
+        match &origin.caller {
+            Some(caller) => caller.hold_all_in(tx, people).await,
+            None => Ok(crate::sessions::store::hold(tx, &people).await?),
+        }
+    }
+
+    /// Forgets an account for good, deleted before or not; it is held by [`Users::hold_purged_in`].
     pub async fn purge_in(
         &self,
         tx: &Tx,
@@ -480,6 +491,7 @@ impl Users {
         target: Uuid,
         moment: Timestamp,
     ) -> Result<bool, DbErr> {
+        crate::sessions::store::hold(tx, &store::touched_by_purge(tx, target).await?).await?;
         let held = store::held(tx, target).await?;
         let is_due = |user: &user::Model| user.deleted_at.is_some_and(|at| at < moment.millis());
         if held.is_none_or(|user| !is_due(&user)) {
@@ -491,6 +503,13 @@ impl Users {
 
     /// Forgets a user, who is held. Events count on the row, so they are written before it goes.
     async fn forget_in(&self, tx: &Tx, target: Uuid, origin: &Origin) -> Result<(), DbErr> {
+        for (other, file) in store::left_by(tx, target).await? {
+            match file {
+                Some(name) => self.note_in(tx, other, Deed::FileRemoved, name, origin).await?,
+                None => self.looks_other_in(tx, other).await?,
+            }
+        }
+        store::leave_pictures(tx, target).await?;
         self.sessions.end_all(tx, target, None, Ending::Deleted).await?;
         self.tell_in(tx, target, &told::UserPurged {}, origin).await?;
         store::purge(tx, target, self.clock.now()).await

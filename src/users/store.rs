@@ -283,6 +283,40 @@ pub(super) fn changes_standing(held: &user::Model, changes: &user::ActiveModel) 
     changed(held, changes).any(|(column, _)| !only_shown(&column))
 }
 
+/// Who is left without something, or with something of their own, when this user goes for good, in the order of ids: the
+/// name of each file that was linked to them; no name, where they have a picture from this user or gave them one.
+pub async fn left_by(tx: &Tx, id: Uuid) -> Result<Vec<(Uuid, Option<String>)>, DbErr> {
+    let sql = "SELECT l.user_id, f.name FROM files f JOIN file_links l ON l.file_id = f.id \
+               WHERE f.created_by = $1 AND f.picture_of IS NULL AND l.user_id <> $1 \
+               UNION ALL SELECT picture_of, NULL FROM files WHERE created_by = $1 AND picture_of <> $1 \
+               UNION ALL SELECT created_by, NULL FROM files WHERE picture_of = $1 AND created_by <> $1";
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [id.into()]);
+    let rows = tx.query_all_raw(statement).await?;
+    let left = rows.iter().map(|row| Ok::<_, DbErr>((row.try_get_by_index(0)?, row.try_get_by_index(1)?)));
+    let mut left: Vec<(Uuid, Option<String>)> = left.collect::<Result<_, _>>()?;
+    left.sort_unstable();
+    Ok(left)
+}
+
+/// Whose rows change when this user goes for good: theirs, and those of [`left_by`].
+pub async fn touched_by_purge(tx: &Tx, id: Uuid) -> Result<Vec<Uuid>, DbErr> {
+    let mut people: Vec<Uuid> = left_by(tx, id).await?.into_iter().map(|(user, _)| user).collect();
+    people.dedup();
+    people.push(id);
+    Ok(people)
+}
+
+/// Leaves the pictures that a user has given others to those whom they show. Whoever is shown is held.
+pub async fn leave_pictures(tx: &Tx, id: Uuid) -> Result<(), DbErr> {
+    // Nobody needs a link to a file of their own.
+    let sql = "DELETE FROM file_links WHERE file_id IN \
+               (SELECT id FROM files WHERE created_by = $1 AND picture_of IS NOT NULL) \
+               AND user_id = (SELECT picture_of FROM files WHERE id = file_links.file_id)";
+    tx.run(sql, [id.into()]).await?;
+    let sql = "UPDATE files SET created_by = picture_of WHERE created_by = $1 AND picture_of <> $1";
+    tx.run(sql, [id.into()]).await.map(|_| ())
+}
+
 /// Forgets a user, who is held, and everything that hangs on the row. The id is spent.
 pub async fn purge(tx: &Tx, id: Uuid, now: Timestamp) -> Result<(), DbErr> {
     tx.touch(id);

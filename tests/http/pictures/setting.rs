@@ -1,6 +1,7 @@
 //! Setting and removing a picture: who may, what is kept, and what others then see.
 
 use std::path::Path;
+use std::time::Duration;
 
 use gatehouse::users::Origin;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
@@ -281,6 +282,51 @@ async fn a_person_who_goes_for_good_takes_the_picture_along() {
     admin.delete(&format!("{}?purge=true", ann.path())).await.is(200);
     picture(&admin, &ann, "").await.refused(404, "not_found");
     eventually(|| async { blobs(&files_of(&app)) }, |count| *count == 0).await;
+}
+
+#[tokio::test]
+async fn who_goes_for_good_leaves_others_their_pictures_and_takes_no_file_of_theirs_in_silence() {
+    for by_sweep in [false, true] {
+        let app = TestApp::new().await;
+        let (root, carol) = (app.admin().await, app.user("carol").await);
+        let boss = app.made_by_admin("boss", &["admin", "user"]).await;
+        upload(&boss, &carol, "", &encoded(&one_colour(40, 30), ImageFormat::Png)).await.is(200);
+        upload(&root, &boss, "", &encoded(&one_colour(20, 20), ImageFormat::Png)).await.is(200);
+        let plan =
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"plan\"\r\n\r\nx\r\n--B--\r\n";
+        let attach = boss.put(&format!("{}/file", carol.path()));
+        attach.body("multipart/form-data; boundary=B", plan).await.is(200);
+        let before = carol.get("/api/user/me").await;
+        assert_eq!(before.is(200).json()["files"].as_array().unwrap().len(), 2);
+        assert_eq!(blobs(&files_of(&app)), 3);
+
+        let carol = if by_sweep {
+            root.delete(&boss.path()).await.is(200);
+            app.clock.advance(Duration::from_hours(24 * 32));
+            app.inside.sweep().await.unwrap();
+            app.sign_in("carol").await
+        } else {
+            root.delete(&format!("{}?purge=true", boss.path())).await.is(200);
+            carol
+        };
+
+        let after = carol.get("/api/user/me").await;
+        let (mut kept, now) = (before.json()["profile_picture"].take(), after.is(200).json());
+        assert_ne!(before.header("etag"), after.header("etag"));
+        assert_eq!(kept["created_by_uuid"], json!(boss.id));
+        kept["created_by_uuid"] = json!(carol.id);
+        assert_eq!((&now["profile_picture"], &now["files"]), (&kept, &json!([kept])));
+        let line = &now["user_history"][0];
+        let by = if by_sweep { Value::Null } else { json!(root.id) };
+        assert_eq!((&line["action"], &line["by"]), (&json!("file_removed"), &by), "{line}");
+        assert_eq!(image_of(&picture(&app, &carol, "").await).width(), 40);
+        assert_eq!(blobs(&files_of(&app)), 1);
+        // It is all hers: she may change it, and take it away.
+        let path = format!("/api/file/{}", kept["id"]);
+        carol.patch(&path).json(&json!({"description": "me"})).await.is(200);
+        carol.delete(&path).await.is(200);
+        assert_eq!((&carol.me().await["files"], blobs(&files_of(&app))), (&json!([]), 0));
+    }
 }
 
 /// A picture from another provider is taken over, but only by who has none.
