@@ -283,7 +283,8 @@ impl RecoveryApi {
 impl RecoveryApi {
     async fn forgot(&self, who: &Forgotten, client: ClientInfo) -> Result<Accepted, Failure<AskRefusal>> {
         // poem-openapi's `Type`, which is in scope, has an `is_empty` of its own for `&str`, and it says no.
-        let named = who.username.as_deref().or(who.email.as_deref()).filter(|named| !str::is_empty(named));
+        // A form sends both fields, and one of them empty.
+        let named = who.username.iter().chain(&who.email).find(|named| !str::is_empty(named));
         let Some(named) = named else {
             let error = FieldError::new("username", "Name the account: by username or by email.");
             return Err(AskRefusal::Invalid(vec![error]).into());

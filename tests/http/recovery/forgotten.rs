@@ -44,7 +44,7 @@ async fn everybody_is_answered_alike_and_only_the_known_one_is_written_to() {
 #[tokio::test]
 async fn the_name_or_the_address_will_do_in_every_form() {
     let app = TestApp::with_mail(&[("BASE_URL", "http://localhost:8000")]).await;
-    for name in ["ann", "bob", "cleo", "dora"] {
+    for name in ["ann", "bob", "cleo", "dora", "eve"] {
         app.user(name).await;
     }
     app.forget(("username", "ANN")).await.is(202);
@@ -52,7 +52,13 @@ async fn the_name_or_the_address_will_do_in_every_form() {
     app.post(FORGOT).form(&[("username", "cleo"), ("email", "cleo@example.com")]).await.is(202);
     app.get(&with_query(FORGOT, &[("email", "dora@example.com")])).await.is(202);
     app.get(&with_query(FORGOT, &[("username", "dora")])).await.is(202);
-    for (name, links) in [("ann", 1), ("bob", 1), ("cleo", 1), ("dora", 2)] {
+    // Empty is not given: what the other field says counts, whichever of the two it is.
+    let eve = "eve@example.com";
+    app.get(&with_query(FORGOT, &[("username", ""), ("email", eve)])).await.is(202);
+    app.post(FORGOT).form(&[("username", ""), ("email", eve)]).await.is(202);
+    app.post(FORGOT).json(&json!({"username": "", "email": eve})).await.is(202);
+    app.post(FORGOT).json(&json!({"username": "ann", "email": ""})).await.is(202);
+    for (name, links) in [("ann", 2), ("bob", 1), ("cleo", 1), ("dora", 2), ("eve", 3)] {
         let address = format!("{name}@example.com");
         assert_eq!(links_sent(&app, &address).await, links, "{name}");
         let mail = app.mail_to(&address, "reset").await;
@@ -60,9 +66,13 @@ async fn the_name_or_the_address_will_do_in_every_form() {
         assert!(mail.token().len() >= 43, "256 bits");
         assert!(mail.text.contains("15"), "how long it is good: {mail:?}");
     }
-    for body in
-        [json!({}), json!({"username": ""}), json!({"username": null, "email": null}), json!({"user": "ann"})]
-    {
+    for body in [
+        json!({}),
+        json!({"username": ""}),
+        json!({"username": "", "email": ""}),
+        json!({"username": null, "email": null}),
+        json!({"user": "ann"}),
+    ] {
         let reply = app.post(FORGOT).json(&body).await;
         assert_eq!(reply.status(), 422, "{body}: {reply:?}");
     }
