@@ -420,8 +420,10 @@ fn accepts_json(request: &Request) -> bool {
 /// The answer to HEAD is that to GET, length and all, without its body (RFC 9110, 9.3.2).
 fn cut_body(response: &mut Response) {
     let body = guard::BoxedBody::from(response.take_body());
-    let known = !response.headers().contains_key(header::CONTENT_LENGTH);
-    if let Some(length) = body.size_hint().exact().filter(|_| known) {
+    // These have no body for GET either, and 304 would tell the length of what it does not send (RFC 9110, 8.6).
+    let is_bare = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_unsaid = !is_bare && !response.headers().contains_key(header::CONTENT_LENGTH);
+    if let Some(length) = body.size_hint().exact().filter(|_| is_unsaid) {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

@@ -86,4 +86,9 @@ async fn what_the_client_has_is_not_sent_again() {
     ann.get(&path).header("range", "bytes=0-1").header("if-range", "\"other\"").await.is(200);
     let head = ann.ask("HEAD", &path).await;
     assert_eq!((head.is(200).bytes(), head.header("content-length")), (b"".as_slice(), Some("10")));
+    // Told a length, a cache would take it for that of the file.
+    for method in ["GET", "HEAD"] {
+        let unchanged = ann.ask(method, &path).header("if-none-match", &etag).await;
+        assert_eq!(unchanged.is(304).header("content-length"), None, "{method}");
+    }
 }
