@@ -226,14 +226,16 @@ impl Auth {
         let asked = self.secrets.mac("links to prove", &[email.as_str().as_bytes()]);
         let owner = self.users.by_email(email).await?;
         let waiting = pending::by_email(self.db.reader(), email.as_str(), self.clock.now()).await?;
-        let auth = self.clone();
+        let (auth, email) = (self.clone(), email.clone());
         self.db
             .write(move |tx| {
                 async move {
                     let within = auth.count_ask_in(tx, &asked, &client).await?;
                     match (owner, waiting) {
                         (Some(owner), _) if within && !owner.email_verified && owner.is_active => {
-                            auth.mail_proof_of_account_in(tx, &owner, None, &client).await?;
+                            // To the address that was named, whichever other one waits for its proof.
+                            let address = email.as_str().to_owned();
+                            auth.mail_proof_of_account_in(tx, &owner, address, None, &client).await?;
                         }
                         (None, Some(waiting)) if within => auth.mail_proof_in(tx, &waiting, &client).await?,
                         _ => {
@@ -264,9 +266,10 @@ impl Auth {
                 async move {
                     let within = auth.count_ask_in(tx, &asked, &client).await?;
                     let Some(user) = held(tx, caller.user_id).await? else { return Ok(()) };
-                    let to_prove = user.pending_email.is_some() || !user.email_verified;
-                    if within && to_prove {
-                        auth.mail_proof_of_account_in(tx, &user, Some(caller.session_id), &client).await?;
+                    let present = user.email.clone().filter(|_| !user.email_verified);
+                    if let Some(address) = user.pending_email.clone().or(present).filter(|_| within) {
+                        let session = Some(caller.session_id);
+                        auth.mail_proof_of_account_in(tx, &user, address, session, &client).await?;
                     }
                     Ok(())
                 }
@@ -279,10 +282,10 @@ impl Auth {
         &self,
         tx: &Tx,
         user: &user::Model,
+        address: String,
         session: Option<uuid::Uuid>,
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
-        let Some(address) = user.pending_email.clone().or_else(|| user.email.clone()) else { return Ok(()) };
         let owner = crate::users::store::by_email(tx, &address).await?.filter(|owner| owner.id != user.id);
         let token = self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, session).await?;
         let until = Some(self.clock.now().after(VERIFY_LASTS));

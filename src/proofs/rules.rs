@@ -52,7 +52,8 @@ impl Link {
 }
 
 impl Proofs {
-    /// Issues a link; those of the same purpose that its owner was sent before stop working.
+    /// Issues a link; those of the same purpose that its owner was sent before stop working; with [`Purpose::Verify`], those
+    /// for the same address.
     pub async fn issue_in(
         &self,
         tx: &Tx,

@@ -35,10 +35,15 @@ pub async fn insert(
     tx.run(sql, values).await.map(|_| ())
 }
 
-/// Forgets the links of this purpose that the same account or sign-up was sent.
+/// Forgets the links of this purpose that the same account or sign-up was sent. Those that prove an address are
+/// forgotten for the same address only: anybody may have one sent to the present address, and must not end that of the
+/// address that waits.
 pub async fn forget_of(tx: &Tx, purpose: Purpose, link: &Link) -> Result<(), DbErr> {
-    let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND (user_id = $2 OR sign_up_id = $3)";
-    tx.run(sql, [purpose.name().into(), link.user_id.into(), link.sign_up_id.into()]).await.map(|_| ())
+    let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND (user_id = $2 OR sign_up_id = $3) \
+               AND (email = $4 OR purpose <> 'verify')";
+    let values =
+        [purpose.name().into(), link.user_id.into(), link.sign_up_id.into(), link.email.clone().into()];
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Forgets the links of this purpose that an account was sent.

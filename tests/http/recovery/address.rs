@@ -156,6 +156,24 @@ async fn another_link_for_the_address_that_waits_can_be_had() {
 }
 
 #[tokio::test]
+async fn a_stranger_who_names_the_present_address_has_a_link_sent_to_that_one_alone() {
+    let app = TestApp::with_mail(&[]).await;
+    let cleo = app.made_by_admin("cleo", &["user"]).await;
+    assert_eq!(address(&cleo.me().await), (&json!("cleo@example.com"), &json!(false)));
+    change(&cleo, NEW).await.is(200);
+    let of_new = proof(&app, NEW).await;
+    let ask = json!({"email": "cleo@example.com"});
+    app.post("/api/auth/email/verify/request").json(&ask).await.is(202);
+    assert_eq!(app.letters_to(NEW).await, ["verification"], "nobody named that one");
+    let of_present = proof(&app, "cleo@example.com").await;
+    app.verify(&of_present).await.is(200);
+    assert_eq!(address(&cleo.me().await), (&json!("cleo@example.com"), &json!(true)));
+    // And the link of the address that waits is as good as before.
+    app.verify(&of_new).await.is(200);
+    assert_eq!(address(&cleo.me().await), (&json!(NEW), &json!(true)));
+}
+
+#[tokio::test]
 async fn the_link_is_good_for_a_day_and_not_after_a_new_password_or_a_ban() {
     let app = TestApp::with_mail(&[]).await;
     let admin = app.admin().await;
