@@ -268,13 +268,20 @@ impl OtpApi {
         body: JsonOrForm<Option<OtpTokenOnly>>,
     ) -> Result<Accepted, Failure<SendRefusal>> {
         let body = body.0.unwrap_or_default();
-        if let Some(token) = self.door.challenge_of(request, body.otp_token) {
+        // The cookie of a sign-in that was left or is over hides nobody who shows a token.
+        let shows_token = body.otp_token.is_none() && request.headers().contains_key(header::AUTHORIZATION);
+        let challenge = self.door.challenge_of(request, body.otp_token);
+        let caller = if shows_token || challenge.is_none() {
+            or_nobody(Enrolling::of_any(request).await).map_err(SendRefusal::Unavailable)?
+        } else {
+            None
+        };
+        if let Some(caller) = caller {
+            self.auth.send_own_code(&caller, &client).await?;
+        } else {
+            let token = challenge.ok_or(SendRefusal::Invalid)?;
             self.refuse_foreign(request, SendRefusal::Foreign)?;
             self.auth.send_code(&token, &client).await?;
-        } else {
-            let caller = or_nobody(Enrolling::of_any(request).await).map_err(SendRefusal::Unavailable)?;
-            let caller = caller.ok_or(SendRefusal::Invalid)?;
-            self.auth.send_own_code(&caller, &client).await?;
         }
         Ok(Accepted)
     }

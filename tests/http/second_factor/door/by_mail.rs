@@ -140,6 +140,26 @@ async fn the_cookie_is_as_good_as_the_token() {
 }
 
 #[tokio::test]
+async fn a_cookie_that_another_sign_in_left_behind_hides_nobody_who_shows_a_token() {
+    let app = TestApp::with_mail(&[]).await;
+    let ann = with_codes_by_mail(&app).await;
+    let over = app.demand("ann").await;
+    app.answer(&over.token, &code(&app).await).await.is(200);
+    let sent = codes_sent(&app).await;
+    ann.post(SEND).header("cookie", &format!("gatehouse-otp={}", over.token)).await.is(202);
+    assert_eq!(codes_sent(&app).await, sent + 1);
+    ann.reauthenticate(Some(&code(&app).await)).await.is(200);
+    // In the body it is meant, and a token that opens nothing hides no cookie.
+    ann.post(SEND).json(&json!({"otp_token": over.token})).await.refused(401, "invalid_otp");
+    app.clock.advance(MINUTE);
+    let open = app.demand("ann").await;
+    app.clock.advance(MINUTE);
+    let cookie = format!("gatehouse-otp={}", open.token);
+    app.with_bearer("no token").post(SEND).header("cookie", &cookie).await.is(202);
+    app.answer(&open.token, &code(&app).await).await.is(200);
+}
+
+#[tokio::test]
 async fn nobody_is_sent_a_code_who_neither_signs_in_nor_is_signed_in() {
     let app = TestApp::with_mail(&[]).await;
     with_codes_by_mail(&app).await;
