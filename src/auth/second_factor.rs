@@ -13,7 +13,7 @@ use super::admission::{Arrival, EnterRefusal, Entered};
 use super::throttle::{self, AHEAD, Act, CODES_APART, Window};
 use super::{Admission, Auth};
 use crate::mail::Letter;
-use crate::otp::{Answer, Code, Method, RecoveryCode, Seed, Used};
+use crate::otp::{Answer, Code, EmailCode, Method, RecoveryCode, Seed, Used};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
@@ -336,7 +336,7 @@ impl Auth {
                     auth.is_a_while_ago(waiting.code_sent_at)?;
                     auth.count_mailed_in(tx, &user).await?;
                     let code = auth.otp.another_code_in(tx, &token).await?.ok_or(SendRefusal::Invalid)?;
-                    Ok(auth.mail_code_in(tx, &user, code, &client).await?)
+                    auth.mail_another_in(tx, &user, code, &client).await
                 }
                 .boxed()
             })
@@ -359,7 +359,7 @@ impl Auth {
                     }
                     auth.count_mailed_in(tx, &user).await?;
                     let code = auth.otp.enrol_code_in(tx, &user, caller.session_id).await?;
-                    Ok(auth.mail_code_in(tx, &user, code, &client).await?)
+                    auth.mail_another_in(tx, &user, code, &client).await
                 }
                 .boxed()
             })
@@ -445,6 +445,21 @@ impl Auth {
     async fn count_mailed_in(&self, tx: &Tx, user: &user::Model) -> Result<(), Failure<SendRefusal>> {
         let now = self.clock.now();
         Ok(throttle::enter_all(tx, &Window::codes(user.id), now).await?.map_err(SendRefusal::TooOften)?)
+    }
+
+    /// Mails the code that took the place of another, or refuses: then that one stays, for nothing of this is kept.
+    async fn mail_another_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        code: EmailCode,
+        client: &ClientInfo,
+    ) -> Result<(), Failure<SendRefusal>> {
+        if self.mail_code_in(tx, user, code, client).await? {
+            return Ok(());
+        }
+        // By then at the latest the oldest of its letters is not counted any more.
+        Err(SendRefusal::TooOften(RetryAfter(Duration::from_hours(1).as_secs())).into())
     }
 
     async fn tell_of_recovery_in(

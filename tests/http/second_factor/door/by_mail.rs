@@ -130,6 +130,33 @@ async fn at_most_five_codes_can_be_had_in_an_hour() {
 }
 
 #[tokio::test]
+async fn a_code_that_is_not_mailed_voids_none_that_was() {
+    let app = TestApp::with_mail(&[]).await;
+    let ann = with_codes_by_mail(&app).await;
+    ann.post(SEND).await.is(202);
+    let of_session = code(&app).await;
+    // Each sign-in has one sent as well, and the address gets five in an hour.
+    for _ in 0..3 {
+        app.demand("ann").await;
+    }
+    let demand = app.demand("ann").await;
+    let (of_sign_in, sent) = (code(&app).await, codes_sent(&app).await);
+    app.clock.advance(MINUTE);
+    for refused in [send(&app, &demand.token).await, ann.post(SEND).await] {
+        refused.refused(429, "rate_limited");
+        assert!((1..=3600).contains(&refused.header("retry-after").unwrap().parse::<u32>().unwrap()));
+    }
+    let unsent = app.demand("ann").await;
+    assert_eq!(codes_sent(&app).await, sent);
+    ann.reauthenticate(Some(&of_session)).await.is(200);
+    app.answer(&unsent.token, &of_sign_in).await.refused(401, "invalid_otp");
+    app.answer(&demand.token, &of_sign_in).await.is(200);
+    app.clock.advance(Duration::from_hours(1));
+    app.demand("ann").await;
+    assert_eq!(codes_sent(&app).await, sent + 1);
+}
+
+#[tokio::test]
 async fn the_cookie_is_as_good_as_the_token() {
     let app = TestApp::with_mail(&[]).await;
     with_codes_by_mail(&app).await;
