@@ -430,7 +430,8 @@ impl Profiles {
         Ok(self.rows(allowed, users, &with).await?)
     }
 
-    /// Users as rows of a list: in full for admins, but for history and files.
+    /// Users as rows of a list: in full for admins, but for history and files. Whom a list is about is written in SQL, so
+    /// that pages and numbers are right; each row is asked of the policies besides, which may take away from it.
     async fn rows(
         &self,
         allowed: &Allowed<ListUsers>,
@@ -440,22 +441,28 @@ impl Profiles {
         let pictures = self.files.pictures_of(&with.pictures).await?;
         let mut pictures: HashMap<Option<Uuid>, file::Model> =
             pictures.into_iter().map(|picture| (picture.picture_of, picture)).collect();
-        let mut picture_of = |user: &user::Model| Picture::of(pictures.remove(&Some(user.id)), &self.api_url);
-        if !is_admin(allowed) {
-            let row = |user: user::Model| {
-                let picture = picture_of(&user);
-                Shown::Public(PublicUser::of(user, picture))
-            };
-            return Ok(users.into_iter().map(row).collect());
-        }
-        let mut blocks: HashMap<Uuid, Vec<Uuid>> = self.users.blocks_of(&with.blocks).await?;
-        let mut external = self.users.external_of(&with.accounts).await?;
-        let row = |user: user::Model| {
-            let (blocked, picture) = (blocks.remove(&user.id).unwrap_or_default(), picture_of(&user));
-            let external = external.remove(&user.id).unwrap_or_default();
-            Shown::Full(User::of(user, blocked, external, picture))
+        let is_admin = is_admin(allowed);
+        let (mut blocks, mut external) = if is_admin {
+            (self.users.blocks_of(&with.blocks).await?, self.users.external_of(&with.accounts).await?)
+        } else {
+            Default::default()
         };
-        Ok(users.into_iter().map(row).collect())
+        let may = allowed.later();
+        let row = |user: user::Model| {
+            let account = Resource::Account(user.account());
+            let may = |action| may(&account, action, Context::default());
+            if !may(Action::UserRead) {
+                return None;
+            }
+            let picture = Picture::of(pictures.remove(&Some(user.id)), &self.api_url);
+            if !is_admin || !may(Action::UserReadPrivate) {
+                return Some(Shown::Public(PublicUser::of(user, picture)));
+            }
+            let blocked = blocks.remove(&user.id).unwrap_or_default();
+            let external = external.remove(&user.id).unwrap_or_default();
+            Some(Shown::Full(User::of(user, blocked, external, picture)))
+        };
+        Ok(users.into_iter().filter_map(row).collect())
     }
 }
 

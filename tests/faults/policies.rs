@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use reqwest::Method;
+use serde_json::json;
+
 use crate::database::column;
 use crate::gatehouse::{PASSWORD, Site};
 use crate::waiting::{SOON, until};
@@ -40,6 +43,37 @@ async fn a_running_server_stays_with_its_last_good_policies_and_says_so() {
 
     edit(&site, good);
     readiness_becomes(&server.client(), "ok").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn policies_of_ones_own_take_away_from_lists_as_they_do_from_single_accounts() {
+    let site = Site::new().with("ADMIN_USERNAME", "root").with("ADMIN_PASSWORD", PASSWORD);
+    let folder = site.data().join("policies");
+    fs::create_dir_all(&folder).unwrap();
+    let own = r#"
+        @id("privacy") forbid (principal, action == Action::"user:read-private", resource)
+            unless { principal == resource };
+        @id("unseen") forbid (principal, action == Action::"user:read", resource in Role::"tester");
+    "#;
+    fs::write(folder.join("own.cedar"), [include_str!("../../policies/default.cedar"), own].concat())
+        .unwrap();
+    let server = site.start().await;
+    let client = server.client();
+    let root = client.sign_in("root", PASSWORD).await.unwrap().text("access_token");
+    client.sign_up("ann").await.unwrap();
+    let new = json!({"username": "tess", "password": PASSWORD, "roles": ["tester", "user"]});
+    let made = client.ask(Method::POST, "/user/", &root, Some(new)).await.unwrap();
+    assert_eq!(made.status, 201, "{made:?}");
+    let everybody = client.ask(Method::GET, "/user/?sort=username", &root, None).await.unwrap();
+    let rows: Vec<(&str, bool)> = everybody
+        .body
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["username"].as_str().unwrap(), row.get("email").is_some()))
+        .collect();
+    assert_eq!(rows, [("ann", false), ("root", true)]);
     server.stop().await;
 }
 
