@@ -15,6 +15,8 @@ const OTHER_PASSWORD: &str = "sapphire lantern 88 meadow";
 /// Hashes that take their time, one after the other.
 const DEAR: [(&str, &str); 3] =
     [("ARGON2_MEMORY_KIB", "65536"), ("ARGON2_ITERATIONS", "6"), ("MAX_CONCURRENT_HASHES", "1")];
+/// Between two looks at the queue of hashes: a loop without a pause would take the core that they need.
+const BRIEFLY: Duration = Duration::from_millis(1);
 /// How often each deed must have waited for its hash while its admin was banned, and how often that is tried.
 const WIDE: usize = 3;
 const TRIES: usize = 40;
@@ -101,7 +103,7 @@ async fn once_it_is_answered_that_an_admin_was_sent_away_nothing_more_happens_in
             deeds(&second, &pal, round).into_iter().map(|deed| tokio::spawn(wire.send(deed))).collect();
         // Sometimes the deeds are first, sometimes they are not.
         for _ in 0..(round / 4 % 8) * 8 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(BRIEFLY).await;
         }
         disempower(&scene, &admin, &second, round).await;
         let before = state(&scene).await;
@@ -134,11 +136,11 @@ async fn an_admin_who_is_banned_while_their_hash_waits_makes_nobody_and_keeps_no
         let (passwords, password) = (scene.inside.passwords.clone(), password.clone());
         let first = tokio::spawn(async move { passwords.hash(&password).await.is_ok() });
         while scene.inside.passwords.load().running == 0 && !first.is_finished() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(BRIEFLY).await;
         }
         let deed = tokio::spawn(Wire::to(&scene).send(deed));
         while scene.inside.passwords.load().waiting == 0 && !deed.is_finished() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(BRIEFLY).await;
         }
         disempower(&scene, &admin, &second, 0).await;
         let was_waiting = scene.inside.passwords.load().done < begun + 1 + hashes;

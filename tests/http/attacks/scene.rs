@@ -1,6 +1,7 @@
 //! The scene of an attack.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use gatehouse::platform::hashing::Load;
 use sea_orm::{ConnectionTrait, Statement};
@@ -58,7 +59,8 @@ impl Scene {
             if load.running == 0 && load.waiting == 0 {
                 return load;
             }
-            tokio::task::yield_now().await;
+            // A loop without a pause would take the core that they need.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
