@@ -15,6 +15,7 @@ pub mod listening;
 pub mod machine;
 pub mod names;
 pub mod outgoing;
+pub mod part_state;
 pub mod priority;
 pub mod problem;
 pub mod public_address;

@@ -23,6 +23,7 @@ use crate::oauth::{ClientKey, ClientMetadata, Connections};
 use crate::permissions::{Action, Allowed, Context, Gate, Resource, Subject, System};
 use crate::platform::config::MetricsToken;
 use crate::platform::db::Database;
+use crate::platform::part_state::PartState;
 use crate::platform::problem::{Breakage, Failure};
 use crate::platform::shape::{Shape, Shaped, Words};
 use crate::platform::telemetry::metrics::Metrics;
@@ -269,14 +270,10 @@ impl RootApi {
     #[oai(path = "/health/ready", method = "get", operation_id = "health_ready")]
     async fn ready(&self, request: &Request, client: ClientInfo) -> ReadinessAnswer {
         let parts = self.parts().await;
-        let has = |word: &str| parts.values().any(|state| state.starts_with(word));
-        let status = match (has("unavailable"), has("degraded")) {
-            (true, _) => "unavailable",
-            (false, true) => "degraded",
-            (false, false) => "ok",
-        };
-        let parts = self.may_see_parts(request, client.ip).await.then_some(parts);
-        ReadinessAnswer(Readiness { status: status.to_owned(), parts })
+        let worst = parts.values().max().unwrap_or(&PartState::Good).word();
+        let shown = || parts.iter().map(|(name, state)| ((*name).to_owned(), state.to_string())).collect();
+        let parts = self.may_see_parts(request, client.ip).await.then(shown);
+        ReadinessAnswer(Readiness { status: worst.to_owned(), parts })
     }
 
     /// Measurements for Prometheus
@@ -313,43 +310,33 @@ impl RootApi {
 }
 
 impl RootApi {
-    async fn parts(&self) -> BTreeMap<String, String> {
-        let state = |good: bool| if good { "ok" } else { "unavailable" }.to_owned();
-        let policies = match self.gate.permissions.status().mistake {
-            None => "ok".to_owned(),
-            Some(mistake) => format!("degraded: {mistake}"),
-        };
-        let redis = self.limits.redis_is_here().map(|here| {
-            if here { "ok" } else { "degraded: limits are counted in memory, by each instance for itself" }
-        });
-        let flags = match self.flags.mistake() {
-            None => "ok".to_owned(),
-            Some(mistake) => format!("degraded: {mistake}"),
-        };
+    async fn parts(&self) -> BTreeMap<&'static str, PartState> {
+        let server = if self.stopping.is_cancelled() { PartState::Unavailable } else { PartState::Good };
         let mut parts = BTreeMap::from([
-            ("database".to_owned(), self.database().await),
-            ("flags".to_owned(), flags),
-            ("policies".to_owned(), policies),
-            ("server".to_owned(), state(!self.stopping.is_cancelled())),
+            ("database", self.database().await),
+            ("flags", PartState::with(self.flags.mistake())),
+            ("policies", PartState::with(self.gate.permissions.status().mistake)),
+            ("server", server),
         ]);
         if let Some(broker) = &self.broker {
-            parts.insert("events".to_owned(), broker.state().await);
+            parts.insert("events", broker.state().await);
         }
-        parts.extend(redis.map(|redis| ("redis".to_owned(), redis.to_owned())));
-        parts.extend(self.workos.readiness().await.map(|workos| ("workos".to_owned(), workos)));
+        if let Some(is_here) = self.limits.redis_is_here() {
+            let alone = "limits are counted in memory, by each instance for itself";
+            parts.insert("redis", PartState::with((!is_here).then_some(alone)));
+        }
+        parts.extend(self.workos.readiness().await.map(|workos| ("workos", workos)));
         parts
     }
 
     /// Where it only lacks room, the server is degraded and not unavailable: reading goes on, tokens are verified, and a
     /// balancer that took every instance out, as all have the same database, would end that, too.
-    async fn database(&self) -> String {
+    async fn database(&self) -> PartState {
         if self.db.ping().await.is_err() || self.db.is_damaged() {
-            return "unavailable".to_owned();
+            return PartState::Unavailable;
         }
-        match self.db.lacks().await {
-            None => "ok".to_owned(),
-            Some(missing) => format!("degraded: nothing can be written: {missing}"),
-        }
+        let lack = self.db.lacks().await;
+        PartState::with(lack.map(|missing| format!("nothing can be written: {missing}")))
     }
 
     /// What a proxy passed on that nobody trusts is told nothing, whatever it shows. The peer counts, not who a trusted proxy

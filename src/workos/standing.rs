@@ -8,6 +8,7 @@ use super::Workos;
 use super::client::Start;
 use super::store;
 use crate::platform::clock::Timestamp;
+use crate::platform::part_state::PartState;
 use crate::platform::telemetry::metrics::{Family, Sample, number};
 
 /// How long nobody need worry where nothing was heard.
@@ -74,22 +75,19 @@ impl Workos {
     }
 
     /// What readiness says of it; none where WorkOS has no part in anything. The server serves without WorkOS.
-    pub async fn readiness(&self) -> Option<String> {
+    pub async fn readiness(&self) -> Option<PartState> {
         let standing = match self.standing().await {
             Ok(standing) => standing?,
-            Err(_) => return Some("degraded: its state can't be read".to_owned()),
+            Err(_) => return Some(PartState::Degraded("its state can't be read".to_owned())),
         };
         let quiet = QUIET.max(self.settings.interval.saturating_mul(3));
-        Some(match standing.lag {
-            Some(lag) if lag <= quiet => "ok".to_owned(),
-            None if standing.trouble.is_none() => {
-                "degraded: the directory was never read to its end".to_owned()
-            }
-            _ => match standing.trouble {
-                Some(trouble) => format!("degraded: {trouble}"),
-                None => "degraded: nobody follows the directory".to_owned(),
-            },
-        })
+        let why = match (standing.lag, standing.trouble) {
+            (Some(lag), _) if lag <= quiet => return Some(PartState::Good),
+            (_, Some(trouble)) => trouble,
+            (None, None) => "the directory was never read to its end".to_owned(),
+            (Some(_), None) => "nobody follows the directory".to_owned(),
+        };
+        Some(PartState::Degraded(why))
     }
 
     /// Asks WorkOS for both lists: what was found, or what is wrong.

@@ -6,6 +6,7 @@ use sea_orm::DbErr;
 
 use super::{Broker, store};
 use crate::events::store::{HELD, PARKED};
+use crate::platform::part_state::PartState;
 use crate::platform::telemetry::metrics::{Family, Sample, number};
 
 /// A backlog that is no older counts as none: a broker may restart.
@@ -65,20 +66,19 @@ impl Broker {
     }
 
     /// The state as a readiness report shows it.
-    pub async fn state(&self) -> String {
-        match self.standing().await {
+    pub async fn state(&self) -> PartState {
+        let why = match self.standing().await {
             Ok((Some(age), _)) if age > TOLERATED => {
-                format!(
-                    "degraded: the oldest event that RabbitMQ has not confirmed is {} s old",
-                    age.as_secs()
-                )
+                format!("the oldest event that RabbitMQ has not confirmed is {} s old", age.as_secs())
             }
             Ok((_, 1..)) => {
-                "degraded: RabbitMQ refuses events, and later ones of the same users wait: replay or skip them".to_owned()
+                "RabbitMQ refuses events, and later ones of the same users wait: replay or skip them"
+                    .to_owned()
             }
-            Ok(_) => "ok".to_owned(),
-            Err(_) => "degraded: the backlog can't be read".to_owned(),
-        }
+            Ok(_) => return PartState::Good,
+            Err(_) => "the backlog can't be read".to_owned(),
+        };
+        PartState::Degraded(why)
     }
 
     /// How old the oldest event is that can be sent, and how many are parked.
