@@ -311,7 +311,7 @@ impl Files {
             Some(_) => Failure::from(ChangeRefusal::NameTaken),
             None => Failure::from(error),
         })?;
-        self.audit_concerned(tx, &people, Deed::FileChanged, origin).await?;
+        self.audit_concerned(tx, &row, &people, Deed::FileChanged, origin).await?;
         Ok(row)
     }
 
@@ -329,7 +329,7 @@ impl Files {
                 if !store::delete(tx, id).await? {
                     return Err(FileRefusal::NotFound.into());
                 }
-                files.audit_concerned(tx, &people, deed, &origin).await?;
+                files.audit_concerned(tx, &row, &people, deed, &origin).await?;
                 Ok::<_, Failure<FileRefusal>>(row)
             }
             .boxed()
@@ -367,15 +367,17 @@ impl Files {
     }
 
     /// Writes into the log of what staff did whose file it was that somebody else has changed or removed: the file that
-    /// staff attached is theirs, and concerns whom they attached it to. Behind everything else that is held.
+    /// staff attached is theirs, and concerns whom they attached it to. A picture is the person's whom it shows, whoever
+    /// set it. Behind everything else that is held.
     async fn audit_concerned(
         &self,
         tx: &Tx,
+        row: &file::Model,
         people: &[Uuid],
         deed: Deed,
         origin: &Origin,
     ) -> Result<(), DbErr> {
-        for user in people {
+        for user in row.picture_of.as_ref().map_or(people, std::slice::from_ref) {
             self.users.audit_deed_in(tx, *user, deed, origin).await?;
         }
         Ok(())

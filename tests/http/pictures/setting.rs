@@ -329,6 +329,17 @@ async fn who_goes_for_good_leaves_others_their_pictures_and_takes_no_file_of_the
     }
 }
 
+#[tokio::test]
+async fn what_somebody_does_with_a_picture_that_staff_set_is_no_deed_of_staff() {
+    let app = TestApp::new().await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    upload(&admin, &ann, "", &encoded(&one_colour(40, 30), ImageFormat::Png)).await.is(200);
+    ann.delete(&format!("{}/image", ann.path())).await.is(200);
+    let log = admin.get("/api/admin/audit").await.is(200).json();
+    let by = |who: Uuid| log.as_array().unwrap().iter().filter(|entry| entry["actor"] == json!(who)).count();
+    assert_eq!((by(admin.id), by(ann.id)), (1, 0), "{log}");
+}
+
 /// A picture from another provider is taken over, but only by who has none.
 #[tokio::test]
 async fn a_picture_from_elsewhere_is_adopted_where_there_is_none() {
