@@ -24,6 +24,7 @@ mod m0014_workos;
 mod m0015_audit;
 mod m0016_backups;
 mod m0017_events_aside;
+mod m0018_workos_intents;
 
 /// One step of the schema.
 pub struct Step {
@@ -56,4 +57,5 @@ pub const STEPS: &[Step] = &[
     m0015_audit::STEP,
     m0016_backups::STEP,
     m0017_events_aside::STEP,
+    m0018_workos_intents::STEP,
 ];

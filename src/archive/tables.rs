@@ -344,6 +344,7 @@ pub static STAYS: &[Stays] = &[
     stays("webhook_deliveries", "goes with its webhook"),
     stays("workos_state", "where one server stands in a feed; another one compares everything first"),
     stays("workos_quarantine", "what one server could not understand, for people to look at there"),
+    stays("workos_intents", "accounts that one server is about to make"),
 ];
 
 impl Table {

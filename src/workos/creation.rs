@@ -1,9 +1,10 @@
 //! Making a user while WorkOS keeps the directory: there first, then here.
 //!
 //! What WorkOS refuses is refused here; while it is away, nobody is made. Whom we made there and could not keep here is
-//! taken back there, also when WorkOS made them later than anybody waited for. The event that tells of them comes later
-//! and finds them; should it come first, it made an account of the id that we had given them, and that becomes what was
-//! asked for, or goes by the event that tells of the taking back.
+//! taken back there, also when WorkOS made them later than anybody waited for, or the process died: until they are here
+//! or gone there, an intent is kept of them (`intents.rs`). The event that tells of them leaves them to this act as long
+//! as that is there. Of an id that the client chose there is none: the event may come first and make an account of that
+//! id, and that becomes what was asked for, or goes by the event that tells of the taking back.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use reqwest::StatusCode;
+use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::client::{Client, Fault, Said};
@@ -19,10 +21,10 @@ use super::{Workos, store};
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::users::store::{by_email, by_id, by_username, is_spent, user};
-use crate::users::{ChangeRefusal, Changes, CreateRefusal, Names, NewUser, Origin, Source};
+use crate::users::{ChangeRefusal, Changes, CreateRefusal, Email, Names, NewUser, Origin, Source};
 
 /// How long WorkOS is waited for, however often it is asked the same.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 /// The pauses before each look for somebody whom WorkOS may have made all the same.
 const LOOKS: [Duration; 5] = [
     Duration::from_secs(1),
@@ -60,14 +62,16 @@ pub(super) type Turns = Arc<Mutex<HashSet<Uuid>>>;
 /// about to take back.
 struct Turn {
     id: Uuid,
+    /// Whether the id was made here. Then whoever has it there is of our making, and there is an intent.
+    is_ours: bool,
     turns: Turns,
 }
 
 impl Turn {
     /// None: it is somebody else's.
-    fn take(turns: &Turns, id: Uuid) -> Option<Self> {
+    fn take(turns: &Turns, id: Uuid, is_ours: bool) -> Option<Self> {
         let is_free = turns.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        is_free.then(|| Self { id, turns: Arc::clone(turns) })
+        is_free.then(|| Self { id, is_ours, turns: Arc::clone(turns) })
     }
 }
 
@@ -107,10 +111,10 @@ impl Workos {
     ) -> Result<user::Model, Failure<CreationRefusal>> {
         let is_chosen = new.id.is_some();
         let id = *new.id.get_or_insert_with(|| self.random.uuid_v7(self.clock.now()));
-        let turn = Turn::take(&self.turns, id).ok_or(CreationRefusal::Away(RetryAfter(LATER)))?;
-        self.check_free(&new, id).await?;
+        let turn = Turn::take(&self.turns, id, !is_chosen).ok_or(CreationRefusal::Away(RetryAfter(LATER)))?;
+        self.begin(&new, &turn).await?;
         if is_chosen && let Some(person) = self.there_before(client, id, &new).await? {
-            return self.keep(new, id, &person, origin).await.map_err(Failure::within);
+            return self.keep(client, new, &turn, &person, origin).await;
         }
         let made = tokio::time::timeout(PATIENCE, self.make(client, id, &new)).await;
         let Made { person, by_us } = match made.unwrap_or_else(|_| Err(late())) {
@@ -118,16 +122,22 @@ impl Workos {
             Err(refusal) => {
                 if matches!(refusal, CreationRefusal::Away(_)) {
                     self.take_back_later(client, turn);
+                } else {
+                    self.forget_intent(id).await;
                 }
                 return Err(refusal.into());
             }
         };
-        let kept = self.keep(new, id, &person, origin).await;
-        let is_ours = by_us || !is_chosen;
-        if is_ours && kept.is_err() && !self.take_back(client, &person.id).await {
+        let kept = self.keep(client, new, &turn, &person, origin).await;
+        let is_ours = by_us || turn.is_ours;
+        if is_ours
+            && kept.is_err()
+            && self.may_take_back(&turn).await
+            && !self.take_back(client, id, &person).await
+        {
             self.take_back_later(client, turn);
         }
-        kept.map_err(Failure::within)
+        kept
     }
 
     /// Whoever has the id there before this act. A client that chose it may have made them there itself: they are kept,
@@ -138,40 +148,31 @@ impl Workos {
         id: Uuid,
         new: &NewUser,
     ) -> Result<Option<Person>, CreationRefusal> {
-        match tokio::time::timeout(PATIENCE, client.by_external_id(id)).await {
-            Ok(Ok(Some(person))) if person.email != new.email => {
-                Err(CreationRefusal::Create(CreateRefusal::IdTaken))
-            }
-            Ok(Ok(there)) => Ok(there),
-            Ok(Err(fault)) => Err(away(&fault)),
-            Err(_) => Err(late()),
+        match there(client, id).await? {
+            Some(person) if person.email != new.email => Err(CreationRefusal::Create(CreateRefusal::IdTaken)),
+            there => Ok(there),
         }
     }
 
-    /// What is taken here is refused before WorkOS is asked.
-    async fn check_free(&self, new: &NewUser, id: Uuid) -> Result<(), Failure<CreationRefusal>> {
+    /// What is taken here is refused before WorkOS is asked. From then on an intent of an id of ours is there.
+    async fn begin(&self, new: &NewUser, turn: &Turn) -> Result<(), Failure<CreationRefusal>> {
         let (username, email) = (new.username.clone(), new.email.clone());
-        let checked: Result<(), Failure<CreateRefusal>> = self
-            .db
-            .write(move |tx| {
-                async move {
-                    if by_id(tx, id).await?.is_some() || is_spent(tx, id).await? {
-                        return Err(CreateRefusal::IdTaken.into());
-                    }
-                    if by_username(tx, username.as_str()).await?.is_some() {
-                        return Err(CreateRefusal::UsernameTaken.into());
-                    }
-                    match email {
-                        Some(email) if by_email(tx, email.as_str()).await?.is_some() => {
-                            Err(CreateRefusal::EmailTaken.into())
-                        }
-                        _ => Ok(()),
-                    }
+        let (id, is_ours, now) = (turn.id, turn.is_ours, self.clock.now());
+        let begun = self.db.write::<_, Failure<CreationRefusal>, _>(move |tx| {
+            async move {
+                if let Some(taken) = taken_in(tx, id, username.as_str(), email.as_ref()).await? {
+                    return Err(CreationRefusal::Create(taken).into());
                 }
-                .boxed()
-            })
-            .await;
-        checked.map_err(Failure::within)
+                if is_ours {
+                    store::intend(tx, id, now).await?;
+                } else if !store::intended(tx, vec![id]).await?.is_empty() {
+                    return Err(CreationRefusal::Away(RetryAfter(LATER)).into()); // whoever has it there is to go
+                }
+                Ok(())
+            }
+            .boxed()
+        });
+        begun.await
     }
 
     async fn make(&self, client: &Client, id: Uuid, new: &NewUser) -> Result<Made, CreationRefusal> {
@@ -191,27 +192,25 @@ impl Workos {
         Err(refused(&said))
     }
 
-    /// Stores what WorkOS answered. Whoever follows the directory may have stored it a moment ago.
+    /// Stores what WorkOS answered.
     async fn keep(
         &self,
+        client: &Client,
         new: NewUser,
-        id: Uuid,
+        turn: &Turn,
         person: &Person,
         origin: &Origin,
-    ) -> Result<user::Model, Failure<CreateRefusal>> {
-        let new = NewUser {
-            email: person.email.clone().or(new.email),
-            email_verified: person.email_verified,
-            names: Names {
-                first: person.first_name.clone(),
-                middle: new.names.middle,
-                last: person.last_name.clone(),
-            },
-            source: Source::Workos,
-            ..new
-        };
-        match self.keep_once(new.clone(), id, person, origin).await {
-            Err(Failure::Refused(CreateRefusal::IdTaken)) => self.keep_once(new, id, person, origin).await,
+    ) -> Result<user::Model, Failure<CreationRefusal>> {
+        match self.keep_once(new.clone(), turn, person, origin).await {
+            // Whoever follows the directory may have stored it a moment ago,
+            Err(Failure::Refused(CreationRefusal::Create(CreateRefusal::IdTaken))) => {
+                self.keep_once(new, turn, person, origin).await
+            }
+            // or was told of something newer, and left that to this act.
+            Err(Failure::Refused(refusal @ CreationRefusal::Away(_))) => {
+                let newest = there(client, turn.id).await?.ok_or(refusal)?;
+                self.keep_once(new, turn, &newest, origin).await
+            }
             kept => kept,
         }
     }
@@ -219,26 +218,33 @@ impl Workos {
     async fn keep_once(
         &self,
         new: NewUser,
-        id: Uuid,
+        turn: &Turn,
         person: &Person,
         origin: &Origin,
-    ) -> Result<user::Model, Failure<CreateRefusal>> {
+    ) -> Result<user::Model, Failure<CreationRefusal>> {
         let (workos, person, origin) = (self.clone(), person.clone(), origin.clone());
-        let kept = self.db.write(move |tx| {
+        let (id, is_ours, new) = (turn.id, turn.is_ours, as_told(new, &person));
+        let kept = self.db.write::<_, Failure<CreationRefusal>, _>(move |tx| {
             async move {
                 origin.hold_in(tx, id).await?;
-                match store::known(tx, &person.id).await? {
-                    None => {
-                        let made = workos.users.create_in(tx, new, &origin).await?;
-                        let at = person.updated_at.unwrap_or_default();
-                        workos.note_in(tx, &person.id, made.id, at).await?;
-                        Ok(made)
-                    }
+                let at = person.updated_at.unwrap_or_default();
+                if is_ours && !store::fulfil(tx, id, at).await? {
+                    return Err(CreationRefusal::Away(RetryAfter(LATER)).into());
+                }
+                let kept = match store::known(tx, &person.id).await? {
+                    None => match workos.users.create_in(tx, new, &origin).await {
+                        Ok(made) => {
+                            workos.note_in(tx, &person.id, made.id, at).await?;
+                            Ok(made)
+                        }
+                        refused => refused,
+                    },
                     Some(known) if known.user_id == Some(id) && known.deleted_at.is_none() => {
                         workos.adopt_in(tx, id, new, &origin).await
                     }
                     Some(_) => Err(CreateRefusal::EmailTaken.into()),
-                }
+                };
+                kept.map_err(Failure::within)
             }
             .boxed()
         });
@@ -271,16 +277,15 @@ impl Workos {
         Ok(user)
     }
 
-    /// Whether they are gone there now.
-    async fn take_back(&self, client: &Client, id: &str) -> bool {
-        let deleted = client.delete(id).await;
-        match &deleted {
-            Ok(()) => self.nudge(), // an account that an event made of them goes at once
-            Err(fault) => {
-                tracing::warn!(id, reason = %fault, "a user at WorkOS could not be kept here, nor taken back there");
-            }
+    /// Whether whoever has the id there may be deleted there. If that can't be said now, it is left to whoever follows.
+    async fn may_take_back(&self, turn: &Turn) -> bool {
+        if !turn.is_ours {
+            return true;
         }
-        deleted.is_ok()
+        let given_up = self.give_up(turn.id).await;
+        given_up
+            .inspect_err(|error| tracing::warn!(%error, "a user at WorkOS is taken back later"))
+            .unwrap_or(false)
     }
 
     /// Takes back whom WorkOS may have made, or may make yet. The client does not wait for it.
@@ -290,11 +295,14 @@ impl Workos {
     }
 
     async fn find_and_take_back(&self, client: &Client, turn: &Turn) {
+        if !self.may_take_back(turn).await {
+            return;
+        }
         for pause in LOOKS {
             let is_stopping = tokio::time::timeout(pause, self.tasks.cancelled()).await.is_ok();
             let found = tokio::time::timeout(PATIENCE, client.by_external_id(turn.id)).await;
             if let Ok(Ok(Some(person))) = &found
-                && self.take_back(client, &person.id).await
+                && self.take_back(client, turn.id, person).await
             {
                 tracing::info!(id = %person.id, "a user whom WorkOS made too late was taken back there");
                 return;
@@ -303,7 +311,50 @@ impl Workos {
                 break;
             }
         }
-        tracing::warn!(id = %turn.id, "nobody was found at WorkOS to be taken back; whoever is made yet comes as an event");
+        tracing::warn!(id = %turn.id, "nobody was found at WorkOS to be taken back");
+    }
+}
+
+/// What of somebody new is somebody's here.
+async fn taken_in(
+    tx: &Tx,
+    id: Uuid,
+    username: &str,
+    email: Option<&Email>,
+) -> Result<Option<CreateRefusal>, DbErr> {
+    if by_id(tx, id).await?.is_some() || is_spent(tx, id).await? {
+        return Ok(Some(CreateRefusal::IdTaken));
+    }
+    if by_username(tx, username).await?.is_some() {
+        return Ok(Some(CreateRefusal::UsernameTaken));
+    }
+    match email {
+        Some(email) if by_email(tx, email.as_str()).await?.is_some() => Ok(Some(CreateRefusal::EmailTaken)),
+        _ => Ok(None),
+    }
+}
+
+/// Whoever has this id of ours there.
+async fn there(client: &Client, id: Uuid) -> Result<Option<Person>, CreationRefusal> {
+    match tokio::time::timeout(PATIENCE, client.by_external_id(id)).await {
+        Ok(Ok(there)) => Ok(there),
+        Ok(Err(fault)) => Err(away(&fault)),
+        Err(_) => Err(late()),
+    }
+}
+
+/// Somebody new, with the address and the names that WorkOS has of them.
+fn as_told(new: NewUser, person: &Person) -> NewUser {
+    NewUser {
+        email: person.email.clone().or(new.email),
+        email_verified: person.email_verified,
+        names: Names {
+            first: person.first_name.clone(),
+            middle: new.names.middle,
+            last: person.last_name.clone(),
+        },
+        source: Source::Workos,
+        ..new
     }
 }
 

@@ -12,6 +12,7 @@ mod drift;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod intents;
 mod moment;
 mod person;
 mod rules;

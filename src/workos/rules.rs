@@ -3,6 +3,8 @@
 //! Who is who is decided by WorkOS's id alone. Nobody of the directory gets an account that is here already, whatever their
 //! address is, and nobody gets a role above `user` by coming from there.
 
+use std::collections::HashSet;
+
 use sea_orm::DbErr;
 use uuid::Uuid;
 
@@ -71,14 +73,23 @@ fn is_old(known: &known::Model, deed: Deed, at: Timestamp) -> bool {
 }
 
 impl Workos {
-    /// Does what is told, in the transaction that moves the cursor.
-    pub(super) async fn apply_in(&self, tx: &Tx, told: &Told) -> Result<Outcome, Unapplied> {
+    /// Does what is told, in the transaction that moves the cursor. Whoever is `awaited` is left to who makes them, or takes
+    /// them back.
+    pub(super) async fn apply_in(
+        &self,
+        tx: &Tx,
+        told: &Told,
+        awaited: &HashSet<Uuid>,
+    ) -> Result<Outcome, Unapplied> {
         let known = store::known(tx, &told.id).await?;
         match (decide(known.as_ref(), told.deed, told.at), &told.person) {
             (Decision::Delete(user), _) => self.delete_in(tx, user, &told.id, told.at).await,
             (Decision::Bury, _) => {
                 store::bury(tx, &told.id, told.at, self.clock.now()).await?;
                 Ok(Outcome::Applied)
+            }
+            (Decision::Make, Some(Person { external_id: Some(id), .. })) if awaited.contains(id) => {
+                Ok(Outcome::Skipped)
             }
             (Decision::Make, Some(person)) => self.make_in(tx, told, person).await,
             (Decision::Change(user), Some(person)) => self.change_in(tx, user, told, person).await,

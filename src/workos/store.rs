@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
-use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement};
 
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -119,6 +119,32 @@ pub mod odd {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Table `workos_intents`.
+pub mod intent {
+    use sea_orm::entity::prelude::*;
+
+    /// Somebody who is about to be made there, or to be taken back.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "workos_intents")]
+    pub struct Model {
+        /// Who they are to be here.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        /// When it began, by our clock.
+        pub begun_at: i64,
+        /// When it was given up the last time; none: whoever began it may still make the account.
+        pub given_up_at: Option<i64>,
+        /// The newest that was told of them meanwhile, by WorkOS's clock.
+        pub told_at: Option<i64>,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 pub(super) use state::{Model as State, Phase};
 
 /// How far the directory was followed.
@@ -203,6 +229,13 @@ pub(super) async fn bury(tx: &Tx, id: &str, at: Timestamp, now: Timestamp) -> Re
     tx.run(sql, [id.into(), at.millis().into(), now.millis().into()]).await.map(|_| ())
 }
 
+/// Puts up a tombstone of somebody of whom nothing is known.
+pub(super) async fn bury_unknown(tx: &Tx, id: &str, at: Timestamp, now: Timestamp) -> Result<(), DbErr> {
+    let sql = "INSERT INTO workos_users (id, user_id, updated_at, deleted_at, noted_at, listing) \
+               VALUES ($1, NULL, $2, $2, $3, 0) ON CONFLICT (id) DO NOTHING";
+    tx.run(sql, [id.into(), at.millis().into(), now.millis().into()]).await.map(|_| ())
+}
+
 /// Notes that a full listing named these.
 pub(super) async fn listed(tx: &Tx, ids: &[&str], listing: i64) -> Result<(), DbErr> {
     known::Entity::update_many()
@@ -268,4 +301,63 @@ pub(super) async fn forget_set_aside(tx: &Tx, moment: Timestamp, limit: i64) -> 
     let sql = "DELETE FROM workos_quarantine WHERE id IN \
                (SELECT id FROM workos_quarantine WHERE at < $1 LIMIT $2)";
     tx.run(sql, [moment.millis().into(), limit.into()]).await
+}
+
+/// Notes that somebody who shall have this id here is about to be made there.
+pub(super) async fn intend(tx: &Tx, id: Uuid, now: Timestamp) -> Result<(), DbErr> {
+    let sql = "INSERT INTO workos_intents (id, begun_at) VALUES ($1, $2)";
+    tx.run(sql, [id.into(), now.millis().into()]).await.map(|_| ())
+}
+
+/// Those of these ids with which somebody is about to be made, or to be taken back.
+pub(super) async fn intended(db: &impl ConnectionTrait, ids: Vec<Uuid>) -> Result<Vec<Uuid>, DbErr> {
+    let intents = intent::Entity::find().filter(intent::Column::Id.is_in(ids)).all(db).await?;
+    Ok(intents.into_iter().map(|intent| intent.id).collect())
+}
+
+/// Notes what was told of such a one; whether it still is one. Whoever makes the account at this moment is waited for.
+pub(super) async fn told_of_intended(tx: &Tx, id: Uuid, at: Timestamp) -> Result<bool, DbErr> {
+    let sql = "UPDATE workos_intents SET told_at = CASE WHEN told_at > $2 THEN told_at ELSE $2 END \
+               WHERE id = $1";
+    Ok(tx.run(sql, [id.into(), at.millis().into()]).await? == 1)
+}
+
+/// Ends an intent with the account that the same transaction makes; whether it may make it of what was so at `at`: it
+/// was not given up, and nothing newer was told.
+pub(super) async fn fulfil(tx: &Tx, id: Uuid, at: Timestamp) -> Result<bool, DbErr> {
+    let sql = "DELETE FROM workos_intents \
+               WHERE id = $1 AND given_up_at IS NULL AND (told_at IS NULL OR told_at <= $2)";
+    Ok(tx.run(sql, [id.into(), at.millis().into()]).await? == 1)
+}
+
+/// Gives an intent up: from now on no account is made of it. If there is one, or it is no intent any more, nobody is to
+/// be taken back.
+pub(super) async fn give_up(tx: &Tx, id: Uuid, now: Timestamp) -> Result<bool, DbErr> {
+    let made = "DELETE FROM workos_intents \
+                WHERE id = $1 AND EXISTS (SELECT 1 FROM users WHERE users.id = workos_intents.id)";
+    tx.run(made, [id.into()]).await?;
+    let sql = "UPDATE workos_intents SET given_up_at = $2 \
+               WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM users WHERE users.id = workos_intents.id)";
+    Ok(tx.run(sql, [id.into(), now.millis().into()]).await? == 1)
+}
+
+/// Forgets an intent of which nothing is there.
+pub(super) async fn forget_intent(tx: &Tx, id: Uuid) -> Result<(), DbErr> {
+    tx.run("DELETE FROM workos_intents WHERE id = $1", [id.into()]).await.map(|_| ())
+}
+
+/// Intents that nobody has seen to since `due`, the oldest first, at most `limit`. What lies ahead of `now` for as long
+/// was noted before the clock was set back.
+pub(super) async fn overdue(
+    db: &impl ConnectionTrait,
+    due: Timestamp,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<intent::Model>, DbErr> {
+    let sql = "SELECT id, begun_at, given_up_at, told_at FROM workos_intents \
+               WHERE COALESCE(given_up_at, begun_at) NOT BETWEEN $1 AND $2 ORDER BY id LIMIT $3";
+    let ahead = now.after(now.since(due));
+    let values = [due.millis().into(), ahead.millis().into(), limit.into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    intent::Model::find_by_statement(statement).all(db).await
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::client::{Client, Fault, PAGE, Page, Start, jittered};
 use super::event::{Deed, Received, UNKNOWN_TYPE};
+use super::intents::awaited_in;
 use super::rules::Outcome;
 use super::store::{self, Phase, State};
 use super::{Unapplied, Workos};
@@ -124,6 +125,8 @@ impl Workos {
             return Ok(Reached::AnotherFollows);
         }
         let going = async {
+            // First, so that what is told of those who go finds them gone.
+            Box::pin(self.take_back_overdue(client)).await?;
             let mut limit = PAGE;
             loop {
                 limit = match Box::pin(self.step(client, limit)).await {
@@ -363,10 +366,11 @@ impl Workos {
             return Err(Unapplied::Overtaken);
         }
         hold_in(tx, page).await?;
+        let awaited = awaited_in(tx, page).await?;
         let mut listed = Vec::new();
         for received in page {
             let outcome = match &received.told {
-                Ok(told) => self.apply_in(tx, told).await?,
+                Ok(told) => self.apply_in(tx, told, &awaited).await?,
                 Err(flaw) => Outcome::SetAside(flaw),
             };
             let body = if matches!(outcome, Outcome::SetAside(_)) { received.kept() } else { String::new() };

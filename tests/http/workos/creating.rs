@@ -117,16 +117,30 @@ async fn a_lost_answer_makes_nobody_twice() {
     assert_converged(&app, &fake).await;
 }
 
+/// An id that a client chose.
+pub(super) const CHOSEN: &str = "0190a5c0-7e3b-7c2a-8f00-1234567890ab";
+
+/// With an id of ours the event leaves them to the act; with one that the client chose it makes an account, which becomes
+/// what was asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_event_that_comes_first_makes_the_same_account() {
+    for chosen in [None, Some(CHOSEN)] {
+        assert_overtaken_by_their_event(chosen).await;
+    }
+}
+
+async fn assert_overtaken_by_their_event(chosen: Option<&str>) {
     let fake = Fake::start().await;
     let app = following(&fake, &[]).await;
     settle(&app).await;
-    let admin = app.admin().await;
+    let (admin, mut new) = (app.admin().await, new("ann_smith"));
+    if let Some(id) = chosen {
+        new["uuid"] = json!(id);
+    }
     // They are made there, the answer is lost, and before it is asked for again the event was followed.
     let answer = Manner::Answer(503, "{}", vec![("retry-after", "2".to_owned())]);
     fake.lies_in_turn(Place::Create, vec![Manner::Lost, answer]);
-    let making = tokio::spawn(async move { admin.post("/api/user/").json(&new("ann_smith")).await });
+    let making = tokio::spawn(async move { admin.post("/api/user/").json(&new).await });
     eventually(|| async { fake.truth().len() }, |there| *there == 1).await;
     assert_eq!(app.inside.workos.catch_up().await.unwrap(), Reached::Everything);
     let made = making.await.unwrap().is(201).json();
@@ -137,7 +151,7 @@ async fn an_event_that_comes_first_makes_the_same_account() {
 }
 
 /// Somebody whose account would be another one if an event made it.
-fn moderator() -> Value {
+pub(super) fn moderator() -> Value {
     json!({"username": "ann_smith", "email": "ann@example.com", "password": PASSWORD, "roles": ["moderator"]})
 }
 
@@ -172,9 +186,11 @@ async fn an_account_that_an_event_made_of_them_before_goes_with_them() {
     settle(&app).await;
     let no = Manner::Answer(503, "{}", vec![("retry-after", "90".to_owned())]);
     fake.lies_in_turn(Place::Create, vec![Manner::Lost, no]);
-    // The first looks see what was so before, and the event is followed meanwhile.
-    fake.lies(Place::User, Manner::Answer(404, "{}", Vec::new()), 2);
-    app.admin().await.post("/api/user/").json(&moderator()).await.refused(503, "unavailable");
+    // Nobody has the id yet; the first looks see that, too, and the event is followed meanwhile.
+    fake.lies(Place::User, Manner::Answer(404, "{}", Vec::new()), 3);
+    let mut chosen = moderator();
+    chosen["uuid"] = json!(CHOSEN);
+    app.admin().await.post("/api/user/").json(&chosen).await.refused(503, "unavailable");
     settle(&app).await;
     assert_taken_back(&app, &fake).await;
 }
@@ -184,7 +200,7 @@ async fn who_was_there_before_is_kept_and_never_taken_back() {
     let fake = Fake::start().await;
     let app = following(&fake, &[]).await;
     settle(&app).await;
-    let (id, mut chosen) = ("0190a5c0-7e3b-7c2a-8f00-1234567890ab", moderator());
+    let (id, mut chosen) = (CHOSEN, moderator());
     chosen["uuid"] = json!(id);
     let there = fake.add("ann");
     fake.change(&there, json!({"external_id": id}));

@@ -24,6 +24,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::harness::START;
@@ -68,6 +69,8 @@ pub enum Manner {
     Lost,
     /// What is asked for is done after so long, whoever still waits for the answer.
     Late(Duration),
+    /// What is asked for is done, and answered when the test says so.
+    Held(Arc<Notify>),
 }
 
 /// What was asked.
@@ -402,7 +405,10 @@ async fn answer(ledger: &Arc<Mutex<Ledger>>, request: Request<Incoming>) -> Answ
             .iter_mut()
             .find(|(place, manners)| *place == asked.place && !manners.is_empty())
             .and_then(|(_, manners)| manners.pop_front());
-        let is_heard = matches!(manner, None | Some(Manner::Truncated | Manner::Changed(_) | Manner::Lost));
+        let is_heard = matches!(
+            manner,
+            None | Some(Manner::Truncated | Manner::Changed(_) | Manner::Lost | Manner::Held(_))
+        );
         let truth = is_heard.then(|| ledger.truly(&asked, &path, &method));
         (manner, truth)
     };
@@ -429,6 +435,10 @@ async fn answer(ledger: &Arc<Mutex<Ledger>>, request: Request<Incoming>) -> Answ
                 ledger.lock().unwrap().truly(&asked, &path, &method)
             });
             let (status, truth) = late.await.map_err(io::Error::other)?;
+            Ok(json_answer(status, &truth))
+        }
+        Some(Manner::Held(released)) => {
+            released.notified().await;
             Ok(json_answer(status, &truth))
         }
         Some(Manner::Truncated) => {

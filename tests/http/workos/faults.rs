@@ -16,7 +16,7 @@ fn refused(status: u16) -> Manner {
     Manner::Answer(status, r#"{"message":"No."}"#, Vec::new())
 }
 
-fn changed(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Manner {
+pub(super) fn changed(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Manner {
     Manner::Changed(Arc::new(change))
 }
 
@@ -400,7 +400,7 @@ async fn held_until(app: &TestApp) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-async fn execute(app: &TestApp, sql: &'static str) {
+pub(super) async fn execute(app: &TestApp, sql: &'static str) {
     let done = app
         .inside
         .db

@@ -5,6 +5,7 @@ mod creating;
 mod fake;
 mod faults;
 mod following;
+mod intents;
 mod webhook;
 
 use gatehouse::workos::Reached;
