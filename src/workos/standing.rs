@@ -53,6 +53,13 @@ impl Workos {
                 vec![Sample::plain(lag.as_secs_f64())],
             )
         }));
+        families.extend(standing.last_event.map(|age| {
+            Family::gauge(
+                "gatehouse_workos_last_event_age_seconds",
+                "How old the last event of the directory is. WorkOS keeps events for 90 days.",
+                vec![Sample::plain(age.as_secs_f64())],
+            )
+        }));
         Some(families)
     }
 

@@ -36,6 +36,7 @@ async fn dashboard_and_rules_name_what_is_measured() {
         "gatehouse_outbox_aside",
         "gatehouse_outbox_events_total",
         "gatehouse_workos_lag_seconds",
+        "gatehouse_workos_last_event_age_seconds",
         "gatehouse_backup_failing",
         "gatehouse_backup_age_seconds",
     ];

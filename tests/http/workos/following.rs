@@ -28,6 +28,8 @@ async fn everybody_is_listed_once_and_then_events_are_followed() {
     assert_converged(&app, &fake).await;
     let standing = app.inside.workos.standing().await.unwrap().unwrap();
     assert_eq!((standing.quarantined, standing.trouble, standing.lag), (0, None, Some(Duration::ZERO)));
+    let measured = app.get("/metrics").await.is(200).text().to_owned();
+    assert!(measured.contains("gatehouse_workos_last_event_age_seconds "), "{measured}");
 
     // Nobody is listed again, and the next page begins behind the last event.
     let listings = fake.times(Place::Users);
