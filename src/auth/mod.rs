@@ -7,6 +7,7 @@ mod door;
 mod first_start;
 mod oauth;
 mod oauth_api;
+mod operator;
 mod otp_api;
 mod pending;
 mod recovery;

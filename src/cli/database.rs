@@ -114,6 +114,7 @@ pub(super) async fn admin(command: Admin, loaded: Loaded) -> Result<ExitCode, St
             let password = new_password(password_stdin)?;
             reset_password(&app, &username, &password).await?
         }
+        Admin::RemoveSecondFactor { username } => remove_second_factor(&app, &username).await?,
         Admin::Promote { username } => promote(&app, &username).await?,
     };
     app.close().await;
@@ -141,6 +142,15 @@ async fn reset_password(app: &App, username: &str, password: &SecretString) -> a
         .map_err(|invalid| anyhow::anyhow!("{}", invalid.into_words()))?;
     app.auth.set_password(&user, &password).await?;
     Ok(format!("set the password of {username}; every session of theirs has ended\n"))
+}
+
+async fn remove_second_factor(app: &App, username: &str) -> anyhow::Result<String> {
+    let user = find(app, username).await?;
+    Ok(if app.auth.remove_second_factor(user.id).await? {
+        format!("took the second factor of {username} off; every session of theirs has ended\n")
+    } else {
+        format!("{username} has no second factor\n")
+    })
 }
 
 async fn promote(app: &App, username: &str) -> anyhow::Result<String> {

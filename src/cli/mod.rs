@@ -215,6 +215,11 @@ pub enum Admin {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Take off the second factor of somebody who lost it, and end their sessions.
+    RemoveSecondFactor {
+        /// Whose second factor.
+        username: String,
+    },
     /// Make an existing account an admin.
     Promote {
         /// Which account.
@@ -281,7 +286,9 @@ impl ServerCommand {
         matches!(
             self,
             Self::Migrate(Migrate::Status | Migrate::Down { .. })
-                | Self::Admin(Admin::ResetPassword { .. } | Admin::Promote { .. })
+                | Self::Admin(
+                    Admin::ResetPassword { .. } | Admin::RemoveSecondFactor { .. } | Admin::Promote { .. }
+                )
                 | Self::Keys(_)
                 | Self::Audit(_)
                 | Self::Export { .. }
@@ -438,6 +445,7 @@ mod tests {
             "admin create ann --email ann@example.com --password-stdin",
             "admin create ann",
             "admin reset-password ann --password-stdin",
+            "admin remove-second-factor ann",
             "admin promote ann",
             "config",
             "config --schema",
@@ -497,6 +505,7 @@ mod tests {
             "migrate down --all",
             "admin promote ann",
             "admin reset-password ann",
+            "admin remove-second-factor ann",
             "keys rotate",
             "keys rewrap",
             "audit verify",

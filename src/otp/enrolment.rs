@@ -13,8 +13,8 @@ use super::store::{self, session_code};
 use super::{Code, Method, Otp, Used, by_owner};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::users::Deed;
 use crate::users::store::{held, user};
+use crate::users::{Deed, Origin};
 
 /// How long a new seed waits for its first code.
 const PENDING: Duration = Duration::from_mins(10);
@@ -137,11 +137,16 @@ impl Otp {
 
     /// Gives the second factor up: seeds, codes and challenges are gone.
     pub async fn turn_off_in(&self, tx: &Tx, user: &user::Model) -> Result<(), DbErr> {
+        self.take_off_in(tx, user, &by_owner(user)).await
+    }
+
+    /// The same on somebody else's word.
+    pub async fn take_off_in(&self, tx: &Tx, user: &user::Model, origin: &Origin) -> Result<(), DbErr> {
         held(tx, user.id).await?;
         store::forget_second_factor(tx, user.id).await?;
         store::forget_recovery_codes(tx, user.id).await?;
         self.forget_pending(tx, user.id).await?;
-        self.users.set_otp_method_in(tx, user.id, Method::None.name(), &by_owner(user)).await
+        self.users.set_otp_method_in(tx, user.id, Method::None.name(), origin).await
     }
 
     /// Ten new recovery codes; the old ones are void.

@@ -103,6 +103,7 @@ fn commands_for_what_exists_refuse_a_database_that_does_not_and_make_nothing() {
         &["migrate", "down"],
         &["admin", "promote", "ann"],
         &["admin", "reset-password", "ann", "--password-stdin"],
+        &["admin", "remove-second-factor", "ann"],
         &["keys", "rotate"],
         &["keys", "rewrap"],
         &["workos-check"],
@@ -180,6 +181,8 @@ async fn an_admin_is_made_and_mended_beside_a_running_server() {
     assert_eq!(client.sign_in("root", PASSWORD).await.unwrap().status, 401);
 
     let ann = client.sign_up("ann").await.unwrap();
+    let none = site.run(&["admin", "remove-second-factor", "ann"]);
+    assert_eq!((none.code, &*none.out), (Some(0), "ann has no second factor\n"), "{}", none.all());
     assert_eq!(site.run(&["admin", "promote", "ann"]).code, Some(0));
     let old = ann.text("access_token");
     until_true("the old roles are void", SOON, async || client.me(&old).await.unwrap().status == 401).await;
@@ -201,6 +204,7 @@ fn an_admin_that_cannot_be_is_refused_in_a_line() {
         (&["admin", "create", "no name", "--password-stdin"], PASSWORD, "username"),
         (&["admin", "reset-password", "nobody", "--password-stdin"], PASSWORD, "there is no user nobody"),
         (&["admin", "promote", "nobody"], "", "there is no user nobody"),
+        (&["admin", "remove-second-factor", "nobody"], "", "there is no user nobody"),
     ] {
         let refused = Finished::given(site.command(arguments), password);
         assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.all());

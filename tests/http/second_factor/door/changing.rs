@@ -144,3 +144,41 @@ async fn with_mail_it_is_turned_off_by_a_mailed_code() {
     assert_eq!(ann.change_method("none", &code).await.is(200).json()["otp_method"], "none");
     app.sign_in("ann").await;
 }
+
+#[tokio::test]
+async fn the_operator_takes_off_a_lost_one_which_ends_everything_and_is_told() {
+    let app = TestApp::with_mail(&[]).await;
+    let root = app.admin().await;
+    let ann = app.user("ann").await;
+    let (authenticator, codes) = ann.enrol(&app).await;
+    let demand = app.demand("ann").await;
+    assert!(app.inside.auth.remove_second_factor(ann.id).await.unwrap());
+    ann.get("/api/user/me").await.refused(401, "token_invalid");
+    app.answer(&demand.token, &authenticator.next_code(&app)).await.refused(401, "invalid_otp");
+
+    let ann = app.sign_in("ann").await;
+    assert_eq!(ann.me().await["otp_method"], "none");
+    let told = app.letters_to("ann@example.com").await;
+    assert_eq!(told.iter().filter(|letter| *letter == "second-factor-changed").count(), 2, "{told:?}");
+    let history = ann.get(&format!("{}/history", ann.path())).await.is(200).json();
+    assert_eq!(history[0]["action"], "second_factor_changed", "{history}");
+    let log = root.get("/api/admin/audit").await.is(200).json();
+    let entry = log.as_array().unwrap().iter().find(|entry| entry["action"] == "second_factor_changed");
+    let entry = entry.unwrap_or_else(|| panic!("{log}"));
+    assert_eq!((&entry["actor"], &entry["subject"]), (&json!(null), &json!(ann.id)), "{entry}");
+
+    // What went does not come back with another one.
+    let (authenticator, _) = ann.enrol(&app).await;
+    let demand = app.demand("ann").await;
+    app.answer(&demand.token, &codes[0]).await.refused(401, "invalid_otp");
+    app.answer(&demand.token, &authenticator.next_code(&app)).await.is(200);
+}
+
+#[tokio::test]
+async fn who_has_none_has_nothing_taken_off_and_stays_signed_in() {
+    let app = TestApp::with_mail(&[]).await;
+    let ann = app.user("ann").await;
+    assert!(!app.inside.auth.remove_second_factor(ann.id).await.unwrap());
+    ann.me().await;
+    assert!(!app.letters_to("ann@example.com").await.contains(&"second-factor-changed".to_owned()));
+}

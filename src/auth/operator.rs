@@ -1,0 +1,48 @@
+//! What the operator does from the command line for people who can't do it themselves.
+
+use futures_util::FutureExt;
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::Auth;
+use crate::mail::{Languages, Letter, Occasion, Post};
+use crate::otp::Method;
+use crate::platform::db::Tx;
+use crate::sessions::Ending;
+use crate::users::store::held;
+use crate::users::{Deed, Origin};
+
+impl Auth {
+    /// Takes off the second factor of somebody who lost the device and the recovery codes. All their sessions end, and
+    /// they are written to: it is for them to say if they never asked for it. `false`: there was none.
+    pub async fn remove_second_factor(&self, user: Uuid) -> Result<bool, DbErr> {
+        let auth = self.clone();
+        let removed = self.db.write::<_, DbErr, _>(move |tx| {
+            async move { auth.remove_second_factor_in(tx, user).await }.boxed()
+        });
+        removed.await
+    }
+
+    async fn remove_second_factor_in(&self, tx: &Tx, user: Uuid) -> Result<bool, DbErr> {
+        let Some(user) = held(tx, user).await? else { return Ok(false) };
+        if Method::of(&user) == Method::None {
+            return Ok(false);
+        }
+        self.otp.take_off_in(tx, &user, &Origin::default()).await?;
+        self.sessions.end_all(tx, user.id, None, Ending::SecondFactorChanged).await?;
+        self.users.audit_operator_in(tx, user.id, Deed::SecondFactorChanged.name()).await?;
+        if let Some(to) = user.email {
+            let (username, method) = (user.username, Method::None.name().to_owned());
+            let post = Post {
+                to,
+                user_id: Some(user.id),
+                languages: Languages { locale: user.locale, accept_language: None },
+                letter: Letter::SecondFactorChanged { username, method },
+                good_until: None,
+                occasion: Occasion::of_the_program(self.clock.now(), None),
+            };
+            self.mail.post_in(tx, post).await?;
+        }
+        Ok(true)
+    }
+}
