@@ -9,11 +9,10 @@ mod start;
 use std::sync::Arc;
 
 use sea_orm::DbErr;
-use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use settings::secrets;
-pub use start::{StartFault, connect, migrate, require_database};
+pub use start::{StartFault, admin_of_settings, connect, migrate, require_database};
 
 use crate::archive::{self, Archive, Schedule};
 use crate::audit::Audit;
@@ -31,18 +30,18 @@ use crate::platform::config::{Config, Directory};
 use crate::platform::db::Database;
 use crate::platform::domains::Domains;
 use crate::platform::hashing::Hasher;
-use crate::platform::problem::{Failure, FieldError, Refusal};
+use crate::platform::problem::{Failure, Refusal};
 use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
 use crate::platform::tasks::Tasks;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::otlp::{self, Export};
 use crate::platform::web::TraceIds;
-use crate::profiles::{self, Profiles, SignUpFields};
+use crate::profiles::{self, Profiles};
 use crate::proofs::Proofs;
 use crate::rate_limit::Limits as RateLimits;
 use crate::sessions::{OpaqueToken, Sessions};
-use crate::users::{NewUser, Password, Passwords, Users};
+use crate::users::{Passwords, Users};
 use crate::webhooks::{self, Webhooks};
 use crate::workos::{self, Workos};
 
@@ -316,7 +315,7 @@ impl App {
 
     /// Makes the admin of the settings on a server without one, or a set-up link for the operator.
     pub async fn first_start(&self) -> Result<Option<OpaqueToken>, StartFault> {
-        let Some((new, password)) = self.admin_of_settings().await? else {
+        let Some((new, password)) = admin_of_settings(&self.config)? else {
             return Ok(self.auth.set_up_link().await.map_err(anyhow::Error::from)?.map(|link| link.0));
         };
         let username = new.username.to_string();
@@ -331,22 +330,6 @@ impl App {
             }
         }
         Ok(None)
-    }
-
-    /// Who is to be the first admin by the settings, if they name somebody, with the password, which is a good one.
-    pub async fn admin_of_settings(&self) -> Result<Option<(NewUser, Password)>, StartFault> {
-        let Some(admin) = &self.config.first_admin else { return Ok(None) };
-        let fields = SignUpFields {
-            username: &admin.username,
-            email: admin.email.as_deref(),
-            ..SignUpFields::default()
-        };
-        let password = admin.password.expose_secret();
-        let read = fields.read(password, password, self.users.settings());
-        let (new, password) = read.map_err(|errors| wrong_admin(&errors))?;
-        let flaws = self.passwords.judge(&password, new.context(), "password").await;
-        let flaws = flaws.map_err(|broken| broken.into_cause().context("ADMIN_PASSWORD"))?;
-        if flaws.is_empty() { Ok(Some((new, password))) } else { Err(wrong_admin(&flaws)) }
     }
 }
 
@@ -397,12 +380,4 @@ fn file_storage(config: &Config) -> Result<files::Storage, StartFault> {
     let folder = config.server.data_dir.join("files");
     start::make_folder(Some(&folder))?;
     files::open_storage(&folder, &config.files).map_err(StartFault::Setting)
-}
-
-fn wrong_admin(errors: &[FieldError]) -> StartFault {
-    let lines: Vec<String> = errors
-        .iter()
-        .map(|error| format!("ADMIN_{}: {}", error.field.to_uppercase(), error.message))
-        .collect();
-    StartFault::Setting(anyhow::anyhow!("{}", lines.join("; ")))
 }

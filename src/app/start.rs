@@ -4,12 +4,16 @@ use rustix::fs::{Access, access};
 use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 
+use super::settings;
 use crate::permissions::PolicyMistake;
 use crate::platform::causes::told;
 use crate::platform::config::{Config, DatabaseAddress};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault, postgres, sqlite};
 use crate::platform::folders;
 use crate::platform::outgoing::NoClient;
+use crate::platform::problem::FieldError;
+use crate::profiles::SignUpFields;
+use crate::users::{NewUser, Password};
 
 /// Why the program can't start.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,35 @@ impl StartFault {
     fn lacks_certificates(&self) -> bool {
         matches!(self, Self::Other(error) if error.chain().any(<dyn std::error::Error>::is::<NoClient>))
     }
+}
+
+/// Who is to be the first admin by the settings, if they name somebody, with the password, which is a good one. Nothing
+/// but the settings is needed, so that a start can ask before it makes anything.
+pub fn admin_of_settings(config: &Config) -> Result<Option<(NewUser, Password)>, StartFault> {
+    let Some(admin) = &config.first_admin else { return Ok(None) };
+    let fields =
+        SignUpFields { username: &admin.username, email: admin.email.as_deref(), ..SignUpFields::default() };
+    let password = admin.password.expose_secret();
+    let read = fields.read(password, password, &settings::users(config));
+    let (new, password) = read.map_err(|errors| wrong_admin(&errors))?;
+    let known = new.context();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    // Milliseconds of this thread; nobody is served yet.
+    match settings::passwords(config).check(&password, &known) {
+        Ok(()) => Ok(Some((new, password))),
+        Err(flaws) => {
+            let errors = flaws.into_iter().map(|flaw| FieldError::new("password", flaw.words()));
+            Err(wrong_admin(&errors.collect::<Vec<_>>()))
+        }
+    }
+}
+
+fn wrong_admin(errors: &[FieldError]) -> StartFault {
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| format!("ADMIN_{}: {}", error.field.to_uppercase(), error.message))
+        .collect();
+    StartFault::Setting(anyhow::anyhow!("{}", lines.join("; ")))
 }
 
 /// Refuses settings that name a database which does not exist. Makes nothing, while connecting would make it.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::own::Own;
-use crate::app::{self, App, StartFault, connect};
+use crate::app::{self, App, StartFault, admin_of_settings, connect};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, Loaded};
 use crate::platform::db::{Database, Direction, Schema, SchemaFault};
@@ -24,6 +24,10 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
     }
     let config = loaded.config;
     table.row("address", address(&config));
+    // A start refuses it before it touches the database.
+    if let Err(fault) = admin_of_settings(&config) {
+        table.row("first admin", Err(fault.to_string()));
+    }
     if let Some(db) = table.keep("database", connect(&config).await, &config.database.address.to_string()) {
         table.row("schema", schema(&config, &db, fix).await);
         if table.is_bad {
@@ -105,8 +109,7 @@ async fn schema(config: &Config, db: &Database, fix: bool) -> Result<String, Str
 }
 
 async fn first_admin(app: &App) -> Result<String, String> {
-    // A start reads what is set in any case.
-    let set = app.admin_of_settings().await.map_err(|fault| fault.to_string())?;
+    let set = admin_of_settings(&app.config).map_err(|fault| fault.to_string())?;
     let there_is_one = app.users.has_admin().await.map_err(|error| error.to_string())?;
     Ok(match set {
         _ if there_is_one => "there is one".to_owned(),

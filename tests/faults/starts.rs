@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::database::{connect, postgres_server};
+use crate::database::{connect, count, postgres_server};
 use crate::gatehouse::{Finished, PASSWORD, Site};
 use crate::port::Port;
 use crate::waiting::{SOON, until_true};
@@ -134,21 +134,48 @@ fn mistakes_in_the_configuration_have_a_line_each_and_show_no_secret() {
     }
 }
 
-#[test]
-fn a_first_admin_that_cannot_be_is_named() {
-    for (name, password, told) in
-        [("not a name!", PASSWORD, "ADMIN_USERNAME: "), ("bossy", "qwertyuiop1", "ADMIN_PASSWORD: ")]
-    {
-        let site = Site::new().with("ADMIN_USERNAME", name).with("ADMIN_PASSWORD", password);
+#[tokio::test]
+async fn a_first_admin_that_cannot_be_is_named_before_the_database_is_touched() {
+    for (settings, told, secret) in [
+        (
+            &[("ADMIN_USERNAME", "not a name!"), ("ADMIN_PASSWORD", PASSWORD)][..],
+            "ADMIN_USERNAME: ",
+            PASSWORD,
+        ),
+        (
+            &[("ADMIN_USERNAME", "bossy"), ("ADMIN_PASSWORD", PASSWORD), ("ADMIN_EMAIL", "b@x..example.com")],
+            "ADMIN_EMAIL",
+            PASSWORD,
+        ),
+        (
+            &[("ADMIN_USERNAME", "bossy"), ("ADMIN_PASSWORD", "qwertyuiop1")],
+            "ADMIN_PASSWORD: ",
+            "qwertyuiop1",
+        ),
+    ] {
+        let site = settings.iter().fold(Site::new(), |site, (name, value)| site.with(name, value));
         let refused = site.run(&[]);
         assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
         assert!(refused.err.contains(told), "{}", refused.err);
-        assert!(!refused.all().contains(password), "{}", refused.all());
-        // The tables are there by now.
-        let checked = site.run(&["check"]);
-        assert_eq!(checked.code, Some(1), "{}", checked.all());
-        assert!(checked.all().contains(told), "{}", checked.all());
+        assert!(!refused.all().contains(secret), "{}", refused.all());
+        assert!(!site.data().join("gatehouse.db").exists(), "{settings:?}");
+        if let Some(server) = postgres_server() {
+            let name = site.database_name();
+            let sql = format!("SELECT COUNT(*) FROM pg_database WHERE datname = '{name}'");
+            assert_eq!(count(&connect(server.as_str()).await, &sql).await, 0, "{settings:?}");
+        }
     }
+}
+
+#[test]
+fn a_check_names_a_first_admin_that_cannot_be() {
+    let site = Site::new();
+    let migrated = site.run(&["migrate", "up"]);
+    assert_eq!(migrated.code, Some(0), "{}", migrated.all());
+    let site = site.with("ADMIN_USERNAME", "not a name!").with("ADMIN_PASSWORD", PASSWORD);
+    let checked = site.run(&["check"]);
+    assert_eq!(checked.code, Some(1), "{}", checked.all());
+    assert_eq!(checked.all().matches("ADMIN_USERNAME: ").count(), 1, "{}", checked.all());
 }
 
 #[test]
