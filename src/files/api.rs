@@ -106,8 +106,9 @@ impl FileApi {
 
     /// List files
     ///
-    /// One's own, and those that are linked to one. Admins see all files, moderators those of people who are neither
-    /// admin nor moderator nor deleted.
+    /// For users and testers: one's own, and those that are linked to one. Admins see all files, moderators those of
+    /// people who are neither admin nor moderator nor deleted. Policies of the operator's own may hide rows of a page;
+    /// `X-Total-Count` counts them all the same.
     #[oai(path = "/file", method = "get", operation_id = "read_files")]
     async fn list(&self, caller: Caller, paging: Paging) -> Result<Listing<File>, Failure<ListRefusal>> {
         let key = self.files.cursor_key.bytes();
@@ -141,7 +142,7 @@ impl FileApi {
 
     /// Number of files
     ///
-    /// As many as the list has.
+    /// The `X-Total-Count` of the list.
     #[oai(path = "/file/count", method = "get", operation_id = "read_files_number")]
     async fn count(&self, caller: Caller) -> Result<Json<u64>, Failure<ListRefusal>> {
         Ok(Json(self.files.count(caller.user_id, scope(&caller)).await?))
@@ -264,14 +265,18 @@ pub fn description_of(typed: Option<String>) -> Result<Option<Description>, Vec<
     description.map_err(|invalid| vec![FieldError::new("description", invalid.into_words())])
 }
 
-/// Whose files the caller's lists hold.
+/// Whose files the caller's lists hold: those that the program's own policies let them read, so that pages and numbers
+/// are right. Whose only role is moderator reads none of their own.
 fn scope(caller: &Caller) -> Scope {
-    if caller.roles.has(Role::Admin) {
-        Scope::All
-    } else if caller.roles.has(Role::Moderator) {
-        Scope::OfOrdinaryPeople
-    } else {
-        Scope::Own
+    let roles = caller.roles;
+    if roles.has(Role::Admin) {
+        return Scope::All;
+    }
+    match (roles.has(Role::Moderator), roles.has(Role::User) || roles.has(Role::Tester)) {
+        (true, true) => Scope::OfOrdinaryPeopleAndOwn,
+        (true, false) => Scope::OfOrdinaryPeople,
+        (false, true) => Scope::Own,
+        (false, false) => Scope::None,
     }
 }
 

@@ -60,10 +60,14 @@ pub struct Seen {
 pub enum Scope {
     /// Everybody's.
     All,
-    /// Those of people who are neither admin nor moderator nor deleted, and the viewer's.
+    /// Those of people who are neither admin nor moderator nor deleted.
     OfOrdinaryPeople,
+    /// These, and the viewer's.
+    OfOrdinaryPeopleAndOwn,
     /// The viewer's: uploaded by them or linked to them.
     Own,
+    /// Nobody's.
+    None,
 }
 
 /// `$1` is the viewer.
@@ -81,13 +85,15 @@ impl Scope {
         // As a union, since PostgreSQL uses no index for an alternative that is a query.
         const OWN: &str = "f.id IN (SELECT id FROM files WHERE created_by = $1 \
              UNION SELECT file_id FROM file_links WHERE user_id = $1)";
-        const ORDINARY: &str = "((u.roles & 3) = 0 AND u.deleted_at IS NULL OR f.created_by = $1 \
+        const WITH_OWN: &str = "((u.roles & 3) = 0 AND u.deleted_at IS NULL OR f.created_by = $1 \
              OR f.id IN (SELECT file_id FROM file_links WHERE user_id = $1))";
         match self {
             // The viewer has to be named somewhere.
             Self::All => "($1 = $1)",
-            Self::OfOrdinaryPeople => ORDINARY,
+            Self::OfOrdinaryPeople => "($1 = $1 AND (u.roles & 3) = 0 AND u.deleted_at IS NULL)",
+            Self::OfOrdinaryPeopleAndOwn => WITH_OWN,
             Self::Own => OWN,
+            Self::None => "($1 <> $1)",
         }
     }
 }
@@ -131,8 +137,10 @@ pub async fn list(
 /// How many files there are in all.
 pub async fn count(db: &impl ConnectionTrait, viewer: Uuid, scope: Scope) -> Result<u64, DbErr> {
     let files = match scope {
-        Scope::OfOrdinaryPeople => "files f JOIN users u ON u.id = f.created_by",
-        Scope::All | Scope::Own => "files f",
+        Scope::OfOrdinaryPeople | Scope::OfOrdinaryPeopleAndOwn => {
+            "files f JOIN users u ON u.id = f.created_by"
+        }
+        Scope::All | Scope::Own | Scope::None => "files f",
     };
     let sql = format!("SELECT COUNT(*) FROM {files} WHERE {}", scope.condition());
     let row = db.query_one_raw(statement(db, sql, [viewer.into()])).await?;

@@ -86,7 +86,8 @@ impl UserApi {
     /// List users
     ///
     /// For staff, and for everybody where `USER_DIRECTORY=members` (then without e-mail addresses, and only people who
-    /// are visible to the caller). Admins see users in full, but for history and files.
+    /// are visible to the caller). Admins see users in full, but for history and files. Policies of the operator's own
+    /// may hide rows of a page; `X-Total-Count` counts them all the same.
     #[oai(path = "/user", method = "get", operation_id = "read_users")]
     #[expect(clippy::too_many_arguments, reason = "one for each parameter of the contract")]
     async fn list(
@@ -129,7 +130,7 @@ impl UserApi {
 
     /// Number of users
     ///
-    /// With the same filters as the list.
+    /// With the same filters as the list, whose `X-Total-Count` it is.
     #[oai(path = "/user/count", method = "get", operation_id = "read_users_number")]
     async fn count(
         &self,

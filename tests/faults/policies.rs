@@ -74,6 +74,9 @@ async fn policies_of_ones_own_take_away_from_lists_as_they_do_from_single_accoun
         .map(|row| (row["username"].as_str().unwrap(), row.get("email").is_some()))
         .collect();
     assert_eq!(rows, [("ann", false), ("root", true)]);
+    // The number is what it would be without these policies, as the document says.
+    let counted = client.ask(Method::GET, "/user/count", &root, None).await.unwrap();
+    assert_eq!(counted.body, json!(3));
     server.stop().await;
 }
 

@@ -36,6 +36,26 @@ async fn everybody_s_list_holds_what_they_may_read() {
 }
 
 #[tokio::test]
+async fn who_is_only_a_moderator_finds_and_counts_what_they_may_read() {
+    let app = TestApp::new().await;
+    let (ann, moderator, admin) = (app.user("ann").await, app.moderator().await, app.admin().await);
+    for (who, name) in [(&ann, "ann's"), (&moderator, "mod's"), (&admin, "admin's")] {
+        uploaded(who, name, b"x").await;
+    }
+    let path = format!("{}/file", moderator.path());
+    let linked = admin.put(&path).body(FORM, form("for mods", b"x")).await.is(200).json();
+    assert_eq!(names(&list_of(&moderator).await), ["ann's", "mod's", "for mods"]);
+    admin.patch(&moderator.path()).json(&json!({"roles": ["moderator"]})).await.is(200);
+    let moderator = app.sign_in("mods").await;
+    moderator.get(&path_of(&linked)).await.refused(404, "not_found");
+    assert_eq!(names(&list_of(&moderator).await), ["ann's"]);
+    let page = moderator.get("/api/file/?page=1&per_page=1").await;
+    assert_eq!(names(&page.is(200).json()), ["ann's"]);
+    assert_eq!(page.header("x-total-count"), Some("1"));
+    assert!(!page.header("link").unwrap_or_default().contains("next"), "{page:?}");
+}
+
+#[tokio::test]
 async fn files_of_who_is_deleted_are_there_for_admins_only() {
     let app = TestApp::new().await;
     let (ann, bob) = (app.user("ann").await, app.user("bob").await);
