@@ -13,11 +13,13 @@ use super::door::Door;
 use super::recovery_api::Accepted;
 use super::sign_in::{Credentials, SignInRefusal};
 use super::sign_up::{SignUp, SignUpRefusal, SignedUp};
+use super::target::MailOwnReset;
 use super::{AskRefusal, Auth, PasswordRefusal, ReauthenticateRefusal};
+use crate::permissions::Allowed;
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::SignUpFields;
-use crate::sessions::{Caller, Enrolling, Kind, RefreshRefusal, Tokens, add_cookies};
+use crate::sessions::{Enrolling, Kind, RefreshRefusal, Tokens, add_cookies};
 use crate::users::Password;
 
 /// The operations of `/auth` about signing up, signing in and passwords.
@@ -341,10 +343,10 @@ impl AuthApi {
     #[oai(path = "/password/reset", method = "get", operation_id = "request_password_request")]
     async fn ask_for_reset(
         &self,
-        caller: Caller,
+        allowed: Allowed<MailOwnReset>,
         client: ClientInfo,
     ) -> Result<Accepted, Failure<AskRefusal>> {
-        self.auth.ask_for_reset(&caller, client).await?;
+        self.auth.ask_for_reset(&allowed.caller, client).await?;
         Ok(Accepted)
     }
 

@@ -17,6 +17,7 @@ mod session_api;
 mod shapes;
 mod sign_in;
 mod sign_up;
+mod target;
 pub mod throttle;
 
 use std::sync::Arc;

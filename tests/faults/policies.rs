@@ -81,6 +81,28 @@ async fn policies_of_ones_own_take_away_from_lists_as_they_do_from_single_accoun
 }
 
 #[tokio::test]
+async fn policies_of_ones_own_decide_who_is_mailed_a_link_to_a_new_password() {
+    let site = Site::new().with("ADMIN_USERNAME", "root").with("ADMIN_PASSWORD", PASSWORD);
+    let folder = site.data().join("policies");
+    fs::create_dir_all(&folder).unwrap();
+    let own = r#"
+        @id("by-hand") forbid (principal, action == Action::"user:reset-mail", resource)
+            unless { principal in Role::"admin" };
+    "#;
+    fs::write(folder.join("own.cedar"), [include_str!("../../policies/default.cedar"), own].concat())
+        .unwrap();
+    let server = site.start().await;
+    let client = server.client();
+    let root = client.sign_in("root", PASSWORD).await.unwrap().text("access_token");
+    let ann = client.sign_up("ann").await.unwrap().text("access_token");
+    for (token, status) in [(ann, 403), (root, 202)] {
+        let asked = client.ask(Method::GET, "/auth/password/reset", &token, None).await.unwrap();
+        assert_eq!(asked.status, status, "{asked:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn policies_that_are_edited_are_in_the_log_of_what_staff_did() {
     let site = Site::new();
     let folder = site.data().join("policies");
