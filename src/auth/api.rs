@@ -339,13 +339,19 @@ impl AuthApi {
 
     /// Ask for a link to a new password
     ///
-    /// Mails it to the caller; for who is signed in and has forgotten the old one.
+    /// Mails it to the caller; for who is signed in and has forgotten the old one. Browsers that say another site sent
+    /// them here are refused, but for pages of `CORS_ORIGINS`.
     #[oai(path = "/password/reset", method = "get", operation_id = "request_password_request")]
     async fn ask_for_reset(
         &self,
         allowed: Allowed<MailOwnReset>,
+        request: &Request,
         client: ClientInfo,
     ) -> Result<Accepted, Failure<AskRefusal>> {
+        // A browser sends its session cookie along with a link that somebody else has put before the caller.
+        if self.auth.sessions.is_foreign(request.headers()) {
+            return Err(AskRefusal::Foreign.into());
+        }
         self.auth.ask_for_reset(&allowed.caller, client).await?;
         Ok(Accepted)
     }

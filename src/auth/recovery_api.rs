@@ -161,17 +161,19 @@ impl ApiResponse for VerifiedAnswer {
 impl RecoveryApi {
     /// Ask for a link to a new password
     ///
-    /// Always 202, whether there is such an account or not. Nothing about the account changes.
+    /// Always 202, whether there is such an account or not. Nothing about the account changes. Browsers that say
+    /// another site sent them here are refused, but for pages of `CORS_ORIGINS`.
     #[oai(path = "/forgot-password/request", method = "get", operation_id = "forgot_password_request")]
     async fn forgot_by_query(
         &self,
+        request: &Request,
         client: ClientInfo,
         /// The user name.
         username: Query<Option<String>>,
         /// The e-mail address.
         email: Query<Option<String>>,
     ) -> Result<Accepted, Failure<AskRefusal>> {
-        self.forgot(&Forgotten { username: username.0, email: email.0 }, client).await
+        self.forgot(request, &Forgotten { username: username.0, email: email.0 }, client).await
     }
 
     /// Ask for a link to a new password
@@ -184,10 +186,7 @@ impl RecoveryApi {
         client: ClientInfo,
         body: JsonOrForm<Forgotten>,
     ) -> Result<Accepted, Failure<AskRefusal>> {
-        if self.auth.sessions.is_foreign(request.headers()) {
-            return Err(AskRefusal::Foreign.into());
-        }
-        self.forgot(&body, client).await
+        self.forgot(request, &body, client).await
     }
 
     /// Choose a new password by a mailed link
@@ -281,7 +280,16 @@ impl RecoveryApi {
 }
 
 impl RecoveryApi {
-    async fn forgot(&self, who: &Forgotten, client: ClientInfo) -> Result<Accepted, Failure<AskRefusal>> {
+    async fn forgot(
+        &self,
+        request: &Request,
+        who: &Forgotten,
+        client: ClientInfo,
+    ) -> Result<Accepted, Failure<AskRefusal>> {
+        // A picture in somebody's mail or page would have each of its readers ask, from as many addresses.
+        if self.auth.sessions.is_foreign(request.headers()) {
+            return Err(AskRefusal::Foreign.into());
+        }
         // poem-openapi's `Type`, which is in scope, has an `is_empty` of its own for `&str`, and it says no.
         // A form sends both fields, and one of them empty.
         let named = who.username.iter().chain(&who.email).find(|named| !str::is_empty(named));

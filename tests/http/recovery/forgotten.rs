@@ -104,6 +104,32 @@ async fn who_is_signed_in_asks_for_themselves() {
     app.reset(&token, super::OTHER_PASSWORD).await.is(200);
 }
 
+// The cookie goes along with a link on somebody else's page; a program sends none of these headers.
+#[tokio::test]
+async fn a_link_or_a_picture_of_another_site_has_nobody_written_to() {
+    let app = TestApp::with_mail(&[("CORS_ORIGINS", "https://app.test")]).await;
+    let ann = app.user("ann").await;
+    let forgot = with_query(FORGOT, &[("username", "ann")]);
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.test"),
+        ("origin", "null"),
+    ] {
+        app.get(&forgot).header(name, value).await.refused(403, "forbidden");
+        ann.get("/api/auth/password/reset").header(name, value).await.refused(403, "forbidden");
+    }
+    assert_eq!(links_sent(&app, ANN).await, 0);
+    // Typed into the address bar, or followed from a mail program; our own page; a page that is listed.
+    app.get(&forgot).header("sec-fetch-site", "none").await.is(202);
+    ann.get("/api/auth/password/reset").header("sec-fetch-site", "same-origin").await.is(202);
+    assert_eq!(links_sent(&app, ANN).await, 2);
+    app.user("bob").await;
+    let listed = app.get(&with_query(FORGOT, &[("username", "bob")])).header("origin", "https://app.test");
+    listed.header("sec-fetch-site", "cross-site").await.is(202);
+    assert_eq!(links_sent(&app, "bob@example.com").await, 1);
+}
+
 // three in an hour for one account, by whichever of its names; the answer does not tell.
 #[tokio::test]
 async fn an_account_is_sent_three_links_an_hour() {
