@@ -61,21 +61,28 @@ fn is_operator(token: &str) -> bool {
         || token.starts_with(|first| is_one_of(SINGLE_SIGNS, first) || is_one_of(DOUBLE_SIGNS, first))
 }
 
+/// The line of the first string that is written so, quotes included.
+pub(super) fn line_of(text: &str, string: &str) -> Option<usize> {
+    all_tokens(text).find(|(_, token)| *token == string).map(|(line, _)| line)
+}
+
 /// The tokens that matter here, each with its line; strings and comments are left out.
 fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    all_tokens(text).filter(|(_, token)| !token.starts_with('"') && !token.starts_with("//"))
+}
+
+fn all_tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = text;
     let mut line = 1;
     std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let at = line;
-            let (token, after) = rest.split_at(token_length(rest));
-            line += token.bytes().filter(|byte| *byte == b'\n').count();
-            rest = after;
-            if !token.starts_with('"') && !token.starts_with("//") {
-                return Some((at, token));
-            }
+        if rest.is_empty() {
+            return None;
         }
-        None
+        let at = line;
+        let (token, after) = rest.split_at(token_length(rest));
+        line += token.bytes().filter(|byte| *byte == b'\n').count();
+        rest = after;
+        Some((at, token))
     })
 }
 

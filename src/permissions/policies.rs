@@ -1,6 +1,9 @@
 //! A set of policies that may be asked: parsed, named, validated against the schema.
 
-use cedar_policy::{ActionConstraint, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use std::collections::BTreeSet;
+
+use cedar_policy::{ActionConstraint, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use uuid::Uuid;
 
 use super::action::Actions;
 use super::cedar::Vocabulary;
@@ -97,6 +100,7 @@ fn parse(source: &Source, vocabulary: &Vocabulary) -> Result<Vec<Policy>, Policy
         return Err(PolicyMistake::new(&source.name, "there is no policy in it"));
     }
     validate(source, &set, vocabulary)?;
+    check_ids(source, &set, vocabulary)?;
     Ok(set.policies().map(|policy| named(policy, source)).collect())
 }
 
@@ -116,6 +120,36 @@ fn validate(source: &Source, set: &PolicySet, vocabulary: &Vocabulary) -> Result
         );
     }
     Ok(())
+}
+
+/// Refuses ids that nothing can have: a policy with one would silently never match. Names of roles, fields and actions
+/// are in the schema, and the validator has looked at them.
+fn check_ids(source: &Source, set: &PolicySet, vocabulary: &Vocabulary) -> Result<(), PolicyMistake> {
+    let ids: BTreeSet<EntityUid> = set.policies().flat_map(Policy::entity_literals).collect();
+    let mistake = |uid: &EntityUid| {
+        let line = depth::line_of(&source.text, &format!("\"{}\"", uid.id().escaped()));
+        let what = format!("`{uid}` {}", flaw_of(uid, vocabulary)?);
+        Some(PolicyMistake { line, ..PolicyMistake::new(&source.name, what) })
+    };
+    let mistakes: Vec<PolicyMistake> = ids.iter().filter_map(mistake).collect();
+    let others = mistakes.len().saturating_sub(1);
+    let first = mistakes.into_iter().min_by_key(|mistake| mistake.line.unwrap_or(usize::MAX));
+    first.map_or(Ok(()), |first| Err(first.and(others)))
+}
+
+/// What is wrong with the id of an account or a file, which questions are asked with in exactly one form.
+fn flaw_of(uid: &EntityUid, vocabulary: &Vocabulary) -> Option<&'static str> {
+    let id = uid.id().unescaped();
+    let (form, flaw) = if *uid.type_name() == vocabulary.account {
+        let form = Uuid::try_parse(id).ok().map(|id| id.to_string());
+        (form, "can be nobody: the id of an account is a UUID in lower case, with hyphens")
+    } else if *uid.type_name() == vocabulary.file {
+        let form = id.parse::<i64>().ok().filter(|id| *id > 0).map(|id| id.to_string());
+        (form, "can be no file: the id of a file is its number")
+    } else {
+        return None;
+    };
+    (form.as_deref() != Some(id)).then_some(flaw)
 }
 
 /// The policy under its `@id`, or under file and number where it has none.
@@ -223,6 +257,35 @@ mod tests {
         ] {
             mistake(text);
         }
+    }
+
+    #[test]
+    fn an_id_that_nothing_can_have_is_refused_with_its_line() {
+        let ann = "0193d1f0-0000-7000-8000-00000000000a";
+        let bans = r#"permit (principal, action == Action::"user:ban", resource)"#;
+        let account = "can be nobody: the id of an account is a UUID in lower case, with hyphens";
+        for id in ["ann", "", &ann[1..], &ann.to_uppercase(), &ann.replace('-', ""), &format!("{{{ann}}}")] {
+            let text = format!("// \"{id}\"\n{bans}\nwhen {{ principal == Account::\"{id}\" }};");
+            assert_eq!(mistake(&text), format!("0.cedar, line 3: `Account::\"{id}\"` {account}"));
+        }
+        for scope in [
+            r#"principal == Account::"ann", action, resource"#,
+            r#"principal, action == Action::"user:ban", resource in Account::"ann""#,
+        ] {
+            let said = mistake(&format!("{bans};\nforbid ({scope});"));
+            assert_eq!(said, format!("0.cedar, line 2: `Account::\"ann\"` {account}"));
+        }
+        for id in ["a.txt", "07", "+7", "0", "-7", "7.0", "99999999999999999999"] {
+            let text =
+                format!("permit (principal, action == Action::\"file:read\", resource == File::\"{id}\");");
+            let said = mistake(&text);
+            assert!(said.starts_with(&format!("0.cedar, line 1: `File::\"{id}\"` can be no file")), "{said}");
+        }
+        let two = format!("{bans}\nwhen {{\n[Account::\"eve\",\nAccount::\"ann\"].contains(principal) }};");
+        let said = mistake(&two);
+        assert!(said.starts_with("0.cedar, line 3: `Account::\"eve\"`"), "{said}");
+        assert!(said.ends_with("; and 1 more"), "{said}");
+        load(&[&format!("{bans} when {{ principal == Account::\"{ann}\" }};")]).unwrap();
     }
 
     #[test]

@@ -13,16 +13,21 @@ const NONSENSE: &str = "permit(";
 
 #[test]
 fn a_start_with_a_bad_policy_file_is_refused_with_file_and_line() {
-    let site = Site::new();
-    let folder = site.data().join("policies");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("own.cedar"), NONSENSE).unwrap();
-    let refused = site.run(&[]);
-    assert_eq!(refused.code, Some(78), "{}", refused.all());
-    assert!(refused.err.contains("own.cedar, line 1"), "{}", refused.err);
-    let check = site.run(&["check"]);
-    assert_eq!(check.code, Some(1), "{}", check.all());
-    assert!(check.out.contains("own.cedar, line 1"), "{}", check.out);
+    let nobody = "// A name is no id.\npermit (principal == Account::\"ann\", action, resource);";
+    for (text, told) in
+        [(NONSENSE, "own.cedar, line 1: "), (nobody, "own.cedar, line 2: `Account::\"ann\"` ")]
+    {
+        let site = Site::new();
+        let folder = site.data().join("policies");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("own.cedar"), text).unwrap();
+        let refused = site.run(&[]);
+        assert_eq!(refused.code, Some(78), "{}", refused.all());
+        assert!(refused.err.contains(told), "{}", refused.err);
+        let check = site.run(&["check"]);
+        assert_eq!(check.code, Some(1), "{}", check.all());
+        assert!(check.out.contains(told), "{}", check.out);
+    }
 }
 
 #[tokio::test]
