@@ -21,6 +21,7 @@ pub mod problem;
 pub mod public_address;
 pub mod random;
 pub mod regular_file;
+pub mod response_headers;
 pub mod secrets;
 pub mod shape;
 pub mod tasks;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -15,11 +15,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::event::{FOLLOWED, Received};
-use super::moment;
 use super::person::Person;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::outgoing::{Answer, Bounds, Outgoing, Unanswered};
 use crate::platform::random::Random;
+use crate::platform::response_headers;
 use crate::users::{Email, NewUser, PersonName};
 
 /// How often a question is asked again.
@@ -268,7 +268,7 @@ impl Client {
         }
         let said = said(&answer);
         if is_passing(answer.status) {
-            let after = retry_after(&answer.headers, parts.clock.now());
+            let after = response_headers::retry_after(&answer.headers, parts.clock.now());
             return Err(Fault::Away { words: said.to_string(), after });
         }
         Err(Fault::Refused(said))
@@ -311,7 +311,7 @@ fn read(question: &Question<'_>, answer: &Answer) -> Result<(Value, Option<Times
     }
     let value = serde_json::from_slice::<Value>(&answer.body).ok().filter(Value::is_object);
     let value = value.ok_or_else(|| Fault::away("an answer that is no JSON"))?;
-    Ok((value, date_of(&answer.headers)))
+    Ok((value, response_headers::date(&answer.headers)))
 }
 
 fn person(answer: &Value) -> Result<Person, Fault> {
@@ -323,19 +323,6 @@ fn is_passing(status: StatusCode) -> bool {
         || status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT
         || status.is_redirection()
-}
-
-fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
-    moment::of_header(headers.get(DATE)?.to_str().ok()?)
-}
-
-/// Seconds, or a moment by the clock of whoever names it.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    moment::of_header(text).map(|at| at.since(date_of(headers).unwrap_or(now)))
 }
 
 fn said(answer: &Answer) -> Said {
@@ -362,6 +349,8 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderMap;
+
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
@@ -385,22 +374,6 @@ mod tests {
         assert_eq!(codes, ["a", "b", "s", ""]);
         assert_eq!(details[1].field.as_deref(), Some("email"));
         assert_eq!(read(&format!(r#"{{"message":"{}\u0007"}}"#, "x".repeat(999))).message, "x".repeat(200));
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_moment_by_their_clock() {
-        let of = |text: &'static str, date: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            headers.extend(date.map(|date| (DATE, date.parse().unwrap())));
-            retry_after(&headers, Timestamp::from_seconds(1_768_478_400))
-        };
-        assert_eq!(of("30", None), Some(Duration::from_secs(30)));
-        assert_eq!(of("Thu, 15 Jan 2026 12:00:07 GMT", None), Some(Duration::from_secs(7)));
-        let theirs = Some("Thu, 15 Jan 2026 12:00:05 GMT");
-        assert_eq!(of("Thu, 15 Jan 2026 12:00:07 GMT", theirs), Some(Duration::from_secs(2)));
-        assert_eq!(of("Thu, 15 Jan 2026 11:00:00 GMT", None), Some(Duration::ZERO));
-        assert_eq!(of("soon", None), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Moments as WorkOS and HTTP write them.
+//! Moments as WorkOS writes them.
 
 use chrono::{DateTime, NaiveDateTime};
 
@@ -15,11 +15,6 @@ pub(super) fn of_json(text: &str) -> Option<Timestamp> {
     let without = || WITHOUT_ZONE.iter().find_map(read).map(|at| at.and_utc().timestamp_millis());
     let millis = with_zone.or_else(without).filter(|millis| *millis <= Timestamp::LAST.millis())?;
     Some(Timestamp::from_millis(millis.max(0)))
-}
-
-/// A moment as headers have it (RFC 9110, 5.6.7).
-pub(super) fn of_header(text: &str) -> Option<Timestamp> {
-    DateTime::parse_from_rfc2822(text).ok().map(|at| Timestamp::from_millis(at.timestamp_millis()))
 }
 
 #[cfg(test)]
@@ -49,7 +44,5 @@ mod tests {
             assert_eq!(of_json(none), None, "{none}");
         }
         assert_eq!(at.map(Timestamp::rfc3339).as_deref(), Some("2026-01-15T12:00:00.093Z"));
-        let header = of_header("Thu, 15 Jan 2026 12:00:00 GMT");
-        assert_eq!(header, Some(Timestamp::from_seconds(1_768_478_400)));
     }
 }
