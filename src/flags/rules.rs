@@ -12,6 +12,7 @@ use super::name::Name;
 use super::set::{Change, FlagSet};
 use super::{Author, Flags, Known, Parts, Source, Version, store};
 use crate::audit::{Audit, Entry, Subject};
+use crate::platform::causes::told;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Span, Tx};
 use crate::platform::problem::{Breakage, Failure, FieldError, Refusal};
@@ -195,7 +196,12 @@ impl Flags {
                 }));
             }
             Err(Failure::Broken(breakage)) => {
-                tracing::warn!(problem = %breakage.problem(), "an edit of the flags waits for the database");
+                let (is_passing, error) = (breakage.is_passing(), told(&breakage.into_cause()));
+                if is_passing {
+                    tracing::warn!(error, "an edit of the flags waits for the database");
+                } else {
+                    tracing::error!(error, "an edit of the flags can't be taken over; it is tried again");
+                }
             }
         }
     }
