@@ -315,6 +315,10 @@ impl App {
 
     /// Makes the admin of the settings on a server without one, or a set-up link for the operator.
     pub async fn first_start(&self) -> Result<Option<OpaqueToken>, StartFault> {
+        // The dictionaries that a password is judged by stay in memory once they were asked: not for an admin who is there.
+        if self.config.first_admin.is_some() && self.users.has_admin().await.map_err(anyhow::Error::from)? {
+            return Ok(None);
+        }
         let Some((new, password)) = admin_of_settings(&self.config)? else {
             return Ok(self.auth.set_up_link().await.map_err(anyhow::Error::from)?.map(|link| link.0));
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::app::{App, StartFault, admin_of_settings};
+use crate::app::{App, StartFault, admin_of_settings, require_database};
 use crate::platform::clock::Clock;
 use crate::platform::config::{Config, DatabaseAddress, Loaded};
 use crate::platform::random::Random;
@@ -29,7 +29,9 @@ pub(super) async fn serve(loaded: Loaded, losses: Losses) -> ExitCode {
 async fn start(loaded: Loaded, losses: Losses) -> Result<ExitCode, StartFault> {
     let mut config = loaded.config;
     // What is wrong in the settings is told before there is a database that it would be left in.
-    admin_of_settings(&config)?;
+    if config.first_admin.is_some() && require_database(&config).await.is_err() {
+        admin_of_settings(&config)?;
+    }
     let clock = Clock::System;
     let limits = Limits::stopping_within(config.server.shutdown_timeout);
     // The address first: where it is taken, no database is touched.
