@@ -87,6 +87,38 @@ async fn a_key_that_is_refused_is_told_and_nothing_changes() {
 }
 
 #[tokio::test]
+async fn a_key_without_the_permission_is_told() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    fake.add("ann_smith");
+    settle(&app).await;
+    fake.add("bob_jones");
+    settle(&app).await;
+    fake.add("carl_page");
+    let last = fake.ledger().events[1]["id"].clone();
+    let (asked, listings) = (fake.times(Place::Events), fake.times(Place::Users));
+    fake.lies(Place::Events, refused(403), 3);
+    for _ in 0..3 {
+        let halt = app.inside.workos.catch_up().await.unwrap_err();
+        assert!(halt.to_string().contains("403"), "{halt}");
+    }
+    assert_eq!((fake.times(Place::Events), fake.times(Place::Users)), (asked + 3, listings));
+    assert_eq!(people(&app).await.len(), 2, "nobody is gone, and nobody came");
+    // Once it has the permission, it goes on behind the last event that it had.
+    settle(&app).await;
+    let behind = fake
+        .ledger()
+        .asked
+        .iter()
+        .filter(|asked| asked.place == Place::Events)
+        .nth(asked + 3)
+        .and_then(|asked| asked.query("after").map(str::to_owned));
+    assert_eq!(behind.as_deref(), last.as_str());
+    assert_eq!(fake.times(Place::Users), listings);
+    assert_converged(&app, &fake).await;
+}
+
+#[tokio::test]
 async fn a_cursor_that_workos_no_longer_knows_loses_nothing() {
     for status in [400, 404, 422] {
         let fake = Fake::start().await;
