@@ -9,6 +9,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "architecture/deploy.rs"]
+mod deploy;
 #[path = "architecture/image.rs"]
 mod image;
 #[path = "architecture/modules.rs"]
