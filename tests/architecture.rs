@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "architecture/deploy.rs"]
 mod deploy;
+#[path = "architecture/documents.rs"]
+mod documents;
 #[path = "architecture/image.rs"]
 mod image;
 #[path = "architecture/modules.rs"]
