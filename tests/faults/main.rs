@@ -59,3 +59,4 @@ mod uploads;
 mod waiting;
 mod webhooks;
 mod wire;
+mod workos;
