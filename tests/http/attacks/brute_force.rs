@@ -358,9 +358,18 @@ async fn behind_a_proxy_the_nearest_stranger_is_the_client() {
         scene.login_from(&chain, "another", WRONG).await.refused(429, "rate_limited");
     }
     // What can't be read is nobody's word: the proxy itself is the client then, for all of them together.
-    for broken in ["garbage", "198.51.100.99, garbage", "198.51.100.99,", "unknown"] {
-        scene.login_from(broken, "yet_another", WRONG).await;
+    let failures = "SELECT CAST(COALESCE(SUM(failures), 0) AS BIGINT) FROM throttles";
+    let of_the_proxy = format!("{failures} WHERE bucket = 'sign-in:127.0.0.1'");
+    let proxys = || scene.number(&of_the_proxy);
+    assert_eq!(proxys().await, 0);
+    for (number, broken) in
+        ["garbage", "198.51.100.99, garbage", "198.51.100.99,", "unknown"].into_iter().enumerate()
+    {
+        // Each under another name, which has not to wait for the ones before.
+        let reply = scene.login_from(broken, &format!("broken_{number}"), WRONG).await;
+        reply.refused(401, "invalid_credentials");
     }
+    assert_eq!(proxys().await, 4);
     assert_eq!(
         scene.number("SELECT COUNT(*) FROM throttles WHERE bucket LIKE 'sign-in:198.51.100.99%'").await,
         0
@@ -368,7 +377,9 @@ async fn behind_a_proxy_the_nearest_stranger_is_the_client() {
     // Two headers that disagree count for nothing.
     let form = [("username", "one_more"), ("password", WRONG)];
     let ask = scene.post("/api/auth/login").header("x-forwarded-for", "198.51.100.66");
-    ask.header("forwarded", "for=198.51.100.67").form(&form).await;
+    let reply = ask.header("forwarded", "for=198.51.100.67").form(&form).await;
+    reply.refused(401, "invalid_credentials");
+    assert_eq!(proxys().await, 5);
     assert_eq!(
         scene.number("SELECT COUNT(*) FROM throttles WHERE bucket LIKE 'sign-in:198.51.100.6%'").await,
         0
