@@ -1,6 +1,7 @@
 //! Forged, bent and borrowed access tokens.
 
 use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use gatehouse::platform::secrets::Secrets;
@@ -220,6 +221,34 @@ async fn no_bent_token_is_taken_for_a_genuine_one() {
     }
 }
 
+/// The bytes of the key that a JWK describes (of a curve's point: uncompressed, SEC 1, 2.3.3), and its
+/// `SubjectPublicKeyInfo` (RFC 5480, RFC 8410).
+fn public_key(jwk: &Value) -> (Vec<u8>, Vec<u8>) {
+    const OF_ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    const OF_P256: [u8; 26] = [
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    ];
+    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+    let (raw, head) = if jwk["crv"] == "P-256" {
+        ([vec![4], bytes("x"), bytes("y")].concat(), &OF_P256[..])
+    } else {
+        (bytes("x"), &OF_ED25519[..])
+    };
+    let spki = [head, &raw].concat();
+    (raw, spki)
+}
+
+/// With this key the token was signed: a key that was put together wrongly would prove nothing.
+#[track_caller]
+fn has_signed(jwk: &Value, spki: &[u8], token: &str) {
+    let algorithm: &'static dyn VerificationAlgorithm =
+        if jwk["crv"] == "P-256" { &ECDSA_P256_SHA256_FIXED } else { &ED25519 };
+    let (text, signature) = token.rsplit_once('.').unwrap();
+    let key = ParsedPublicKey::new(algorithm, spki).unwrap();
+    key.verify_sig(text.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+}
+
 // whoever knows the public key must not sign with it.
 #[tokio::test]
 async fn the_public_key_is_no_secret_to_sign_with() {
@@ -228,17 +257,27 @@ async fn the_public_key_is_no_secret_to_sign_with() {
         let ann = scene.user("ann").await;
         let set = scene.get("/.well-known/jwks.json").await;
         let jwk = set.is(200).json()["keys"][0].clone();
-        let x = jwk["x"].as_str().unwrap().to_owned();
-        let raw = URL_SAFE_NO_PAD.decode(&x).unwrap();
-        let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-        spki.extend_from_slice(&raw);
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", STANDARD.encode(&spki));
+        assert_eq!(jwk["alg"], algorithm);
+        let (raw, spki) = public_key(&jwk);
+        has_signed(&jwk, &spki, &ann.access);
+        let pem = |line: usize| {
+            let text = STANDARD.encode(&spki);
+            let lines: Vec<&str> =
+                text.as_bytes().chunks(line).map(|line| str::from_utf8(line).unwrap()).collect();
+            format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", lines.join("\n"))
+        };
         let secrets: Vec<Vec<u8>> = vec![
             raw.clone(),
-            spki,
-            x.into_bytes(),
-            pem.clone().into_bytes(),
-            format!("{pem}\n").into_bytes(),
+            // The point without the byte that says how it is written, and its first half.
+            raw[raw.len() % 2..].to_vec(),
+            raw[raw.len() % 2..][..32].to_vec(),
+            spki.clone(),
+            jwk["x"].as_str().unwrap().as_bytes().to_vec(),
+            // On one line, and cut into lines as RFC 7468 asks for.
+            pem(1000).into_bytes(),
+            format!("{}\n", pem(1000)).into_bytes(),
+            pem(64).into_bytes(),
+            format!("{}\n", pem(64)).into_bytes(),
             jwk.to_string().into_bytes(),
             set.bytes().to_vec(),
             Vec::new(),
