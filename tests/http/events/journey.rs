@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use gatehouse::events::TYPES;
+use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 
 use super::{events_of, session, told, types};
@@ -33,6 +34,14 @@ impl Journey<'_> {
             self.types.extend(new.into_iter().map(|(name, _)| name));
         })
     }
+}
+
+/// The hash of somebody's password.
+async fn hash_of(app: &TestApp, user: uuid::Uuid) -> String {
+    let reader = app.inside.db.reader();
+    let sql = "SELECT password_hash FROM users WHERE id = $1";
+    let statement = Statement::from_sql_and_values(reader.get_database_backend(), sql, [user.into()]);
+    reader.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index(0).unwrap()
 }
 
 fn picture() -> Vec<u8> {
@@ -99,6 +108,7 @@ async fn whole_life() {
     let new = format!("{PASSWORD}!");
     let change = json!({"old_password": PASSWORD, "new_password": new, "confirm_password": new});
     ann.patch("/api/auth/password/reset").json(&change).await.is(200);
+    let hash = hash_of(&scene, ann.id).await;
     let expected =
         [("session.ended", ended(&other, "password_changed")), ("user.password_changed", none.clone())];
     journey.tells(&expected).await;
@@ -134,9 +144,14 @@ async fn whole_life() {
         TYPES.iter().filter(|name| !journey.types.iter().any(|told| told == *name)).collect();
     assert!(untold.is_empty(), "nothing has told {untold:?}");
     let all = admin.get("/api/admin/events?limit=1000").await.is(200).text().to_owned();
+    let seed = authenticator.uri.split("secret=").nth(1).unwrap().split('&').next().unwrap();
     let mut secrets =
         vec![PASSWORD, "example.com", "argon2", "$argon", &ann.access, &ann.refresh, &other.refresh];
+    secrets.extend([seed, &token, &hash]);
+    // Nor the salt and the digest without what says that they are a hash's.
+    secrets.extend(hash.rsplit('$').take(2));
     secrets.extend(codes.iter().map(String::as_str));
+    assert!(secrets.iter().all(|secret| secret.len() > 5), "that is in any text: {secrets:?}");
     for secret in secrets {
         assert!(!all.contains(secret), "{secret} is in an event");
     }
