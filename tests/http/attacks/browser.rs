@@ -6,7 +6,9 @@ use url::Url;
 use super::scene::same;
 use super::wire::{bare, request};
 use super::{Scene, Wire, operations};
-use crate::harness::{PASSWORD, Reply, TestApp};
+use crate::harness::{PASSWORD, Reply, TestApp, with_query};
+use crate::oauth::idp::Idp;
+use crate::oauth::scene::APP;
 
 const OURS: &str = "http://localhost:8000";
 const EVIL: &str = "https://evil.test";
@@ -63,6 +65,13 @@ fn session_cookie(reply: &Reply) -> Option<String> {
     }
     assert!(!set.contains("Domain") && set.len() < 4096, "{set}");
     Some(value.to_owned())
+}
+
+/// A browser that leaves for a provider and signs in there: its cookie, and where the provider sends it back to.
+pub async fn leave_and_sign_in(app: &TestApp, idp: &Idp) -> (String, Url) {
+    let left = app.get(&with_query("/api/oauth/acme", &[("redirect_uri", APP)])).await;
+    let cookie = left.is(302).cookie("gatehouse-oauth").unwrap().to_owned();
+    (cookie, idp.visit(left.header("location").unwrap()).await)
 }
 
 // A-073, T-08

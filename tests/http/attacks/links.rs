@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::browser::Browser;
+use super::browser::{Browser, leave_and_sign_in};
 use super::wire::{json as json_request, request};
 use super::{Answer, Scene, Wire, rounds, same};
 use crate::harness::{Actor, PASSWORD, Reply, TestApp};
+use crate::oauth::idp::{Idp, Person, parameter};
+use crate::oauth::scene::{APP, code_of, path_of};
 
 const OTHER_PASSWORD: &str = "sapphire lantern 88 meadow";
 const EVIL: &str = "https://evil.test";
@@ -87,39 +89,115 @@ async fn no_mailbox_is_filled_by_changes_of_address() {
     }
 }
 
-/// One secret of each kind, of `ann`, who has an authenticator, and of a sign-up.
-async fn one_of_each_kind(scene: &Scene) -> (Vec<(&'static str, String)>, Browser) {
-    let ann = scene.user("ann").await;
-    let browser = Browser::sign_in(scene, "bystander").await;
-    let device = scene.try_sign_in("ann", PASSWORD).await.cookie("gatehouse-device").unwrap().to_owned();
-    ann.patch(&ann.path()).json(&json!({"email": "new@example.com"})).await.is(200);
-    let address = scene.mail_to("new@example.com", "verification").await.token();
-    let (_, codes) = ann.enrol(scene).await;
-    let challenge = scene.demand("ann").await.token;
-    let reset = scene.reset_token("ann").await;
-    scene.sign_up("newcomer", "newcomer@example.com", PASSWORD).await.is(202);
-    let verify = scene.mail_to("newcomer@example.com", "verification").await.token();
-    let secrets = vec![
-        ("access", ann.access.clone()),
-        ("refresh", ann.refresh.clone()),
-        ("cookie", browser.cookie.clone()),
-        ("csrf", browser.csrf.clone()),
-        ("device", device),
-        ("challenge", challenge),
-        ("reset", reset),
-        ("verify", verify),
-        ("address", address),
-        ("recovery", codes[0].clone()),
-    ];
-    (secrets, browser)
+/// One secret of each kind, and what they belong to.
+struct Kinds {
+    secrets: Vec<(&'static str, String)>,
+    /// The browser of the session cookie.
+    browser: Browser,
+    /// What the mailed code answers.
+    asked_by_mail: String,
+    /// Where the browser of the state and of the other cookie is sent back to by the provider.
+    back: url::Url,
 }
 
-// the matrix with all that came with mail and the second factor.
+impl Kinds {
+    /// One secret of each kind: of `ann`, who has an authenticator, of `bob`, who is mailed codes, of a sign-up, and of
+    /// somebody who comes by a provider.
+    async fn of(scene: &Scene, idp: &Idp) -> Self {
+        let bob = scene.user("bob").await;
+        bob.enrol_mail(scene).await;
+        scene.clock.advance(Duration::from_mins(1)); // the next code stands so long apart from the one before
+        let asked_by_mail = scene.demand("bob").await.token;
+        let mailed = scene.mail_to("bob@example.com", "code").await.code();
+        let ann = scene.user("ann").await;
+        let browser = Browser::sign_in(scene, "bystander").await;
+        let device = scene.try_sign_in("ann", PASSWORD).await.cookie("gatehouse-device").unwrap().to_owned();
+        ann.patch(&ann.path()).json(&json!({"email": "new@example.com"})).await.is(200);
+        let address = scene.mail_to("new@example.com", "verification").await.token();
+        let (_, codes) = ann.enrol(scene).await;
+        let challenge = scene.demand("ann").await.token;
+        let reset = scene.reset_token("ann").await;
+        scene.sign_up("newcomer", "newcomer@example.com", PASSWORD).await.is(202);
+        let verify = scene.mail_to("newcomer@example.com", "verification").await.token();
+        idp.person(Person::named("stranger", "4711"));
+        let (cookie, back) = leave_and_sign_in(scene, idp).await;
+        let code = code_of(&scene.get(&path_of(&back)).header("cookie", &cookie_of_leaving(&cookie)).await);
+        let (cookie, back) = leave_and_sign_in(scene, idp).await;
+        let secrets = vec![
+            ("access", ann.access.clone()),
+            ("refresh", ann.refresh.clone()),
+            ("cookie", browser.cookie.clone()),
+            ("csrf", browser.csrf.clone()),
+            ("device", device),
+            ("challenge", challenge),
+            ("reset", reset),
+            ("verify", verify),
+            ("address", address),
+            ("recovery", codes[0].clone()),
+            ("mailed code", mailed),
+            ("state", parameter(&back, "state").unwrap()),
+            ("cookie of leaving", cookie),
+            ("code", code),
+        ];
+        Self { secrets, browser, asked_by_mail, back }
+    }
+
+    fn get(&self, kind: &str) -> &str {
+        &self.secrets.iter().find(|(present, _)| *present == kind).unwrap().1
+    }
+
+    /// Where the provider sends the browser back to, with this state.
+    fn back_with(&self, state: &str) -> String {
+        let pairs = self.back.query_pairs().into_owned();
+        let pairs = pairs.map(|(name, value)| {
+            let value = if name == "state" { state.to_owned() } else { value };
+            (name, value)
+        });
+        let pairs: Vec<(String, String)> = pairs.collect();
+        format!("{}?{}", self.back.path(), serde_urlencoded::to_string(pairs).unwrap())
+    }
+
+    /// Neither the provider's part nor ours of signing in elsewhere takes this secret in the place of its own, nor does
+    /// the challenge that a mailed code answers.
+    async fn are_not_replaced_by(&self, scene: &Scene, kind: &str, secret: &str) {
+        if kind != "state" {
+            let cookie = cookie_of_leaving(self.get("cookie of leaving"));
+            let reply = scene.get(&self.back_with(secret)).header("cookie", &cookie).await;
+            assert!(reply.is(400).set_cookie("gatehouse").is_none(), "{kind}: {reply:?}");
+        }
+        if kind != "cookie of leaving" {
+            let cookie = cookie_of_leaving(secret);
+            let reply = scene.get(&path_of(&self.back)).header("cookie", &cookie).await;
+            assert!(reply.is(400).set_cookie("gatehouse").is_none(), "{kind}: {reply:?}");
+        }
+        if kind != "code" {
+            trade(scene, secret).await.refused(401, "token_invalid");
+        }
+        if kind != "mailed code" {
+            scene.answer(&self.asked_by_mail, secret).await.refused(401, "invalid_otp");
+        }
+    }
+}
+
+fn cookie_of_leaving(value: &str) -> String {
+    format!("gatehouse-oauth={value}")
+}
+
+/// What trading a code of ours answers.
+async fn trade(scene: &Scene, code: &str) -> Reply {
+    scene.post("/api/oauth/token").json(&json!({"code": code, "redirect_uri": APP})).await
+}
+
+// the matrix with all that came with mail, the second factor and other providers.
 #[tokio::test]
 async fn no_link_challenge_or_code_serves_in_the_place_of_another() {
-    let scene = with_mail().await;
-    let (secrets, browser) = one_of_each_kind(&scene).await;
-    for (kind, secret) in &secrets {
+    let idp = Idp::start().await;
+    let mail = [("EMAIL_METHOD", "inbox"), ("THROTTLE_FORGOT", "1000/1h")];
+    let scene = Scene::with(&[&idp.settings()[..], &mail].concat()).await;
+    idp.follow(&scene.clock);
+    let kinds = Kinds::of(&scene, &idp).await;
+    let (browser, recovery) = (&kinds.browser, kinds.get("recovery"));
+    for (kind, secret) in &kinds.secrets {
         if *kind != "access" {
             scene.with_bearer(secret).get("/api/user/me").await.refused(401, "token_invalid");
             scene.with_bearer(secret).get("/api/auth/QR").await.refused(401, "token_invalid");
@@ -145,7 +223,6 @@ async fn no_link_challenge_or_code_serves_in_the_place_of_another() {
             scene.verify(secret).await.refused(401, "token_invalid");
         }
         if *kind != "challenge" {
-            let recovery = &secrets.last().unwrap().1;
             scene.answer(secret, recovery).await.refused(401, "invalid_otp");
             let cookie = format!("gatehouse-otp={secret}");
             let body = json!({"otp_code": recovery});
@@ -158,6 +235,7 @@ async fn no_link_challenge_or_code_serves_in_the_place_of_another() {
             let send = scene.post("/api/auth/OTP/send").json(&json!({"otp_token": secret})).await;
             send.refused(401, "invalid_otp");
         }
+        kinds.are_not_replaced_by(&scene, kind, secret).await;
         let form = [
             ("token", secret.as_str()),
             ("username", "boss"),
@@ -173,10 +251,13 @@ async fn no_link_challenge_or_code_serves_in_the_place_of_another() {
         }
     }
     // Each still opens its own door.
-    let of = |kind: &str| secrets.iter().find(|(present, _)| *present == kind).unwrap().1.as_str();
-    scene.answer(of("challenge"), of("recovery")).await.is(200);
-    scene.verify(of("verify")).await.is(200);
-    scene.verify(of("address")).await.is(200);
+    scene.answer(kinds.get("challenge"), recovery).await.is(200);
+    scene.answer(&kinds.asked_by_mail, kinds.get("mailed code")).await.is(200);
+    scene.verify(kinds.get("verify")).await.is(200);
+    scene.verify(kinds.get("address")).await.is(200);
+    trade(&scene, kinds.get("code")).await.is(200);
+    let cookie = cookie_of_leaving(kinds.get("cookie of leaving"));
+    code_of(&scene.get(&path_of(&kinds.back)).header("cookie", &cookie).await);
     browser.change(&scene).await.is(200);
     scene.is_unharmed().await;
 }
