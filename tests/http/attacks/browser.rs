@@ -6,9 +6,9 @@ use url::Url;
 use super::scene::same;
 use super::wire::{bare, request};
 use super::{Scene, Wire, operations};
-use crate::harness::{PASSWORD, Reply, TestApp, with_query};
-use crate::oauth::idp::Idp;
-use crate::oauth::scene::APP;
+use crate::harness::{Actor, PASSWORD, Reply, TestApp, with_query};
+use crate::oauth::idp::{Idp, Person};
+use crate::oauth::scene::{APP, code_of, linked, path_of};
 
 const OURS: &str = "http://localhost:8000";
 const EVIL: &str = "https://evil.test";
@@ -74,6 +74,12 @@ pub async fn leave_and_sign_in(app: &TestApp, idp: &Idp) -> (String, Url) {
     (cookie, idp.visit(left.header("location").unwrap()).await)
 }
 
+/// Whose session a cookie is.
+async fn name_of(app: &TestApp, cookie: &str) -> String {
+    let reply = app.get("/api/user/me").header("cookie", &format!("gatehouse={cookie}")).await;
+    reply.is(200).json()["username"].as_str().unwrap().to_owned()
+}
+
 // A-073, T-08
 #[tokio::test]
 async fn signing_in_gives_a_new_session_whatever_cookie_was_planted() {
@@ -85,15 +91,75 @@ async fn signing_in_gives_a_new_session_whatever_cookie_was_planted() {
     let reply = sign_in_page(&scene, "victim", &[("origin", OURS), ("cookie", &planted)]).await;
     let victims = session_cookie(&reply).unwrap();
     assert_ne!(victims, mallorys.cookie);
-    let who = async |cookie: &str| {
-        let reply = scene.get("/api/user/me").header("cookie", &format!("gatehouse={cookie}")).await;
-        reply.is(200).json()["username"].as_str().unwrap().to_owned()
-    };
-    assert_eq!(who(&mallorys.cookie).await, "mallory");
-    assert_eq!(who(&victims).await, "victim");
+    assert_eq!(name_of(&scene, &mallorys.cookie).await, "mallory");
+    assert_eq!(name_of(&scene, &victims).await, "victim");
     // One that was never issued is not taken up either.
     let reply = sign_in_page(&scene, "victim", &[("origin", OURS), ("cookie", "gatehouse=chosen")]).await;
     assert_ne!(session_cookie(&reply).unwrap(), "chosen");
+}
+
+// A-073, T-08: the cookies beside it, too: of half a sign-in, of leaving for a provider, of a device.
+#[tokio::test]
+async fn no_cookie_of_the_door_can_be_planted() {
+    let idp = Idp::start().await;
+    let scene = Scene::with(&idp.settings()).await;
+    idp.follow(&scene.clock);
+    let (mallory, victim) = (scene.user("mallory").await, scene.user("victim").await);
+    let device = scene.try_sign_in("mallory", PASSWORD).await.cookie("gatehouse-device").unwrap().to_owned();
+    let ((mallorys, _), (victims, _)) = (mallory.enrol(&scene).await, victim.enrol(&scene).await);
+    let challenge = scene.demand("mallory").await.token;
+    idp.person(Person::named("elsewhere", "4711"));
+    let (left, back) = leave_and_sign_in(&scene, &idp).await;
+    let beside = format!("gatehouse-oauth={left}; gatehouse-device={device}");
+    let planted = format!("gatehouse-otp={challenge}; {beside}");
+
+    // Half a sign-in of the victim is one of its own, and the planted half is not made whole by their code.
+    let half = sign_in_page(&scene, "victim", &[("origin", OURS), ("cookie", &planted)]).await;
+    assert!(half.is(303).cookie("gatehouse").is_none(), "{half:?}");
+    let own = half.cookie("gatehouse-otp").unwrap();
+    assert_ne!(own, challenge);
+    let answer = async |cookies: &str, code: &str| {
+        let ask = scene.post("/otp").header("origin", OURS).header("cookie", cookies);
+        ask.form(&[("otp_code", code)]).await
+    };
+    let wrong = answer(&planted, &victims.next_code(&scene)).await;
+    assert!(wrong.is(401).set_cookie("gatehouse").is_none(), "{wrong:?}");
+    let whole = answer(&format!("gatehouse-otp={own}; {beside}"), &victims.next_code(&scene)).await;
+    let session = whole.is(303).cookie("gatehouse").unwrap();
+    assert_eq!(name_of(&scene, session).await, "victim");
+    let tokens = scene.answer(&challenge, &mallorys.next_code(&scene)).await.is(200).json();
+    assert_eq!(Actor::with_tokens(&scene, "mallory", &tokens).id, mallory.id);
+
+    // The planted device is not one of the victim's: after a wrong password somewhere it waits like any other.
+    let new = whole.cookie("gatehouse-device").unwrap();
+    assert_ne!(new, device);
+    scene.try_sign_in("victim", "certainly not this one 4711").await.refused(401, "invalid_credentials");
+    let login = async |device: &str| {
+        let ask = scene.post("/api/auth/login").header("cookie", &format!("gatehouse-device={device}"));
+        ask.json(&json!({"username": "victim", "password": PASSWORD})).await
+    };
+    login(&device).await.refused(429, "rate_limited");
+    login(new).await.refused(401, "otp_required");
+
+    // Whoever comes back from the provider by the planted cookie is somebody else, and the victim stays who they are.
+    let cookies = format!("gatehouse={session}; gatehouse-oauth={left}");
+    let came = scene.get(&path_of(&back)).header("cookie", &cookies).await;
+    assert!(came.set_cookie("gatehouse").is_none(), "{came:?}");
+    let trade = json!({"code": code_of(&came), "redirect_uri": APP});
+    let tokens = scene.post("/api/oauth/token").json(&trade).await.is(200).json();
+    assert_ne!(Actor::with_tokens(&scene, "elsewhere", &tokens).id, victim.id);
+    assert!(linked(&victim.me().await).is_empty());
+    assert_eq!(name_of(&scene, session).await, "victim");
+
+    // Signing out without the cookie ends nothing, and signing in as another takes up nothing of what was left.
+    scene.post("/logout").header("origin", OURS).form(&[("csrf_token", "x")]).await.is(303);
+    let left_behind = format!("gatehouse={session}");
+    let reply = sign_in_page(&scene, "bystander", &[("origin", OURS), ("cookie", &left_behind)]).await;
+    let next = session_cookie(&reply).unwrap();
+    assert_ne!(next, session);
+    assert_eq!(name_of(&scene, &next).await, "bystander");
+    assert_eq!(name_of(&scene, session).await, "victim");
+    scene.is_unharmed().await;
 }
 
 // every operation that changes something, as another site's form or script would have it called.
