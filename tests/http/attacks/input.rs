@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::scene::{Operation, with_ids};
 use super::wire::request;
-use super::{Scene, Wire, naughty};
-use crate::harness::{PASSWORD, START, with_query};
+use super::{Scene, Wire, naughty, operations};
+use crate::harness::{Actor, PASSWORD, START, with_query};
 
 const INJECTIONS: &[&str] = &[
     "' OR 1=1--",
@@ -292,4 +293,132 @@ async fn numbers_at_their_edges_are_in_range_or_refused() {
     let size = admin.get("/api/user/users").await;
     assert!(matches!(size.status(), 200 | 422), "{size:?}");
     assert_eq!(scene.clock.now(), START);
+}
+
+/// Neither a whole number of 64 bits, nor a truth, an id, an order, a role or a place in a list.
+const ODD: &[&str] = &[
+    "",
+    "x",
+    "1.5",
+    "1e400",
+    "NaN",
+    "null",
+    "[]",
+    "\0",
+    "\u{e9}",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "999999999999999999999999",
+];
+
+const EDGES: &[i64] = &[i64::MIN, -2_147_483_649, -1, 0, 1, 2_147_483_648, i64::MAX];
+
+/// The lists that an admin can ask for, and the path of each.
+async fn lists(scene: &Scene, admin: &Actor) -> Vec<(Operation, String)> {
+    let webhook = json!({"url": "https://example.com/", "enabled": false});
+    let made = admin.post("/api/admin/webhooks").json(&webhook).await.is(201).json();
+    let webhook = made["webhook"]["id"].as_str().unwrap().to_owned();
+    let lists =
+        operations(scene).into_iter().filter(|operation| operation.method == "GET" && !operation.is_open);
+    let lists = lists.filter(|operation| !parameters(operation).is_empty());
+    let lists = lists.map(|operation| {
+        let id = if operation.path.contains("/webhooks/") { webhook.clone() } else { admin.id.to_string() };
+        let path = with_ids(&operation.path, &id);
+        (operation, path)
+    });
+    lists.collect()
+}
+
+/// Names and schemas of the parameters in the query.
+fn parameters(operation: &Operation) -> Vec<(String, Value)> {
+    let all = operation.described["parameters"].as_array().into_iter().flatten();
+    let in_query = all.filter(|parameter| parameter["in"] == "query");
+    in_query
+        .map(|parameter| (parameter["name"].as_str().unwrap().to_owned(), parameter["schema"].clone()))
+        .collect()
+}
+
+/// Whether the document lets any text be given there. Of a cursor it can't say what is in it, and a list may be empty.
+fn takes_any_text(name: &str, schema: &Value) -> bool {
+    let is_text = schema["type"] == "string" && schema["format"].is_null() && schema["enum"].is_null();
+    schema["type"] == "array" || is_text && name != "cursor"
+}
+
+fn is_in_range(schema: &Value, number: i64) -> bool {
+    let bound = |name: &str| schema[name].as_f64();
+    #[expect(clippy::cast_precision_loss, reason = "bounds are small numbers, and edges lie far from them")]
+    let number = number as f64;
+    bound("minimum").is_none_or(|least| least <= number) && bound("maximum").is_none_or(|most| number <= most)
+}
+
+// read from the document, so that a new list is tried from its first day.
+#[tokio::test]
+async fn every_parameter_of_every_list_is_taken_in_its_range_and_refused_outside() {
+    let scene = Scene::new().await;
+    let admin = scene.admin().await;
+    let lists = lists(&scene, &admin).await;
+    assert!(lists.len() >= 11, "that can't be all: {lists:?}");
+    let long = "A".repeat(6000);
+    for (operation, path) in &lists {
+        admin.get(path).await.is(200);
+        for (name, schema) in parameters(operation) {
+            let ask = async |value: &str| {
+                let reply = admin.get(&with_query(path, &[(&name, value)])).await;
+                assert!(matches!(reply.status(), 200 | 422), "{reply:?}");
+                reply
+            };
+            for odd in ODD.iter().copied().chain([long.as_str()]) {
+                let reply = ask(odd).await;
+                if !takes_any_text(&name, &schema) {
+                    reply.refused(422, "validation_failed");
+                }
+            }
+            for edge in EDGES {
+                let reply = ask(&edge.to_string()).await;
+                if schema["type"] == "integer" && !is_in_range(&schema, *edge) {
+                    reply.refused(422, "validation_failed");
+                }
+            }
+            let twice = admin.get(&with_query(path, &[(&name, "1"), (&name, "1")])).await;
+            if schema["type"] == "array" {
+                assert!(matches!(twice.status(), 200 | 422), "{twice:?}");
+            } else {
+                twice.refused(422, "validation_failed");
+            }
+        }
+    }
+    scene.is_unharmed().await;
+}
+
+// A-138, T-32: a cursor is one place in one list.
+#[tokio::test]
+async fn a_cursor_of_another_list_breaks_none() {
+    let scene = Scene::new().await;
+    let admin = scene.admin().await;
+    for name in ["a_file", "another_file"] {
+        let head = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"");
+        let form = format!("--B\r\n{head}\r\n\r\nx\r\n--B--\r\n");
+        admin.post("/api/file").body("multipart/form-data; boundary=B", form).await.is(201);
+    }
+    let mut lists = lists(&scene, &admin).await;
+    lists.retain(|(operation, _)| parameters(operation).iter().any(|(name, _)| name == "cursor"));
+    let mut cursors = Vec::new();
+    for (_, path) in &lists {
+        let next = admin.get(&with_query(path, &[("limit", "1")])).await.link("next");
+        let query = next.as_deref().and_then(|next| next.split_once('?')).map_or("", |(_, query)| query);
+        let cursor = query.split('&').find_map(|pair| pair.strip_prefix("cursor="));
+        cursors.extend(cursor.map(|cursor| (path.clone(), cursor.to_owned())));
+    }
+    assert!(cursors.len() >= 2, "there are two people and two files: {cursors:?}");
+    for (home, cursor) in &cursors {
+        for (_, path) in &lists {
+            let reply = admin.get(&with_query(path, &[("cursor", cursor), ("limit", "1")])).await;
+            if path == home {
+                reply.is(200);
+            } else if reply.status() != 200 {
+                reply.invalid(&["cursor"]);
+            }
+        }
+    }
+    scene.is_unharmed().await;
 }
