@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use super::file::GatehouseFile;
 use super::merge::{Change, changed};
+use super::order::Order;
 use super::row::{Cell, Flaw, Row};
 use super::tables::{TRAVELS, Table};
-use super::{Counts, How, ImportRefusal, Mover, Order, Parts, TableCounts, batch, letters, person};
+use super::{Counts, How, ImportRefusal, Mover, Parts, TableCounts, batch, letters, person};
 use crate::audit::{self, Entry, SealedEnd, Subject};
 use crate::files::Quiet;
 use crate::otp::Method;
@@ -240,7 +241,7 @@ impl Import {
             How::Recover => ("database_recovered", "roles_recovered"),
         };
         let sum = |of: fn(&TableCounts) -> u64| self.counts.values().map(of).sum::<u64>();
-        let entry = super::entry(self.mover(), action)
+        let entry = super::moves::entry(self.mover(), action)
             .with("added", sum(|table| table.added))
             .with("changed", sum(|table| table.filled + table.overwritten))
             .with("left_out", sum(|table| table.left_out))

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 pub(super) use names::keep_newest;
 
+use super::moves::entry;
 use super::unfinished::{WorkFolder, move_to, sweep};
 use super::{Archive, ArchiveFault, Counts, How, ImportOptions, ImportRefusal, Progress};
 use crate::files::StorageFault;
@@ -220,7 +221,7 @@ impl Archive {
     /// Notes in the log of what staff did that the operator took everything out.
     pub async fn note_backup(&self, made: &Made) -> Result<(), DbErr> {
         let rows: u64 = made.manifest.rows.values().sum();
-        self.parts.audit.record_alone(super::entry(None, "database_backed_up").with("rows", rows)).await
+        self.parts.audit.record_alone(entry(None, "database_backed_up").with("rows", rows)).await
     }
 
     /// Looks at a backup without touching anything: whether it is whole, whether its rows are as they must be and its

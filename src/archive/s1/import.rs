@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::{Converted, convert, recognises};
-use crate::archive::{Archive, Counts, ImportRefusal, Order, TableCounts};
+use crate::archive::order::Order;
+use crate::archive::{Archive, Counts, ImportRefusal, TableCounts};
 
 /// What stands for the notes of a conversion among the tables.
 const NOTES: &str = "s1";
