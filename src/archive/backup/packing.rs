@@ -11,8 +11,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::layout::{DATABASE, FILES, FORMAT, MANIFEST, Manifest, SUMS, TAPE, line_of};
+use super::log;
+use super::outcome::BackupFault;
 use super::tape::{Entry, Writer};
-use super::{BackupFault, DATABASE, FILES, FORMAT, MANIFEST, Manifest, SUMS, TAPE, line_of, log};
 use crate::archive::unfinished::new_file;
 use crate::archive::{Exported, Parts};
 use crate::files::StorageFault;

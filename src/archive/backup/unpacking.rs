@@ -12,8 +12,9 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use super::layout::{DATABASE, FILES, FORMAT, MANIFEST, Manifest, SUMS, line_of};
+use super::outcome::{Inspected, RestoreRefusal};
 use super::tape::{Entry, Reader};
-use super::{DATABASE, FILES, FORMAT, Inspected, MANIFEST, Manifest, RestoreRefusal, SUMS, line_of};
 use crate::archive::Parts;
 use crate::archive::file::GatehouseFile;
 use crate::archive::tables::TRAVELS;
