@@ -6,7 +6,8 @@ use poem::Response;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
-use super::{Asked, refusal};
+use super::asked::Asked;
+use super::refusal;
 use crate::pages::Pages;
 use crate::platform::problem::Problem;
 

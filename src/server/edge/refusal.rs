@@ -7,7 +7,7 @@ use poem_openapi::error::{
     AuthorizationError, ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
 };
 
-use super::Asked;
+use super::asked::Asked;
 use crate::pages::Pages;
 use crate::platform::problem::{FieldError, MEDIA_TYPE, Problem};
 use crate::platform::web::{bad_request, broken_off, too_large, unsupported};
