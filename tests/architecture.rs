@@ -17,6 +17,8 @@ mod documents;
 mod image;
 #[path = "architecture/modules.rs"]
 mod modules;
+#[path = "architecture/routes.rs"]
+mod routes;
 
 #[test]
 fn no_feature_looks_forward() {
