@@ -1,8 +1,11 @@
 //! Heads and bodies that two readers might cut differently, and those that are too large.
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{HELLO, ids, one_answer, quick, run};
+use super::{HELLO, Running, SOON, ids, one_answer, quick, rest, run};
+
+/// What would be sent if all of it were taken: far more than the system keeps on its way.
+const MUCH: usize = 64 << 20;
 
 #[tokio::test]
 async fn a_body_with_line_feeds_is_no_head() {
@@ -58,6 +61,99 @@ async fn a_smuggled_head_behind_a_body_is_checked_too() {
     let answers = server.whole(&format!("{chunked}{HELLO}")).await;
     assert!(answers.contains("200 OK") && answers.contains("connection: close"), "{answers}");
     assert!(!answers.contains("hello"), "{answers}");
+}
+
+/// Sends `begin`, and then `more` again and again, for as long as the server takes it. What it answered until it ended
+/// the connection, and how much it let come.
+async fn answer_to_endless(server: &Running, begin: &str, more: &str) -> (String, usize) {
+    let (mut incoming, mut outgoing) = server.connect().await.into_split();
+    let piece = more.repeat(64 * 1024 / more.len());
+    let mut taken = 0;
+    let sending = async {
+        outgoing.write_all(begin.as_bytes()).await?;
+        while taken < MUCH {
+            outgoing.write_all(piece.as_bytes()).await?;
+            taken += piece.len();
+        }
+        std::io::Result::Ok(())
+    };
+    let reading = async {
+        let mut answer = Vec::new();
+        // A reset ends it as well.
+        drop(incoming.read_to_end(&mut answer).await);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let both = async { tokio::join!(sending, reading) };
+    let (_broken, answer) = tokio::time::timeout(SOON, both).await.expect("the server ends it");
+    (answer, taken)
+}
+
+/// The connection ended, and nothing was done but to refuse what came.
+fn is_refused(answer: &str) -> bool {
+    let last = answer.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(answer);
+    last.is_empty() || last.starts_with("HTTP/1.1 4") && !last.contains("hello")
+}
+
+//
+#[tokio::test]
+async fn chunks_that_are_none_end_the_connection() {
+    let server = run(quick());
+    let head = "POST /api/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for bad in [
+        "10000000000000000\r\nabc\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\nabc\r\n0\r\n\r\n",
+        "99999999999999999999999999999999\r\nabc\r\n0\r\n\r\n",
+        "-3\r\nabc\r\n0\r\n\r\n",
+        "+3\r\nabc\r\n0\r\n\r\n",
+        "0x3\r\nabc\r\n0\r\n\r\n",
+        "3 3\r\nabc\r\n0\r\n\r\n",
+        "g\r\nabc\r\n0\r\n\r\n",
+        "\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "3\r\nabc0\r\n\r\n",
+        "3;a\nb\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let answer = server.whole(&format!("{head}{bad}{HELLO}")).await;
+        assert!(is_refused(&answer), "{bad:?} -> {answer:?}");
+    }
+    let promising = head.replace("Host", "Expect: 100-continue\r\nHost");
+    for (what, begin, more) in [
+        ("a size", head.to_owned(), "f"),
+        ("a chunk", format!("{head}ffffffffffffffff\r\n"), "x"),
+        ("chunks", head.to_owned(), "1;a\r\nx\r\n"),
+        ("extensions", format!("{head}3"), ";a=b"),
+        ("one extension", format!("{head}3;a="), "b"),
+        ("trailers", format!("{head}3\r\nabc\r\n0\r\n"), "X: y\r\n"),
+        ("one trailer", format!("{head}0\r\nX: "), "y"),
+        ("promises of a body", promising.clone(), promising.as_str()),
+    ] {
+        let (answer, taken) = answer_to_endless(&server, &begin, more).await;
+        assert!(is_refused(&answer), "{what}: {answer:?}");
+        assert!(taken < MUCH, "{what}: all of it was taken");
+        // Whoever comes next is served.
+        assert_eq!(server.status(HELLO).await.0, "200", "{what}");
+    }
+}
+
+//
+#[tokio::test]
+async fn whoever_promises_a_body_and_sends_none_holds_up_nobody() {
+    let server = run(quick());
+    let head = "POST /api/echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        let mut socket = server.connect().await;
+        socket.write_all(head.as_bytes()).await.unwrap();
+        waiting.push(socket);
+    }
+    assert_eq!(server.status(HELLO).await.0, "200");
+    for mut socket in waiting {
+        // That was all.
+        socket.shutdown().await.unwrap();
+        let answer = rest(&mut socket).await;
+        assert!(is_refused(&answer), "{answer:?}");
+    }
+    assert_eq!(server.status(HELLO).await.0, "200");
 }
 
 #[tokio::test]
