@@ -459,7 +459,7 @@ impl From<BatchProgress> for MailBatch {
     fn from(batch: BatchProgress) -> Self {
         Self {
             id: batch.id,
-            state: batch.state,
+            state: batch.state.name().to_owned(),
             recipients: batch.recipients,
             counts: batch.counts.into(),
             created_by: batch.created_by,

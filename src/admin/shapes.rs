@@ -10,7 +10,7 @@ use super::permissions_api::{PermissionAnswer, PermissionQuestion, PolicyShown, 
 use super::stats_api::RoleCount;
 use crate::audit::Subject;
 use crate::events::type_words;
-use crate::mail::state_words;
+use crate::mail::{batch_state_words, state_words};
 use crate::permissions::Action;
 use crate::platform::shape::{Shape, Shaped, Words};
 use crate::sessions::Role;
@@ -38,7 +38,7 @@ fn shapes_of_objects() -> Vec<Shaped> {
     crate::shapes! {
         AuditEntry { action: Shape::default().like("banned"), subject_type: Shape::one_of(Subject::words()) }
         BanOrder { reason: Shape::text(Reason::LONGEST).like("Sends advertisements.") }
-        MailBatch { state: Shape::one_of(states_of_batches()) }
+        MailBatch { state: Shape::one_of(batch_state_words()) }
         MailInQueue { state: Shape::one_of(state_words()) }
         EventShown { event_type: Shape::one_of(type_words()), trouble: Shape::one_of(troubles()) }
         ReplayOrder { ids: Shape::list(MOST_NAMED) }
@@ -52,11 +52,6 @@ fn shapes_of_objects() -> Vec<Shaped> {
 
 fn bans() -> Words {
     Words { name: "BanAction", about: "What was done.", all: vec!["Banned", "Unbanned"] }
-}
-
-fn states_of_batches() -> Words {
-    let all = vec!["queueing", "sending", "done"];
-    Words { name: "MailBatchState", about: "Where a letter to many stands.", all }
 }
 
 fn troubles() -> Words {

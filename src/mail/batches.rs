@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Mail;
 use super::letter::{Languages, Letter};
 use super::rules::Content;
-use super::store::{self, NewBatch, NewMail};
+use super::store::{self, BatchState, NewBatch, NewMail};
 use crate::audit::{Entry, Subject};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -43,7 +43,7 @@ impl Mail {
     pub async fn send_to(&self, circular: Circular, recipients: Vec<String>) -> Result<Vec<Uuid>, DbErr> {
         let now = self.0.clock.now();
         let count = i64::try_from(recipients.len()).unwrap_or(i64::MAX);
-        let batch = self.new_batch(&circular, false, count, now)?;
+        let batch = self.new_batch(&circular, BatchState::Sending, count, now)?;
         let readers = recipients.into_iter().map(|address| (address, None, Languages::default()));
         let mails: Vec<NewMail> =
             readers.map(|reader| self.of_batch(batch.id, batch.trace_id.clone(), reader, now)).collect();
@@ -66,7 +66,7 @@ impl Mail {
 
     /// Begins an admin's letter to everybody who is active and has an address; the batch's id.
     pub async fn send_to_all(&self, circular: Circular) -> Result<Uuid, DbErr> {
-        let batch = self.new_batch(&circular, true, 0, self.0.clock.now())?;
+        let batch = self.new_batch(&circular, BatchState::Queueing, 0, self.0.clock.now())?;
         let (id, mail) = (batch.id, self.clone());
         let entry = Entry::by(circular.by, "letter_sent_to_all", Subject::Letter(Some(id)));
         let beginning = self.0.db.write(move |tx| {
@@ -84,7 +84,7 @@ impl Mail {
     fn new_batch(
         &self,
         circular: &Circular,
-        to_all: bool,
+        state: BatchState,
         recipients: i64,
         now: Timestamp,
     ) -> Result<NewBatch, DbErr> {
@@ -97,7 +97,7 @@ impl Mail {
         let content = Content { values: letter.values(&self.0.links), occasion: Value::Null };
         Ok(NewBatch {
             id,
-            to_all,
+            state,
             content: self.seal(id, &content)?,
             recipients,
             created_by: circular.by,
@@ -149,7 +149,7 @@ impl Mail {
         if open.is_empty() {
             return Ok(false);
         }
-        if open.iter().any(|state| state == "queueing") {
+        if open.contains(&BatchState::Queueing) {
             let mail = self.clone();
             return self.0.db.write(move |tx| Box::pin(async move { mail.step_in(tx).await })).await;
         }

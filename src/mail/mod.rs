@@ -37,8 +37,9 @@ use templates::Templates;
 
 pub use batches::Circular;
 pub use letter::{Languages, Letter, Occasion, Post, masked};
-pub(crate) use reading::state_words;
 pub use reading::{BatchProgress, InboxMail, QueueCounts, QueuedMail};
+pub(crate) use reading::{batch_state_words, state_words};
+pub use store::BatchState;
 pub use templates::Rendered;
 pub(crate) use templates::wanted;
 

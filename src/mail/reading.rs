@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::Mail;
-use super::store::State;
+use super::store::{BatchState, State};
 use crate::platform::db::{Span, signed};
 use crate::platform::secrets::Key32;
 use crate::platform::shape::Words;
@@ -19,6 +19,12 @@ const BATCHES: i64 = 20;
 pub(crate) fn state_words() -> Words {
     let all = State::SHOWN.map(State::name).to_vec();
     Words { name: "MailState", about: "Where a mail stands.", all }
+}
+
+/// Where a letter to many can stand, for the OpenAPI document.
+pub(crate) fn batch_state_words() -> Words {
+    let all = BatchState::ALL.map(BatchState::name).to_vec();
+    Words { name: "MailBatchState", about: "Where a letter to many stands.", all }
 }
 
 /// How many mails stand where.
@@ -61,8 +67,8 @@ impl QueueCounts {
 pub struct BatchProgress {
     /// The batch.
     pub id: Uuid,
-    /// `queueing`, `sending` or `done`.
-    pub state: String,
+    /// Where it stands.
+    pub state: BatchState,
     /// For how many it was queued so far.
     pub recipients: i64,
     /// Where its mails stand.
@@ -232,7 +238,7 @@ impl Mail {
 fn batch(row: &QueryResult) -> Result<BatchProgress, DbErr> {
     Ok(BatchProgress {
         id: row.try_get("", "id")?,
-        state: row.try_get("", "state")?,
+        state: BatchState::of_row(row)?,
         recipients: row.try_get("", "recipients")?,
         counts: QueueCounts::default(),
         created_by: row.try_get("", "created_by")?,

@@ -43,6 +43,41 @@ impl State {
     }
 }
 
+/// Where a letter to many stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchState {
+    /// It is still to be queued for some of those it goes to.
+    Queueing,
+    /// It is queued for all of them, and some of its mails may wait.
+    Sending,
+    /// None of its mails waits any more.
+    Done,
+}
+
+impl BatchState {
+    pub(super) const ALL: [Self; 3] = [Self::Queueing, Self::Sending, Self::Done];
+
+    /// Its name in the database, which an index and the statements that need it spell out: never rename.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queueing => "queueing",
+            Self::Sending => "sending",
+            Self::Done => "done",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// What the `state` of a batch's row says.
+    pub(super) fn of_row(row: &QueryResult) -> Result<Self, DbErr> {
+        let name: String = row.try_get("", "state")?;
+        Self::named(&name).ok_or_else(|| DbErr::Type(format!("mail_batches.state can't be {name}")))
+    }
+}
+
 /// A mail on its way into the queue.
 pub(super) struct NewMail {
     pub id: Uuid,
@@ -289,10 +324,10 @@ pub(super) struct Batch {
     pub trace_id: Option<String>,
 }
 
-/// A new batch: still to be queued for everybody (`queueing`), or queued with it (`sending`).
+/// A new batch: still to be queued for everybody, or queued with it.
 pub(super) struct NewBatch {
     pub id: Uuid,
-    pub to_all: bool,
+    pub state: BatchState,
     pub content: Vec<u8>,
     pub recipients: i64,
     pub created_by: Uuid,
@@ -305,7 +340,7 @@ pub(super) async fn insert_batch(tx: &Tx, batch: NewBatch) -> Result<(), DbErr> 
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let values = [
         batch.id.into(),
-        if batch.to_all { "queueing" } else { "sending" }.into(),
+        batch.state.name().into(),
         batch.content.into(),
         batch.recipients.into(),
         batch.created_by.into(),
@@ -316,10 +351,10 @@ pub(super) async fn insert_batch(tx: &Tx, batch: NewBatch) -> Result<(), DbErr> 
 }
 
 /// The state of each batch that is not done.
-pub(super) async fn open_batches(db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+pub(super) async fn open_batches(db: &impl ConnectionTrait) -> Result<Vec<BatchState>, DbErr> {
     let sql = "SELECT state FROM mail_batches WHERE state <> 'done'";
     let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    rows.iter().map(BatchState::of_row).collect()
 }
 
 /// The oldest batch that is not queued for everybody yet, held until the transaction ends.
@@ -337,7 +372,7 @@ pub(super) async fn next_batch(tx: &Tx) -> Result<Option<Batch>, DbErr> {
     Ok(Some(batch))
 }
 
-/// Moves a batch on to the last of those who were queued; the last step makes it `sending`.
+/// Moves a batch on to the last of those who were queued; with the last step it is queued for everybody.
 pub(super) async fn advance_batch(
     tx: &Tx,
     id: Uuid,
@@ -347,12 +382,9 @@ pub(super) async fn advance_batch(
 ) -> Result<(), DbErr> {
     let sql = "UPDATE mail_batches SET reached = COALESCE($1, reached), recipients = recipients + $2, state = $3 \
                WHERE id = $4 AND state = 'queueing'";
-    let values = [
-        reached.into(),
-        i64::try_from(queued).unwrap_or(i64::MAX).into(),
-        if whole { "sending" } else { "queueing" }.into(),
-        id.into(),
-    ];
+    let state = if whole { BatchState::Sending } else { BatchState::Queueing };
+    let values =
+        [reached.into(), i64::try_from(queued).unwrap_or(i64::MAX).into(), state.name().into(), id.into()];
     tx.run(sql, values).await.map(|_| ())
 }
 
@@ -378,4 +410,19 @@ pub(super) async fn batch_content(db: &impl ConnectionTrait, id: Uuid) -> Result
 
 async fn query<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<Vec<QueryResult>, DbErr> {
     tx.query_all_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_batch_is_read_from_its_name_and_from_nothing_else() {
+        for state in BatchState::ALL {
+            assert_eq!(BatchState::named(state.name()), Some(state));
+        }
+        for other in ["", "Done", "done ", "waiting"] {
+            assert_eq!(BatchState::named(other), None, "{other}");
+        }
+    }
 }
