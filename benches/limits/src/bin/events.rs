@@ -1,9 +1,9 @@
 //! Fills the outbox of a migrated database, and reads from it how fast it was emptied.
 //!
 //! `events DATABASE_URL fill COUNT`: so many events of the first thousand made-up users (`fill`), none of them published.
-//! `events DATABASE_URL drained`: how many are left; and how many there were for each second from the first publication to
-//! the last. `events DATABASE_URL lag SINCE`: of those written since then, in milliseconds of Unix time, the 99th
-//! percentile of the time between writing and publishing, in milliseconds.
+//! `events DATABASE_URL drained SINCE`: how many are left; and how many were published for each second from the first
+//! publication since then, in milliseconds of Unix time, to the last. `events DATABASE_URL lag SINCE`: of those written since
+//! then, the 99th percentile of the time between writing and publishing, in milliseconds.
 
 use anyhow::Context;
 use sqlx::any::install_default_drivers;
@@ -17,14 +17,14 @@ async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let [url, act, more @ ..] = words.as_slice() else {
-        anyhow::bail!("usage: events DATABASE_URL fill COUNT | drained | lag SINCE");
+        anyhow::bail!("usage: events DATABASE_URL fill COUNT | drained SINCE | lag SINCE");
     };
     let mut database = AnyConnection::connect(url).await?;
     match (*act, more) {
         ("fill", [count]) => fill(&mut database, url.starts_with("sqlite"), count.parse()?).await?,
-        ("drained", []) => println!("{}", drained(&mut database).await?),
+        ("drained", [since]) => println!("{}", drained(&mut database, since.parse()?).await?),
         ("lag", [since]) => println!("{}", lag(&mut database, since.parse()?).await?),
-        _ => anyhow::bail!("fill COUNT, drained, lag SINCE: not {act}"),
+        _ => anyhow::bail!("fill COUNT, drained SINCE, lag SINCE: not {act}"),
     }
     Ok(database.close().await?)
 }
@@ -59,10 +59,14 @@ async fn fill(database: &mut AnyConnection, sqlite: bool, count: i64) -> anyhow:
     Ok(())
 }
 
-async fn drained(database: &mut AnyConnection) -> anyhow::Result<String> {
-    let sql = "SELECT COUNT(*) - COUNT(published_at), COUNT(published_at), \
-               COALESCE(MAX(published_at) - MIN(published_at), 0) FROM events";
-    let row = sqlx::query(sql).fetch_one(database).await?;
+async fn drained(database: &mut AnyConnection, since: i64) -> anyhow::Result<String> {
+    // What was published before stood in the way of nobody, and the pause since would count.
+    let sql = format!(
+        "SELECT COUNT(*) - COUNT(published_at), COUNT(published_at), \
+         COALESCE(MAX(published_at) - MIN(published_at), 0) \
+         FROM events WHERE published_at IS NULL OR published_at >= {since}"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(database).await?;
     let (left, published, milliseconds): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
     let second = published * 1000 / milliseconds.max(1);
     Ok(format!("{{\"left\":{left},\"published\":{published},\"per_second\":{second}}}"))
