@@ -6,11 +6,6 @@ FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
-# The program is moved to its place when it starts; the list of what has to be put right for that is 1.4 MB, and next to nothing when packed.
-# Packed, it needs glibc 2.36 or newer (Debian 12), which this image has; so it is no setting of other builds. A linker that
-# can't do it says so and goes on.
-ENV RUSTFLAGS="-C link-arg=-Wl,-z,pack-relative-relocs"
-
 # As long as these files stay the same, so does this layer: an empty program with all dependencies. Cargo looks for every
 # bench that Cargo.toml names, though it builds none here.
 COPY .cargo .cargo
@@ -22,7 +17,10 @@ RUN mkdir src benches \
     && rm -r src benches build.rs
 
 COPY . .
-RUN touch build.rs src/lib.rs src/main.rs && cargo build --locked --profile dist
+# The program is moved to its place when it starts; the list of what has to be put right for that is 1.4 MB, and next to
+# nothing when packed. Packed, it needs glibc 2.36 or newer (Debian 12), which this image has; so it is no setting of other
+# builds. A linker that can't do it says so and goes on.
+RUN touch build.rs src/lib.rs src/main.rs && scripts/dist -C link-arg=-Wl,-z,pack-relative-relocs
 
 # The image's whole file system, in one folder. Without the certificates no other server is believed over TLS: providers,
 # WorkOS, webhooks, buckets, amqps and rediss. A list of your own goes to the same place.

@@ -29,7 +29,7 @@ bench *arguments:
 
 # the program that is released: target/dist/gatehouse
 build:
-    cargo build --locked --profile dist
+    scripts/dist
 
 # format the code
 format:

@@ -18,6 +18,9 @@ fn the_image_is_built_from_all_that_it_needs() {
         needed.extend(taken_in(file.strip_prefix(root()).expect("a file of ours"), &read(&file)));
     }
     assert!(needed.iter().any(|path| path.starts_with("static")), "no source takes in anything: {needed:?}");
+    let dockerfile = read(&root().join("Dockerfile"));
+    let scripts = dockerfile.split_whitespace().filter(|word| word.starts_with("scripts/"));
+    needed.extend(scripts.map(PathBuf::from));
     needed.retain(|path| !entries.iter().any(|entry| path.starts_with(entry)));
     assert!(needed.is_empty(), ".dockerignore keeps these out of the image's build: {needed:?}");
 }
