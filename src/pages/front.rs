@@ -173,9 +173,8 @@ impl FrontPages {
     }
 
     async fn text(&self, text: Text, request: &Request) -> Response {
-        let path = format!("/{}", text.name());
-        if let Some(place) = self.frontend.as_ref().and_then(|place| place.join(&path).ok()) {
-            return see_other(place.as_str());
+        if let Some(frontend) = &self.frontend {
+            return see_other(below(frontend, text.name()).as_str());
         }
         let pages = self.inside.pages.of(request);
         let language = pages.reader().language;
@@ -253,6 +252,15 @@ async fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
     // A byte more tells that it is too long.
     let read = spawn_blocking(move || read_at_most(&path, LARGEST as u64 + 1));
     read.await.map_err(std::io::Error::other)?
+}
+
+/// A page of this name below an address, which may have a path of its own.
+fn below(address: &url::Url, name: &str) -> url::Url {
+    let mut place = address.clone();
+    if let Ok(mut path) = place.path_segments_mut() {
+        path.pop_if_empty().push(name);
+    }
+    place
 }
 
 fn logo() -> Response {

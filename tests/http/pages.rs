@@ -418,6 +418,16 @@ async fn where_the_application_has_pages_of_its_own_people_are_sent_there() {
 }
 
 #[tokio::test]
+async fn an_application_below_a_path_has_its_pages_there() {
+    for address in ["https://example.com/app", "https://example.com/app/"] {
+        let app = TestApp::with(&[("FRONTEND_URL", address)]).await;
+        assert_eq!(page(&app, "/").await.is(303).header("location"), Some(address));
+        let terms = page(&app, "/terms").await;
+        assert_eq!(terms.is(303).header("location"), Some("https://example.com/app/terms"), "{address}");
+    }
+}
+
+#[tokio::test]
 async fn the_root_leads_to_the_door_or_to_the_account() {
     let app = TestApp::new().await;
     app.user("ann").await;
