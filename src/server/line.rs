@@ -100,6 +100,7 @@ impl Line {
             };
             input = &input[used..];
         }
+        self.pulse.reads_body(matches!(self.reading, Reading::Body(_)));
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub(super) struct Pulse {
     by_oauth: AtomicBool,
     head_waits: AtomicBool,
     http2: AtomicBool,
+    in_body: AtomicBool,
     last: AtomicBool,
 }
 
@@ -49,6 +50,7 @@ impl Pulse {
             by_oauth: AtomicBool::new(false),
             head_waits: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            in_body: AtomicBool::new(false),
             last: AtomicBool::new(false),
             limits,
         }
@@ -115,6 +117,11 @@ impl Pulse {
         self.http2.load(Relaxed)
     }
 
+    /// Whether some of a body whose length is known has yet to come.
+    pub(super) fn reads_body(&self, in_body: bool) {
+        self.in_body.store(in_body, Relaxed);
+    }
+
     /// The next answer is the last one of an HTTP/1 connection.
     pub(super) fn make_last(&self) {
         self.last.store(true, Relaxed);
@@ -129,9 +136,10 @@ impl Pulse {
         }
     }
 
-    /// Whether the answer must say `Connection: close`.
+    /// Whether an answer that is given now must say `Connection: close`. So it must before the body has come, as
+    /// hyper ends the connection behind it: who is not told sends the next request into an ended one.
     pub(super) fn is_last(&self) -> bool {
-        self.last.load(Relaxed) && !self.is_http2()
+        (self.last.load(Relaxed) || self.in_body.load(Relaxed)) && !self.is_http2()
     }
 
     pub(super) fn write_waits(&self) {

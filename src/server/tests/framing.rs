@@ -20,6 +20,20 @@ async fn a_body_with_line_feeds_is_no_head() {
     assert_eq!(answer, ("200".into(), false));
 }
 
+/// Else a client sends its next request into a connection that ends.
+#[tokio::test]
+async fn who_is_answered_before_the_whole_body_came_is_told_that_the_connection_ends() {
+    let server = run(quick());
+    let mut socket = server.connect().await;
+    let head = "POST /api/nope HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n";
+    socket.write_all(format!("{head}abcdef").as_bytes()).await.unwrap();
+    let answer = one_answer(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && !answer.contains("connection: close"), "{answer}");
+    socket.write_all(format!("{head}abc").as_bytes()).await.unwrap();
+    let answer = rest(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
 #[tokio::test]
 async fn what_two_readers_may_read_differently_is_400_and_closed() {
     let server = run(quick());
