@@ -41,8 +41,10 @@ async fn the_directory_is_followed_by_a_process_of_its_own() {
     arrives(&db, "carl", AT_ONCE).await;
     third.stop().await;
     server.stop().await;
+    let elsewhere = Site::on(None);
+    elsewhere.must(&["migrate", "up"]);
     for arguments in [["workos-sync"], ["workos-check"]] {
-        let refused = Site::on(None).run(&arguments);
+        let refused = elsewhere.run(&arguments);
         assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
         assert!(refused.err.contains("WORKOS_API_KEY is not set"), "{}", refused.err);
     }
