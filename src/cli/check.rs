@@ -28,25 +28,52 @@ pub(super) async fn check(fix: bool, loaded: Loaded) -> ExitCode {
     if let Err(fault) = admin_of_settings(&config) {
         table.row("first admin", Err(fault.to_string()));
     }
-    if let Some(db) = table.keep("database", connect(&config).await, &config.database.address.to_string()) {
-        table.row("schema", schema(&config, &db, fix).await);
-        if table.is_bad {
-            db.close().await;
-        } else {
+    let db = table.keep("database", connect(&config).await, &config.database.address.to_string());
+    if let Some(db) = &db {
+        table.row("schema", schema(&config, db, fix).await);
+    }
+    match db {
+        Some(db) if !table.is_bad => {
             let app = App::build(config, db, Clock::System, Random::System).await;
             if let Some(app) = table.keep("parts", app, "built") {
                 table.row("first admin", first_admin(&app).await);
-                table.row("files", app.files.check().await);
-                table.row("mail", app.mail.check().await);
-                table.row("limits", app.rate_limits.check().await);
-                table.row("events", events(&app).await);
-                table.row("workos", app.workos.check().await);
+                others(&mut table, &app).await;
                 app.close().await;
             }
+        }
+        db => {
+            if let Some(db) = db {
+                db.close().await;
+            }
+            Box::pin(beside_the_database(&mut table, config)).await;
         }
     }
     super::say(&table.text);
     if table.is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The other servers don't wait for what is wrong here: who upgrades looks while steps are pending. The features need a
+/// database to be built on, and this one must not be written to: they get one of their own, that is gone afterwards.
+async fn beside_the_database(table: &mut Table, mut config: Config) {
+    let own = match Own::lead_database(&mut config) {
+        Ok(own) => own,
+        Err(error) => return table.row("parts", Err(error.to_string())),
+    };
+    let app = App::open(config, Clock::System, Random::System).await;
+    if let Some(app) = table.keep("parts", app, "built, beside the database") {
+        others(table, &app).await;
+        app.close().await;
+    }
+    drop(own);
+}
+
+/// What is asked of other servers, and of the storage of files.
+async fn others(table: &mut Table, app: &App) {
+    table.row("files", app.files.check().await);
+    table.row("mail", app.mail.check().await);
+    table.row("limits", app.rate_limits.check().await);
+    table.row("events", events(app).await);
+    table.row("workos", app.workos.check().await);
 }
 
 #[derive(Default)]

@@ -16,12 +16,20 @@ pub(super) struct Own(PathBuf);
 impl Own {
     /// Makes the folder, and leads the settings there: what a start writes is written in it.
     pub(super) fn lead(config: &mut Config) -> io::Result<Self> {
-        let own = Self::make(&std::env::temp_dir())?;
+        let own = Self::lead_database(config)?;
         config.server.data_dir.clone_from(&own.0);
+        config.files.storage = None;
+        Ok(own)
+    }
+
+    /// Makes the folder, and leads only the database there, and the file of flags, which shows what the database holds:
+    /// all else is looked at where it is.
+    pub(super) fn lead_database(config: &mut Config) -> io::Result<Self> {
+        // The file of flags is named from DATA_DIR on, wherever that is.
+        let own = Self::make(&std::path::absolute(std::env::temp_dir())?)?;
         config.database.address = DatabaseAddress::Sqlite { path: own.0.join("gatehouse.db") };
         config.database.auto_migrate = true;
-        config.files.storage = None;
-        config.flags.file = PathBuf::from("feature_flags.json");
+        config.flags.file = own.0.join("feature_flags.json");
         Ok(own)
     }
 
@@ -88,5 +96,17 @@ mod tests {
         assert_eq!(config.server.data_dir.join(&config.flags.file), flags);
         let own = Own::lead(&mut config).unwrap();
         assert!(config.server.data_dir.join(&config.flags.file).starts_with(own.path()));
+    }
+
+    #[test]
+    fn a_database_of_ones_own_leaves_the_rest_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::for_tests(folder.path(), &[("STORAGE_URL", "s3://files?region=here")]);
+        let own = Own::lead_database(&mut config).unwrap();
+        let DatabaseAddress::Sqlite { path } = &config.database.address else { panic!("not a file") };
+        assert!(path.starts_with(own.path()), "{}", path.display());
+        assert!(config.server.data_dir.join(&config.flags.file).starts_with(own.path()));
+        assert_eq!(config.server.data_dir, folder.path());
+        assert!(config.files.storage.is_some());
     }
 }

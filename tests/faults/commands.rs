@@ -89,6 +89,44 @@ async fn a_check_tells_what_is_missing_and_mends_it_when_asked() {
 }
 
 #[test]
+fn a_check_asks_the_other_servers_though_steps_are_pending_or_the_database_is_away() {
+    // Nobody listens on this port.
+    let servers = |site: Site| {
+        site.with("STORAGE_URL", "s3://files?region=here&endpoint=http://127.0.0.1:1")
+            .with("AWS_ACCESS_KEY_ID", "ours")
+            .with("AWS_SECRET_ACCESS_KEY", "hunter2")
+            .with("REDIS_URL", "redis://127.0.0.1:1")
+            .with("RABBITMQ_URL", "amqp://127.0.0.1:1")
+            .with("EMAIL_METHOD", "smtp")
+            .with("SMTP_HOST", "127.0.0.1")
+            .with("SMTP_PORT", "1")
+            .with("SMTP_TLS", "none")
+            .with("SMTP_SENDER_EMAIL", "gatehouse@example.com")
+            .with("WORKOS_API_KEY", "sk_test_1")
+            .with("WORKOS_BASE_URL", "http://127.0.0.1:1")
+    };
+    let pending = servers(Site::new());
+    let away = servers(Site::on(None)).with("DATABASE_URI", "postgres://ann:hunter2@127.0.0.1:1/app");
+    for (site, ours) in [(&pending, "schema"), (&away, "database")] {
+        let check = site.run(&["check"]);
+        assert_eq!(check.code, Some(1), "{}", check.all());
+        let failed = check.out.lines().filter_map(|line| line.strip_prefix("FAIL  ")?.split(' ').next());
+        let failed: Vec<_> = failed.collect();
+        assert_eq!(failed, [ours, "files", "mail", "limits", "events", "workos"], "{}", check.out);
+        assert!(!check.all().contains("hunter2"), "{}", check.all());
+        let left = fs::read_dir(site.folder().join("tmp")).unwrap().count();
+        assert_eq!(left, 0, "what it was looked with is gone");
+    }
+    assert!(pending.must(&["migrate", "status"]).starts_with("pending "), "looking has changed nothing");
+
+    let alone = Site::new();
+    let check = alone.run(&["check"]);
+    assert_eq!(check.code, Some(1), "{}", check.all());
+    assert_eq!(check.out.matches("FAIL").count(), 1, "one finding among them: {}", check.out);
+    assert!(check.out.contains("FAIL  schema") && check.out.contains("ok    workos"), "{}", check.out);
+}
+
+#[test]
 fn commands_for_what_exists_refuse_a_database_that_does_not_and_make_nothing() {
     let site = Site::new();
     let elsewhere = site.folder().join("elsewhere");
