@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::platform::config::{Alias, Effective, Loaded, PREFIX, Setting, groups};
+use crate::platform::config::{Alias, Effective, Loaded, OF_ISSUER, PREFIX, Setting, Shape, groups};
 
 /// Every setting with its value and source, secrets masked. Behind them what a start warns of: a setting may say `smtp`
 /// and have no effect.
@@ -57,26 +57,34 @@ pub(super) fn schema() -> String {
             settings.map(move |setting| (setting.name.to_owned(), schema_of(setting, group)))
         })
         .collect();
+    let of_issuers: Map<String, Value> =
+        OF_ISSUER.iter().map(|of| (of.pattern(), described(of.shape, of.doc, "oauth"))).collect();
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of Gatehouse",
         "type": "object",
         "properties": properties,
+        "patternProperties": of_issuers,
     });
     format!("{schema:#}\n")
 }
 
 fn schema_of(setting: &Setting, group: &str) -> Value {
-    let mut schema = setting.shape.schema();
-    schema["description"] = json!(format!("{} Accepted: {}.", setting.doc(), setting.shape.accepts()));
-    schema["x-group"] = json!(group);
+    let mut schema = described(setting.shape, &setting.doc(), group);
     if let Some(default) = default_of(setting, &schema) {
         schema["default"] = default;
     }
     if !setting.aliases.is_empty() {
         schema["x-aliases"] = setting.aliases.iter().map(Alias::name).collect();
     }
-    if setting.shape.is_secret() {
+    schema
+}
+
+fn described(shape: &dyn Shape, doc: &str, group: &str) -> Value {
+    let mut schema = shape.schema();
+    schema["description"] = json!(format!("{doc} Accepted: {}.", shape.accepts()));
+    schema["x-group"] = json!(group);
+    if shape.is_secret() {
         schema["writeOnly"] = json!(true);
     }
     schema
@@ -140,6 +148,27 @@ mod tests {
         assert_eq!(schema["properties"]["JWT_SECRET_KEY"]["writeOnly"], json!(true));
         assert_eq!(schema["properties"]["JWT_SECRET_KEY"]["x-aliases"], json!(["SECRET_KEY"]));
         assert_eq!(schema["properties"].as_object().map(Map::len), Some(settings().count()));
+    }
+
+    #[test]
+    fn the_schema_knows_the_settings_that_are_named_after_an_issuer() {
+        let schema: Value = serde_json::from_str(&schema()).expect("JSON");
+        let patterns = schema["patternProperties"].as_object().expect("patterns");
+        let of_acme = |pattern: &String| {
+            let name = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'));
+            name.expect("a whole name").replace("[A-Z0-9_]{1,32}", "ACME")
+        };
+        let mut names: Vec<String> = patterns.keys().map(of_acme).collect();
+        names.sort();
+        // Those that are shown behind their list, too.
+        let known =
+            ["OIDC_ACME_CLIENT_ID", "OIDC_ACME_CLIENT_SECRET", "OIDC_ACME_ISSUER", "OIDC_ACME_SCOPES"];
+        assert_eq!(names, known);
+        for (pattern, schema) in patterns {
+            let is_secret = pattern.ends_with("_SECRET$");
+            assert_eq!(schema["writeOnly"] == json!(true), is_secret, "{pattern}: {schema}");
+            assert_eq!((&schema["type"], &schema["x-group"]), (&json!("string"), &json!("oauth")));
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub use log::{Log, LogFormat};
 pub use mail::{Delivery, Mail, Mailjet, Protection, Smtp};
 pub use mistake::Mistake;
 pub use names::PREFIX;
-pub use oauth::{Bluesky, OAuth, OAuthClient, OidcIssuer, RedirectRule};
+pub use oauth::{Bluesky, OAuth, OAuthClient, OF_ISSUER, OfIssuer, OidcIssuer, RedirectRule};
 pub use operations::{Docs, FeatureFlags, MetricsToken, ServiceClient, hash_of_secret};
 pub use otp::{Otp, RequiredRole};
 pub use passwords::{Argon2Cost, Passwords};

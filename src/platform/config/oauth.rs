@@ -133,7 +133,7 @@ const ISSUER_NAME: Word<String> = Word {
     parse: |text| {
         let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let name = text.to_ascii_lowercase();
-        (plain && (1..=32).contains(&text.len()) && !TAKEN.contains(&&*name)).then_some(name)
+        (plain && (1..=LONGEST_NAME).contains(&text.len()) && !TAKEN.contains(&&*name)).then_some(name)
     },
 };
 
@@ -154,18 +154,48 @@ const SCOPES: Word<String> = Word {
 /// The setting that lists the issuers.
 pub(super) const ISSUERS: &str = "OIDC_PROVIDERS";
 
-/// What the settings of an issuer end with, and what they take.
-const OF_ISSUER: [(&str, &dyn Shape); 4] = [
-    ("_ISSUER", &ISSUER),
-    ("_CLIENT_ID", &GIVEN),
-    ("_CLIENT_SECRET", &Secret(GIVEN)),
-    ("_SCOPES", &Optional(SCOPES)),
+/// The longest name that an issuer may have.
+const LONGEST_NAME: usize = 32;
+
+/// A setting that every issuer on the list has, under a name that holds its own.
+#[derive(Clone, Copy)]
+pub struct OfIssuer {
+    /// What its name ends with.
+    end: &'static str,
+    /// What values it takes, and whether they are secret.
+    pub shape: &'static dyn Shape,
+    /// Its meaning.
+    pub doc: &'static str,
+}
+
+impl OfIssuer {
+    /// What it is called, as a regular expression: who lists the issuers knows their names, and nobody else.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        format!("^OIDC_[A-Z0-9_]{{1,{LONGEST_NAME}}}{}$", self.end)
+    }
+}
+
+/// The settings of each issuer.
+pub const OF_ISSUER: [OfIssuer; 4] = [
+    OfIssuer {
+        end: "_ISSUER",
+        shape: &ISSUER,
+        doc: "The issuer that `OIDC_PROVIDERS` names so, letter for letter as its own documents say it.",
+    },
+    OfIssuer { end: "_CLIENT_ID", shape: &GIVEN, doc: "Id of the client that this server is there." },
+    OfIssuer { end: "_CLIENT_SECRET", shape: &Secret(GIVEN), doc: "Secret of that client." },
+    OfIssuer {
+        end: "_SCOPES",
+        shape: &Optional(SCOPES),
+        doc: "What is asked for there; unset: `openid profile email`.",
+    },
 ];
 
 /// The issuer that the setting `name` is named after, in capitals.
 pub(super) fn issuer_of(name: &str) -> Option<&str> {
     let named = name.strip_prefix("OIDC_")?;
-    let issuer = OF_ISSUER.iter().find_map(|(end, _)| named.strip_suffix(end))?;
+    let issuer = OF_ISSUER.iter().find_map(|of| named.strip_suffix(of.end))?;
     (ISSUER_NAME.parse)(issuer).map(|_| issuer)
 }
 
@@ -177,7 +207,7 @@ fn setting_of_issuer(name: &str, end: &str) -> String {
 /// The settings that are named after the issuers on the list, and what they take.
 pub(super) fn settings_of_issuers(reader: &Reader) -> Vec<(String, &'static dyn Shape)> {
     let issuers = reader.glimpse(ISSUERS, &List(ISSUER_NAME)).unwrap_or_default();
-    let of = |name: &String| OF_ISSUER.map(|(end, shape)| (setting_of_issuer(name, end), shape));
+    let of = |name: &String| OF_ISSUER.map(|of| (setting_of_issuer(name, of.end), of.shape));
     issuers.iter().flat_map(of).collect()
 }
 
