@@ -15,6 +15,8 @@ mod deploy;
 mod documents;
 #[path = "architecture/image.rs"]
 mod image;
+#[path = "architecture/messages.rs"]
+mod messages;
 #[path = "architecture/modules.rs"]
 mod modules;
 #[path = "architecture/routes.rs"]
