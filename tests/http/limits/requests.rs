@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{ask, limited, spend};
-use crate::harness::TestApp;
+use crate::canary::Running;
+use crate::harness::{TestApp, race};
 
 #[tokio::test]
 async fn nothing_is_limited_unless_it_is_asked_for() {
@@ -203,6 +204,27 @@ async fn no_header_gives_a_stranger_another_budget() {
         passed += usize::from(reply.status() == 200);
     }
     assert_eq!(passed, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_not_trusted_is_warned_of_once_however_many_requests_it_forwards() {
+    for (trusted, warnings) in [("", 1), ("127.0.0.1/32", 0)] {
+        let settings = [("TRUSTED_PROXIES", trusted), ("LOG_LEVEL", "INFO")];
+        let running = Running::start(&settings.map(|(name, text)| (name.to_owned(), text.to_owned()))).await;
+        for header in ["x-forwarded-for", "forwarded"] {
+            let replies = race(16, |number| {
+                let client = format!("198.51.100.{number}");
+                let client = if header == "forwarded" { format!("for={client}") } else { client };
+                running.client().get("/version").header(header, &client)
+            });
+            assert!(replies.await.iter().all(|reply| reply.status() == 200));
+        }
+        let log = running.stop();
+        let is_warning = |line: &&str| line.contains("forwards requests but is not in TRUSTED_PROXIES");
+        let told: Vec<&str> = log.lines().filter(is_warning).collect();
+        assert_eq!(told.len(), warnings, "TRUSTED_PROXIES={trusted}: {told:#?}");
+        assert!(told.iter().all(|line| line.contains("127.0.0.1") && line.contains("WARN")), "{told:#?}");
+    }
 }
 
 #[tokio::test]
