@@ -14,14 +14,14 @@ use super::{FORM, changed_by, dump, exported, form, on_the_way, send};
 use crate::harness::{Actor, PASSWORD, TestApp};
 
 /// An upload of which half has been sent.
-struct Slow {
+pub(super) struct Slow {
     socket: TcpStream,
     rest: Vec<u8>,
 }
 
 impl Slow {
     /// Begins it; when this returns, its head has been judged.
-    async fn begin(app: &TestApp, who: &Actor, what: &str, content: &[u8]) -> Self {
+    pub(super) async fn begin(app: &TestApp, who: &Actor, what: &str, content: &[u8]) -> Self {
         let body = form(content);
         let mut socket = TcpStream::connect(app.base().strip_prefix("http://").unwrap()).await.unwrap();
         let head = format!(
@@ -41,7 +41,7 @@ impl Slow {
     }
 
     /// Sends the rest; the status that is answered, and all of the answer.
-    async fn end(mut self) -> (u16, String) {
+    pub(super) async fn end(mut self) -> (u16, String) {
         self.socket.write_all(&self.rest).await.unwrap();
         let mut answer = Vec::new();
         let read = tokio::time::timeout(Duration::from_mins(1), self.socket.read_to_end(&mut answer));
@@ -117,15 +117,15 @@ async fn a_proof_must_be_fresh_when_the_file_has_arrived() {
     assert_eq!(status, 200, "proved again while it came: {answer}");
 }
 
-/// Nobody writes while this is held.
-async fn hold_everything(app: &TestApp) -> oneshot::Sender<()> {
+/// Holds what this statement writes; on SQLite nobody writes anything meanwhile.
+pub(super) async fn hold(app: &TestApp, statement: &'static str) -> oneshot::Sender<()> {
     let (held, is_held) = oneshot::channel();
     let (release, released) = oneshot::channel::<()>();
     let db = app.inside.db.clone();
     tokio::spawn(async move {
         let held = db.write::<_, DbErr, _>(move |tx| {
             Box::pin(async move {
-                tx.execute_unprepared("UPDATE users SET revision = revision").await?;
+                tx.execute_unprepared(statement).await?;
                 held.send(()).unwrap();
                 released.await.unwrap();
                 Ok::<_, DbErr>(())
@@ -142,7 +142,7 @@ async fn who_would_wait_for_long_is_told_to_come_again() {
     let app = TestApp::new().await;
     let admin = app.admin().await;
     let content = exported(&admin).await;
-    let release = hold_everything(&app).await;
+    let release = hold(&app, "UPDATE users SET revision = revision").await;
     let send_one = || tokio::spawn(send(&admin, "import", &content).into_future());
     // Whichever has its turn first waits for what is held, and the other one for its turn.
     let (told, waiting) = select(send_one(), send_one()).await.factor_first();

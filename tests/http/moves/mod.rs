@@ -1,5 +1,6 @@
 //! Everything in one file, and back: `/db`.
 
+mod deadline;
 mod export;
 mod hostile;
 mod importing;
