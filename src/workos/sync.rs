@@ -99,12 +99,12 @@ impl Workos {
     /// Waits after a failure. What WorkOS asks for is asked of all instances: as long as that lasts, the lease is kept, or
     /// the next one would ask again at once. Anything else may be the trouble of this instance alone, and another may try.
     async fn stand_back(&self, failures: u32, halt: &Halt) {
-        let longer = self.settings.interval.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
+        let longest = longest_pause(self.settings.interval, failures);
         let asked_for = match halt {
             Halt::Away(Fault::Away { after: Some(after), .. }) => (*after).min(LONGEST_PAUSE),
             _ => Duration::ZERO,
         };
-        let pause = tokio::time::sleep(jittered(&self.random, longer).max(asked_for));
+        let pause = tokio::time::sleep(jittered(&self.random, longest).max(asked_for));
         let kept = tokio::time::timeout(asked_for, self.lease.lost());
         let ((), _was_lost) = tokio::join!(pause, kept);
     }
@@ -448,4 +448,32 @@ fn moved_on(state: &State, from: &Start, page: &Page, now: Timestamp) -> Option<
     let theirs = page.made_at.map_or(now, |at| at.min(now)).before(OVERLAP);
     let is_old = theirs.since(*start) > MOVES_ON;
     is_old.then(|| State { range_start: Some(theirs.millis()), ..state.clone() })
+}
+
+/// How long is waited at most after so many failures in a row: twice as long as after the one before.
+fn longest_pause(interval: Duration, failures: u32) -> Duration {
+    interval.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::platform::random::Random;
+
+    #[test]
+    fn the_pause_after_a_failure_doubles_up_to_five_minutes_and_half_of_it_is_chance() {
+        let random = Random::seeded(1);
+        let longest = [10, 20, 40, 80, 160, 300, 300].map(Duration::from_secs);
+        for (failures, longest) in (1..).zip(longest).chain([(u32::MAX, LONGEST_PAUSE)]) {
+            assert_eq!(longest_pause(Duration::from_secs(5), failures), longest, "after {failures}");
+            let pauses: BTreeSet<_> = (0..100).map(|_| jittered(&random, longest)).collect();
+            assert!(pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)), "{pauses:?}");
+            assert!(pauses.len() > 90, "instances that failed together come back one by one: {pauses:?}");
+            let spread = pauses.last().zip(pauses.first()).map(|(last, first)| last.abs_diff(*first));
+            assert!(spread > Some(longest / 4), "{pauses:?}");
+        }
+        assert_eq!(longest_pause(Duration::from_hours(1), 1), LONGEST_PAUSE, "whatever the interval is");
+    }
 }

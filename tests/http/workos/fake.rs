@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gatehouse::platform::clock::{Clock, Timestamp};
@@ -76,6 +76,7 @@ pub enum Manner {
 /// What was asked.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    pub at: Instant,
     pub place: Place,
     pub query: Vec<(String, String)>,
     pub idempotency_key: Option<String>,
@@ -389,6 +390,7 @@ async fn answer(ledger: &Arc<Mutex<Ledger>>, request: Request<Incoming>) -> Answ
         |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let asked = Asked {
+        at: Instant::now(),
         place: place(&method, &path),
         query: query.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
         idempotency_key: header("idempotency-key"),

@@ -460,6 +460,25 @@ async fn what_workos_asks_for_is_kept_to_by_all_instances() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_failure_in_a_row_is_stood_back_from_for_longer() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    settle(&app).await;
+    let before = fake.times(Place::Events);
+    // What is refused is not asked again by the question itself.
+    fake.lies(Place::Events, refused(403), 100);
+    let following = tokio::spawn(app.inside.workos.clone().follow());
+    eventually(|| async { fake.times(Place::Events) }, |times| *times >= before + 3).await;
+    following.abort();
+    let ledger = fake.ledger();
+    let asked: Vec<_> = ledger.asked.iter().filter(|asked| asked.place == Place::Events).collect();
+    let pauses: Vec<Duration> =
+        asked[before..].windows(2).take(2).map(|two| two[1].at.duration_since(two[0].at)).collect();
+    // The interval is a second; it is doubled each time, and half of that is chance.
+    assert!(pauses[0] >= Duration::from_secs(1) && pauses[1] >= Duration::from_secs(2), "{pauses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_moment_without_the_database_does_not_throw_a_page_away() {
     let fake = Fake::start().await;
     fake.add("ann_smith");
