@@ -84,8 +84,8 @@ pub(super) fn user(row: &Row) -> Result<(), Flaw> {
     let roles = row.whole("roles").and_then(|bits| i32::try_from(bits).ok());
     let known = roles.is_some_and(|bits| Roles::from_bits(bits).bits() == bits);
     holds(known, "roles", "holds roles that do not exist")?;
-    let method = row.text("otp_method").and_then(Method::named);
-    holds(method.is_some(), "otp_method", "is no second factor")?;
+    let known = row.text("otp_method").is_some_and(|name| name.parse::<Method>().is_ok());
+    holds(known, "otp_method", "is no second factor")?;
     for column in ["token_version", "revision", "event_sequence"] {
         holds(row.whole(column).is_some_and(|count| count >= 0), column, "must not be negative")?;
     }

@@ -506,7 +506,7 @@ impl Import {
         if users {
             let (before, after) = (person::of(&change.before), person::of(&change.after));
             self.promote(after.id, rights_of(&change.before), rights_of(&change.after));
-            if Method::of(&before) != Method::None && Method::of(&after) == Method::None {
+            if before.otp_method != Method::None && after.otp_method == Method::None {
                 self.bared.push(after.id);
             }
             tx.touch(after.id);

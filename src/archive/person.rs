@@ -6,6 +6,7 @@ use super::How;
 use super::merge::Change;
 use super::row::{Cell, Row};
 use crate::platform::clock::Timestamp;
+use crate::users::OtpMethod;
 use crate::users::store::{PasswordHash, user};
 
 /// The account of a row that has passed its rules.
@@ -32,7 +33,7 @@ pub(super) fn of(row: &Row) -> user::Model {
         roles: whole("roles").and_then(|bits| i32::try_from(bits).ok()).unwrap_or_default(),
         is_active: row.flag("is_active"),
         is_external_only: row.flag("is_external_only"),
-        otp_method: needed("otp_method"),
+        otp_method: needed("otp_method").parse().unwrap_or(OtpMethod::Authenticator),
         metadata: needed("metadata"),
         token_version: whole("token_version").unwrap_or_default(),
         revision: whole("revision").unwrap_or_default(),

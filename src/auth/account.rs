@@ -144,7 +144,7 @@ impl Auth {
         if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
             return Err(ReauthenticateRefusal::Wrong.into());
         }
-        if Method::of(&user) != Method::None && code.is_none() {
+        if user.otp_method != Method::None && code.is_none() {
             return Err(ReauthenticateRefusal::OtpRequired.into());
         }
         let proves = self.proves_second_factor(&user, caller, code, client).await;
@@ -157,5 +157,5 @@ impl Auth {
 
 /// The old password proves who one is, but where there is a second factor it is only half of that.
 fn may_change_password(user: &user::Model, is_proved: bool) -> Result<(), PasswordRefusal> {
-    if is_proved || Method::of(user) == Method::None { Ok(()) } else { Err(PasswordRefusal::Unproved) }
+    if is_proved || user.otp_method == Method::None { Ok(()) } else { Err(PasswordRefusal::Unproved) }
 }

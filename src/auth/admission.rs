@@ -104,7 +104,7 @@ impl Auth {
         (amr, joining): (&str, Option<Joining>),
         arrival: &Arrival,
     ) -> Result<Entered, Failure<EnterRefusal>> {
-        if Method::of(&user) == Method::None {
+        if user.otp_method == Method::None {
             let (user, session) = self.enter_in(tx, user, (amr.to_owned(), joining), arrival).await?;
             return Ok(Entered::In(Box::new(user), session));
         }

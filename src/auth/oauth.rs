@@ -226,7 +226,7 @@ impl Auth {
         if !self.oauth.is_linked(self.db.reader(), user.id, connection.name()).await? {
             return Err(LeaveToProveRefusal::NotFound.into());
         }
-        if Method::of(&user) != Method::None && code.is_none() {
+        if user.otp_method != Method::None && code.is_none() {
             return Err(LeaveToProveRefusal::OtpRequired.into());
         }
         let proves = self.proves_second_factor(&user, caller, code, client).await;

@@ -25,7 +25,7 @@ impl Auth {
 
     async fn remove_second_factor_in(&self, tx: &Tx, user: Uuid) -> Result<bool, DbErr> {
         let Some(user) = held(tx, user).await? else { return Ok(false) };
-        if Method::of(&user) == Method::None {
+        if user.otp_method == Method::None {
             return Ok(false);
         }
         self.otp.take_off_in(tx, &user, &Origin::default()).await?;

@@ -180,7 +180,7 @@ impl Auth {
             .write(move |tx| {
                 async move {
                     let user = held(tx, id).await?.ok_or(MethodRefusal::Unproved)?;
-                    if Method::of(&user) == Method::Authenticator {
+                    if user.otp_method == Method::Authenticator {
                         return Err(MethodRefusal::Active.into());
                     }
                     Ok(otp.begin_authenticator_in(tx, &user).await?)
@@ -265,7 +265,7 @@ impl Auth {
     }
 
     fn may_change(&self, user: &user::Model, method: Method) -> Result<(), MethodRefusal> {
-        match (method, Method::of(user)) {
+        match (method, user.otp_method) {
             (Method::None, Method::None) => Err(MethodRefusal::Off),
             (method, present) if method == present => Err(MethodRefusal::Active),
             (Method::Email, _) => self.may_use_email(user).map_err(MethodRefusal::Impossible),
@@ -284,7 +284,7 @@ impl Auth {
     ) -> Result<Vec<RecoveryCode>, Failure<RecoveryCodesRefusal>> {
         caller.require_proof_or(self.clock.now(), RecoveryCodesRefusal::Unproved)?;
         let user = self.users.by_id(caller.user_id).await?.ok_or(RecoveryCodesRefusal::Wrong)?;
-        if Method::of(&user) == Method::None {
+        if user.otp_method == Method::None {
             return Err(RecoveryCodesRefusal::Off.into());
         }
         if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
@@ -313,7 +313,7 @@ impl Auth {
         if self.sessions.kind_of_living_in(tx, user.id, session).await?.is_none() {
             return Err(RecoveryCodesRefusal::Unproved.into());
         }
-        if Method::of(&user) == Method::None {
+        if user.otp_method == Method::None {
             return Err(RecoveryCodesRefusal::Off.into());
         }
         let codes = self.otp.replace_recovery_codes_in(tx, &user).await?;
@@ -354,7 +354,7 @@ impl Auth {
             .write(move |tx| {
                 async move {
                     let user = held(tx, caller.user_id).await?.ok_or(SendRefusal::Invalid)?;
-                    if Method::of(&user) != Method::Email {
+                    if user.otp_method != Method::Email {
                         auth.may_use_email(&user).map_err(SendRefusal::Impossible)?;
                     }
                     auth.count_mailed_in(tx, &user).await?;
@@ -374,7 +374,7 @@ impl Auth {
         code: Option<&str>,
         client: &ClientInfo,
     ) -> Result<bool, Failure<OtpRefusal>> {
-        if Method::of(user) == Method::None {
+        if user.otp_method == Method::None {
             return Ok(true);
         }
         let Some(code) = code.and_then(|code| self.otp.read_code(code)) else { return Ok(false) };

@@ -239,7 +239,7 @@ impl Auth {
             self.users.rehash_in(tx, &user, hash).await?;
         }
         // Half a sign-in forgives nothing. Before anything else of the throttles is touched: rows are taken in one order.
-        let end = if Method::of(&user) == Method::None { End::Right } else { End::Nothing };
+        let end = if user.otp_method == Method::None { End::Right } else { End::Nothing };
         throttle::settle(tx, tried, end, now).await?;
         // A taken name of a deleted account undoes the transaction, and is told: the password was right.
         let entered = self.admit_in(tx, user, ("pwd", None), arrival).await;

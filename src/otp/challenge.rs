@@ -78,7 +78,7 @@ impl Otp {
         user: &user::Model,
         first: FirstFactor,
     ) -> Result<Challenge, DbErr> {
-        let (now, token, method) = (self.clock.now(), OneTimeToken::new(&self.random), Method::of(user));
+        let (now, token, method) = (self.clock.now(), OneTimeToken::new(&self.random), user.otp_method);
         let digest = token.digest(Purpose::OtpChallenge);
         let expires_at = now.after(CHALLENGE_LASTS);
         held(tx, user.id).await?; // two sign-ins at once would end the same old challenges in another order
@@ -90,7 +90,7 @@ impl Otp {
         let row = challenge::Model {
             digest: digest.to_vec(),
             user_id: user.id,
-            method: method.name().to_owned(),
+            method,
             kind: first.kind.name().to_owned(),
             amr: first.amr,
             wrong: 0,
@@ -136,7 +136,7 @@ impl Otp {
             store::end_challenge(tx, &digest).await?;
             return Ok(Answer::Gone);
         }
-        let proof = match (code, Method::of(&user)) {
+        let proof = match (code, user.otp_method) {
             (Code::Digits(digits), Method::Email) => {
                 let subject = Subject::Challenge(&digest);
                 let sent = row.code_digest.as_deref().zip(row.code_sent_at);
@@ -159,7 +159,7 @@ impl Otp {
         let (now, digest) = (self.clock.now(), token.digest(Purpose::OtpChallenge));
         let Some(row) = store::challenge(tx, &digest).await? else { return Ok(None) };
         let Some(user) = held(tx, row.user_id).await? else { return Ok(None) };
-        if Method::of(&user) != Method::Email || user.email.is_none() || !row.is_alive(&user, now) {
+        if user.otp_method != Method::Email || user.email.is_none() || !row.is_alive(&user, now) {
             return Ok(None);
         }
         let (code, code_digest) = self.email_code(Subject::Challenge(&digest), &user, now);
@@ -176,7 +176,7 @@ impl challenge::Model {
         self.expires_at > now.millis()
             && self.wrong < MOST_WRONG
             && self.method == user.otp_method
-            && Method::of(user) != Method::None
+            && user.otp_method != Method::None
             && self.password_changed_at == user.password_changed_at
             && self.token_version == user.token_version
     }
@@ -184,7 +184,7 @@ impl challenge::Model {
     fn waiting(self, owner: &user::Model) -> Option<Waiting> {
         Some(Waiting {
             user_id: self.user_id,
-            method: Method::of(owner),
+            method: owner.otp_method,
             first: FirstFactor { kind: Kind::named(&self.kind)?, amr: self.amr },
             expires_at: Timestamp::from_millis(self.expires_at),
             code_sent_at: self.code_sent_at.map(Timestamp::from_millis),

@@ -126,7 +126,7 @@ impl Otp {
     ) -> Result<Option<Used>, DbErr> {
         let now = self.clock.now();
         let Some(user) = held(tx, user.id).await? else { return Ok(None) };
-        match (code, Method::of(&user)) {
+        match (code, user.otp_method) {
             (Code::Digits(digits), Method::Email) => {
                 let right = self.use_session_code(tx, &user, session, digits, now).await?;
                 Ok(right.then_some(Used::EmailCode))
@@ -146,7 +146,7 @@ impl Otp {
         store::forget_second_factor(tx, user.id).await?;
         store::forget_recovery_codes(tx, user.id).await?;
         self.forget_pending(tx, user.id).await?;
-        self.users.set_otp_method_in(tx, user.id, Method::None.name(), origin).await
+        self.users.set_otp_method_in(tx, user.id, Method::None, origin).await
     }
 
     /// Ten new recovery codes; the old ones are void.
@@ -172,7 +172,7 @@ impl Otp {
 
     async fn turn_on(&self, tx: &Tx, user: &user::Model, method: Method) -> Result<Vec<RecoveryCode>, DbErr> {
         self.forget_pending(tx, user.id).await?;
-        self.users.set_otp_method_in(tx, user.id, method.name(), &by_owner(user)).await?;
+        self.users.set_otp_method_in(tx, user.id, method, &by_owner(user)).await?;
         self.new_recovery_codes(tx, user.id).await
     }
 
@@ -200,7 +200,7 @@ impl Otp {
         code: &Code,
         now: Timestamp,
     ) -> Result<Option<Used>, DbErr> {
-        match (code, Method::of(user)) {
+        match (code, user.otp_method) {
             (Code::Digits(digits), Method::Authenticator) => {
                 Ok(self.use_step(tx, user.id, digits, now).await?.then_some(Used::Authenticator))
             }

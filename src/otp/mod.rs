@@ -23,11 +23,12 @@ pub use challenge::{Answer, CHALLENGE_LASTS, Challenge, FirstFactor, Waiting};
 pub use code::{Code, Digits, EmailCode, RecoveryCode};
 pub use seed::Seed;
 
+pub use crate::users::OtpMethod as Method;
+
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
-use crate::platform::shape::Words;
 use crate::platform::web::TraceId;
 use crate::users::store::user;
 use crate::users::{Origin, Users};
@@ -58,51 +59,6 @@ pub struct Otp {
     secrets: Arc<Secrets>,
     users: Users,
     settings: Arc<Settings>,
-}
-
-/// What the second factor of an account is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// There is none.
-    None,
-    /// An app that shows codes (TOTP).
-    Authenticator,
-    /// Codes by e-mail: the weaker factor.
-    Email,
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: [Self; 3] = [Self::None, Self::Authenticator, Self::Email];
-
-    /// Its name in the database and in answers: never rename.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Authenticator => "authenticator",
-            Self::Email => "email",
-        }
-    }
-
-    /// The method so named.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
-    }
-
-    /// The names, for the OpenAPI document.
-    #[must_use]
-    pub(crate) fn words() -> Words {
-        Words { name: "OtpMethod", about: "A second factor.", all: Self::ALL.map(Self::name).to_vec() }
-    }
-
-    /// The method of an account. A name that means nothing counts as an authenticator: it never lets anybody in
-    /// with one factor.
-    #[must_use]
-    pub fn of(user: &user::Model) -> Self {
-        Self::named(&user.otp_method).unwrap_or(Self::Authenticator)
-    }
 }
 
 /// What proved the second factor.

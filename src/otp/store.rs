@@ -36,6 +36,8 @@ pub mod second_factor {
 pub mod challenge {
     use sea_orm::entity::prelude::*;
 
+    use crate::otp::Method;
+
     /// Somebody who has given the first factor and not yet the second.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "otp_challenges")]
@@ -43,7 +45,7 @@ pub mod challenge {
         #[sea_orm(primary_key, auto_increment = false)]
         pub digest: Vec<u8>,
         pub user_id: Uuid,
-        pub method: String,
+        pub method: Method,
         /// What the session will be carried by.
         pub kind: String,
         /// How the person proved who they are so far (RFC 8176), separated by spaces.

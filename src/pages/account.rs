@@ -120,7 +120,7 @@ impl AccountPages {
             }
         });
         Ok(context! {
-            method => &who.user.otp_method, min_length => self.min_length, username => &who.user.username,
+            method => who.user.otp_method.name(), min_length => self.min_length, username => &who.user.username,
             by_mail => self.codes_by_mail && who.user.email_verified, sessions => sessions.collect::<Vec<_>>(),
         })
     }

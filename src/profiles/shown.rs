@@ -192,7 +192,7 @@ impl User {
             first_name: user.first_name,
             last_name: user.last_name,
             middle_name: user.middle_name,
-            otp_method: user.otp_method,
+            otp_method: user.otp_method.name().to_owned(),
             roles: names(user.roles),
             description: user.description,
             locale: user.locale,

@@ -5,7 +5,7 @@ use sea_orm::ActiveValue::Set;
 use super::changes::Deed;
 use super::rules::{is_active_admin, text};
 use super::store::user;
-use super::{Description, DisplayName, Email, Locale, Metadata, PersonName, Username};
+use super::{Description, DisplayName, Email, Locale, Metadata, OtpMethod, PersonName, Username};
 use crate::platform::clock::Timestamp;
 use crate::sessions::{Role, Roles};
 
@@ -136,7 +136,7 @@ impl Changes {
         let is_proved = has_address && self.email_verified.unwrap_or(held.email_verified && !other_email);
         let loses_address = held.email.is_some() && !has_address;
         let loses_proof = held.email_verified && !is_proved;
-        held.otp_method == "email" && (loses_address || loses_proof)
+        held.otp_method == OtpMethod::Email && (loses_address || loses_proof)
     }
 
     /// Whether the account's other sessions must end: it was switched off, or its way of recovery has changed.

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::changes::{Change, Deed, Origin};
 use super::store::{self, PasswordHash, history, user};
 use super::told::{self, Source, UserCreated};
-use super::{Changes, Description, DisplayName, Email, Locale, Metadata, PersonName, Username, Users};
+use super::{
+    Changes, Description, DisplayName, Email, Locale, Metadata, OtpMethod, PersonName, Username, Users,
+};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Tx, violated_unique};
 use crate::platform::problem::{Breakage, Failure, Refusal};
@@ -318,16 +320,16 @@ impl Users {
         &self,
         tx: &Tx,
         target: Uuid,
-        method: &'static str,
+        method: OtpMethod,
         origin: &Origin,
     ) -> Result<(), DbErr> {
         let Some(held) = store::held(tx, target).await? else { return Ok(()) };
-        if method == "none" && held.otp_method == "none" {
+        if method == OtpMethod::None && held.otp_method == OtpMethod::None {
             return Ok(());
         }
         let now = self.clock.now();
         let columns = user::ActiveModel {
-            otp_method: Set(method.to_owned()),
+            otp_method: Set(method),
             updated_at: Set(now.millis()),
             ..Default::default()
         };
@@ -579,7 +581,7 @@ impl NewUser {
             password_hash: self.password_hash.map(PasswordHash),
             roles: self.roles.bits(),
             is_active: self.is_active,
-            otp_method: "none".to_owned(),
+            otp_method: OtpMethod::None,
             metadata: self.metadata.to_json(),
             token_version: 0,
             revision: 0,

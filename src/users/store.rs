@@ -34,6 +34,7 @@ pub mod user {
     use sea_orm::entity::prelude::*;
 
     use super::PasswordHash;
+    use crate::users::OtpMethod;
 
     /// A person with an account. Moments are milliseconds since the Unix epoch.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -61,8 +62,7 @@ pub mod user {
         pub roles: i32,
         pub is_active: bool,
         pub is_external_only: bool,
-        /// The second factor: `none`, or what it is.
-        pub otp_method: String,
+        pub otp_method: OtpMethod,
         /// A JSON object.
         pub metadata: String,
         /// Access tokens carry it; moving it on ends them all.
