@@ -386,8 +386,6 @@ impl Auth {
 
     pub(super) async fn sweep_throttles(&self) -> Result<(), DbErr> {
         let now = self.clock.now();
-        let forget = || self.db.write::<_, DbErr, _>(move |tx| throttle::forget(tx, now, 500).boxed());
-        while forget().await? > 0 {}
-        Ok(())
+        self.db.write_in_steps(move |tx, most| throttle::forget(tx, now, most).boxed()).await
     }
 }

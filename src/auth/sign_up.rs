@@ -321,9 +321,7 @@ impl Auth {
 
     pub(super) async fn sweep_sign_ups(&self) -> Result<(), DbErr> {
         let now = self.clock.now();
-        let forget = || self.db.write::<_, DbErr, _>(move |tx| pending::forget(tx, now, 500).boxed());
-        while forget().await? > 0 {}
-        Ok(())
+        self.db.write_in_steps(move |tx, most| pending::forget(tx, now, most).boxed()).await
     }
 }
 

@@ -330,7 +330,7 @@ pub(super) async fn lock_aside(tx: &Tx) -> Result<(), DbErr> {
 
 /// Forgets events from before a moment, at most `limit`; how many. Where there is a broker, only what it has got or is not
 /// to get any more. The newest position stays, so that the next one is above it.
-pub(super) async fn forget(tx: &Tx, moment: Timestamp, broker: bool, limit: u64) -> Result<u64, DbErr> {
+pub(super) async fn forget(tx: &Tx, moment: Timestamp, broker: bool, limit: i64) -> Result<u64, DbErr> {
     let sql = format!(
         "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id < $1 AND created_at < $2 \
          AND position <> (SELECT MAX(position) FROM events WHERE position IS NOT NULL) AND {} LIMIT {limit})",
@@ -346,7 +346,7 @@ pub(super) async fn empty_of_purged(
     tx: &Tx,
     since: Timestamp,
     broker: bool,
-    limit: u64,
+    limit: i64,
 ) -> Result<u64, DbErr> {
     let sql = format!(
         "UPDATE events SET payload = '{{}}' WHERE id IN (SELECT told.id FROM spent_user_ids AS gone \

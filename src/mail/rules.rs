@@ -26,8 +26,6 @@ const USUAL_LENGTH: usize = 320;
 /// For how long finished mails are kept: sent ones, and those that came to nothing.
 const KEEP_SENT: Duration = Duration::from_hours(7 * 24);
 const KEEP_LOST: Duration = Duration::from_hours(30 * 24);
-/// Rows that one sweep forgets at once.
-const AT_ONCE: i64 = 1000;
 
 /// What a mail's row holds, sealed: the values that the templates show, and what caused it.
 #[derive(Serialize, Deserialize)]
@@ -157,20 +155,16 @@ impl Mail {
         let now = self.0.clock.now();
         let sent = now.before(KEEP_SENT);
         let lost = now.before(KEEP_LOST);
-        loop {
-            let forget = self.0.db.write(move |tx| {
-                Box::pin(async move {
-                    let mut most = store::forget(tx, &[State::Nobody], now, AT_ONCE).await?;
-                    most = most.max(store::forget(tx, &[State::Sent], sent, AT_ONCE).await?);
-                    most = most.max(store::forget(tx, &[State::Expired, State::Dead], lost, AT_ONCE).await?);
-                    most = most.max(store::forget_batches(tx, lost, AT_ONCE).await?);
-                    most = most.max(store::forget_budgets(tx, now.before(HOUR), AT_ONCE).await?);
-                    Ok::<_, DbErr>(most)
-                })
-            });
-            if forget.await? < AT_ONCE.unsigned_abs() {
-                return Ok(());
-            }
-        }
+        let forget = self.0.db.write_in_steps(move |tx, most| {
+            Box::pin(async move {
+                let mut forgotten = store::forget(tx, &[State::Nobody], now, most).await?;
+                forgotten += store::forget(tx, &[State::Sent], sent, most).await?;
+                forgotten += store::forget(tx, &[State::Expired, State::Dead], lost, most).await?;
+                forgotten += store::forget_batches(tx, lost, most).await?;
+                forgotten += store::forget_budgets(tx, now.before(HOUR), most).await?;
+                Ok::<_, DbErr>(forgotten)
+            })
+        });
+        forget.await
     }
 }

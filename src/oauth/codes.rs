@@ -120,9 +120,7 @@ impl Oauth {
     pub async fn sweep(&self) -> Result<(), DbErr> {
         use futures_util::FutureExt;
         let now = self.clock.now();
-        let forget = || self.db.write::<_, DbErr, _>(move |tx| store::forget_expired(tx, now, 500).boxed());
-        while forget().await? > 0 {}
-        Ok(())
+        self.db.write_in_steps(move |tx, most| store::forget_expired(tx, now, most).boxed()).await
     }
 }
 

@@ -111,11 +111,7 @@ impl Otp {
     /// Forgets challenges, codes and enrolments whose time is over, in small steps.
     pub async fn sweep(&self) -> Result<(), DbErr> {
         let (now, code_lasts) = (self.clock.now(), self.settings.email_interval);
-        let forget = || {
-            self.db.write::<_, DbErr, _>(move |tx| store::forget_expired(tx, now, code_lasts, 500).boxed())
-        };
-        while forget().await? > 0 {}
-        Ok(())
+        self.db.write_in_steps(move |tx, most| store::forget_expired(tx, now, code_lasts, most).boxed()).await
     }
 }
 

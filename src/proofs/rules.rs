@@ -109,9 +109,7 @@ impl Proofs {
 
     pub(super) async fn forget_expired(&self) -> Result<(), DbErr> {
         let now = self.clock.now();
-        let forget = || self.db.write::<_, DbErr, _>(move |tx| store::forget(tx, now, 500).boxed());
-        while forget().await? > 0 {}
-        Ok(())
+        self.db.write_in_steps(move |tx, most| store::forget(tx, now, most).boxed()).await
     }
 }
 

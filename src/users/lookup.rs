@@ -197,10 +197,7 @@ impl Users {
             }
         }
         let before = now.before(self.settings.history_retention);
-        let forget =
-            || self.db.write::<_, DbErr, _>(move |tx| store::forget_history(tx, before, 500).boxed());
-        while forget().await? > 0 {}
-        Ok(())
+        self.db.write_in_steps(move |tx, most| store::forget_history(tx, before, most).boxed()).await
     }
 }
 

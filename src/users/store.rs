@@ -623,16 +623,13 @@ pub async fn history_count(db: &impl ConnectionTrait, user: Uuid) -> Result<u64,
 
 /// Forgets history older than `moment`, at most `limit` lines; returns how many. Its ids begin with the moment. Why an
 /// account is banned, and who deleted it, is asked for as long as it is so, and stays as long.
-pub async fn forget_history(tx: &Tx, moment: Timestamp, limit: u64) -> Result<u64, DbErr> {
+pub async fn forget_history(tx: &Tx, moment: Timestamp, limit: i64) -> Result<u64, DbErr> {
     let sql = "DELETE FROM user_history WHERE id IN \
                (SELECT h.id FROM user_history h WHERE h.id < $1 AND h.at < $2 \
                 AND (h.action NOT IN ('banned', 'deactivated', 'deleted') OR EXISTS \
                      (SELECT 1 FROM users u WHERE u.id = h.user_id AND u.is_active AND u.deleted_at IS NULL)) \
                 LIMIT $3)";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = [first_uuid_v7(moment).into(), moment.millis().into(), limit.into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
+    tx.run(sql, [first_uuid_v7(moment).into(), moment.millis().into(), limit.into()]).await
 }
 
 /// Whom a user blocks, oldest block first.

@@ -25,9 +25,8 @@ use crate::sessions::Caller;
 const MOST: u64 = 50;
 /// How long the secret before signs beside a new one.
 const BOTH: Duration = Duration::from_hours(24);
-/// How long deliveries are remembered, and how many are forgotten at once.
+/// How long deliveries are remembered.
 const REMEMBERED: Duration = Duration::from_hours(30 * 24);
-const AT_ONCE: i64 = 1000;
 /// Why a webhook is sent nothing that an admin has switched off.
 pub(super) const BY_ADMIN: &str = "admin";
 
@@ -296,18 +295,9 @@ impl Webhooks {
     /// Forgets old deliveries, and secrets that no longer sign.
     pub async fn sweep(&self) -> Result<(), DbErr> {
         let now = self.0.clock.now();
-        loop {
-            let forget = self.0.db.write::<_, DbErr, _>(move |tx| {
-                async move {
-                    store::forget_secrets(tx, now).await?;
-                    store::forget_deliveries(tx, now.before(REMEMBERED), AT_ONCE).await
-                }
-                .boxed()
-            });
-            if forget.await? < AT_ONCE.unsigned_abs() {
-                return Ok(());
-            }
-        }
+        let before = now.before(REMEMBERED);
+        self.0.db.write::<_, DbErr, _>(move |tx| store::forget_secrets(tx, now).boxed()).await?;
+        self.0.db.write_in_steps(move |tx, most| store::forget_deliveries(tx, before, most).boxed()).await
     }
 }
 

@@ -51,6 +51,8 @@ use writer::Writer;
 
 /// How long it is waited for whether a small change is taken: whoever asks for it is a probe, with little patience.
 const TRIAL: Duration = Duration::from_secs(1);
+/// Rows that one step of [`Database::write_in_steps`] may change of each kind.
+const STEP: i64 = 500;
 
 /// A connected database.
 #[derive(Clone)]
@@ -125,6 +127,17 @@ impl Database {
         E: From<DbErr> + Send + 'static,
     {
         self.writer.at_leisure().write(&self.freshness, act).await
+    }
+
+    /// Changes many rows that nobody waits for, such as those whose time is over, in small steps, so that whoever else
+    /// writes has their turn in between. Each step is told how many rows it may change, and is a transaction of its own;
+    /// the one that finds nothing left is the last.
+    pub async fn write_in_steps<F>(&self, step: F) -> Result<(), DbErr>
+    where
+        F: for<'t> Fn(&'t Tx, i64) -> BoxFuture<'t, Result<u64, DbErr>> + Copy + Send + 'static,
+    {
+        while self.write::<u64, DbErr, _>(move |tx| step(tx, STEP)).await? > 0 {}
+        Ok(())
     }
 
     /// How busy the connections are, as measurements.
