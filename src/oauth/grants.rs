@@ -3,24 +3,23 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::connection::{Connection, Grant, ProviderFault};
-use super::store::{self, external_account};
+use super::store::external_account;
 use super::{Oauth, PATIENCE};
 use crate::platform::clock::Timestamp;
+use crate::platform::rewrap::SealedColumn;
 
 /// What grants are sealed for; they open only in the row of their account.
 const PURPOSE: &str = "grant of external_accounts";
 /// A token that ends so soon is traded for a new one before it is used.
 const SOON: Duration = Duration::from_secs(30);
-/// Accounts looked at in one step.
-const STEP: u64 = 500;
+/// Where they are.
+const GRANTS: SealedColumn = SealedColumn { table: "external_accounts", id: "id", column: "sealed_grant" };
 
 /// A grant as it is sealed: JSON. It can't be printed and is wiped from memory when dropped.
 #[derive(Clone, Serialize, Deserialize)]
@@ -122,31 +121,11 @@ impl Oauth {
 
     /// Seals every grant anew under the present master secret; returns how many were not.
     pub async fn rewrap_grants(&self) -> anyhow::Result<u64> {
-        let (mut after, mut number) = (Uuid::nil(), 0);
-        loop {
-            let sealed = store::sealed_grants(self.db.reader(), after, STEP).await?;
-            let Some((last, _)) = sealed.last() else { return Ok(number) };
-            after = *last;
-            let mut anew = Vec::new();
-            for (account, old) in sealed.into_iter().filter(|(_, old)| !self.secrets.is_current(old)) {
-                let text = self.secrets.open(PURPOSE, account.as_bytes(), &old)?;
-                let new = self.secrets.seal(&self.random, PURPOSE, account.as_bytes(), &text);
-                anew.push((account, old, new));
-            }
-            number += self
-                .db
-                .write::<_, DbErr, _>(move |tx| {
-                    async move {
-                        let mut changed = 0;
-                        for (account, old, new) in anew {
-                            changed += store::reseal(tx, account, old, new).await?;
-                        }
-                        Ok(changed)
-                    }
-                    .boxed()
-                })
-                .await?;
-        }
+        let anew = GRANTS.rewrap(&self.db, &self.secrets, |account, old| {
+            let text = self.secrets.open(PURPOSE, account.as_bytes(), old)?;
+            Ok(self.secrets.seal(&self.random, PURPOSE, account.as_bytes(), &text))
+        });
+        anew.await
     }
 }
 

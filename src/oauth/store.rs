@@ -154,28 +154,6 @@ pub async fn take_account(
     one(tx, sql, [user.into(), provider.into()]).await
 }
 
-/// Puts another sealed grant in the place of the old one, unless it is another by now.
-pub async fn reseal(tx: &Tx, account: Uuid, old: Vec<u8>, new: Vec<u8>) -> Result<u64, DbErr> {
-    let sql = "UPDATE external_accounts SET sealed_grant = $3 WHERE id = $1 AND sealed_grant = $2";
-    tx.run(sql, [account.into(), old.into(), new.into()]).await
-}
-
-/// Grants as they are sealed, of accounts behind `after` in the order of their ids.
-pub async fn sealed_grants(
-    db: &impl ConnectionTrait,
-    after: Uuid,
-    limit: u64,
-) -> Result<Vec<(Uuid, Vec<u8>)>, DbErr> {
-    let rows = external_account::Entity::find()
-        .filter(external_account::Column::Id.gt(after))
-        .filter(external_account::Column::SealedGrant.is_not_null())
-        .order_by_asc(external_account::Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().filter_map(|row| Some((row.id, row.sealed_grant?))).collect())
-}
-
 /// Opens a transaction.
 pub async fn insert_transaction(tx: &Tx, row: transaction::Model) -> Result<(), DbErr> {
     transaction::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect, Statement};
+use sea_orm::{IntoActiveModel, Statement};
 
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -251,28 +251,4 @@ pub async fn forget_expired(tx: &Tx, now: Timestamp, code_lasts: Duration, limit
                (SELECT user_id FROM second_factors WHERE pending_until <= $1 LIMIT $2)";
     let pending = tx.run(sql, [now_millis.into(), limit.into()]).await?;
     Ok(challenges + codes + begun + pending)
-}
-
-/// Seeds as they are sealed, of accounts behind `after` in the order of their ids.
-pub async fn sealed_seeds(
-    db: &impl ConnectionTrait,
-    after: Uuid,
-    limit: u64,
-) -> Result<Vec<(Uuid, Vec<u8>)>, DbErr> {
-    let rows = second_factor::Entity::find()
-        .filter(second_factor::Column::UserId.gt(after))
-        .filter(second_factor::Column::SealedSeed.is_not_null())
-        .order_by_asc(second_factor::Column::UserId)
-        .limit(limit)
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().filter_map(|row| Some((row.user_id, row.sealed_seed?))).collect())
-}
-
-/// Puts a freshly sealed seed in the place of the old one, unless it is another seed by now.
-pub async fn reseal(tx: &Tx, user: Uuid, old: Vec<u8>, new: Vec<u8>) -> Result<u64, DbErr> {
-    let sql = "UPDATE second_factors SET sealed_seed = $3 WHERE user_id = $1 AND sealed_seed = $2";
-    let values = [user.into(), old.into(), new.into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
 }

@@ -22,6 +22,7 @@ pub mod public_address;
 pub mod random;
 pub mod regular_file;
 pub mod response_headers;
+pub mod rewrap;
 pub mod secrets;
 pub mod shape;
 pub mod tasks;

@@ -145,14 +145,6 @@ pub(super) async fn delete(tx: &Tx, id: Uuid) -> Result<u64, DbErr> {
     tx.run("DELETE FROM webhooks WHERE id = $1", [id.into()]).await
 }
 
-/// Puts a freshly sealed secret in the place of the old one, unless it is another one by now.
-pub(super) async fn reseal(tx: &Tx, id: Uuid, old: Vec<u8>, new: Vec<u8>) -> Result<u64, DbErr> {
-    let sql = "UPDATE webhooks SET sealed_secret = $3 WHERE id = $1 AND sealed_secret = $2";
-    let changed = tx.run(sql, [id.into(), old.clone().into(), new.clone().into()]).await?;
-    let sql = "UPDATE webhooks SET sealed_previous = $3 WHERE id = $1 AND sealed_previous = $2";
-    Ok(changed + tx.run(sql, [id.into(), old.into(), new.into()]).await?)
-}
-
 /// The webhooks that have events before them and are not waiting for another try, which can't be later than `furthest`.
 pub(super) async fn due(
     db: &impl ConnectionTrait,
