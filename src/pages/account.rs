@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{Inside, Language, Pages, SignedIn};
 use crate::auth::Auth;
 use crate::oauth::Trouble;
+use crate::permissions::Action;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Order, Span};
 use crate::platform::problem::Breakage;
@@ -122,6 +123,7 @@ impl AccountPages {
         Ok(context! {
             method => who.user.otp_method.name(), min_length => self.min_length, username => &who.user.username,
             by_mail => self.codes_by_mail && who.user.email_verified, sessions => sessions.collect::<Vec<_>>(),
+            may_have_link => who.may_to_oneself(&self.inside.gate, Action::UserResetMail),
         })
     }
 

@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 use url::form_urlencoded;
 
 use super::{Pages, Person, Reader, console};
-use crate::permissions::{Action, Gate, Subject};
+use crate::permissions::{Action, Context, Gate, Resource, Subject};
 use crate::platform::problem::Breakage;
 use crate::platform::web::is_own_path;
 use crate::sessions::{Enrolling, Sessions};
@@ -75,6 +75,13 @@ impl SignedIn {
     pub fn may(&self, gate: &Gate, action: Action) -> bool {
         let subject = Subject::from(&*self.caller);
         !self.caller.needs_second_factor() && gate.allows_on_system(&subject, action)
+    }
+
+    /// The same of their own account.
+    #[must_use]
+    pub fn may_to_oneself(&self, gate: &Gate, action: Action) -> bool {
+        let (subject, own) = (Subject::from(&*self.caller), Resource::Account(self.user.account()));
+        !self.caller.needs_second_factor() && gate.allows(&subject, action, &own, Context::default())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::FutureExt;
+use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::{Value, json};
 
 use crate::harness::{Ask, PASSWORD, Reply, TestApp, with_query};
@@ -262,6 +264,24 @@ async fn who_lacks_the_second_factor_of_their_role_can_set_it_up_here() {
     }
     let csrf = visitor.csrf().await;
     assert!(visitor.get("/account").await.text().contains(&format!("content=\"{csrf}\"")));
+}
+
+#[tokio::test]
+async fn a_link_to_a_new_password_is_offered_to_who_may_have_one() {
+    for (role, may) in [("moderator", true), ("user", false)] {
+        let app = TestApp::with(&[("OTP_REQUIRED_ROLES", role)]).await;
+        let ann = app.user("ann").await;
+        let visitor = Visitor::sign_in(&app, "ann").await;
+        let write = app.inside.db.write::<_, DbErr, _>(|tx| {
+            async move { tx.execute_unprepared("UPDATE users SET password_hash = NULL").await.map(|_| ()) }.boxed()
+        });
+        write.await.unwrap();
+        let reply = visitor.get("/account/security").await;
+        assert_eq!(reply.is(200).text().contains("data-act=\"mail-reset\""), may, "{role}");
+        if !may {
+            ann.get("/api/auth/password/reset").await.is(403);
+        }
+    }
 }
 
 // T-30
