@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::Incoming;
+use super::commands::Incoming;
 use crate::app::{App, StartFault};
 use crate::archive::{Counts, How, ImportOptions, Progress};
 use crate::platform::clock::Clock;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::Restoring;
+use super::commands::Restoring;
 use super::own::Own;
 use crate::app::{App, StartFault};
 use crate::archive::{How, ImportOptions, Inspected, Made, Progress, RestoreRefusal};

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::commands::{Admin, Keys, Migrate};
 use super::prompt::{self, PasswordSource};
-use super::{Admin, Keys, Migrate};
 use crate::app::{self, App, StartFault, connect};
 use crate::audit::{Entry, Subject};
 use crate::platform::clock::Clock;
