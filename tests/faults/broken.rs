@@ -14,7 +14,7 @@ use crate::killed::is_sound;
 use crate::ledger;
 use crate::preload::library;
 use crate::uploads::{content, is_whole};
-use crate::waiting::{SOON, until};
+use crate::waiting::{SOON, until, until_true};
 
 /// What the program says when it can't rely on its database any more.
 const TOLD: &str = "the database can't be relied on any more";
@@ -68,7 +68,9 @@ async fn is_ended_by_a_sync(dice: &Dice) -> bool {
     let mut server = disk.start(&site).await;
     let (client, over) = (server.client(), Cell::new(false));
     let breaking = async {
-        tokio::time::sleep(dice.millis(300..900)).await;
+        // However slow the machine is, something has been done by then.
+        until_true("somebody is there", SOON, async || server.output().contains("signed up")).await;
+        tokio::time::sleep(dice.millis(0..600)).await;
         disk.breaks("sync", ".db-wal");
         let is_told = until("readiness tells of it", SOON, async || match client.readiness().await {
             Ok((503, report)) if report["parts"]["database"] == "unavailable" => Ok(true),

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::chance::unique;
@@ -70,9 +71,19 @@ async fn change(port: u16) -> Vec<String> {
     let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
     let ask = async |method: Method, path: &str, token: &str, word: &str, body: Value| {
         let request = http.request(method, format!("http://127.0.0.1:{port}/api{path}")).json(&body);
-        let answer = request.bearer_auth(token).header("x-request-id", word).send().await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
-        answer.json::<Value>().await.unwrap()
+        let request = request.bearer_auth(token).header("x-request-id", word);
+        let asked = Instant::now();
+        loop {
+            let answer = request.try_clone().unwrap().send().await.unwrap();
+            // A busy machine puts off what it can't hash within a second.
+            if answer.status() == StatusCode::SERVICE_UNAVAILABLE && asked.elapsed() < SOON {
+                let seconds = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                continue;
+            }
+            assert!(answer.status().is_success(), "{answer:?}");
+            return answer.json::<Value>().await.unwrap();
+        }
     };
     let mut words = Vec::new();
     for _ in 0..EACH {
