@@ -1,6 +1,6 @@
 //! Files are turned over, packed and let go of when they should be, and nothing that befalls a disk ends the program.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,8 +8,10 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::pages::PAUSE;
 use super::turned::tidy;
 use super::*;
+use crate::platform::clock::Timestamp;
 
 const START: Timestamp = Timestamp::from_seconds(1_767_225_600);
 const HOUR: Duration = Duration::from_hours(1);
