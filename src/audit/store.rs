@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Val
 use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Span, Tx, Values, signed};
+use crate::platform::db::{Span, Tx, Values, counted, scalar, signed};
 
 /// The columns of a row, in the order of [`Row`].
 const COLUMNS: &str =
@@ -143,10 +143,8 @@ pub(super) async fn end(db: &impl ConnectionTrait) -> Result<Option<End>, DbErr>
 
 /// The number of the last row; 0 without any.
 pub(super) async fn last(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
-    let sql = "SELECT MAX(number) FROM audit_log";
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-    let last: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
-    Ok(last.unwrap_or(0))
+    let last: Option<Option<i64>> = scalar(db, "SELECT MAX(number) FROM audit_log", []).await?;
+    Ok(last.flatten().unwrap_or(0))
 }
 
 /// Rows from one number to another, both with them, in their order.
@@ -189,10 +187,7 @@ pub(super) async fn list(
 pub(super) async fn count(db: &impl ConnectionTrait, filter: &Filter) -> Result<u64, DbErr> {
     let mut values = Values::default();
     let sql = format!("SELECT COUNT(*) FROM audit_log{}", clause(&filter.conditions(&mut values)));
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values.into_vec());
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(0) };
-    let count: i64 = row.try_get_by_index(0)?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    counted(db, sql, values.into_vec()).await
 }
 
 impl Filter {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement, Value};
 
-use crate::platform::db::{Span, Tx, columns, signed};
+use crate::platform::db::{Span, Tx, columns, counted, scalar, scalars, signed};
 use crate::platform::hexadecimal;
 
 /// Table `files`.
@@ -143,9 +143,7 @@ pub async fn count(db: &impl ConnectionTrait, viewer: Uuid, scope: Scope) -> Res
         Scope::All | Scope::Own | Scope::None => "files f",
     };
     let sql = format!("SELECT COUNT(*) FROM {files} WHERE {}", scope.condition());
-    let row = db.query_one_raw(statement(db, sql, [viewer.into()])).await?;
-    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    Ok(count.unsigned_abs())
+    counted(db, sql, [viewer.into()]).await
 }
 
 /// A user's files, uploaded by them or linked to them, and their picture; oldest first.
@@ -315,15 +313,13 @@ pub async fn known(
 ) -> Result<Option<Uuid>, DbErr> {
     let sql =
         "SELECT blob FROM files WHERE created_by = $1 AND name = $2 AND sha256 = $3 ORDER BY id LIMIT 1";
-    let row = db.query_one_raw(statement(db, sql, [owner.into(), name.into(), sha256.into()])).await?;
-    row.map(|row| row.try_get_by_index(0)).transpose()
+    scalar(db, sql, [owner.into(), name.into(), sha256.into()]).await
 }
 
 /// The names of the bytes that go when this user goes; a picture that they gave somebody else stays.
 pub async fn blobs_of(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
     let sql = "SELECT blob FROM files WHERE created_by = $1 AND picture_of IS NULL OR picture_of = $1";
-    let rows = db.query_all_raw(statement(db, sql, [user.into()])).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    scalars(db, sql, [user.into()]).await
 }
 
 /// Changes name and description.
@@ -336,8 +332,7 @@ pub async fn update(tx: &Tx, id: i64, name: &str, description: Option<&str>) -> 
 /// Whom a file is linked to.
 pub async fn linked_to(tx: &Tx, id: i64) -> Result<Vec<Uuid>, DbErr> {
     let sql = "SELECT user_id FROM file_links WHERE file_id = $1 ORDER BY user_id";
-    let rows = tx.query_all_raw(statement(tx, sql, [id.into()])).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    scalars(tx, sql, [id.into()]).await
 }
 
 /// Forgets a file, whoever comes first. Its bytes are another matter.
@@ -355,8 +350,8 @@ pub async fn picture_of(db: &impl ConnectionTrait, user: Uuid) -> Result<Option<
 pub async fn storage_id(tx: &Tx, fresh: Uuid) -> Result<Uuid, DbErr> {
     let sql = "INSERT INTO file_storage (id) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM file_storage)";
     tx.execute_raw(statement(tx, sql, [fresh.into()])).await?;
-    let row = tx.query_one_raw(statement(tx, "SELECT id FROM file_storage ORDER BY id LIMIT 1", [])).await?;
-    row.map_or(Ok(fresh), |row| row.try_get_by_index(0))
+    let id = scalar(tx, "SELECT id FROM file_storage ORDER BY id LIMIT 1", []).await?;
+    Ok(id.unwrap_or(fresh))
 }
 
 fn rows(found: &[QueryResult]) -> Result<Vec<Seen>, DbErr> {

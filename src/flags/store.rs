@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::set::{Difference, FlagSet};
 use super::{Author, Version};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Span, Tx, signed};
+use crate::platform::db::{Span, Tx, counted, signed};
 
 /// Versions that are kept.
 const KEPT: i64 = 500;
@@ -101,10 +101,7 @@ pub(super) async fn history(db: &impl ConnectionTrait, span: &Span<i64>) -> Resu
 
 /// How many versions the history tells of: few, since old ones are forgotten.
 pub(super) async fn history_count(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
-    let sql = "SELECT COUNT(*) FROM flag_versions";
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    Ok(count.unsigned_abs())
+    counted(db, "SELECT COUNT(*) FROM flag_versions", []).await
 }
 
 fn entry(row: &QueryResult) -> Result<Entry, DbErr> {

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, scalar};
 
 /// A letter that lies further ahead than this was counted before the clock was set back, and would hold people up until
 /// it has caught up. Instances whose clocks differ by less count each other's.
@@ -401,11 +401,8 @@ pub(super) async fn finish_batches(tx: &Tx, keep: bool, now: Timestamp) -> Resul
 /// The sealed content that the mails of a batch have in common.
 pub(super) async fn batch_content(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Vec<u8>>, DbErr> {
     let sql = "SELECT content FROM mail_batches WHERE id = $1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [id.into()]);
-    match db.query_one_raw(statement).await? {
-        Some(row) => row.try_get_by_index(0),
-        None => Ok(None),
-    }
+    let content: Option<Option<Vec<u8>>> = scalar(db, sql, [id.into()]).await?;
+    Ok(content.flatten())
 }
 
 async fn query<const N: usize>(tx: &Tx, sql: &str, values: [Value; N]) -> Result<Vec<QueryResult>, DbErr> {

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement};
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Tx, columns};
+use crate::platform::db::{Tx, columns, scalar};
 
 /// Table `external_accounts`.
 pub mod external_account {
@@ -184,8 +184,7 @@ pub async fn insert_code(tx: &Tx, row: code::Model) -> Result<(), DbErr> {
 /// Whose a code is.
 pub async fn owner_of_code(tx: &Tx, digest: &[u8]) -> Result<Option<Uuid>, DbErr> {
     let sql = "SELECT user_id FROM oauth_codes WHERE digest = $1";
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [digest.into()]);
-    tx.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
+    scalar(tx, sql, [digest.into()]).await
 }
 
 /// Uses a code up, whoever comes first.
@@ -206,8 +205,7 @@ pub async fn insert_joining(tx: &Tx, challenge: &[u8], sealed: Vec<u8>) -> Resul
 /// What joins once a challenge is answered. It goes with the challenge.
 pub async fn joining(db: &impl ConnectionTrait, challenge: &[u8]) -> Result<Option<Vec<u8>>, DbErr> {
     let sql = "SELECT sealed FROM oauth_joinings WHERE challenge = $1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [challenge.into()]);
-    db.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
+    scalar(db, sql, [challenge.into()]).await
 }
 
 /// Forgets transactions and codes whose time is over, at most `limit` of each; returns how many.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use sea_orm::IntoActiveModel;
 use sea_orm::entity::prelude::*;
-use sea_orm::{IntoActiveModel, Statement};
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, counted, scalar};
 
 /// Table `second_factors`: authenticators.
 pub mod second_factor {
@@ -146,10 +146,7 @@ pub async fn use_recovery_code(tx: &Tx, user: Uuid, digest: &[u8]) -> Result<boo
 /// How many recovery codes an account has left.
 pub async fn recovery_codes_left(db: &impl ConnectionTrait, user: Uuid) -> Result<u64, DbErr> {
     let sql = "SELECT COUNT(*) FROM recovery_codes WHERE user_id = $1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [user.into()]);
-    let row = db.query_one_raw(statement).await?;
-    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    counted(db, sql, [user.into()]).await
 }
 
 /// Forgets an account's recovery codes.
@@ -179,9 +176,7 @@ pub async fn end_challenge(tx: &Tx, digest: &[u8]) -> Result<bool, DbErr> {
 /// Counts a wrong answer, and ends the challenge at the last one allowed; how many there were.
 pub async fn count_wrong_answer(tx: &Tx, digest: &[u8], most: i64) -> Result<i64, DbErr> {
     let sql = "UPDATE otp_challenges SET wrong = wrong + 1 WHERE digest = $1 RETURNING wrong";
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [digest.into()]);
-    let row = tx.query_one_raw(statement).await?;
-    let wrong = row.map_or(Ok(most), |row| row.try_get_by_index(0))?;
+    let wrong = scalar(tx, sql, [digest.into()]).await?.unwrap_or(most);
     if wrong >= most {
         end_challenge(tx, digest).await?;
     }

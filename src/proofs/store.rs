@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Link;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, scalar};
 use crate::sessions::Purpose;
 
 /// Keeps a link, by its digest.
@@ -61,15 +61,14 @@ pub async fn owner(
 ) -> Result<Option<Uuid>, DbErr> {
     let sql = "SELECT user_id FROM mailed_links WHERE digest = $1 AND purpose = $2 AND expires_at > $3";
     let values = [digest.to_vec().into(), purpose.name().into(), now.millis().into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    Ok(db.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()?.flatten())
+    let owner: Option<Option<Uuid>> = scalar(db, sql, values).await?;
+    Ok(owner.flatten())
 }
 
 /// The address of the sign-up that a link was sent for.
 pub async fn sign_up_email(db: &impl ConnectionTrait, digest: &[u8; 32]) -> Result<Option<String>, DbErr> {
     let sql = "SELECT email FROM mailed_links WHERE digest = $1 AND sign_up_id IS NOT NULL";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [digest.to_vec().into()]);
-    db.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
+    scalar(db, sql, [digest.to_vec().into()]).await
 }
 
 /// Takes a link away, whoever comes first.

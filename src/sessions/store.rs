@@ -6,7 +6,7 @@ use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder,
 use super::Caller;
 use crate::events::store::{Drawn, written_with};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Lock, Tx, Values};
+use crate::platform::db::{Lock, Tx, Values, counted, scalar, scalars};
 
 /// Table `sessions`: who is signed in where. An ended session is a deleted row.
 pub mod session {
@@ -122,10 +122,7 @@ pub async fn of_user(
 /// How many sessions have not run out.
 pub async fn count_open(db: &impl ConnectionTrait, now: Timestamp) -> Result<u64, DbErr> {
     let sql = "SELECT COUNT(*) FROM sessions WHERE idle_expires_at > $1 AND expires_at > $1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [now.millis().into()]);
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(0) };
-    let count: i64 = row.try_get_by_index(0)?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    counted(db, sql, [now.millis().into()]).await
 }
 
 /// Whether the user has a session that was opened by such a client; `None` without any session.
@@ -136,10 +133,8 @@ pub async fn knows_agent(
 ) -> Result<Option<bool>, DbErr> {
     let sql = "SELECT MAX(CASE WHEN COALESCE(user_agent, '') = $2 THEN 1 ELSE 0 END) FROM sessions WHERE user_id = $1";
     let values = [user.into(), agent.unwrap_or_default().into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
-    let known: Option<i32> = row.try_get_by_index(0)?;
-    Ok(known.map(|known| known == 1))
+    let known: Option<Option<i32>> = scalar(db, sql, values).await?;
+    Ok(known.flatten().map(|known| known == 1))
 }
 
 /// Opens a session, and writes the event that tells of it.
@@ -285,9 +280,7 @@ pub async fn with_expired(db: &impl ConnectionTrait, now: Timestamp, limit: u64)
     let sql = "SELECT DISTINCT user_id FROM (SELECT user_id FROM sessions WHERE idle_expires_at <= $1 LIMIT $2) AS expired \
                ORDER BY user_id";
     let values = [now.millis().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let rows = db.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    scalars(db, sql, values).await
 }
 
 /// Ends the sessions of these users, who are held, that ran out before `now`.

@@ -15,7 +15,7 @@ use super::listing::{Filter, LineMark, Search, Sort, UserMark};
 use super::rows::Beside;
 use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Lock, Span, Tx, Values};
+use crate::platform::db::{Lock, Span, Tx, Values, scalars};
 use crate::platform::random::first_uuid_v7;
 use crate::sessions::{Role, Roles};
 
@@ -635,9 +635,7 @@ pub async fn forget_history(tx: &Tx, moment: Timestamp, limit: i64) -> Result<u6
 /// Whom a user blocks, oldest block first.
 pub async fn blocked_by(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Uuid>, DbErr> {
     let sql = "SELECT blocked_id FROM user_blocks WHERE user_id = $1 ORDER BY created_at, blocked_id";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [user.into()]);
-    let rows = db.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    scalars(db, sql, [user.into()]).await
 }
 
 /// Adds blocks; those that stand already stay as they are.

@@ -5,7 +5,7 @@ use sea_orm::sea_query::LockType;
 use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, QueryOrder, QuerySelect, Statement, Value};
 
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Span, Tx, Values, signed};
+use crate::platform::db::{Span, Tx, Values, counted, scalar, scalars, signed};
 
 /// Deliveries that are kept of each webhook.
 const KEPT: i64 = 1000;
@@ -155,8 +155,7 @@ pub(super) async fn due(
                AND (next_try_at IS NULL OR next_try_at <= $1 OR next_try_at > $2) \
                AND EXISTS (SELECT 1 FROM events WHERE events.position > webhooks.position) ORDER BY id";
     let values = [now.millis().into(), furthest.millis().into()];
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    db.query_all_raw(statement).await?.iter().map(|row| row.try_get_by_index(0)).collect()
+    scalars(db, sql, values).await
 }
 
 /// What waits for a webhook.
@@ -194,9 +193,7 @@ pub(super) async fn ahead(
 /// Where the newest event stands; 0 when there is none.
 pub(super) async fn newest_position(tx: &Tx) -> Result<i64, DbErr> {
     let sql = "SELECT COALESCE(MAX(position), 0) FROM events WHERE position IS NOT NULL";
-    let statement = Statement::from_string(tx.get_database_backend(), sql);
-    let newest = tx.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()?;
-    Ok(newest.unwrap_or(0))
+    Ok(scalar(tx, sql, []).await?.unwrap_or(0))
 }
 
 /// Goes past events that a webhook has no interest in. Whether its cursor still stood there.
@@ -209,7 +206,7 @@ pub(super) async fn pass(tx: &Tx, id: Uuid, from: i64, to: i64) -> Result<bool, 
 pub(super) async fn book_success(tx: &Tx, id: Uuid, from: i64, to: i64) -> Result<Option<i64>, DbErr> {
     let sql = "UPDATE webhooks SET position = $3, failing_since = NULL, attempts = 0, next_try_at = NULL, \
                deliveries = deliveries + 1 WHERE id = $1 AND position = $2 RETURNING deliveries";
-    number(tx, sql, vec![id.into(), from.into(), to.into()]).await
+    scalar(tx, sql, [id.into(), from.into(), to.into()]).await
 }
 
 /// Books that a try failed. The number of the delivery, unless an admin has changed the webhook since it was read.
@@ -223,7 +220,7 @@ pub(super) async fn book_failure(
                disabled_at = $7, version = version + $8, deliveries = deliveries + 1 \
                WHERE id = $1 AND position = $2 AND version = $3 AND disabled IS NULL RETURNING deliveries";
     let disabled_at = failed.disabled.map(|_| now.millis());
-    let values = vec![
+    let values = [
         seen.id.into(),
         seen.position.into(),
         seen.version.into(),
@@ -233,13 +230,13 @@ pub(super) async fn book_failure(
         disabled_at.into(),
         i64::from(failed.disabled.is_some()).into(),
     ];
-    number(tx, sql, values).await
+    scalar(tx, sql, values).await
 }
 
 /// Counts a delivery that moves nothing. Its number, if the webhook is still there.
 pub(super) async fn count_delivery(tx: &Tx, id: Uuid) -> Result<Option<i64>, DbErr> {
     let sql = "UPDATE webhooks SET deliveries = deliveries + 1 WHERE id = $1 RETURNING deliveries";
-    number(tx, sql, vec![id.into()]).await
+    scalar(tx, sql, [id.into()]).await
 }
 
 /// Writes a delivery down, and forgets the one that is too many.
@@ -284,10 +281,7 @@ pub(super) async fn deliveries(
 /// How many deliveries are remembered of a webhook: a thousand at most.
 pub(super) async fn count_deliveries(db: &impl ConnectionTrait, id: Uuid) -> Result<u64, DbErr> {
     let sql = "SELECT COUNT(*) FROM webhook_deliveries WHERE webhook_id = $1";
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [id.into()]);
-    let row = db.query_one_raw(statement).await?;
-    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    Ok(count.unsigned_abs())
+    counted(db, sql, [id.into()]).await
 }
 
 /// Forgets deliveries from before `moment`, at most `limit`; returns how many.
@@ -301,9 +295,4 @@ pub(super) async fn forget_deliveries(tx: &Tx, moment: Timestamp, limit: i64) ->
 pub(super) async fn forget_secrets(tx: &Tx, now: Timestamp) -> Result<u64, DbErr> {
     let sql = "UPDATE webhooks SET sealed_previous = NULL, previous_until = NULL WHERE previous_until <= $1";
     tx.run(sql, [now.millis().into()]).await
-}
-
-async fn number(tx: &Tx, sql: &str, values: Vec<Value>) -> Result<Option<i64>, DbErr> {
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    tx.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
 }

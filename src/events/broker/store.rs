@@ -8,7 +8,7 @@ use sea_orm::{
 
 use crate::events::store::{HELD, PARKED, PARKED_BEFORE, event, lock_aside};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::Tx;
+use crate::platform::db::{Tx, counted, scalar};
 
 /// What is to be published; the index `events_unpublished` has it in its order.
 const DUE: &str = "position IS NOT NULL AND published_at IS NULL AND trouble IS NULL";
@@ -101,14 +101,11 @@ pub(super) async fn aside(db: &impl ConnectionTrait, trouble: &str) -> Result<u6
 
 async fn count(db: &impl ConnectionTrait, which: &str) -> Result<u64, DbErr> {
     let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE {which} LIMIT {MOST}) AS found");
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-    let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    counted(db, sql, []).await
 }
 
 /// When the first of them happened.
 pub(super) async fn oldest(db: &impl ConnectionTrait) -> Result<Option<Timestamp>, DbErr> {
     let sql = format!("SELECT created_at FROM events WHERE {DUE} ORDER BY position LIMIT 1");
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-    row.map(|row| row.try_get_by_index(0).map(Timestamp::from_millis)).transpose()
+    Ok(scalar(db, sql, []).await?.map(Timestamp::from_millis))
 }
