@@ -130,7 +130,7 @@ fn holds_of_people(input: &[u8]) {
     assert!(Identifier::parse(text).canonical().chars().count() <= 256);
     assert!(!Identifier::parse(text).canonical().contains('\0'));
     if let Ok(Ok(metadata)) = serde_json::from_str(text).map(Metadata::parse) {
-        assert!(metadata.to_json().len() <= 16 * 1024);
+        assert!(metadata.as_json().len() <= 16 * 1024);
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn user(row: &Row) -> Result<(), Flaw> {
     same(row, "locale", |text| Locale::parse(text).ok().map(|locale| locale.to_string()))?;
     same(row, "metadata", |text| {
         let object = serde_json::from_str(text).ok()?;
-        Metadata::parse(object).ok().map(|metadata| metadata.to_json())
+        Metadata::parse(object).ok().map(Metadata::into_json)
     })?;
     let hash = row.text("password_hash");
     holds(hash.is_none_or(hashing::is_usable), "password_hash", "is no hash that can be compared with")?;

@@ -104,7 +104,7 @@ impl Changes {
             ("email_verified", self.email_verified.is_some_and(|new| new != held.email_verified)),
             ("description", differs(self.description.as_ref(), Description::as_str, description)),
             ("locale", differs(self.locale.as_ref(), Locale::as_str, held.locale.as_deref())),
-            ("metadata", self.metadata.as_ref().is_some_and(|new| new.to_json() != held.metadata)),
+            ("metadata", self.metadata.as_ref().is_some_and(|new| new.as_json() != held.metadata)),
         ];
         let changed = fields.into_iter().filter(|(_, changed)| *changed);
         changed.map(|(name, _)| self.told_of_field(name, held)).collect()
@@ -186,7 +186,7 @@ impl Changes {
             row.locale = Set(text(locale.as_ref(), Locale::as_str));
         }
         if let Some(metadata) = self.metadata {
-            row.metadata = Set(metadata.to_json());
+            row.metadata = Set(metadata.into_json());
         }
         if let Some(roles) = self.roles {
             row.roles = Set(roles.bits());

@@ -11,26 +11,39 @@ const MAX_DEPTH: usize = 32;
 /// The most members of objects and elements of arrays, all levels together.
 const MAX_MEMBERS: usize = 1000;
 
-/// A JSON object of at most 16 KiB, 32 levels and 1000 members.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Metadata(Map<String, Value>);
+/// A JSON object of at most 16 KiB, 32 levels and 1000 members; without white space, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata(String);
+
+/// Nothing is kept.
+impl Default for Metadata {
+    fn default() -> Self {
+        Self("{}".to_owned())
+    }
+}
 
 impl Metadata {
     /// Checks an object. NUL is refused in keys and texts: PostgreSQL can't keep it (its manual, 8.14).
     pub fn parse(object: Map<String, Value>) -> Result<Self, Invalid> {
         let mut members_left = MAX_MEMBERS;
         check_object(&object, MAX_DEPTH - 1, &mut members_left)?;
-        let metadata = Self(object);
-        if metadata.to_json().len() > MAX_BYTES {
+        let json = Value::Object(object).to_string();
+        if json.len() > MAX_BYTES {
             return Err(Invalid::new("Must be at most 16 KiB of JSON."));
         }
-        Ok(metadata)
+        Ok(Self(json))
     }
 
-    /// The object as JSON without white space, as it is stored.
+    /// The object as JSON.
     #[must_use]
-    pub fn to_json(&self) -> String {
-        Value::Object(self.0.clone()).to_string()
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn into_json(self) -> String {
+        self.0
     }
 }
 
@@ -92,7 +105,7 @@ mod tests {
     #[test]
     fn an_object_is_kept_in_its_order() {
         let metadata = parse(json!({"z": 1, "a": [true, null, "x"], "m": {"n": 1.5}})).unwrap();
-        assert_eq!(metadata.to_json(), r#"{"z":1,"a":[true,null,"x"],"m":{"n":1.5}}"#);
+        assert_eq!(metadata.as_json(), r#"{"z":1,"a":[true,null,"x"],"m":{"n":1.5}}"#);
     }
 
     #[test]

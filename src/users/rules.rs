@@ -582,7 +582,7 @@ impl NewUser {
             roles: self.roles.bits(),
             is_active: self.is_active,
             otp_method: OtpMethod::None,
-            metadata: self.metadata.to_json(),
+            metadata: self.metadata.into_json(),
             token_version: 0,
             revision: 0,
             created_at: now.millis(),

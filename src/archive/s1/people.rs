@@ -91,7 +91,7 @@ impl Work<'_> {
             row.boolean("is_active")?.into(),
             row.boolean("is_external_only")?.into(),
             otp_method.to_owned().into(),
-            Metadata::default().to_json().into(),
+            Metadata::default().into_json().into(),
             0_i64.into(),
             0_i64.into(),
             created_at.into(),
