@@ -16,8 +16,8 @@ const PURPOSE: &str = "joining account";
 const LONGEST: usize = 255;
 
 /// Who somebody is elsewhere, as we keep it: everything cut and cleaned. It is bound to provider and subject, so that no
-/// other account there can take its place (Keycloak CVE-2026-9087).
-#[derive(Clone, Debug)]
+/// other account there can take its place (Keycloak CVE-2026-9087). While it waits it is sealed, as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Joining {
     /// The provider.
     pub provider: String,
@@ -35,19 +35,6 @@ pub struct Joining {
     pub picture_url: Option<String>,
     /// What the provider gave us.
     pub(super) grant: Option<Kept>,
-}
-
-/// The same as it is sealed: JSON.
-#[derive(Serialize, Deserialize)]
-struct Sealed {
-    provider: String,
-    subject: String,
-    username: Option<String>,
-    display_name: Option<String>,
-    email: Option<String>,
-    locale: Option<String>,
-    picture_url: Option<String>,
-    grant: Option<Kept>,
 }
 
 impl Joining {
@@ -74,33 +61,13 @@ impl Joining {
 
 impl Oauth {
     pub(super) fn seal_joining(&self, beside: &[u8], joining: &Joining) -> anyhow::Result<Vec<u8>> {
-        let sealed = Sealed {
-            provider: joining.provider.clone(),
-            subject: joining.subject.clone(),
-            username: joining.username.clone(),
-            display_name: joining.display_name.clone(),
-            email: joining.email.clone(),
-            locale: joining.locale.clone(),
-            picture_url: joining.picture_url.clone(),
-            grant: joining.grant.clone(),
-        };
-        let text = Zeroizing::new(serde_json::to_vec(&sealed)?);
+        let text = Zeroizing::new(serde_json::to_vec(joining)?);
         Ok(self.secrets.seal(&self.random, PURPOSE, beside, &text))
     }
 
     pub(super) fn open_joining(&self, beside: &[u8], sealed: &[u8]) -> anyhow::Result<Joining> {
         let text = self.secrets.open(PURPOSE, beside, sealed)?;
-        let sealed: Sealed = serde_json::from_slice(&text)?;
-        Ok(Joining {
-            provider: sealed.provider,
-            subject: sealed.subject,
-            username: sealed.username,
-            display_name: sealed.display_name,
-            email: sealed.email,
-            locale: sealed.locale,
-            picture_url: sealed.picture_url,
-            grant: sealed.grant,
-        })
+        Ok(serde_json::from_slice(&text)?)
     }
 
     /// Lets an account wait until the challenge of its owner is answered.
