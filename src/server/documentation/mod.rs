@@ -3,7 +3,7 @@
 //! [`Documentation`] answers; [`Guarded`] decides who may see the answer.
 
 mod assets;
-mod document;
+mod completion;
 mod guard;
 mod headers;
 
@@ -23,7 +23,7 @@ use crate::platform::problem::Problem;
 use crate::platform::random::Random;
 use crate::platform::web::Asset;
 use assets::{Assets, Served};
-pub use document::{complete, repeatable_parameters};
+pub use completion::{complete, repeatable_parameters};
 pub use guard::Guarded;
 
 /// What the pages must know.
