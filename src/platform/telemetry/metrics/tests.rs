@@ -1,6 +1,6 @@
 //! What is counted is what is told.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::platform::clock::Clock;
