@@ -8,7 +8,8 @@ use url::Url;
 use uuid::Uuid;
 
 use super::source::{ACCOUNTS, Row};
-use super::{Unfit, Work, id_value, stable_id, words};
+use super::values::{id_value, stable_id, words};
+use super::{Unfit, Work};
 use crate::users::Email;
 
 /// The providers that S1 knows, as it names them in lower case; they are named so here, too.

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::place::NotOpened;
 use super::source::{FILES, LINKS, Row};
-use super::{Unfit, Work, id_value, words};
+use super::values::{id_value, words};
+use super::{Unfit, Work};
 use crate::files::{Brought, FileName, pieces_of};
 use crate::users::Description;
 

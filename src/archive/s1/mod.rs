@@ -8,9 +8,12 @@
 mod accounts;
 mod bytes;
 mod import;
+mod notes;
 mod people;
 mod place;
 mod source;
+mod unfit;
+mod values;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,94 +25,11 @@ use uuid::Uuid;
 
 use super::unfinished::new_file;
 use super::{ImportRefusal, Parts, blank};
-use crate::files::StorageFault;
-use crate::platform::clock::Timestamp;
-use crate::platform::secrets::digest;
-use crate::users::fits_name;
+pub use notes::Notes;
 use people::People;
 use place::Place;
 use source::Source;
-
-/// The last second of the year 9999: no moment of S1's lies behind it.
-const LAST_SECOND: i64 = Timestamp::LAST.seconds();
-/// What is told in full; the rest is counted.
-const MOST_NOTES: usize = 10_000;
-
-/// Why a file can't be read as a database of S1.
-#[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    /// Something in it is not as S1 writes it, or can't be kept.
-    #[error("{table}: {words}")]
-    Refused {
-        /// The table.
-        table: &'static str,
-        /// What, and in which row.
-        words: String,
-    },
-    /// The file can't be read as a database at all.
-    #[error(transparent)]
-    File(#[from] ImportRefusal),
-    /// It could not be brought over for another reason.
-    #[error("{0:#}")]
-    Broken(#[from] anyhow::Error),
-}
-
-impl Unfit {
-    fn refused(table: &'static str, words: impl Into<String>) -> Self {
-        Self::Refused { table, words: words.into() }
-    }
-}
-
-impl From<Unfit> for ImportRefusal {
-    fn from(unfit: Unfit) -> Self {
-        match unfit {
-            Unfit::Refused { .. } => Self::Foreign(unfit.to_string()),
-            Unfit::File(refusal) => refusal,
-            Unfit::Broken(error) => Self::Broken(error),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Unfit {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::File(super::file::unreadable(&error))
-    }
-}
-
-impl From<StorageFault> for Unfit {
-    fn from(fault: StorageFault) -> Self {
-        Self::Broken(fault.into())
-    }
-}
-
-impl From<std::io::Error> for Unfit {
-    fn from(error: std::io::Error) -> Self {
-        Self::Broken(error.into())
-    }
-}
-
-/// What was not kept as it was.
-#[derive(Clone, Debug, Default)]
-pub struct Notes {
-    lines: Vec<String>,
-    more: u64,
-}
-
-impl Notes {
-    fn add(&mut self, line: String) {
-        if self.lines.len() < MOST_NOTES {
-            self.lines.push(line);
-        } else {
-            self.more += 1;
-        }
-    }
-
-    /// One line for each, for an operator.
-    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        let more = (self.more > 0).then(|| format!("… and {} more like these", self.more));
-        self.lines.iter().cloned().chain(more)
-    }
-}
+pub use unfit::Unfit;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -182,68 +102,5 @@ impl Work<'_> {
     }
 }
 
-/// As the database keeps it.
-fn id_value(id: Uuid) -> Value {
-    Value::Blob(id.as_bytes().to_vec())
-}
-
-/// An id for what S1 gave none: the same at each try, so that a second import finds what the first one brought.
-fn stable_id(millis: i64, parts: &[&str]) -> Uuid {
-    let text = parts.iter().fold(String::from("s1"), |text, part| format!("{text}\0{part}"));
-    let mut chance = [0; 10];
-    chance.copy_from_slice(&digest(text.as_bytes())[..10]);
-    let millis = u64::try_from(millis).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid()
-}
-
-/// Words of S1's as a line of ours: without what can't be seen or moves other characters about, cut to so many characters.
-fn words(text: &str, most: usize) -> String {
-    text.chars().filter(|c| fits_name(*c)).take(most).collect()
-}
-
-/// The moment that history of S1's writes as `2024-12-31 23:59:59 UTC`.
-fn moment(text: &str) -> Option<Timestamp> {
-    let read = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S UTC").ok()?;
-    let seconds = read.and_utc().timestamp();
-    (0..=LAST_SECOND).contains(&seconds).then(|| Timestamp::from_seconds(seconds))
-}
-
 /// Whose is which, by what S1 calls them.
 type Owners = HashMap<i64, Uuid>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_the_same_at_each_try_and_differ_with_what_they_are_of() {
-        let id = |parts: &[&str]| stable_id(1_700_000_000_000, parts);
-        assert_eq!(id(&["a", "b"]), id(&["a", "b"]));
-        assert_ne!(id(&["a", "b"]), id(&["ab"]));
-        assert_ne!(id(&["a", "b"]), id(&["b", "a"]));
-        assert_eq!(id(&["a"]).get_version_num(), 7);
-    }
-
-    #[test]
-    fn moments_of_history_are_read_and_nothing_like_them() {
-        assert_eq!(moment("2024-12-31 23:59:59 UTC"), Some(Timestamp::from_seconds(1_735_689_599)));
-        for text in [
-            "",
-            "2024-12-31",
-            "2024-12-31 23:59:59",
-            "2024-13-01 00:00:00 UTC",
-            "1 UTC",
-            "0001-01-01 00:00:00 UTC",
-        ] {
-            assert_eq!(moment(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn notes_beyond_the_most_are_counted() {
-        let mut notes = Notes::default();
-        (0..=MOST_NOTES).for_each(|number| notes.add(number.to_string()));
-        assert_eq!(notes.lines().count(), MOST_NOTES + 1);
-        assert_eq!(notes.lines().last().unwrap(), "… and 1 more like these");
-    }
-}

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::source::{Row, USERS};
-use super::{Owners, Unfit, Work, id_value, moment, stable_id, words};
+use super::values::{id_value, moment, stable_id, words};
+use super::{Owners, Unfit, Work};
 use crate::platform::hashing::is_usable;
 use crate::sessions::{Role, Roles};
 use crate::users::{Description, DisplayName, Email, Metadata, Username};

@@ -273,7 +273,7 @@ impl Row {
     /// Seconds since the Unix epoch, as milliseconds.
     pub fn moment(&self, column: &'static str) -> Result<i64, Unfit> {
         let seconds = self.integer(column)?;
-        let fits = (0..=super::LAST_SECOND).contains(&seconds);
+        let fits = (0..=super::values::LAST_SECOND).contains(&seconds);
         fits.then(|| seconds * 1000).ok_or_else(|| self.unfit(column, "must be a moment in seconds"))
     }
 
