@@ -7,8 +7,8 @@ use sea_orm::DeriveValueType;
 
 use crate::platform::shape::Words;
 
-/// What the second factor of an account is. A name in the database that means nothing is breakage: it never lets anybody
-/// in with one factor.
+/// What the second factor of an account is. A name in the database that means nothing is breakage: it never lets
+/// anybody in with one factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, DeriveValueType)]
 #[sea_orm(value_type = "String")]
 pub enum OtpMethod {

@@ -38,7 +38,7 @@ async fn what_is_answered_as_written_is_there() {
     app.user("ann").await;
 }
 
-/// Nine hundred rows, more than are looked at in one step: a third of them sealed last year, a third this year, a third not.
+/// Nine hundred rows, more than are looked at in one step: a third sealed last year, a third this year, a third not.
 async fn seal_things(app: &TestApp, random: &Random) {
     let (id, bytes) = match app.inside.db.backend() {
         DbBackend::Sqlite => ("BLOB", "BLOB"),

@@ -132,8 +132,8 @@ impl Database {
     }
 
     /// Changes many rows that nobody waits for, such as those whose time is over, in small steps, so that whoever else
-    /// writes has their turn in between. Each step is told how many rows it may change, and is a transaction of its own;
-    /// the one that finds nothing left is the last.
+    /// writes has their turn in between. Each step is told how many rows it may change, and is a transaction of its
+    /// own; the one that finds nothing left is the last.
     pub async fn write_in_steps<F>(&self, step: F) -> Result<(), DbErr>
     where
         F: for<'t> Fn(&'t Tx, i64) -> BoxFuture<'t, Result<u64, DbErr>> + Copy + Send + 'static,
