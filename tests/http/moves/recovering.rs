@@ -1,5 +1,10 @@
 //! Putting everything back to what a file says.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use gatehouse::archive::{How, ImportOptions, ImportRefusal, Progress};
 use gatehouse::platform::db::{Order, Span};
 use serde_json::json;
@@ -114,6 +119,96 @@ async fn imports_exports_and_changes_at_once_leave_no_half_state() {
     let before = dump(&app).await;
     send(&admin, "recover", &exported(&admin).await).await.is(200);
     assert_eq!(dump(&app).await, before);
+}
+
+/// How often everything is put back while others take everything out.
+const ROUNDS: i64 = 3;
+/// People in the file: more than are read at once.
+const PEOPLE: i64 = 1100;
+/// Those of them who differ from file to file, and whom they have blocked.
+const MARKED: &str = "username LIKE 'made%0' OR username LIKE 'made%5'";
+
+/// A file in which those who are marked say this number, in two tables that are read one after the other.
+fn of_round(content: &[u8], round: i64) -> Vec<u8> {
+    let sql = format!(
+        "UPDATE users SET description = '{round}' WHERE {MARKED}; UPDATE user_blocks SET created_at = {round}"
+    );
+    changed_by(content, &sql)
+}
+
+/// The number that all say who are marked: never two numbers in one file.
+fn round_of(path: &Path) -> i64 {
+    let file = rusqlite::Connection::open(path).unwrap();
+    let said = format!(
+        "SELECT CAST(description AS INTEGER) AS said FROM users WHERE {MARKED} \
+         UNION ALL SELECT created_at FROM user_blocks"
+    );
+    let sql = format!("SELECT MIN(said), MAX(said), COUNT(*) FROM ({said})");
+    let (least, most, number): (i64, i64, i64) =
+        file.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    assert_eq!((most, number), (least, 2 * PEOPLE / 5), "half of a recovery is in {}", path.display());
+    least
+}
+
+// A-165, F-33
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_exported_beside_a_recovery_is_before_or_after_it() {
+    const PATIENCE: Duration = Duration::from_mins(2);
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let people = format!(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {PEOPLE}) \
+         INSERT INTO users (id, username, display_name, search_name, description, email_verified, roles, is_active, \
+         is_external_only, metadata, token_version, revision, created_at, updated_at, otp_method, event_sequence) \
+         SELECT randomblob(16), 'made' || x, 'made' || x, 'made' || x, '0', 0, 8, 1, 0, '{{}}', 0, 0, 0, 0, 'none', 0 \
+         FROM n; \
+         INSERT INTO user_blocks (user_id, blocked_id, created_at) \
+         SELECT users.id, root.id, 0 FROM users, users AS root WHERE root.username = 'root' AND (users.{})",
+        MARKED.replace("OR username", "OR users.username")
+    );
+    let content = changed_by(&exported(&admin).await, &people);
+    send(&admin, "import", &content).await.is(200);
+
+    let mut meanwhile = 0;
+    for round in 1..=ROUNDS {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let (file, archive, admin) = (of_round(&content, round), app.inside.archive.clone(), admin.clone());
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = race(3, move |nth| {
+            let (file, archive, admin) = (file.clone(), archive.clone(), admin.clone());
+            let (folder, over) = (Arc::clone(&folder), Arc::clone(&over));
+            async move {
+                let (mut seen, begun) = (Vec::new(), Instant::now());
+                if nth == 0 {
+                    send(&admin, "recover", &file).await.is(200);
+                    over.store(true, Ordering::SeqCst);
+                    return seen;
+                }
+                // Not over HTTP: what is noted of that in the log of what staff did waits for the recovery's end.
+                loop {
+                    let was_over = over.load(Ordering::SeqCst);
+                    let path = folder.path().join(format!("{nth}-{}.db", seen.len()));
+                    archive.export_to(&path, &Progress::Silent).await.unwrap();
+                    seen.push((round_of(&path), over.load(Ordering::SeqCst)));
+                    if was_over {
+                        return seen;
+                    }
+                    assert!(begun.elapsed() < PATIENCE, "the recovery does not end");
+                }
+            }
+        })
+        .await;
+        for seen in &seen[1..] {
+            let rounds: Vec<i64> = seen.iter().map(|(said, _)| *said).collect();
+            assert!(
+                rounds.is_sorted() && rounds.iter().all(|said| [round - 1, round].contains(said)),
+                "{rounds:?}"
+            );
+            assert_eq!(rounds.last(), Some(&round), "what began after a recovery has it");
+            meanwhile += seen.iter().filter(|(said, was_over)| *said < round && !was_over).count();
+        }
+    }
+    assert!(meanwhile > 0, "nothing was exported while a recovery went on");
 }
 
 /// What the last import kept of what was there before.
