@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use super::Auth;
-use super::admission::{Admission, Arrival, EnterRefusal, Entered, SignedIn};
+use super::admission::{Admission, Arrival, BY_PASSWORD, EnterRefusal, Entered, SignedIn};
 use super::door::Demand;
 use super::pending::{self, Pending};
 use super::throttle::{self, Act, Bucket, End, Try, Window};
@@ -242,7 +242,7 @@ impl Auth {
         let end = if user.otp_method == Method::None { End::Right } else { End::Nothing };
         throttle::settle(tx, tried, end, now).await?;
         // A taken name of a deleted account undoes the transaction, and is told: the password was right.
-        let entered = self.admit_in(tx, user, ("pwd", None), arrival).await;
+        let entered = self.admit_in(tx, user, (BY_PASSWORD, None), arrival).await;
         Ok(Ok(entered.map_err(Failure::within::<SignInRefusal>)?))
     }
 

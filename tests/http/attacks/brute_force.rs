@@ -8,6 +8,7 @@ use serde_json::json;
 use super::wire::{self, request};
 use super::{Scene, Wire};
 use crate::harness::{PASSWORD, eventually, race};
+use crate::oauth::scene::{Scene as Elsewhere, path_of, place_of};
 
 const WRONG: &str = "certainly not this one 4711";
 /// The server believes what tests say about where they come from.
@@ -227,6 +228,54 @@ async fn no_other_door_looks_at_a_locked_accounts_password() {
     victim.me().await;
     let refresh = json!({"refresh_token": victim.refresh});
     scene.post("/api/auth/token/refresh").json(&refresh).await.is(200);
+}
+
+// what is no guess at the password is not refused by its lock, and does not lift it either.
+#[tokio::test]
+async fn a_lock_is_on_passwords_and_the_other_doors_keep_their_own_budget() {
+    let scene = Elsewhere::with(&[BEHIND_A_PROXY]).await;
+    let (victim, careful) = (scene.user("victim").await, scene.user("careful").await);
+    scene.is("nickname", "333");
+    let back = scene.browser().send(&victim, "acme", "link").await;
+    assert_eq!(path_of(&place_of(&back)), "/account?linked=acme");
+    let (authenticator, _) = careful.enrol(&scene).await;
+
+    let mut demand = None;
+    for number in 0..100 {
+        for name in ["victim", "careful"] {
+            let form = [("username", name), ("password", WRONG)];
+            let from = format!("198.51.100.{number}");
+            let guess = scene.post("/api/auth/login").header("x-forwarded-for", &from).form(&form).await;
+            guess.refused(401, "invalid_credentials");
+        }
+        scene.clock.advance(Duration::from_secs(11));
+        if number == 95 {
+            demand = Some(scene.demand("careful").await);
+        }
+    }
+    for name in ["victim", "careful"] {
+        scene.try_sign_in(name, PASSWORD).await.refused(429, "rate_limited");
+    }
+
+    // Another provider, and the sessions that there are.
+    let came = scene.come("acme").await;
+    assert_eq!(came.id, victim.id);
+    for refresh in [&victim.refresh, &came.refresh] {
+        scene.post("/api/auth/token/refresh").json(&json!({"refresh_token": refresh})).await.is(200);
+    }
+    scene.try_sign_in("victim", PASSWORD).await.refused(429, "rate_limited");
+
+    // Codes are counted by themselves; with the right password before it, the right one ends the lock.
+    let demand = demand.unwrap();
+    let wrong = authenticator.wrong_code(&scene);
+    scene.answer(&demand.token, &wrong).await.refused(401, "invalid_otp");
+    scene.try_sign_in("careful", PASSWORD).await.refused(429, "rate_limited");
+    scene.answer(&demand.token, &authenticator.next_code(&scene)).await.is(200);
+    scene.demand("careful").await;
+    scene.try_sign_in("victim", PASSWORD).await.refused(429, "rate_limited");
+
+    scene.clock.advance(Duration::from_hours(24));
+    scene.sign_in("victim").await.me().await;
 }
 
 //
