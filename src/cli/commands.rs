@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::audit::Head;
+use crate::workos::Since;
 
 /// The users of your application: sign-up and sign-in, profiles, permissions, and the admin's tools.
 #[derive(Debug, Parser)]
@@ -101,6 +102,14 @@ pub enum ServerCommand {
         /// Forget, once it is listed, what could not be understood.
         #[arg(long)]
         forget: bool,
+    },
+    /// List everybody at WorkOS, and bring everybody here into line, while servers serve: who is not listed is deleted here.
+    WorkosReconcile,
+    /// Read events of WorkOS again, and do what was missed, while servers serve.
+    WorkosResync {
+        /// Since when, as 2026-01-15T12:00:00Z; at most 30 days ago.
+        #[arg(long, value_name = "TIME")]
+        since: Since,
     },
 }
 
@@ -242,6 +251,8 @@ impl ServerCommand {
                 | Self::Recover(_)
                 | Self::Backup { .. }
                 | Self::WorkosCheck { .. }
+                | Self::WorkosReconcile
+                | Self::WorkosResync { .. }
         )
     }
 }
@@ -308,6 +319,8 @@ mod tests {
             "workos-sync",
             "workos-check",
             "workos-check --forget",
+            "workos-reconcile",
+            "workos-resync --since 2026-01-15T12:00:00Z",
             "hash-secret",
             "completions bash",
         ] {
@@ -322,6 +335,9 @@ mod tests {
             "config --schema --example",
             "admin create",
             "audit verify --head 7",
+            "workos-resync",
+            "workos-resync --since yesterday",
+            "workos-resync --since 2026-01-15T12:00:00Z --no-side-effects",
             "srve",
         ] {
             assert!(parsed(arguments).is_err(), "{arguments}");
@@ -348,6 +364,8 @@ mod tests {
             "recover all.db",
             "backup",
             "workos-check",
+            "workos-reconcile",
+            "workos-resync --since 2026-01-15T12:00:00Z",
         ] {
             assert!(needs(arguments), "{arguments}");
         }

@@ -107,6 +107,8 @@ async fn run(command: ServerCommand, loaded: Loaded, losses: Losses) -> ExitCode
         ServerCommand::Openapi => Box::pin(check::openapi(loaded)).await,
         ServerCommand::WorkosSync => Box::pin(workos::sync(loaded)).await,
         ServerCommand::WorkosCheck { forget } => Box::pin(workos::check(forget, loaded)).await,
+        ServerCommand::WorkosReconcile => Box::pin(workos::reconcile(loaded)).await,
+        ServerCommand::WorkosResync { since } => Box::pin(workos::resync(since, loaded)).await,
     };
     done.unwrap_or_else(|fault| self::fault(&fault))
 }

@@ -1,4 +1,5 @@
-//! `gatehouse workos-sync` and `workos-check`: the directory at WorkOS, followed and compared.
+//! `gatehouse workos-sync`, `workos-check`, `workos-reconcile` and `workos-resync`: the directory at WorkOS, followed, compared and
+//! gone through again.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::Loaded;
 use crate::platform::random::Random;
 use crate::server::Stop;
+use crate::workos::{Done, NotAgain, Since, Workos};
 
 /// Follows the directory until a signal comes. Where another process follows, it waits for its turn.
 pub(super) async fn sync(loaded: Loaded) -> Result<ExitCode, StartFault> {
@@ -48,6 +50,32 @@ pub(super) async fn check(forget: bool, loaded: Loaded) -> Result<ExitCode, Star
     };
     super::say(&format!("{} users at WorkOS, {} differences{unknown}\n", drift.there, drift.found.len()));
     Ok(if drift.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Brings everybody here into line with everybody there, in the place of whoever follows the directory.
+pub(super) async fn reconcile(loaded: Loaded) -> Result<ExitCode, StartFault> {
+    again(loaded, async |workos| workos.reconcile().await).await
+}
+
+/// Reads events again, in the place of whoever follows the directory.
+pub(super) async fn resync(since: Since, loaded: Loaded) -> Result<ExitCode, StartFault> {
+    again(loaded, async |workos| workos.resync(since).await).await
+}
+
+async fn again(
+    loaded: Loaded,
+    go: impl AsyncFnOnce(&Workos) -> Result<Option<Done>, NotAgain>,
+) -> Result<ExitCode, StartFault> {
+    if loaded.config.workos.api_key.is_none() {
+        return Err(switched_off());
+    }
+    let app = App::open(loaded.config, Clock::System, Random::System).await?;
+    let done = go(&app.workos).await;
+    app.close().await;
+    let done = done.map_err(|why| anyhow::anyhow!("{why}"))?.ok_or_else(switched_off)?;
+    let Done { seen, created, changed, removed, refused } = done;
+    super::say(&format!("{seen} seen: {created} created, {changed} changed, {removed} removed, {refused} refused\n"));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn switched_off() -> StartFault {

@@ -5,6 +5,7 @@
 //! only makes the next look come sooner; nothing is taken from it. Whoever makes a user here makes them there
 //! first. Nobody who signs in, and no other request, ever waits for WorkOS.
 
+mod again;
 mod api;
 mod client;
 mod creation;
@@ -21,7 +22,7 @@ mod standing;
 mod store;
 mod sync;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sea_orm::DbErr;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 use url::Url;
 use uuid::Uuid;
 
+pub use again::{Done, NoMoment, NotAgain, Since};
 pub use api::{WebhookRefusal, WorkosApi};
 pub use client::{Detail, Fault, Page, Said, Start};
 pub use creation::CreationRefusal;
@@ -103,6 +105,8 @@ pub struct Workos {
     nudged: Arc<Notify>,
     tasks: Tasks,
     turns: Turns,
+    /// What was done since this was opened.
+    done: Arc<Mutex<Done>>,
     settings: Arc<Settings>,
 }
 
@@ -153,8 +157,9 @@ impl Workos {
             })
         });
         let lease = Lease::new(db.clone(), "workos", random.uuid_v7(clock.now()), LEASE);
-        let (nudged, turns, settings) = (Arc::default(), Turns::default(), Arc::new(settings));
-        Ok(Self { db, clock, random, users, sessions, client, lease, nudged, tasks, turns, settings })
+        let (nudged, turns, done) = (Arc::default(), Turns::default(), Arc::default());
+        let settings = Arc::new(settings);
+        Ok(Self { db, clock, random, users, sessions, client, lease, nudged, tasks, turns, done, settings })
     }
 
     /// Whether WorkOS keeps the directory of users.

@@ -34,8 +34,14 @@ const MAILED_FACTOR: Flaw =
 /// What came of something that was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was done.
-    Applied,
+    /// An account was made.
+    Made,
+    /// An account was changed.
+    Changed,
+    /// An account was deleted.
+    Removed,
+    /// It was written down, and no account is another for it.
+    Noted,
     /// There was nothing to do: it is older than what is known, or the same.
     Skipped,
     /// It could not be done, and people should look.
@@ -86,7 +92,7 @@ impl Workos {
             (Decision::Delete(user), _) => self.delete_in(tx, user, &told.id, told.at).await,
             (Decision::Bury, _) => {
                 store::bury(tx, &told.id, told.at, self.clock.now()).await?;
-                Ok(Outcome::Applied)
+                Ok(Outcome::Noted)
             }
             (Decision::Make, Some(Person { external_id: Some(id), .. })) if awaited.contains(id) => {
                 Ok(Outcome::Skipped)
@@ -108,7 +114,7 @@ impl Workos {
         };
         let made = self.users.create_in(tx, new, &Origin::default()).await?;
         self.note_in(tx, &told.id, made.id, told.at).await?;
-        Ok(Outcome::Applied)
+        Ok(Outcome::Made)
     }
 
     /// Writes who somebody of the directory is here.
@@ -191,7 +197,7 @@ impl Workos {
             }
             updated => updated?,
         };
-        Ok(if updated.revision == held.revision { Outcome::Skipped } else { Outcome::Applied })
+        Ok(if updated.revision == held.revision { Outcome::Skipped } else { Outcome::Changed })
     }
 
     /// Deletes somebody here who is gone there, with all sessions.
@@ -211,9 +217,10 @@ impl Workos {
             // Its owner may have deleted it, and could come back to what nobody manages any more.
             Err(Failure::Refused(DeleteRefusal::Deleted)) => {
                 self.users.delete_again_in(tx, user, &origin).await?;
-                Outcome::Applied
+                Outcome::Noted
             }
-            Ok(_) | Err(Failure::Refused(_)) => Outcome::Applied, // or purged already
+            Ok(_) => Outcome::Removed,
+            Err(Failure::Refused(_)) => Outcome::Noted, // purged already
             Err(failure) => return Err(failure.into()),
         };
         store::bury(tx, id, at, self.clock.now()).await?;

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
+use super::again::Done;
 use super::client::{Client, Fault, PAGE, Page, Start, jittered};
 use super::event::{Deed, Received, UNKNOWN_TYPE};
 use super::intents::awaited_in;
@@ -24,9 +25,9 @@ use crate::platform::db::Tx;
 use crate::users::store::held;
 
 /// How much is read again where there is no cursor: clocks differ, and events become visible in another order.
-const OVERLAP: Duration = Duration::from_mins(5);
+pub(super) const OVERLAP: Duration = Duration::from_mins(5);
 /// WorkOS answers for so much at once.
-const LONGEST_RANGE: Duration = Duration::from_hours(30 * 24 - 1);
+pub(super) const LONGEST_RANGE: Duration = Duration::from_hours(30 * 24 - 1);
 /// What is followed from a moment that is older goes on from a newer one where there was nothing in between.
 const MOVES_ON: Duration = Duration::from_hours(1);
 /// The longest pause after a failure.
@@ -215,14 +216,15 @@ impl Workos {
         }
         let workos = self.clone();
         let removed = self.db.write(move |tx| async move { workos.remove_in(tx, state).await }.boxed());
-        removed.await?;
+        self.tally(removed.await?);
         Ok(More::Now)
     }
 
-    async fn remove_in(&self, tx: &Tx, mut state: State) -> Result<(), Unapplied> {
+    async fn remove_in(&self, tx: &Tx, mut state: State) -> Result<Done, Unapplied> {
         if !store::claim(tx, &mut state).await? {
             return Err(Unapplied::Overtaken);
         }
+        let mut done = Done::default();
         let now = self.clock.now();
         let from = state.listing_from.map_or(now, Timestamp::from_millis);
         // Who came to be known just before may not have been on the list yet; events tell of them.
@@ -233,6 +235,7 @@ impl Workos {
             match known.user_id {
                 Some(user) => {
                     let outcome = self.delete_in(tx, user, &known.id, at).await?;
+                    done.count(outcome);
                     self.count_in(tx, &mut state, outcome, &known.id, String::new()).await?;
                 }
                 None => store::bury(tx, &known.id, at, now).await?,
@@ -242,7 +245,8 @@ impl Workos {
             tracing::info!(applied = state.applied, "everybody of the directory at WorkOS is known");
             state = State { phase: Phase::Following, listing_from: None, listing_after: None, ..state };
         }
-        Ok(store::save(tx, state).await?)
+        store::save(tx, state).await?;
+        Ok(done)
     }
 
     // --- what happens
@@ -329,7 +333,7 @@ impl Workos {
 
     /// Applies a page and moves on, in one transaction. Where something on the page breaks what no waiting mends, the page is
     /// taken apart, so that only that is set aside.
-    async fn apply(&self, next: State, page: Vec<Received>) -> Result<(), Unapplied> {
+    pub(super) async fn apply(&self, next: State, page: Vec<Received>) -> Result<(), Unapplied> {
         match self.write(next.clone(), page.clone()).await {
             Err(Unapplied::Broken(breakage)) if !page.is_empty() && !breakage.is_passing() => {
                 breakage.log();
@@ -341,7 +345,9 @@ impl Workos {
 
     async fn write(&self, next: State, page: Vec<Received>) -> Result<(), Unapplied> {
         let workos = self.clone();
-        self.db.write(move |tx| async move { workos.page_in(tx, next, &page).await }.boxed()).await
+        let written = self.db.write(move |tx| async move { workos.page_in(tx, next, &page).await }.boxed());
+        self.tally(written.await?);
+        Ok(())
     }
 
     async fn apply_one_by_one(&self, next: State, page: Vec<Received>) -> Result<(), Unapplied> {
@@ -361,19 +367,20 @@ impl Workos {
         self.write(State { revision, applied, skipped, quarantined, ..next }, Vec::new()).await
     }
 
-    async fn page_in(&self, tx: &Tx, mut state: State, page: &[Received]) -> Result<(), Unapplied> {
+    async fn page_in(&self, tx: &Tx, mut state: State, page: &[Received]) -> Result<Done, Unapplied> {
         if !store::claim(tx, &mut state).await? {
             return Err(Unapplied::Overtaken);
         }
         hold_in(tx, page).await?;
         let awaited = awaited_in(tx, page).await?;
-        let mut listed = Vec::new();
+        let (mut done, mut listed) = (Done { seen: page.len() as u64, ..Done::default() }, Vec::new());
         for received in page {
             let outcome = match &received.told {
                 Ok(told) => self.apply_in(tx, told, &awaited).await?,
                 Err(flaw) => Outcome::SetAside(flaw),
             };
             let body = if matches!(outcome, Outcome::SetAside(_)) { received.kept() } else { String::new() };
+            done.count(outcome);
             self.count_in(tx, &mut state, outcome, &received.key(), body).await?;
             let is_listed = state.listing_from.is_some()
                 && received.told.as_ref().map_or(true, |told| told.deed == Deed::Listed);
@@ -382,7 +389,8 @@ impl Workos {
         if !listed.is_empty() {
             store::listed(tx, &listed, state.listing).await?;
         }
-        Ok(store::save(tx, state).await?)
+        store::save(tx, state).await?;
+        Ok(done)
     }
 
     async fn count_in(
@@ -394,7 +402,7 @@ impl Workos {
         body: String,
     ) -> Result<(), Unapplied> {
         match outcome {
-            Outcome::Applied => state.applied += 1,
+            Outcome::Made | Outcome::Changed | Outcome::Removed | Outcome::Noted => state.applied += 1,
             Outcome::Skipped => state.skipped += 1,
             Outcome::SetAside(reason) => {
                 if reason == UNKNOWN_TYPE {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatehouse::platform::clock::Clock;
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,10 +41,11 @@ async fn the_directory_is_followed_by_a_process_of_its_own() {
     arrives(&db, "carl", AT_ONCE).await;
     third.stop().await;
     server.stop().await;
-    let elsewhere = Site::on(None);
-    elsewhere.must(&["migrate", "up"]);
-    for arguments in [["workos-sync"], ["workos-check"]] {
-        let refused = elsewhere.run(&arguments);
+    // With a database: without one, that is what a command for what exists would name.
+    let off = Site::new();
+    off.must(&["migrate", "up"]);
+    for arguments in [&["workos-sync"][..], &["workos-check"], &["workos", "reconcile"]] {
+        let refused = off.run(arguments);
         assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
         assert!(refused.err.contains("WORKOS_API_KEY is not set"), "{}", refused.err);
     }
@@ -76,6 +77,54 @@ async fn a_check_lists_drift_and_its_exit_code_tells() {
     // What is forgotten is shown once more.
     checked(&["workos-check", "--forget"], 1, "set aside");
     checked(&["workos-check"], 0, "1 users at WorkOS, 0 differences");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_directory_is_gone_through_again_beside_whoever_follows_it() {
+    let workos = Workos::start().await;
+    let site = workos.site();
+    site.must(&["migrate", "up"]);
+    let following = follower(&site).await;
+    let db = site.database().await;
+    for name in ["ann", "bob"] {
+        workos.add(name);
+        arrives(&db, name, SOON).await;
+    }
+    // Of those who came within minutes, events tell, and no list.
+    db.execute_unprepared("UPDATE workos_users SET noted_at = noted_at - 3600000").await.unwrap();
+    {
+        let mut ledger = workos.ledger.lock().unwrap();
+        let mut carl = ledger.users[0].clone();
+        carl["id"] = json!("user_carl");
+        carl["email"] = json!("carl@example.com");
+        ledger.users[0]["last_name"] = json!("Smith");
+        ledger.users[0]["updated_at"] = json!(Clock::System.now().rfc3339());
+        ledger.users[1] = carl; // in the place of bob
+    }
+    let said = site.must(&["workos", "reconcile"]);
+    assert!(said.ends_with(" seen: 1 created, 1 changed, 1 removed, 0 refused\n"), "{said}");
+    site.must(&["workos-check"]);
+    let nothing = " seen: 0 created, 0 changed, 0 removed, 0 refused\n";
+    let again = site.must(&["workos", "reconcile"]);
+    assert!(again.ends_with(nothing), "{again}");
+    let since = Clock::System.now().before(Duration::from_hours(1)).rfc3339();
+    let again = site.must(&["workos", "resync", "--since", &since]);
+    assert!(again.ends_with(nothing) && !again.starts_with("0 "), "{again}");
+    // Whoever followed does so again.
+    workos.add("dora");
+    arrives(&db, "dora", SOON).await;
+    following.stop().await;
+
+    let ahead = Clock::System.now().after(Duration::from_hours(1)).rfc3339();
+    for (time, code, words) in [
+        ("yesterday", 2, "no moment as of RFC 3339"),
+        (&*ahead, 1, "--since lies ahead"),
+        ("2020-01-15T12:00:00Z", 1, "--since is too long ago"),
+    ] {
+        let refused = site.run(&["workos", "resync", "--since", time]);
+        assert_eq!(refused.code, Some(code), "{}", refused.all());
+        assert!(refused.err.contains(words), "{}", refused.err);
+    }
 }
 
 /// A process that follows, or waits for its turn.

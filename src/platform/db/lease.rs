@@ -44,6 +44,17 @@ impl Lease {
         self.write(sql, values).await
     }
 
+    /// Takes it from whoever holds it. They learn so when they ask again; until then they may do what is theirs no more.
+    pub async fn seize(&self) -> Result<(), DbErr> {
+        let sql = format!(
+            "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, {} + $3) \
+             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at",
+            self.now()
+        );
+        let values = vec![self.name.into(), self.holder.into(), millis(self.lasts).into()];
+        self.write(sql, values).await.map(|_| ())
+    }
+
     /// Holds it for longer; `false` if another instance has taken it since, also if that one has given it back already.
     pub async fn renew(&self) -> Result<bool, DbErr> {
         let lease = self.clone();
@@ -169,6 +180,16 @@ mod tests {
         assert!(!first.renew().await.unwrap(), "another has it");
         assert!(second.give_back().await.unwrap());
         assert!(!first.renew().await.unwrap(), "another has had it");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_seized_is_another_s_at_once() {
+        let (_folder, db) = database().await;
+        let (first, second) = (lease_of(&db, 1, LASTS), lease_of(&db, 2, LASTS));
+        assert!(first.take().await.unwrap());
+        second.seize().await.unwrap();
+        assert!(!first.renew().await.unwrap() && !first.take().await.unwrap());
+        assert!(second.renew().await.unwrap());
     }
 
     /// Within this time what is to end has ended, however busy the machine is.

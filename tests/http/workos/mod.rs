@@ -1,5 +1,6 @@
 //! The directory at WorkOS: followed, and whatever goes wrong with it.
 
+mod again;
 mod checking;
 mod creating;
 mod fake;
