@@ -1,5 +1,5 @@
-//! `gatehouse workos-sync`, `workos-check`, `workos-reconcile` and `workos-resync`: the directory at WorkOS, followed, compared and
-//! gone through again.
+//! `gatehouse workos-sync`, `workos-check`, `workos-reconcile` and `workos-resync`: the directory at WorkOS, followed,
+//! compared and gone through again.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! `gatehouse workos reconcile` and `resync`: the directory gone through once more because an operator says so.
 //!
-//! Both take the state back, to a new listing or to an earlier moment, and then do what following does. What is known to
-//! be safe at any moment is so here: where the command dies, whoever follows next goes on from what it has written. The
+//! Both take the state back, to a new listing or to an earlier moment, and then do what following does. What is safe
+//! there at any moment is so here: where the command dies, whoever follows next goes on from what it has written. The
 //! lease is taken from whoever holds it, since a server never lets go of it, and is given back at the end.
 
 use std::str::FromStr;
