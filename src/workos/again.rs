@@ -205,7 +205,7 @@ mod tests {
     fn only_a_moment_with_its_zone_is_one() {
         let at = Since(Timestamp::from_millis(1_768_478_400_000));
         for text in ["2026-01-15T12:00:00Z", "2026-01-15T13:00:00.000+01:00"] {
-            assert_eq!(text.parse(), Ok(at), "{text}");
+            assert_eq!(text.parse::<Since>(), Ok(at), "{text}");
         }
         for none in
             ["", "yesterday", "2026-01-15", "2026-01-15T12:00:00", "1768478400", "1969-12-31T23:59:59Z"]
