@@ -74,7 +74,9 @@ async fn again(
     app.close().await;
     let done = done.map_err(|why| anyhow::anyhow!("{why}"))?.ok_or_else(switched_off)?;
     let Done { seen, created, changed, removed, refused } = done;
-    super::say(&format!("{seen} seen: {created} created, {changed} changed, {removed} removed, {refused} refused\n"));
+    super::say(&format!(
+        "{seen} seen: {created} created, {changed} changed, {removed} removed, {refused} refused\n"
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! `gatehouse workos reconcile` and `resync`: the directory gone through once more because an operator says so.
+//! `gatehouse workos-reconcile` and `workos-resync`: the directory gone through once more because an operator says so.
 //!
 //! Both take the state back, to a new listing or to an earlier moment, and then do what following does. What is safe
 //! there at any moment is so here: where the command dies, whoever follows next goes on from what it has written. The
@@ -64,7 +64,7 @@ pub enum NotAgain {
     Ahead,
     /// WorkOS would refuse it.
     #[error(
-        "--since is too long ago: WorkOS tells of 30 days at once; `gatehouse workos reconcile` needs no events"
+        "--since is too long ago: WorkOS tells of 30 days at once; `gatehouse workos-reconcile` needs no events"
     )]
     TooLongAgo,
     /// It does not go on.

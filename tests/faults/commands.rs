@@ -145,8 +145,8 @@ fn commands_for_what_exists_refuse_a_database_that_does_not_and_make_nothing() {
         &["keys", "rotate"],
         &["keys", "rewrap"],
         &["workos-check"],
-        &["workos", "reconcile"],
-        &["workos", "resync", "--since", "2026-01-15T12:00:00Z"],
+        &["workos-reconcile"],
+        &["workos-resync", "--since", "2026-01-15T12:00:00Z"],
         &["backup", elsewhere],
     ] {
         let refused = Finished::given(site.command(arguments), PASSWORD);

@@ -44,7 +44,7 @@ async fn the_directory_is_followed_by_a_process_of_its_own() {
     // With a database: without one, that is what a command for what exists would name.
     let off = Site::new();
     off.must(&["migrate", "up"]);
-    for arguments in [&["workos-sync"][..], &["workos-check"], &["workos", "reconcile"]] {
+    for arguments in [&["workos-sync"][..], &["workos-check"], &["workos-reconcile"]] {
         let refused = off.run(arguments);
         assert_eq!(refused.code, CONFIGURATION, "{}", refused.all());
         assert!(refused.err.contains("WORKOS_API_KEY is not set"), "{}", refused.err);
@@ -101,14 +101,14 @@ async fn the_directory_is_gone_through_again_beside_whoever_follows_it() {
         ledger.users[0]["updated_at"] = json!(Clock::System.now().rfc3339());
         ledger.users[1] = carl; // in the place of bob
     }
-    let said = site.must(&["workos", "reconcile"]);
+    let said = site.must(&["workos-reconcile"]);
     assert!(said.ends_with(" seen: 1 created, 1 changed, 1 removed, 0 refused\n"), "{said}");
     site.must(&["workos-check"]);
     let nothing = " seen: 0 created, 0 changed, 0 removed, 0 refused\n";
-    let again = site.must(&["workos", "reconcile"]);
+    let again = site.must(&["workos-reconcile"]);
     assert!(again.ends_with(nothing), "{again}");
     let since = Clock::System.now().before(Duration::from_hours(1)).rfc3339();
-    let again = site.must(&["workos", "resync", "--since", &since]);
+    let again = site.must(&["workos-resync", "--since", &since]);
     assert!(again.ends_with(nothing) && !again.starts_with("0 "), "{again}");
     // Whoever followed does so again.
     workos.add("dora");
@@ -121,7 +121,7 @@ async fn the_directory_is_gone_through_again_beside_whoever_follows_it() {
         (&*ahead, 1, "--since lies ahead"),
         ("2020-01-15T12:00:00Z", 1, "--since is too long ago"),
     ] {
-        let refused = site.run(&["workos", "resync", "--since", time]);
+        let refused = site.run(&["workos-resync", "--since", time]);
         assert_eq!(refused.code, Some(code), "{}", refused.all());
         assert!(refused.err.contains(words), "{}", refused.err);
     }

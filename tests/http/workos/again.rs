@@ -1,4 +1,4 @@
-//! `gatehouse workos reconcile` and `resync`.
+//! `gatehouse workos-reconcile` and `workos-resync`.
 
 use std::time::Duration;
 
