@@ -54,12 +54,12 @@ pub(super) async fn check(forget: bool, loaded: Loaded) -> Result<ExitCode, Star
 
 /// Brings everybody here into line with everybody there, in the place of whoever follows the directory.
 pub(super) async fn reconcile(loaded: Loaded) -> Result<ExitCode, StartFault> {
-    again(loaded, async |workos| workos.reconcile().await).await
+    Box::pin(again(loaded, async |workos| workos.reconcile().await)).await
 }
 
 /// Reads events again, in the place of whoever follows the directory.
 pub(super) async fn resync(since: Since, loaded: Loaded) -> Result<ExitCode, StartFault> {
-    again(loaded, async |workos| workos.resync(since).await).await
+    Box::pin(again(loaded, async |workos| workos.resync(since).await)).await
 }
 
 async fn again(
