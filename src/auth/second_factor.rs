@@ -107,7 +107,10 @@ impl Auth {
         let user = self.users.by_id(waiting.user_id).await?.ok_or(OtpRefusal::Invalid)?;
         let arrival = Arrival { client: who.client, kind: waiting.first.kind, device: who.device };
         let mut windows = self.windows(Act::SignIn, &arrival.client);
-        windows.push(self.window_of_codes(&user, arrival.device.as_deref()));
+        // Nobody guesses a recovery code: whoever uses up the guesses of a day does not keep the owner from theirs.
+        if matches!(code, Code::Digits(_)) {
+            windows.push(self.window_of_codes(&user, arrival.device.as_deref()));
+        }
         let auth = self.clone();
         // In a task of its own: a client that leaves must not escape being counted.
         let answered = self.tasks.spawn(async move {
@@ -203,7 +206,7 @@ impl Auth {
         let user = self.users.by_id(caller.user_id).await?.ok_or(MethodRefusal::Unproved)?;
         self.may_change(&user, method)?;
         let code = self.otp.read_code(code).ok_or(MethodRefusal::Invalid)?;
-        let windows = vec![Window::second_factor(caller.user_id)];
+        let windows = self.windows_of_code(caller.user_id, &code, client);
         let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
         let changed = self.tasks.spawn(async move {
             auth.count_codes(windows.clone()).await.map_err(MethodRefusal::from_wait)?;
@@ -378,7 +381,7 @@ impl Auth {
             return Ok(true);
         }
         let Some(code) = code.and_then(|code| self.otp.read_code(code)) else { return Ok(false) };
-        let windows = vec![Window::second_factor(user.id)];
+        let windows = self.windows_of_code(user.id, &code, client);
         let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
         let checked = self.tasks.spawn(async move {
             auth.count_codes(windows.clone()).await.map_err(OtpRefusal::from_wait)?;
@@ -418,6 +421,14 @@ impl Auth {
         match self.device_of(user, device) {
             Some(device) => Window::second_factor_on(device.device_id),
             None => Window::second_factor(user.id),
+        }
+    }
+
+    /// What a code is counted by where somebody is signed in already.
+    fn windows_of_code(&self, user: uuid::Uuid, code: &Code, client: &ClientInfo) -> Vec<Window> {
+        match code {
+            Code::Digits(_) => vec![Window::second_factor(user)],
+            Code::Recovery(_) => self.windows(Act::SignIn, client),
         }
     }
 

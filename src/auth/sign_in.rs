@@ -363,19 +363,25 @@ impl Auth {
     ) -> Result<bool, Failure<SignInRefusal>> {
         let bucket = self.bucket_of(user, device);
         let tried = Try { bucket, windows: self.windows(Act::SignIn, client) };
-        let (auth, password, stored) = (self.clone(), password.clone(), user.password_hash.clone());
+        let (auth, password, owner) = (self.clone(), password.clone(), user.clone());
         let from = client.clone();
         let compared = self.tasks.spawn(async move {
             let tried = auth.count(tried, &from).await?;
-            let verdict =
-                auth.passwords.compare(&password, stored.as_ref().map(|hash| hash.0.as_str())).await;
-            let end = match verdict {
-                Ok(Verdict::Right | Verdict::RightButOld) => End::Right,
-                Ok(Verdict::Wrong) => End::Wrong,
-                Err(_) => End::Nothing,
-            };
-            auth.settle(tried, end).await?;
-            verdict.map_err(|busy| Failure::from(SignInRefusal::busy(busy))).map(|_| end == End::Right)
+            let stored = owner.password_hash.as_ref().map(|hash| hash.0.as_str());
+            match auth.passwords.compare(&password, stored).await {
+                Ok(Verdict::Right | Verdict::RightButOld) => {
+                    auth.settle(tried, End::Right).await?;
+                    Ok(true)
+                }
+                Ok(Verdict::Wrong) => {
+                    auth.settle_wrong(tried, Some(owner), &from).await?;
+                    Ok(false)
+                }
+                Err(busy) => {
+                    auth.settle(tried, End::Nothing).await?;
+                    Err(Failure::from(SignInRefusal::busy(busy)))
+                }
+            }
         });
         let right = compared.await.map_err(Breakage::from)??;
         if !right {

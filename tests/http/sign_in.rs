@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, Reply, TestApp, claims, race};
+use crate::harness::{PASSWORD, Reply, TestApp, claims, eventually, race};
 
 const LOGIN: &str = "/api/auth/login";
 const WRONG: &str = "velvet otter 27 marble";
@@ -325,4 +325,64 @@ async fn what_is_no_sign_in_is_refused() {
         .await
         .is(422);
     app.get(LOGIN).await.refused(405, "method_not_allowed");
+}
+
+/// The server believes what tests say about where they come from.
+const BEHIND_A_PROXY: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.0/8");
+
+#[tokio::test]
+async fn the_hundredth_failure_in_a_row_is_told_by_mail_once() {
+    let app = TestApp::with_mail(&[BEHIND_A_PROXY]).await;
+    app.user("ann").await;
+    let bob = app.user("bob").await;
+    let locked = async |name: &str| {
+        let letters = app.letters_to(&format!("{name}@example.com")).await;
+        letters.iter().filter(|letter| *letter == "account-locked").count()
+    };
+    for number in 0..100 {
+        for name in ["ann", "bob", "nobody"] {
+            assert_eq!(locked(name).await, 0, "{number}");
+            let from = format!("198.51.100.{number}");
+            let guess = json!({"username": name, "password": WRONG});
+            // Bob's last one comes from a session, and is counted like the others.
+            let reply = if (name, number) == ("bob", 99) {
+                bob.post("/api/auth/reauthenticate").json(&json!({"password": WRONG})).await
+            } else {
+                app.post(LOGIN).header("x-forwarded-for", &from).json(&guess).await
+            };
+            assert_eq!(reply.status(), 401, "{reply:?}");
+        }
+        app.clock.advance(Duration::from_secs(11));
+    }
+    for name in ["ann", "bob"] {
+        app.mail_to(&format!("{name}@example.com"), "account-locked").await;
+        app.try_sign_in(name, PASSWORD).await.refused(429, "rate_limited");
+        assert_eq!(locked(name).await, 1, "{name}");
+    }
+    assert_eq!(app.letters_to("nobody@example.com").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_sign_in_from_an_unknown_device_is_told_by_mail() {
+    let app = TestApp::with_mail(&[]).await;
+    app.user("ann").await;
+    let told = async || {
+        let letters = app.letters_to("ann@example.com").await;
+        letters.iter().filter(|letter| *letter == "new-device").count()
+    };
+    assert_eq!(told().await, 0, "the first time is no news");
+    let sign_in = async |agent: &str, cookie: &str| {
+        let credentials = json!({"username": "ann", "password": PASSWORD});
+        let ask = app.post(LOGIN).header("user-agent", agent).header("cookie", cookie);
+        let reply = ask.json(&credentials).await;
+        reply.is(200).cookie("gatehouse-device").unwrap_or_default().to_owned()
+    };
+    let device = sign_in("Firefox/140", "").await;
+    app.mail_to("ann@example.com", "new-device").await;
+    assert_eq!(told().await, 1);
+    // By its cookie it is known whatever it calls itself, and by its name without the cookie.
+    sign_in("Firefox/141", &format!("gatehouse-device={device}")).await;
+    sign_in("Firefox/140", "").await;
+    sign_in("Chromium/150", "").await;
+    assert_eq!(eventually(told, |count| *count >= 2).await, 2);
 }

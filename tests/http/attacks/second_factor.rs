@@ -228,6 +228,34 @@ async fn an_accounts_budget_ends_guessing_by_always_new_challenges() {
     scene.sign_in_with("ann", &authenticator.next_code(&scene)).await.me().await;
 }
 
+// who has the password and uses up the guesses of a day does not keep the owner out.
+#[tokio::test]
+async fn a_recovery_code_works_when_the_guesses_of_the_day_are_spent() {
+    let scene = Scene::new().await;
+    let ann = scene.user("ann").await;
+    let (authenticator, recovery) = ann.enrol(&scene).await;
+    let wrong = authenticator.wrong_code(&scene);
+    let mut looked_at = 0;
+    while looked_at < 20 {
+        let token = scene.demand("ann").await.token;
+        for _ in 0..4 {
+            scene.answer(&token, &wrong).await.refused(401, "invalid_otp");
+            looked_at += 1;
+        }
+    }
+    let token = scene.demand("ann").await.token;
+    scene.answer(&token, &authenticator.next_code(&scene)).await.refused(429, "rate_limited");
+    // A wrong one is a failure like any other, and a right one comes in, once.
+    scene.answer(&token, "AAAAA-AAAAA-AAAAA-AAAAA-AAAAA").await.refused(401, "invalid_otp");
+    let back = scene.answer(&token, &recovery[0]).await.is(200).json();
+    let back = Actor::with_tokens(&scene, "ann", &back);
+    back.reauthenticate(Some(&authenticator.next_code(&scene))).await.refused(429, "rate_limited");
+    back.reauthenticate(Some(&recovery[0])).await.refused(401, "invalid_otp");
+    back.reauthenticate(Some(&recovery[1])).await.is(200);
+    back.change_method("none", &recovery[2]).await.is(200);
+    scene.sign_in("ann").await.me().await;
+}
+
 // wherever a code is looked at, it is counted for the same budget.
 #[tokio::test]
 async fn guesses_by_a_stolen_session_are_counted_too() {
