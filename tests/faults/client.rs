@@ -133,6 +133,11 @@ impl Client {
         self.ask(Method::POST, "/auth/token/refresh", "", Some(json!({ "refresh_token": token }))).await
     }
 
+    /// Ends the session of a token, whichever of its tokens it is: nothing.
+    pub async fn revoke(&self, token: &str) -> reqwest::Result<Answer> {
+        self.ask(Method::POST, "/auth/token/revoke", "", Some(json!({ "token": token }))).await
+    }
+
     /// Who the token stands for: User.
     pub async fn me(&self, token: &str) -> reqwest::Result<Answer> {
         self.ask(Method::GET, "/user/me", token, None).await

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
 use crate::chance::Dice;
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::database::column;
 use crate::gatehouse::{PASSWORD, Server, Site};
 use crate::ledger;
@@ -78,8 +78,13 @@ async fn on_a_full_disk_signing_in_and_out_and_refreshing_are_503_and_whoever_is
         client.sign_in("ann", PASSWORD).await.unwrap(),
         client.refresh(&refresh).await.unwrap(),
         client.sign_out(&token).await.unwrap(),
+        // That a token was revoked is believed: what can't be written is not answered 200 (T-36).
+        client.revoke(&refresh).await.unwrap(),
+        client.revoke(&token).await.unwrap(),
     ] {
+        // With `Retry-After`, to which the client holds every 503.
         assert_eq!((refused.status, refused.text("code").as_str()), (503, "unavailable"), "{refused:?}");
+        tells_nothing_of_the_inside(&site, &refused);
     }
     assert_eq!(client.me(&token).await.unwrap().status, 200);
     // The log is written by a thread of its own.
@@ -92,7 +97,20 @@ async fn on_a_full_disk_signing_in_and_out_and_refreshing_are_503_and_whoever_is
     let again = again.text("access_token");
     assert_eq!(client.sign_out(&again).await.unwrap().status, 200);
     assert_eq!(client.me(&again).await.unwrap().status, 401);
+    let last = client.sign_in("ann", PASSWORD).await.unwrap().text("refresh_token");
+    assert_eq!(client.revoke(&last).await.unwrap().status, 200);
+    assert_eq!(client.refresh(&last).await.unwrap().status, 401);
     server.stop().await;
+}
+
+/// Neither which database it is, nor what it was asked, nor where it lies.
+fn tells_nothing_of_the_inside(site: &Site, answer: &Answer) {
+    let (body, place) = (answer.body.to_string().to_lowercase(), site.data().display().to_string());
+    let words = ["sqlite", "sqlx", "sea_orm", "gatehouse.db", "-wal", "os error", "i/o error"];
+    let sql = ["select ", "insert ", "update ", "delete from", "begin immediate", "commit"];
+    for inside in words.into_iter().chain(sql).chain([place.to_lowercase().as_str()]) {
+        assert!(!body.contains(inside), "{inside}: {body}");
+    }
 }
 
 #[tokio::test]
