@@ -75,26 +75,16 @@ impl Client {
         self.check_issuer(finish.iss, &place)?;
         let metadata = place.metadata.clone();
         let tokens = self.endpoint(place).exchange(finish).await?;
-        let (said, second_factor) = match (&self.provider, metadata) {
+        let said = match (&self.provider, metadata) {
             (Spoken::OpenId { issuer, .. }, Some(metadata)) => {
                 self.claims(issuer, &metadata, &tokens, finish.nonce).await?
             }
-            (Spoken::OAuth(endpoints), _) => ((self.read)(&self.profile(endpoints, &tokens).await?)?, false),
+            (Spoken::OAuth(endpoints), _) => (self.read)(&self.profile(endpoints, &tokens).await?)?,
             (Spoken::OpenId { .. }, None) => return Err(ProviderFault::Unavailable),
         };
         let Said { subject, username, display_name, email, email_verified, locale, picture_url } = said;
         let grant = Some(self.grant(tokens, None));
-        Ok(Identity {
-            subject,
-            username,
-            display_name,
-            email,
-            email_verified,
-            locale,
-            picture_url,
-            grant,
-            second_factor,
-        })
+        Ok(Identity { subject, username, display_name, email, email_verified, locale, picture_url, grant })
     }
 
     pub async fn refresh(&self, grant: &Grant) -> Result<Grant, ProviderFault> {
@@ -208,23 +198,21 @@ impl Client {
         document(&self.outgoing, request.bearer_auth(tokens.access_token.expose_secret())).await
     }
 
-    /// Who somebody is by their ID token and by userinfo, and whether they proved it with a second factor (RFC 8176).
+    /// Who somebody is by their ID token and by userinfo.
     async fn claims(
         &self,
         issuer: &Issuer,
         metadata: &Metadata,
         tokens: &Tokens,
         nonce: &str,
-    ) -> Result<(Said, bool), ProviderFault> {
+    ) -> Result<Said, ProviderFault> {
         let token = tokens.id_token.as_ref().ok_or(ProviderFault::Odd("no id token"))?;
         let claims = issuer.verify(token.expose_secret(), &self.credentials.id, nonce).await?;
-        let methods = claims["amr"].as_array();
-        let second_factor = methods.is_some_and(|methods| methods.iter().any(|method| method == "mfa"));
         let told = match &metadata.userinfo {
             Some(url) => issuer.userinfo(url.clone(), tokens.access_token.expose_secret(), &claims).await?,
             None => claims,
         };
-        Ok(((self.read)(&told)?, second_factor))
+        (self.read)(&told)
     }
 
     /// RFC 7009.

@@ -214,8 +214,6 @@ pub struct Identity {
     pub picture_url: Option<Url>,
     /// What acts in their name.
     pub grant: Option<Grant>,
-    /// Whether they proved themselves there with a second factor.
-    pub second_factor: bool,
 }
 
 /// Tokens of a provider.

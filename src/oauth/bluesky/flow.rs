@@ -102,7 +102,6 @@ impl Bluesky {
             locale: None,
             picture_url: picture(&profile, "avatar"),
             grant: Some(grant),
-            second_factor: false,
         })
     }
 
