@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::OTHER_PASSWORD;
-use crate::attacks::same;
+use crate::attacks::{Scene, same};
 use crate::harness::{PASSWORD, TestApp};
 
 const DAY: Duration = Duration::from_hours(24);
+const PASSWORD_OF_NOBODY: &str = "certainly not this one 4711";
 const ANN: &str = "ann@example.com";
 
 async fn accounts(app: &TestApp) -> i64 {
@@ -112,6 +113,35 @@ async fn a_sign_up_with_a_taken_address_waits_like_any_other() {
         &app.sign_up("free_one", "free@example.com", OTHER_PASSWORD).await,
         &app.sign_up("taken_one", ANN, OTHER_PASSWORD).await,
     );
+}
+
+// work is counted, not timed. One hash for each, whether the name or the address is anybody's or not.
+#[tokio::test]
+async fn a_sign_up_that_waits_costs_one_hash_whoever_is_known() {
+    let scene = Scene::with(&[("EMAIL_METHOD", "inbox")]).await;
+    scene.user("ann").await;
+    let mut before = scene.hashes().await.done;
+    for (name, address, status) in [
+        ("free_one", "free@example.com", 202),
+        ("taken_one", ANN, 202),
+        ("free_one", "free@example.com", 202), // asked again
+        ("free_one", "other@example.com", 409),
+        ("ann", "other@example.com", 409),
+        ("ann", ANN, 409),
+    ] {
+        scene.sign_up(name, address, OTHER_PASSWORD).await.is(status);
+        let done = scene.hashes().await.done;
+        assert_eq!(done - before, 1, "{name} {address}");
+        before = done;
+    }
+    // Nor does signing in tell what waits.
+    for name in ["free_one", "taken_one", "unknown", "ann", "free@example.com", ANN, "unknown@example.com"] {
+        scene.clock.advance(Duration::from_secs(2));
+        scene.try_sign_in(name, PASSWORD_OF_NOBODY).await.refused(401, "invalid_credentials");
+        let done = scene.hashes().await.done;
+        assert_eq!(done - before, 1, "{name}");
+        before = done;
+    }
 }
 
 #[tokio::test]
