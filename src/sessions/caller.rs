@@ -187,18 +187,21 @@ pub(super) enum Bearer<'a> {
 pub(super) fn bearer(headers: &HeaderMap) -> Bearer<'_> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Bearer::None };
-    let parts = value.to_str().ok().and_then(|value| value.split_once(' '));
-    match parts {
-        Some((scheme, token))
-            if values.next().is_none()
-                && scheme.eq_ignore_ascii_case("bearer")
-                && !token.is_empty()
-                && !token.contains([' ', ',', '\t']) =>
-        {
-            Bearer::Token(token)
-        }
-        _ => Bearer::Malformed,
+    if values.next().is_some() {
+        return Bearer::Malformed;
     }
+    token_of(value.as_bytes()).map_or(Bearer::Malformed, Bearer::Token)
+}
+
+/// The token is long and comes with each request, so it is looked through by whole registers, not by letters.
+fn token_of(credentials: &[u8]) -> Option<&str> {
+    const SCHEME: usize = "bearer".len();
+    let (scheme, rest) = credentials.split_at_checked(SCHEME)?;
+    let token = rest.strip_prefix(b" ").filter(|_| scheme.eq_ignore_ascii_case(b"bearer"))?;
+    // A header has no control characters but the tab.
+    let is_plain =
+        !token.is_empty() && token.is_ascii() && memchr::memchr3(b' ', b',', b'\t', token).is_none();
+    str::from_utf8(token).ok().filter(|_| is_plain)
 }
 
 /// The bearer token of a request, whatever it is worth.

@@ -10,6 +10,7 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 
 use super::asked::Asked;
+use super::noticed::Noticed;
 use super::{Edge, guard, headers, is_counted, measured, oauth, refusal};
 use crate::platform::problem::Problem;
 use crate::platform::telemetry::spans::{Fact, Span};
@@ -57,7 +58,7 @@ impl<E: Endpoint> Edge<E> {
         }
         let (visits, timeout) = self.visits_to(request.uri().path());
         let visits = Arc::clone(visits);
-        guard::admit(&mut request, &self.settings, visits.max_body_bytes)?;
+        guard::admit(&mut request, &self.settings, asked.noticed, visits.max_body_bytes)?;
         if asked.method == Method::HEAD {
             request.set_method(Method::GET);
             // There are parts for GET only (RFC 9110, 14.2).
@@ -146,10 +147,12 @@ impl<E: Endpoint> Endpoint for Edge<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let asked = self.ask(&request);
+        let noticed = Noticed::of(request.headers());
+        let constant = self.constant.as_ref().filter(|constant| constant.answers(&request, noticed));
+        let asked = self.ask(&request, noticed, constant.is_none());
         let method = measured::method_name(&asked.method);
         tracing::debug!(target: SOURCE, method, trace_id = %asked.trace_id, ip = %asked.ip, "request begins");
-        if let Some(constant) = self.constant.as_ref().filter(|constant| constant.answers(&request)) {
+        if let Some(constant) = constant {
             let mut response = constant.answer();
             self.sign(&mut response, &asked);
             log(constant.path, &response, &asked);
@@ -159,7 +162,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         }
         let _running = self.measured.begin();
         let span = self.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers(), &asked.trace_id));
-        let ready = self.at_hand.as_ref().and_then(|at_hand| at_hand.answer(&request));
+        let ready = self.at_hand.as_ref().and_then(|at_hand| at_hand.answer(&request, noticed));
         // In a box: hyper moves the whole of what it waits for, and handlers make that some kilobytes.
         let mut response = match (span, ready) {
             (Some(span), ready) => Box::pin(self.answer_in_span(request, ready, &asked, span)).await,

@@ -7,8 +7,9 @@ use poem::http::{HeaderValue, Method, header};
 use poem::{Endpoint, Request};
 
 use super::Edge;
+use super::noticed::Noticed;
 use crate::pages::Reader;
-use crate::platform::web::{TraceId, is_forwarded};
+use crate::platform::web::TraceId;
 
 /// Where the OpenFeature Remote Evaluation Protocol is spoken.
 const OFREP: &str = "/ofrep";
@@ -20,26 +21,29 @@ pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) trace_id: TraceId,
     pub(super) ip: std::net::IpAddr,
+    pub(super) noticed: Noticed,
     pub(super) origin: Option<HeaderValue>,
     pub(super) in_api: bool,
     /// Whether a library of OAuth may be asking.
     pub(super) by_oauth: bool,
-    /// Who looks, where a person does.
+    /// Who looks, where a person may get a page to see.
     pub(super) reader: Option<Reader>,
 }
 
 impl<E: Endpoint> Edge<E> {
-    pub(super) fn ask(&self, request: &Request) -> Asked {
+    /// `may_show_page` says whether the answer may be a page: who would look at it is not asked in vain.
+    pub(super) fn ask(&self, request: &Request, noticed: Noticed, may_show_page: bool) -> Asked {
         let headers = request.headers();
         let path = request.uri().path();
         // OFREP has its place at the root, and its clients are programs, too.
         let in_api = is_below(path, &self.settings.api_prefix) || is_below(path, OFREP);
-        let wants_page = !in_api && !accepts_json(request) && !is_for_programs(path);
+        let wants_page = may_show_page && !in_api && !accepts_json(request) && !is_for_programs(path);
         Asked {
             begun: Instant::now(),
             method: request.method().clone(),
-            trace_id: self.trace_ids.of(headers),
-            ip: self.client_of(request),
+            trace_id: if noticed.names_itself { self.trace_ids.of(headers) } else { self.trace_ids.fresh() },
+            ip: self.client_of(request, noticed),
+            noticed,
             origin: if in_api { headers.get(header::ORIGIN).cloned() } else { None },
             in_api,
             by_oauth: self.settings.oauth_places.hold(request.method(), path),
@@ -47,9 +51,9 @@ impl<E: Endpoint> Edge<E> {
         }
     }
 
-    fn client_of(&self, request: &Request) -> std::net::IpAddr {
+    fn client_of(&self, request: &Request, noticed: Noticed) -> std::net::IpAddr {
         let client = self.proxies.client_of(request);
-        if !self.warned_of_proxy.load(Ordering::Relaxed) && is_forwarded(request.headers()) {
+        if noticed.is_forwarded && !self.warned_of_proxy.load(Ordering::Relaxed) {
             self.warn_of_proxy(request);
         }
         client
@@ -75,8 +79,9 @@ fn is_below(path: &str, prefix: &str) -> bool {
 
 /// Whether the name says that no page is meant, whatever a browser would like better.
 fn is_for_programs(path: &str) -> bool {
-    let is_json = std::path::Path::new(path).extension().is_some_and(|extension| extension == "json");
-    is_json || matches!(path.trim_end_matches('/'), "/machine" | "/metrics" | "/repository")
+    let path = path.trim_end_matches('/');
+    let is_json = path.rsplit_once('.').is_some_and(|(_, extension)| extension == "json");
+    is_json || matches!(path, "/machine" | "/metrics" | "/repository")
 }
 
 fn accepts_json(request: &Request) -> bool {

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use poem::{Request, Response};
 
 use super::guard;
+use super::noticed::Noticed;
 
 type Find = Box<dyn Fn(&Request) -> Option<Response> + Send + Sync>;
 
@@ -30,8 +31,8 @@ impl AtHand {
     }
 
     /// The answer, if there is one. A panic is none: then the handler answers.
-    pub(super) fn answer(&self, request: &Request) -> Option<Response> {
-        if !request.uri().path().ends_with(self.ends) || !guard::asks_plainly(request) {
+    pub(super) fn answer(&self, request: &Request, noticed: Noticed) -> Option<Response> {
+        if !request.uri().path().ends_with(self.ends) || !guard::asks_plainly(request, noticed) {
             return None;
         }
         catch_unwind(AssertUnwindSafe(|| (self.find)(request))).ok().flatten()

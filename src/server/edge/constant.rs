@@ -5,6 +5,7 @@ use poem::{Body, Request, Response};
 
 use super::guard;
 use super::headers::{Protection, X_TRACE_ID};
+use super::noticed::Noticed;
 
 /// The text of one path, with its headers.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ impl Constant {
     }
 
     /// Whether it answers this request. One with a query, a body or anything wrong about it goes the usual way.
-    pub(super) fn answers(&self, request: &Request) -> bool {
-        request.uri().path() == self.path && guard::asks_plainly(request)
+    pub(super) fn answers(&self, request: &Request, noticed: Noticed) -> bool {
+        request.uri().path() == self.path && guard::asks_plainly(request, noticed)
     }
 
     pub(super) fn answer(&self) -> Response {

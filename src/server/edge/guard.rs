@@ -8,6 +8,7 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, heade
 use poem::{Body, Request};
 
 use super::EdgeSettings;
+use super::noticed::Noticed;
 use super::path::{self, Shape};
 use crate::platform::problem::Problem;
 use crate::platform::web::{QueryFault, bad_request, check_query, too_large, unsupported};
@@ -18,12 +19,17 @@ pub(super) type BoxedBody = http_body_util::combinators::BoxBody<Bytes, std::io:
 pub(super) fn admit(
     request: &mut Request,
     settings: &EdgeSettings,
+    noticed: Noticed,
     max_body_bytes: usize,
 ) -> Result<(), Problem> {
     check_method(request.method())?;
     check_target(request, settings)?;
     check_host(request)?;
-    check_body(request, max_body_bytes)
+    if noticed.tells_of_body && check_told_body(request.headers(), max_body_bytes)? == Length::Told {
+        return Ok(());
+    }
+    bound_body(request, max_body_bytes);
+    Ok(())
 }
 
 /// TRACE shows a client its own cookies, CONNECT is for proxies.
@@ -69,34 +75,33 @@ fn check_host(request: &Request) -> Result<(), Problem> {
 }
 
 /// Whether it is GET without anything that a handler could read of it or refuse: query, body, a wrong host.
-pub(super) fn asks_plainly(request: &Request) -> bool {
+pub(super) fn asks_plainly(request: &Request, noticed: Noticed) -> bool {
     *request.method() == Method::GET
         && request.uri().query().is_none()
-        && has_no_body(request)
+        && !noticed.tells_of_body
         && check_host(request).is_ok()
 }
 
-/// Whether the request says that it comes without a body.
-fn has_no_body(request: &Request) -> bool {
-    let headers = request.headers();
-    !headers.contains_key(header::CONTENT_LENGTH)
-        && !headers.contains_key(header::TRANSFER_ENCODING)
-        && !headers.contains_key(header::CONTENT_ENCODING)
+/// Whether a request says how long its body is.
+#[derive(PartialEq, Eq)]
+enum Length {
+    Told,
+    Untold,
 }
 
-fn check_body(request: &mut Request, limit: usize) -> Result<(), Problem> {
-    let headers = request.headers();
+fn check_told_body(headers: &HeaderMap, limit: usize) -> Result<Length, Problem> {
     if is_coded(headers) {
         return Err(unsupported("A body must not be compressed."));
     }
-    if let Some(length) = headers.get(header::CONTENT_LENGTH) {
-        let length = length.to_str().ok().and_then(|length| length.parse().ok()).unwrap_or(u64::MAX);
-        return if length > limit as u64 { Err(too_large()) } else { Ok(()) };
-    }
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(Length::Untold) };
+    let length = length.to_str().ok().and_then(|length| length.parse().ok()).unwrap_or(u64::MAX);
+    if length > limit as u64 { Err(too_large()) } else { Ok(Length::Told) }
+}
+
+fn bound_body(request: &mut Request, limit: usize) {
     let body = BoxedBody::from(request.take_body());
     let bounded = if body.size_hint().upper().is_some() { body } else { bound(body, limit) };
     request.set_body(Body::from(bounded));
-    Ok(())
 }
 
 fn is_coded(headers: &HeaderMap) -> bool {

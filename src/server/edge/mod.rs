@@ -17,6 +17,7 @@ mod headers;
 mod limited;
 mod measured;
 mod methods;
+mod noticed;
 mod oauth;
 mod path;
 mod refusal;
