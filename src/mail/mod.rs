@@ -6,12 +6,12 @@
 
 mod batches;
 mod delivery;
-mod device;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod html;
 mod letter;
 mod mailjet;
+mod places;
 mod reading;
 mod rules;
 mod smtp;
@@ -31,8 +31,8 @@ use crate::platform::db::Database;
 use crate::platform::random::{OrderedIds, Random};
 use crate::platform::secrets::{Key32, Secrets};
 use delivery::Carrier;
-use device::Places;
 use letter::Links;
+use places::Places;
 use templates::Templates;
 
 pub use batches::Circular;

@@ -15,13 +15,13 @@ use uuid::Uuid;
 
 use super::Mail;
 use super::delivery::{Carrier, Outgoing, Undelivered};
-use super::device::Device;
 use super::letter::minute;
 use super::rules::Content;
 use super::store::{self, Leased, State};
 use super::templates::Rendered;
 use crate::platform::clock::Timestamp;
 use crate::platform::tasks::Tasks;
+use crate::platform::web::Device;
 
 /// Mails that are handed over at the same time.
 const SLOTS: usize = 4;

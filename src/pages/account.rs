@@ -17,6 +17,7 @@ use crate::permissions::Action;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Order, Span};
 use crate::platform::problem::Breakage;
+use crate::platform::web::Device;
 use crate::users::External;
 
 /// No history is that long; what is asked for beyond is no number that a database takes.
@@ -114,8 +115,10 @@ impl AccountPages {
     async fn security(&self, who: &SignedIn) -> Result<Value, DbErr> {
         let rows = self.inside.sessions.of_user(who.user.id).await?;
         let sessions = rows.into_iter().map(|row| {
+            let device = Device::of(row.user_agent.as_deref().unwrap_or_default());
             context! {
-                id => row.id.to_string(), device => row.user_agent, ip => row.ip,
+                id => row.id.to_string(), user_agent => row.user_agent, ip => row.ip,
+                browser => device.browser, system => device.system,
                 is_current => row.id == who.caller.session_id, seen => time(row.last_seen_at),
                 opened => time(row.created_at),
             }

@@ -8,6 +8,7 @@ mod asset;
 mod body;
 mod client;
 mod cursor;
+mod device;
 mod etag;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -29,6 +30,7 @@ pub(crate) use body::{asked_again, broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;
 pub use client::{ClientInfo, TrustedProxies, client_network, wide_network};
 pub use cursor::Cursor;
+pub use device::Device;
 pub use etag::{if_match, is_known, is_wanted};
 pub(crate) use json::ok_of;
 pub use json::{Json, JsonOrForm, Only, RawJson, Unread, given, object_or_null, read_json};
