@@ -168,6 +168,24 @@ async fn a_network_of_ipv6_is_one_source() {
     scene.login_from("::ffff:c633:6409", "d", WRONG).await.is(429);
 }
 
+// whoever is given a /48 has 65,536 of them.
+#[tokio::test]
+async fn the_network_around_many_of_ipv6_has_ten_times_as_much_and_no_more() {
+    let scene = Scene::with(&[BEHIND_A_PROXY, ("THROTTLE_LOGIN", "3/15m")]).await;
+    let mut looked_at = Vec::new();
+    for network in 0..15 {
+        for host in 1..5 {
+            let from = format!("2001:db8:7:{network:x}::{host:x}");
+            let reply = scene.login_from(&from, &format!("name_{network}_{host}"), WRONG).await;
+            looked_at.push(reply.status() == 401);
+        }
+    }
+    let expected: Vec<bool> = (0..60).map(|number| number < 40 && number % 4 < 3).collect();
+    assert_eq!(looked_at, expected);
+    scene.login_from("2001:db8:7:ffff::1", "bystander", PASSWORD).await.is(429);
+    scene.login_from("2001:db8:8:1::1", "bystander", PASSWORD).await.is(200);
+}
+
 //
 #[tokio::test]
 async fn a_locked_out_victim_still_comes_in_from_a_device_they_used_before() {
