@@ -165,6 +165,7 @@ impl Auth {
             (waiting, self.otp.answer_in(tx, token, &user, code).await?)
         else {
             tracing::info!(user_id = %user.id, client_ip = %arrival.client.ip, "a second factor failed");
+            self.tell_of_guesses_in(tx, &user, windows, &arrival.client).await?;
             return Ok(None);
         };
         throttle::leave_all(tx, windows).await?;
@@ -234,28 +235,9 @@ impl Auth {
         let user = held(tx, caller.user_id).await?.ok_or(MethodRefusal::Unproved)?;
         self.may_change(&user, method)?;
         caller.still_in(tx).await?;
-        let recovery_codes = match method {
-            Method::None => {
-                let Some(proof) = self.otp.check_in(tx, &user, caller.session_id, &code).await? else {
-                    return Ok(None);
-                };
-                self.tell_of_recovery_in(tx, &user, proof, &client).await?;
-                self.otp.turn_off_in(tx, &user).await?;
-                None
-            }
-            Method::Authenticator => {
-                let Some(codes) = self.otp.confirm_authenticator_in(tx, &user, &code).await? else {
-                    return Ok(None);
-                };
-                Some(codes)
-            }
-            Method::Email => {
-                let Some(codes) = self.otp.confirm_email_in(tx, &user, caller.session_id, &code).await?
-                else {
-                    return Ok(None);
-                };
-                Some(codes)
-            }
+        let Some(recovery_codes) = self.switch_in(tx, &user, &caller, (method, &code), &client).await? else {
+            self.tell_of_guesses_in(tx, &user, windows, &client).await?;
+            return Ok(None);
         };
         throttle::leave_all(tx, windows).await?;
         let kept = Some(caller.session_id);
@@ -265,6 +247,30 @@ impl Auth {
         self.tell_in(tx, &user, letter, &client).await?;
         let user = held(tx, user.id).await?.ok_or(MethodRefusal::Unproved)?;
         Ok(Some(MethodChanged { user, recovery_codes }))
+    }
+
+    /// Turns the method on, or the one there is off, and gives the recovery codes that come with it. `None`: the code was
+    /// wrong.
+    async fn switch_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        caller: &Caller,
+        (method, code): (Method, &Code),
+        client: &ClientInfo,
+    ) -> Result<Option<Option<Vec<RecoveryCode>>>, DbErr> {
+        Ok(match method {
+            Method::None => match self.otp.check_in(tx, user, caller.session_id, code).await? {
+                Some(proof) => {
+                    self.tell_of_recovery_in(tx, user, proof, client).await?;
+                    self.otp.turn_off_in(tx, user).await?;
+                    Some(None)
+                }
+                None => None,
+            },
+            Method::Authenticator => self.otp.confirm_authenticator_in(tx, user, code).await?.map(Some),
+            Method::Email => self.otp.confirm_email_in(tx, user, caller.session_id, code).await?.map(Some),
+        })
     }
 
     fn may_change(&self, user: &user::Model, method: Method) -> Result<(), MethodRefusal> {
@@ -390,6 +396,7 @@ impl Auth {
                 async move {
                     let Some(user) = held(tx, caller.user_id).await? else { return Ok(false) };
                     let Some(proof) = acting.otp.check_in(tx, &user, caller.session_id, &code).await? else {
+                        acting.tell_of_guesses_in(tx, &user, &windows, &client).await?;
                         return Ok(false);
                     };
                     acting.tell_of_recovery_in(tx, &user, proof, &client).await?;
@@ -440,6 +447,24 @@ impl Auth {
                     .boxed()
             })
             .await
+    }
+
+    /// Writes to the owner, once a day, when a wrong code has used up those that the account takes. On a device that they
+    /// know, it is most likely themselves who type them.
+    async fn tell_of_guesses_in(
+        &self,
+        tx: &Tx,
+        user: &user::Model,
+        windows: &[Window],
+        client: &ClientInfo,
+    ) -> Result<(), DbErr> {
+        let (now, counted) = (self.clock.now(), Window::second_factor(user.id));
+        let is_used_up = windows.contains(&counted) && throttle::look(tx, &counted, now).await?.is_err();
+        if is_used_up && throttle::enter(tx, &Window::told_of_guesses(user.id), now).await?.is_ok() {
+            let letter = Letter::SecondFactorGuessed { username: user.username.clone() };
+            self.tell_in(tx, user, letter, client).await?;
+        }
+        Ok(())
     }
 
     /// The code that came with the sign-in counts, too: the next stands a minute apart from it.

@@ -22,6 +22,8 @@ const AT_ONCE: i64 = 5;
 const LOST: Duration = Duration::from_mins(1);
 /// Wrong codes of a second factor (security.md 0): no account takes more in a day.
 const WRONG_CODES: Quota = Quota { limit: 20, window: Duration::from_hours(24) };
+/// Whose they are is told once in that time.
+const TOLD: Quota = Quota { limit: 1, window: WRONG_CODES.window };
 /// Mailed codes stand a minute apart, ...
 pub const CODES_APART: Duration = Duration::from_mins(1);
 const ONE_CODE: Quota = Quota { limit: 1, window: CODES_APART };
@@ -84,7 +86,7 @@ impl Act {
 }
 
 /// So many tries of something in so long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     key: String,
     quota: Quota,
@@ -101,6 +103,12 @@ impl Window {
     #[must_use]
     pub fn second_factor(user: Uuid) -> Self {
         Self { key: format!("otp:{user}"), quota: WRONG_CODES }
+    }
+
+    /// Letters that tell an account that these are used up.
+    #[must_use]
+    pub fn told_of_guesses(user: Uuid) -> Self {
+        Self { key: format!("otp-told:{user}"), quota: TOLD }
     }
 
     /// The same on a device that was fully signed in before: whoever guesses elsewhere does not lock it.

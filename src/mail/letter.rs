@@ -100,6 +100,8 @@ pub enum Letter {
     EmailChanged { username: String, new_address: String },
     /// Your second factor is another, or gone: `authenticator`, `email` or `none`.
     SecondFactorChanged { username: String, method: String },
+    /// The day's wrong codes of your second factor are used up: whoever guesses has your password, or a session.
+    SecondFactorGuessed { username: String },
     /// A recovery code was used.
     RecoveryCodeUsed { username: String, left: u64 },
     /// There are new recovery codes; the old ones are void.
@@ -163,6 +165,7 @@ impl Letter {
             Self::EmailChanged { .. } => "email-changed",
             Self::SecondFactorChanged { .. } => "second-factor-changed",
             Self::RecoveryCodeUsed { .. } => "recovery-code-used",
+            Self::SecondFactorGuessed { .. } => "second-factor-guessed",
             Self::RecoveryCodesReplaced { .. } => "recovery-codes-replaced",
             Self::AccountLocked { .. } => "account-locked",
             Self::AccountLinked { .. } => "account-linked",
@@ -209,6 +212,7 @@ impl Letter {
             | Self::NewDevice { username }
             | Self::PasswordChanged { username }
             | Self::RecoveryCodesReplaced { username }
+            | Self::SecondFactorGuessed { username }
             | Self::AccountLocked { username } => json!({ "username": cut(username) }),
             Self::EmailChanged { username, new_address } => {
                 json!({ "username": cut(username), "new_address": masked(new_address) })

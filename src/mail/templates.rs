@@ -45,6 +45,7 @@ macro_rules! for_each_letter {
                 "second-factor-changed",
                 "recovery-code-used",
                 "recovery-codes-replaced",
+                "second-factor-guessed",
                 "account-locked",
                 "account-linked",
                 "account-unlinked",

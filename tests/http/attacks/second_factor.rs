@@ -293,6 +293,54 @@ async fn of_fifty_parallel_wrong_codes_few_are_looked_at() {
     assert_eq!((count(&answers, 200), count(&answers, 401), count(&answers, 429)), (0, 20, 30));
 }
 
+// Whoever uses them up has the password, or a session: the owner learns it, and once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_owner_is_told_that_the_codes_of_a_day_are_used_up() {
+    let scene = with_mail().await;
+    let told = async |name: &str| {
+        let wanted = "letter = 'second-factor-guessed'";
+        scene
+            .number(&format!(
+                "SELECT COUNT(*) FROM mails WHERE {wanted} AND recipient = '{name}@example.com'"
+            ))
+            .await
+    };
+    // Ann's at the door, all at once; Bob's by a session, one after the other and in both ways.
+    let (_, anns) = protected(&scene, "ann").await;
+    let (bob, bobs) = protected(&scene, "bob").await;
+    let mut tokens = Vec::new();
+    for _ in 0..10 {
+        tokens.push(scene.demand("ann").await.token);
+    }
+    let wrong = anns.wrong_code(&scene);
+    let guesses = (0..50).map(|number| answering(&tokens[number % 10], &wrong)).collect();
+    assert_eq!(count(&Wire::to(&scene).race(guesses).await, 401), 20);
+    let wrong = bobs.wrong_code(&scene);
+    for number in 0..20 {
+        assert_eq!(told("bob").await, 0, "{number}");
+        let reply = match number % 2 {
+            0 => bob.reauthenticate(Some(&wrong)).await,
+            _ => bob.change_method("none", &wrong).await,
+        };
+        reply.refused(401, "invalid_otp");
+    }
+    bob.reauthenticate(Some(&wrong)).await.refused(429, "rate_limited");
+    for name in ["ann", "bob"] {
+        let letter = scene.mail_to(&format!("{name}@example.com"), "second-factor-guessed").await;
+        assert!(letter.text.contains(name) && letter.text.contains("Change your password"), "{letter:?}");
+        assert_eq!(told(name).await, 1, "{name}");
+    }
+    // The next day is another.
+    scene.clock.advance(DAY + MINUTE);
+    for number in 0..20 {
+        let token = scene.demand("ann").await.token;
+        scene.answer(&token, &anns.wrong_code(&scene)).await.refused(401, "invalid_otp");
+        assert_eq!(told("ann").await, if number < 19 { 1 } else { 2 }, "{number}");
+    }
+    assert_eq!(told("bob").await, 1);
+    scene.is_unharmed().await;
+}
+
 // A-037, T-51
 #[tokio::test]
 async fn a_code_needs_its_own_living_challenge() {
