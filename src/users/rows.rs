@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{DbBackend, FromQueryResult, QueryResult, Statement};
+use sea_orm::{DbBackend, QueryResult, Statement};
 use serde::Deserialize;
 
 use super::store::{Named, Seen, history, user};
@@ -83,7 +83,7 @@ pub async fn seen_by(
     );
     let statement = Statement::from_sql_and_values(backend, sql, [value, viewer.into()]);
     let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
-    let mut seen = Seen::from_query_result(&row, "")?;
+    let mut seen = Seen::read(&row)?;
     if in_full.is_some() {
         seen.beside = Some(read_beside(&row, seen.user.id)?);
     }

@@ -5,17 +5,18 @@ use sea_orm::sea_query::{
     Expr, ExprTrait, LockType, OnConflict, Query, SelectStatement, SimpleExpr, UnionType,
 };
 use sea_orm::{
-    ActiveValue, Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, QuerySelect,
-    Statement,
+    ActiveValue, Condition, DbBackend, IntoActiveModel, Iterable, QueryOrder, QueryResult, QuerySelect,
+    QueryTrait, Statement,
 };
 
-use super::Username;
 use super::at_once::changed;
 use super::listing::{Filter, LineMark, Search, Sort, UserMark};
+use super::otp_method::UnknownMethod;
 use super::rows::Beside;
+use super::{OtpMethod, Username};
 use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Lock, Span, Tx, Values, scalars};
+use crate::platform::db::{Cells, Lock, Span, Tx, Values, scalars};
 use crate::platform::random::first_uuid_v7;
 use crate::sessions::{Role, Roles};
 
@@ -107,22 +108,63 @@ pub mod history {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+impl user::Model {
+    /// From all columns of the table, in the order of [`user::Column`].
+    pub(super) fn read(cells: &mut Cells<'_>) -> Result<Self, DbErr> {
+        Ok(Self {
+            id: cells.take()?,
+            username: cells.take()?,
+            display_name: cells.take()?,
+            search_name: cells.take()?,
+            email: cells.take()?,
+            email_verified: cells.take()?,
+            pending_email: cells.take()?,
+            first_name: cells.take()?,
+            last_name: cells.take()?,
+            middle_name: cells.take()?,
+            description: cells.take()?,
+            locale: cells.take()?,
+            password_hash: cells.take::<Option<String>>()?.map(PasswordHash),
+            password_changed_at: cells.take()?,
+            roles: cells.take()?,
+            is_active: cells.take()?,
+            is_external_only: cells.take()?,
+            otp_method: known(cells.take::<&str>()?)?,
+            metadata: cells.take()?,
+            token_version: cells.take()?,
+            revision: cells.take()?,
+            created_at: cells.take()?,
+            updated_at: cells.take()?,
+            deleted_at: cells.take()?,
+        })
+    }
+}
+
+fn known(method: &str) -> Result<OtpMethod, DbErr> {
+    method.parse().map_err(|error: UnknownMethod| DbErr::Type(error.to_string()))
+}
+
 /// A user as one particular viewer meets them.
-#[derive(Clone, Debug, FromQueryResult)]
+#[derive(Clone, Debug)]
 pub struct Seen {
     /// The row.
-    #[sea_orm(nested)]
     pub user: user::Model,
     /// Whether this user blocks the viewer.
     pub blocks_viewer: bool,
     /// Whether the viewer blocks this user.
     pub blocked_by_viewer: bool,
     /// What a full profile shows beside the row, if it was asked for.
-    #[sea_orm(skip)]
     pub beside: Option<Beside>,
 }
 
 impl Seen {
+    /// From all columns of the table, and those that say who of the two blocks the other.
+    pub(super) fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        let mut cells = Cells::of(row);
+        let user = user::Model::read(&mut cells)?;
+        Ok(Self { user, blocks_viewer: cells.take()?, blocked_by_viewer: cells.take()?, beside: None })
+    }
+
     /// Somebody as they meet themselves.
     #[must_use]
     pub const fn oneself(user: user::Model) -> Self {
@@ -150,10 +192,9 @@ impl user::Model {
 }
 
 /// A user in a list.
-#[derive(Clone, Debug, FromQueryResult)]
+#[derive(Clone, Debug)]
 pub struct Listed {
     /// The row.
-    #[sea_orm(nested)]
     pub user: user::Model,
     /// Whether this user blocks anybody.
     pub blocks: bool,
@@ -161,6 +202,15 @@ pub struct Listed {
     pub is_elsewhere: bool,
     /// Whether this user has a picture.
     pub is_pictured: bool,
+}
+
+impl Listed {
+    /// From all columns of the table, and those of [`list`].
+    fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        let mut cells = Cells::of(row);
+        let user = user::Model::read(&mut cells)?;
+        Ok(Self { user, blocks: cells.take()?, is_elsewhere: cells.take()?, is_pictured: cells.take()? })
+    }
 }
 
 /// How a user is named in a path.
@@ -404,7 +454,8 @@ pub async fn list(
     }
     let query = query.expr_as(blocks, "blocks").expr_as(elsewhere, "is_elsewhere");
     let query = query.expr_as(pictured, "is_pictured");
-    query.offset(given(span.offset)).limit(span.limit).into_model().all(db).await
+    let query = query.offset(given(span.offset)).limit(span.limit);
+    db.query_all(&query.into_query()).await?.iter().map(Listed::read).collect()
 }
 
 /// Somebody who can be written to.
@@ -677,7 +728,81 @@ pub async fn blocks_of(db: &impl ConnectionTrait, users: &[Uuid]) -> Result<Vec<
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use sea_orm::Schema;
+    use sea_orm::sea_query::SqliteQueryBuilder;
+
     use super::*;
+    use crate::platform::db::{Order, sqlite};
+    use crate::users::rows::seen_by;
+
+    /// Somebody whose every column has a value of its own, or none.
+    fn somebody(number: i64, is_full: bool) -> user::Model {
+        let may = |text: &str| is_full.then(|| format!("{text} {number}"));
+        user::Model {
+            id: Uuid::from_u128(number.unsigned_abs().into()),
+            username: format!("username{number}"),
+            display_name: format!("display name {number}"),
+            search_name: format!("search name {number}"),
+            email: may("email"),
+            email_verified: is_full,
+            pending_email: may("pending"),
+            first_name: may("first"),
+            last_name: may("last"),
+            middle_name: may("middle"),
+            description: may("description"),
+            locale: may("locale"),
+            password_hash: may("hash").map(PasswordHash),
+            password_changed_at: is_full.then_some(number + 1),
+            roles: 3,
+            is_active: true,
+            is_external_only: !is_full,
+            otp_method: if is_full { OtpMethod::Email } else { OtpMethod::None },
+            metadata: format!("{{\"n\":{number}}}"),
+            token_version: number + 2,
+            revision: number + 3,
+            created_at: number + 4,
+            updated_at: number + 5,
+            deleted_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_read_in_the_order_of_its_columns_is_the_row_read_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = sqlite::open(&folder.path().join("test.db"), 2, Duration::from_secs(3)).await.unwrap();
+        let users = Schema::new(DbBackend::Sqlite).create_table_from_entity(user::Entity);
+        let others = "CREATE TABLE user_blocks (user_id BLOB, blocked_id BLOB, created_at BIGINT, PRIMARY KEY (user_id, blocked_id)); \
+                      CREATE TABLE external_accounts (user_id BLOB); CREATE TABLE files (picture_of BLOB)";
+        let tables = format!("{}; {others}", users.to_string(SqliteQueryBuilder));
+        let people = [somebody(100, true), somebody(200, false)];
+        let (rows, blocker) = (people.clone(), people[1].id);
+        let filled = db.write::<_, DbErr, _>(move |tx| {
+            async move {
+                tx.execute_unprepared(&tables).await?;
+                for person in rows {
+                    user::Entity::insert(person.into_active_model()).exec(tx).await?;
+                }
+                block(tx, blocker, &[Uuid::from_u128(100)], Timestamp::from_millis(0)).await
+            }
+            .boxed()
+        });
+        filled.await.unwrap();
+        let reader = db.reader();
+        let whole = Span { order: Order::Asc, after: None, offset: 0, limit: 9 };
+        let listed = list(reader, &Filter::default(), Sort::CreatedAt, &whole).await.unwrap();
+        let found: Vec<_> = listed.iter().map(|row| (&row.user, row.blocks)).collect();
+        assert_eq!(found, [(&people[0], false), (&people[1], true)]);
+        assert!(listed.iter().all(|row| !row.is_elsewhere && !row.is_pictured));
+        for person in &people {
+            let named = by_id(reader, person.id).await.unwrap().unwrap();
+            let seen = seen_by(reader, people[0].id, &Named::Id(person.id), None).await.unwrap().unwrap();
+            assert_eq!((&named, &seen.user), (person, person));
+            assert_eq!((seen.blocks_viewer, seen.blocked_by_viewer), (person.id == blocker, false));
+        }
+    }
 
     #[test]
     fn a_user_is_named_by_uuid_or_by_name_and_in_no_other_way() {

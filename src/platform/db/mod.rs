@@ -4,6 +4,7 @@
 //! answers only after the commit is durable. What an act changes of a user it names with [`Tx::touch`]; after the
 //! commit, and before the answer, every cached view of that user is out of date (see [`Freshness`]).
 
+mod cells;
 mod damage;
 mod errors;
 mod lack;
@@ -31,6 +32,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use uuid::Uuid;
 
+pub use cells::Cells;
 pub use errors::{is_passing, violated_unique};
 pub use lack::Missing;
 pub use lease::Lease;
