@@ -549,8 +549,9 @@ async fn another_admin(tx: &Tx, target: Uuid) -> Result<(), Failure<DeleteRefusa
     Ok(())
 }
 
+/// Whether somebody else must be an admin for this account to go. Whoever has no password may sign in elsewhere.
 pub(super) fn is_active_admin(user: &user::Model) -> bool {
-    user.is_active && user.password_hash.is_some() && Roles::from_bits(user.roles).has(Role::Admin)
+    user.is_active && Roles::from_bits(user.roles).has(Role::Admin)
 }
 
 impl NewUser {

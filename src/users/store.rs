@@ -423,14 +423,17 @@ pub async fn has_admin(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(active_admins().count(db).await? > 0)
 }
 
+/// Those who may sign in and have something to do it with: a password, or an account at another provider.
 fn active_admins() -> Select<user::Entity> {
+    let elsewhere = is_there("external_accounts", "user_id");
+    let has_key = Condition::any().add(user::Column::PasswordHash.is_not_null()).add(elsewhere);
     // The first condition is the one of the index `users_staff`.
     user::Entity::find()
         .filter(Expr::cust("(roles & 3) <> 0"))
         .filter(has_role(Role::Admin))
         .filter(user::Column::IsActive.eq(true))
-        .filter(user::Column::PasswordHash.is_not_null())
         .filter(user::Column::DeletedAt.is_null())
+        .filter(has_key)
 }
 
 fn has_role(role: Role) -> SimpleExpr {

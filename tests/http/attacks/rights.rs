@@ -1,6 +1,9 @@
 //! People who are not theirs to change.
 
+use futures_util::FutureExt;
+use sea_orm::DbErr;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::browser::Browser;
 use super::wire::{bare, request};
@@ -335,6 +338,33 @@ async fn the_last_admin_stays_by_every_door() {
     gone.delete(&gone.path()).await.is(200);
     admin.delete(&admin.path()).await.refused(409, "last_admin");
     admin.me().await;
+}
+
+// R-43, R-66: an admin is one by whichever door they come in.
+#[tokio::test]
+async fn an_admin_who_signs_in_elsewhere_is_an_admin() {
+    let scene = Scene::new().await;
+    let admin = scene.admin().await;
+    let other = scene.made_by_admin("elsewhere", &["admin"]).await;
+    let (id, account) = (other.id, Uuid::from_u128(4711));
+    let moved = scene.inside.db.write::<_, DbErr, _>(move |tx| {
+        async move {
+            tx.run("UPDATE users SET password_hash = NULL WHERE id = $1", [id.into()]).await?;
+            let sql = "INSERT INTO external_accounts (id, provider, subject, user_id, created_at, updated_at) \
+                       VALUES ($1, 'github', '4711', $2, 0, 0)";
+            tx.run(sql, [account.into(), id.into()]).await.map(|_| ())
+        }
+        .boxed()
+    });
+    moved.await.unwrap();
+    // The other one may be sent away ...
+    let ban = json!({"reason": "their account was taken over"});
+    other.post(&format!("/api/admin/ban/{}", admin.id)).json(&ban).await.is(200);
+    // ... and they themselves are the last one then.
+    other.delete(&other.path()).await.refused(409, "last_admin");
+    other.patch(&other.path()).json(&json!({"roles": ["user"]})).await.refused(409, "last_admin");
+    assert!(scene.inside.users.has_admin().await.unwrap(), "no link makes another");
+    other.me().await;
 }
 
 // Headers are no credentials.
