@@ -13,6 +13,9 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Whatever takes longer has hung.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// How often a `chromedriver` is started before that is given up.
+const LAUNCHES: usize = 5;
+
 /// A browser that is driven: a `chromedriver`, and the Chromium that ends with it.
 pub struct Driver {
     http: reqwest::Client,
@@ -40,16 +43,7 @@ impl Driver {
     /// A browser with an empty profile.
     pub async fn start() -> Self {
         let profile = tempfile::tempdir().expect("a folder");
-        let mut process = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver can be started (Debian: apt-get install chromium chromium-driver)");
-        let mut said = BufReader::new(process.stdout.take().expect("its output"));
-        let port = said.by_ref().lines().find_map(|line| port_of(&line.ok()?));
-        let port = port.expect("chromedriver says its port");
+        let (process, said, port) = launch();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         let session = format!("http://127.0.0.1:{port}/session");
         let mut driver = Self { http, session, process, _said: said, profile };
@@ -153,6 +147,34 @@ impl Drop for Driver {
         self.process.kill().ok();
         self.process.wait().ok();
     }
+}
+
+/// A `chromedriver`, what it prints, and the port that it listens on.
+///
+/// It takes any free port of IPv4, then the same one of IPv6, and ends where somebody else has that: so it is tried anew.
+fn launch() -> (Child, BufReader<ChildStdout>, u16) {
+    let mut heard = String::new();
+    for _ in 0..LAUNCHES {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver can be started (Debian: apt-get install chromium chromium-driver)");
+        let mut said = BufReader::new(process.stdout.take().expect("its output"));
+        for line in said.by_ref().lines() {
+            let line = line.expect("its output is text");
+            if let Some(port) = port_of(&line) {
+                return (process, said, port);
+            }
+            heard += &line;
+            heard.push('\n');
+        }
+        let status = process.wait().expect("it ended");
+        heard += &format!("{status}\n");
+    }
+    panic!("chromedriver does not start:\n{heard}");
 }
 
 /// `… was started successfully on port 12345.`
