@@ -32,13 +32,12 @@ use crate::platform::clock::Clock;
 use crate::platform::config::{Quota, ServiceClient};
 use crate::platform::db::Database;
 use crate::platform::domains::Domains;
-use crate::platform::problem::FieldError;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
 use crate::proofs::Proofs;
 use crate::sessions::Sessions;
-use crate::users::{Email, Passwords, Users};
+use crate::users::{Passwords, Users};
 
 pub use account::{PasswordRefusal, ReauthenticateRefusal};
 pub use admission::{Admission, Challenged, SignedIn};
@@ -165,15 +164,6 @@ impl Auth {
     /// The other providers: name in paths, name for people, whether it can be used.
     pub fn providers(&self) -> impl Iterator<Item = (&str, &str, bool)> {
         self.oauth.connections().all()
-    }
-
-    /// Refuses an address whose domain is known to take no mail.
-    async fn check_domain(&self, email: Option<&Email>) -> Result<(), Vec<FieldError>> {
-        let Some(email) = email else { return Ok(()) };
-        if self.domains.take_mail(email.domain()).await {
-            return Ok(());
-        }
-        Err(vec![FieldError::new("email", "This domain takes no mail.")])
     }
 
     /// Forgets throttles, sign-ups and one-time tokens whose time is over, in small steps.

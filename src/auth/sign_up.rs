@@ -17,7 +17,7 @@ use crate::profiles::SignUpFields;
 use crate::proofs::{Subject, VERIFY_LASTS};
 use crate::sessions::{Kind, NewSession, Purpose, Role, Roles};
 use crate::users::store::{PasswordHash, held, user};
-use crate::users::{ChangeRefusal, CreateRefusal, NewUser, Origin, Password};
+use crate::users::{ChangeRefusal, CreateRefusal, Email, NewUser, Origin, Password};
 
 crate::refusals! {
     /// Why nobody is signed up.
@@ -98,7 +98,8 @@ impl Auth {
             return Err(SignUpRefusal::Invalid(vec![error]).into());
         }
         self.count_sign_up(&who.client).await?;
-        let mut faults = self.check_domain(who.new.email.as_ref()).await.err().unwrap_or_default();
+        let mut faults =
+            self.domains.check(who.new.email.as_ref().map(Email::domain)).await.err().unwrap_or_default();
         faults.extend(self.passwords.judge(&who.password, who.new.context(), "password").await?);
         if !faults.is_empty() {
             return Err(SignUpRefusal::Invalid(faults).into());

@@ -7,6 +7,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
 
 use super::names::{absolute, resolver_of_system};
+use super::problem::FieldError;
 
 /// A resolver that does not answer by then refuses nobody.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,6 +43,16 @@ impl Domains {
                 !exchanges.any(|mx| mx.exchange.is_root())
             }
             Ok(Err(error)) => !error.is_nx_domain(),
+        }
+    }
+
+    /// Refuses the address that the field `email` brings, if it brings one and its domain takes no mail.
+    pub async fn check(&self, domain: Option<&str>) -> Result<(), Vec<FieldError>> {
+        match domain {
+            Some(domain) if !self.take_mail(domain).await => {
+                Err(vec![FieldError::new("email", "This domain takes no mail.")])
+            }
+            _ => Ok(()),
         }
     }
 }

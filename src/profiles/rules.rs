@@ -24,8 +24,8 @@ use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Sort, UserMark};
 use crate::users::store::{self, Listed, user};
 use crate::users::{
-    Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, NewUser, Origin, Password,
-    Updated, Username,
+    Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
+    Password, Updated, Username,
 };
 use crate::workos::CreationRefusal;
 
@@ -146,6 +146,8 @@ impl Profiles {
         if !is_admin && new.username.is_reserved() {
             return Err(NewUserRefusal::Invalid(vec![reserved()]).into());
         }
+        let domain = new.email.as_ref().map(Email::domain);
+        self.domains.check(domain).await.map_err(NewUserRefusal::Invalid)?;
         if let Some(password) = password {
             new.password_hash = Some(self.hash(&password, &new).await?);
         }
@@ -198,12 +200,8 @@ impl Profiles {
             // The address is what an account is recovered by.
             allowed.caller.require_proof_or(self.clock.now(), PatchRefusal::Unproved)?;
         }
-        if let Some(Some(email)) = &changes.email
-            && !self.domains.take_mail(email.domain()).await
-        {
-            let error = FieldError::new("email", "This domain takes no mail.");
-            return Err(PatchRefusal::Invalid(vec![error]).into());
-        }
+        let domain = changes.email.as_ref().and_then(|email| email.as_ref().map(Email::domain));
+        self.domains.check(domain).await.map_err(PatchRefusal::Invalid)?;
         if changes.touches_directory(&allowed.on.0.user) && self.workos.keeps(allowed.on.id()).await? {
             return Err(PatchRefusal::Managed.into());
         }

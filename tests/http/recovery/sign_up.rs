@@ -214,3 +214,19 @@ async fn with_mail_off_or_by_the_operators_choice_one_is_in_at_once() {
     off.sign_up("ann", ANN, PASSWORD).await.is(201);
     assert!(off.inbox().await.is_empty());
 }
+
+// Names under `invalid` do not exist (RFC 6761, 6.4): a resolver says so without asking anybody.
+#[tokio::test]
+async fn an_address_where_no_mail_can_come_is_refused_at_every_door() {
+    const NOWHERE: &str = "ann@nowhere.invalid";
+    let app = TestApp::with_mail(&[("EMAIL_CHECK_MX", "true")]).await;
+    let admin = app.admin().await;
+    app.sign_up("ann", NOWHERE, PASSWORD).await.invalid(&["email"]);
+    let new = json!({"username": "ann", "email": NOWHERE, "password": PASSWORD});
+    admin.post("/api/user/").json(&new).await.invalid(&["email"]);
+    admin.patch(&admin.path()).json(&json!({"email": NOWHERE})).await.invalid(&["email"]);
+    assert_eq!(accounts(&app).await, 1);
+    assert!(app.letters_to(NOWHERE).await.is_empty());
+    let unasked = TestApp::with_mail(&[("EMAIL_CHECK_MX", "false")]).await;
+    unasked.admin().await.post("/api/user/").json(&new).await.is(201);
+}
