@@ -22,7 +22,7 @@ use crate::oauth::{BeginRefusal, CodeChallenge, Connection, Intent, Left, Owner,
 use crate::platform::problem::{Failure, FieldError, Problem, ProblemBody, meta_response};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm, Whole};
 use crate::rate_limit::{OauthStarts, RateLimited};
-use crate::sessions::{Caller, Enrolling, SessionCookies, add_cookies, or_nobody};
+use crate::sessions::{Anybody, Caller, Described, Enrolling, SessionCookies, add_cookies, or_nobody};
 
 /// Where people see the accounts that are linked to theirs.
 const ACCOUNT_PAGE: &str = "/account";
@@ -314,6 +314,7 @@ impl OauthApi {
     #[expect(clippy::too_many_arguments, reason = "one for each parameter of the protocol")]
     async fn callback(
         &self,
+        _known: Described<Anybody>,
         request: &Request,
         client: ClientInfo,
         /// The provider.

@@ -23,7 +23,7 @@ use crate::otp::{Method, RecoveryCode, Seed};
 use crate::platform::problem::{Breakage, Failure};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::{Profiles, User};
-use crate::sessions::{Enrolling, or_nobody};
+use crate::sessions::{Anybody, Described, Enrolling, or_nobody};
 use crate::users::Password;
 
 /// The operations of `/auth` about the second factor.
@@ -89,11 +89,12 @@ pub struct OtpTokenOnly {
 }
 
 /// The password, once more.
-#[derive(Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-pub struct PasswordOnly {
-    /// The password.
-    pub password: String,
+#[derive(Default, Deserialize, Object)]
+#[serde(deny_unknown_fields, default)]
+pub struct PasswordAgain {
+    /// The password; left out by who has none.
+    #[oai(nullable)]
+    pub password: Option<String>,
 }
 
 /// The account after a change of its second factor.
@@ -233,26 +234,29 @@ impl OtpApi {
         otp_code: Query<Option<String>>,
         body: JsonOrForm<Option<OtpCode>>,
     ) -> Result<Json<UserWithCodes>, Failure<MethodRefusal>> {
-        let code = body.0.unwrap_or_default().otp_code.or(otp_code.0).ok_or(MethodRefusal::Invalid)?;
-        let changed = self.auth.change_method(&caller, method.0.into(), &code, &client).await?;
+        let code = body.0.unwrap_or_default().otp_code.or(otp_code.0);
+        let changed = self.auth.change_method(&caller, method.0.into(), code.as_deref(), &client).await?;
         let user = self.profiles.full(changed.user).await?;
         Ok(Json(UserWithCodes { user, recovery_codes: changed.recovery_codes.as_deref().map(texts) }))
     }
 
     /// Get new recovery codes
     ///
-    /// The old ones are void. Needs the password, and a proof of identity that is not older than ten minutes.
+    /// The old ones are void. Needs a proof of identity that is not older than ten minutes, and the password of an account
+    /// that has one.
     #[oai(path = "/OTP/recovery-codes", method = "post", operation_id = "replace_recovery_codes")]
     async fn replace_recovery_codes(
         &self,
         caller: Enrolling,
         client: ClientInfo,
         request: &Request,
-        body: JsonOrForm<PasswordOnly>,
+        body: JsonOrForm<Option<PasswordAgain>>,
     ) -> Result<Json<RecoveryCodes>, Failure<RecoveryCodesRefusal>> {
-        let password = Password::parse(&body.password).map_err(|_| RecoveryCodesRefusal::Wrong)?;
+        let password = body.0.unwrap_or_default().password;
+        let password = password.as_deref().map(Password::parse).transpose();
+        let password = password.map_err(|_| RecoveryCodesRefusal::Wrong)?;
         let device = self.door.device(request);
-        let codes = self.auth.replace_recovery_codes(&caller, &password, &client, device).await?;
+        let codes = self.auth.replace_recovery_codes(&caller, password.as_ref(), &client, device).await?;
         Ok(Json(RecoveryCodes { recovery_codes: texts(&codes) }))
     }
 
@@ -263,6 +267,7 @@ impl OtpApi {
     #[oai(path = "/OTP/send", method = "post", operation_id = "send_otp")]
     async fn send(
         &self,
+        _known: Described<Anybody>,
         request: &Request,
         client: ClientInfo,
         body: JsonOrForm<Option<OtpTokenOnly>>,

@@ -14,7 +14,7 @@ use super::recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
 use super::{Auth, MakePage};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
-use crate::sessions::{Caller, bearer_text, or_nobody};
+use crate::sessions::{Anybody, Described, Enrolling, bearer_text, or_nobody};
 use crate::users::{Email, Identifier, Password};
 
 /// The operations of `/auth` about the forgotten password and the proof of an address.
@@ -257,6 +257,7 @@ impl RecoveryApi {
     #[oai(path = "/email/verify/request", method = "post", operation_id = "request_email_verification")]
     async fn ask_to_verify(
         &self,
+        _known: Described<Anybody>,
         request: &Request,
         client: ClientInfo,
         body: JsonOrForm<Option<AddressToProve>>,
@@ -272,7 +273,8 @@ impl RecoveryApi {
             return Ok(Accepted);
         }
         let nobody = || AskRefusal::Invalid(vec![FieldError::new("email", "Must be given, or sign in.")]);
-        let caller = or_nobody(Caller::of_any(request).await).map_err(AskRefusal::Unavailable)?;
+        // Who must set up a second factor may need a proved address for it.
+        let caller = or_nobody(Enrolling::of_any(request).await).map_err(AskRefusal::Unavailable)?;
         let caller = caller.ok_or_else(nobody)?;
         self.auth.ask_for_own_verification(&caller, client).await?;
         Ok(Accepted)

@@ -51,6 +51,7 @@ crate::refusals! {
         Wrong = 401 "invalid_credentials" "The password is wrong.",
         Unproved = 401 "reauthentication_required" "Please prove again who you are: POST /auth/reauthenticate.",
         Off = 409 "conflict" "There is no second factor.",
+        Invalid(Vec<FieldError>) = 422 "validation_failed" "Some fields are not as they must be.",
         TooOften(RetryAfter) = 429 "rate_limited" "Too many tries. Please wait before the next.",
         Busy(RetryAfter) = 503 "unavailable" "Too many people are signing in right now. Please try again in a moment.",
     }
@@ -65,6 +66,10 @@ crate::refusals! {
         TooOften(RetryAfter) = 429 "rate_limited" "A code was mailed a moment ago. Please wait before the next.",
         Unavailable(RetryAfter) = 503 "unavailable" "The server can't do this right now. Please try again in a moment.",
     }
+}
+
+fn password_missing() -> RecoveryCodesRefusal {
+    RecoveryCodesRefusal::Invalid(vec![FieldError::new("password", "Must be given.")])
 }
 
 /// The account went, or its names, while the code was on its way.
@@ -199,14 +204,14 @@ impl Auth {
         &self,
         caller: &Caller,
         method: Method,
-        code: &str,
+        code: Option<&str>,
         client: &ClientInfo,
     ) -> Result<MethodChanged, Failure<MethodRefusal>> {
         caller.require_proof_or(self.clock.now(), MethodRefusal::Unproved)?;
         // Looked at before anything is counted: what can't be is no guess.
         let user = self.users.by_id(caller.user_id).await?.ok_or(MethodRefusal::Unproved)?;
         self.may_change(&user, method)?;
-        let code = self.otp.read_code(code).ok_or(MethodRefusal::Invalid)?;
+        let code = code.and_then(|code| self.otp.read_code(code)).ok_or(MethodRefusal::Invalid)?;
         let windows = self.windows_of_code(caller.user_id, &code, client);
         let (auth, caller, client) = (self.clone(), caller.clone(), client.clone());
         let changed = self.tasks.spawn(async move {
@@ -283,11 +288,11 @@ impl Auth {
     }
 
     /// New recovery codes for the caller; the old ones are void. Each of them replaces the second factor, so the password
-    /// alone must not be enough: a fresh proof includes the factor.
+    /// alone must not be enough: a fresh proof includes the factor. Who has no password has proved themselves elsewhere.
     pub async fn replace_recovery_codes(
         &self,
         caller: &Caller,
-        password: &Password,
+        password: Option<&Password>,
         client: &ClientInfo,
         device: Option<&str>,
     ) -> Result<Vec<RecoveryCode>, Failure<RecoveryCodesRefusal>> {
@@ -296,8 +301,11 @@ impl Auth {
         if user.otp_method == Method::None {
             return Err(RecoveryCodesRefusal::Off.into());
         }
-        if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
-            return Err(RecoveryCodesRefusal::Wrong.into());
+        if user.password_hash.is_some() || password.is_some() {
+            let password = password.ok_or_else(password_missing)?;
+            if !self.proves(&user, password, client, device).await.map_err(Failure::within)? {
+                return Err(RecoveryCodesRefusal::Wrong.into());
+            }
         }
         let (auth, session, client) = (self.clone(), caller.session_id, client.clone());
         self.db

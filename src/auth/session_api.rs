@@ -24,7 +24,9 @@ use crate::platform::clock::seconds;
 use crate::platform::problem::{Failure, Problem, Refusal, RetryAfter};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm, Unread, Whole};
 use crate::sessions::store::session;
-use crate::sessions::{Caller, Ending, Enrolling, SessionCookies, Sessions, add_cookies, bearer_text};
+use crate::sessions::{
+    Caller, Described, Ending, Enrolling, Leaver, Service, SessionCookies, Sessions, add_cookies, bearer_text,
+};
 
 /// The operations of `/auth` about sessions and tokens.
 pub struct SessionApi {
@@ -208,7 +210,11 @@ impl SessionApi {
     ///
     /// Ends this session at once, also with an access token whose time is over; doing it again does no harm.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
-    async fn logout(&self, request: &Request) -> Result<SignedOut, Failure<SignOutRefusal>> {
+    async fn logout(
+        &self,
+        _known: Described<Leaver>,
+        request: &Request,
+    ) -> Result<SignedOut, Failure<SignOutRefusal>> {
         let (user, session) = match self.leaving(request).await {
             Ok(leaving) => leaving,
             // Whoever comes with a cookie is out afterwards, whatever it was worth before.
@@ -236,6 +242,7 @@ impl SessionApi {
     #[oai(path = "/token/introspect", method = "post", operation_id = "introspect_token")]
     async fn introspect(
         &self,
+        _known: Described<Service>,
         request: &Request,
         client: ClientInfo,
         body: Unread<JsonOrForm<TokenQuestion>>,

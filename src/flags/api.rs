@@ -17,7 +17,7 @@ use crate::platform::clock::Clock;
 use crate::platform::db::Order;
 use crate::platform::problem::{Failure, FieldError, Problem};
 use crate::platform::web::{ClientInfo, Json, Listing, Paging, PartQuery, if_match};
-use crate::sessions::{Caller, Enrolling};
+use crate::sessions::{Anybody, Caller, Described, Enrolling};
 
 /// The operations on flags.
 pub struct FlagsApi {
@@ -150,6 +150,7 @@ impl FlagsApi {
     #[oai(path = "/flags", method = "get", operation_id = "read_flags")]
     async fn read_own(
         &self,
+        _known: Described<Anybody>,
         request: &Request,
     ) -> Result<Json<BTreeMap<String, FlagShown>>, Failure<ReadRefusal>> {
         let caller = Enrolling::of_any(request).await.map_err(ReadRefusal::Invalid)?;

@@ -21,7 +21,7 @@ use crate::pictures::{Face, PictureRefusal, Pictures, Ready, RemovePictureRefusa
 use crate::platform::problem::Failure;
 use crate::platform::web::{ClientInfo, Json, Upload, is_known};
 use crate::rate_limit::{RateLimited, Uploads};
-use crate::sessions::Caller;
+use crate::sessions::{Anybody, Caller, Described};
 use crate::users::Origin;
 use crate::users::store::Named;
 
@@ -53,6 +53,7 @@ impl PictureApi {
     #[oai(path = "/user/:user/image", method = "get", operation_id = "read_user_image")]
     async fn read(
         &self,
+        _known: Described<Anybody>,
         request: &Request,
         /// The id, or `@` and the user name.
         #[oai(name = "user")]

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Request, RequestBody};
-use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
-use super::Sessions;
 use super::access_token::TokenFault;
 use super::cookie::cookie;
 use super::roles::Roles;
 use super::rules::PROOF_LASTS;
+use super::{Sessions, described};
 use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Breakage, Problem, RetryAfter};
 use crate::platform::web::asked_again;
@@ -250,39 +250,17 @@ fn invalid_token(fault: TokenFault) -> Problem {
         .with_header(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// Describes both ways to sign in to the OpenAPI document.
-fn register_schemes(registry: &mut Registry) {
-    let scheme = |ty, description, name, key_in, scheme, bearer_format| MetaSecurityScheme {
-        ty,
-        description: Some(description),
-        name,
-        key_in,
-        scheme,
-        bearer_format,
-        flows: None,
-        openid_connect_url: None,
-    };
-    let bearer = "An access token, from signing in.";
-    registry
-        .create_security_scheme("bearer", scheme("http", bearer, None, None, Some("bearer"), Some("JWT")));
-    let cookie = "The session of the built-in pages; changes need the header X-CSRF-Token as well.";
-    registry.create_security_scheme(
-        "cookie",
-        scheme("apiKey", cookie, Some("gatehouse"), Some("cookie"), None, None),
-    );
-}
-
 impl<'a> ApiExtractor<'a> for Caller {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        register_schemes(registry);
+        described::register(registry);
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec!["bearer", "cookie"]
+        described::OF_PEOPLE.to_vec()
     }
 
     async fn from_request(
@@ -302,7 +280,7 @@ impl<'a> ApiExtractor<'a> for Enrolling {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        register_schemes(registry);
+        described::register(registry);
     }
 
     fn security_schemes() -> Vec<&'static str> {

@@ -7,6 +7,7 @@
 mod access_token;
 mod caller;
 mod cookie;
+mod described;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod jws;
@@ -32,6 +33,7 @@ pub use caller::{Caller, Enrolling};
 pub(crate) use caller::{bearer_text, or_nobody};
 pub use cookie::SessionCookies;
 pub(crate) use cookie::{add_cookies, cookie, set_cookie};
+pub use described::{Anybody, Described, Leaver, Service};
 pub use jws::Algorithm;
 pub use keys::{Jwk, Jwks};
 pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};

@@ -253,7 +253,10 @@ fn add_refusals(operation: &mut Value) {
     // Headers are referred to, and whatever they hold can be read.
     let mut parameters = operation["parameters"].as_array().into_iter().flatten();
     let input = body || parameters.any(|parameter| parameter.get("$ref").is_none());
-    let secured = operation["security"].as_array().is_some_and(|list| !list.is_empty());
+    let secured = operation["security"].as_array().is_some_and(|ways| {
+        let or_nobody = ways.iter().any(|way| way.as_object().is_some_and(Map::is_empty));
+        !ways.is_empty() && !or_nobody
+    });
     let flagged = operation["operationId"].as_str().is_some_and(is_gated);
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, of, name, _) in COMMON {

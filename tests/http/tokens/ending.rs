@@ -17,11 +17,11 @@ async fn signing_out_ends_the_session_at_once() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
     let elsewhere = app.sign_in("ann").await;
-    ann.post(LOGOUT).await.is(200);
+    assert_eq!(ann.post(LOGOUT).await.is(200).text(), "ann | Logged out");
     assert!(!is_signed_in(&ann).await);
     refresh(&app, &ann.refresh).await.refused(401, "token_invalid");
     assert!(is_signed_in(&elsewhere).await);
-    ann.post(LOGOUT).await.is(200);
+    assert_eq!(ann.post(LOGOUT).await.is(200).text(), "ann | Logged out", "again");
     app.post(LOGOUT).await.refused(401, "token_invalid");
     app.with_bearer("x").post(LOGOUT).await.refused(401, "token_invalid");
     ann.get(LOGOUT).await.refused(405, "method_not_allowed");

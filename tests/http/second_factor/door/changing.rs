@@ -87,6 +87,8 @@ async fn mail_can_be_chosen_by_who_has_proved_their_address_where_mail_is_sent_a
     let off = TestApp::new().await;
     let ann = off.user("ann").await;
     ann.change_method("email", "123456").await.invalid(&["method"]);
+    ann.patch("/api/auth/OTP/email").json(&json!({})).await.invalid(&["method"]);
+    ann.patch("/api/auth/OTP/authenticator").json(&json!({})).await.refused(401, "invalid_otp");
     ann.post("/api/auth/OTP/send").await.refused(422, "validation_failed");
 
     let forbidden = TestApp::with_mail(&[("OTP_EMAIL_ALLOWED", "False")]).await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use sea_orm::DbErr;
 use serde_json::json;
 
 use crate::harness::{PASSWORD, TestApp, claims, recovery_codes};
@@ -48,7 +50,8 @@ async fn new_ones_take_the_password_and_void_the_old() {
         .json(&json!({"password": "not the password 12"}))
         .await
         .refused(401, "invalid_credentials");
-    ann.post(PATH).json(&json!({})).await.refused(422, "validation_failed");
+    ann.post(PATH).json(&json!({})).await.invalid(&["password"]);
+    ann.post(PATH).await.invalid(&["password"]);
     app.clock.advance(Duration::from_secs(2));
     let new = recovery_codes(&ann.post(PATH).form(&[("password", PASSWORD)]).await.is(200).json());
     assert!(!new.iter().any(|code| old.contains(code)));
@@ -78,6 +81,28 @@ async fn new_ones_need_a_fresh_proof_that_includes_the_present_factor() {
     let demand = app.demand("ann").await;
     app.answer(&demand.token, &old[1]).await.refused(401, "invalid_otp");
     app.answer(&demand.token, &new[0]).await.is(200);
+}
+
+// Who signs in elsewhere has proved themselves there, and has no password to show.
+#[tokio::test]
+async fn new_ones_take_a_fresh_proof_alone_where_there_is_no_password() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let (_, old) = ann.enrol(&app).await;
+    let id = ann.id;
+    let taken = app.inside.db.write::<_, DbErr, _>(move |tx| {
+        async move {
+            tx.run("UPDATE users SET password_hash = NULL WHERE id = $1", [id.into()]).await.map(|_| ())
+        }
+        .boxed()
+    });
+    taken.await.unwrap();
+    ann.post(PATH).json(&json!({"password": PASSWORD})).await.refused(401, "invalid_credentials");
+    app.clock.advance(Duration::from_secs(2));
+    let new = recovery_codes(&ann.post(PATH).await.is(200).json());
+    assert!(!new.iter().any(|code| old.contains(code)));
+    app.clock.advance(Duration::from_secs(601));
+    ann.post(PATH).await.refused(401, "reauthentication_required");
 }
 
 #[tokio::test]

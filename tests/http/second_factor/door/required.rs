@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::harness::TestApp;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -31,4 +33,19 @@ async fn with_a_day_it_holds_from_that_day_on_for_open_sessions_too() {
     mods.get("/api/user/").await.refused(403, "second_factor_required");
     mods.enrol(&app).await;
     mods.get("/api/user/").await.is(200);
+}
+
+// A code by mail needs a proved address, so they may ask for the proof.
+#[tokio::test]
+async fn who_must_have_one_may_prove_their_address_for_it() {
+    let app = TestApp::with_mail(&[("OTP_REQUIRED_ROLES", "tester")]).await;
+    let tester = app.tester().await;
+    tester.get(&tester.path()).await.refused(403, "second_factor_required");
+    tester.post("/api/auth/email/verify/request").json(&json!({})).await.is(202);
+    let token = app.mail_to("tess@example.com", "verification").await.token();
+    app.verify(&token).await.is(200);
+    tester.post("/api/auth/OTP/send").await.is(202);
+    let code = app.mail_to("tess@example.com", "code").await.code();
+    tester.change_method("email", &code).await.is(200);
+    tester.get(&tester.path()).await.is(200);
 }
