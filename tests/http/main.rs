@@ -12,6 +12,8 @@
 mod harness;
 #[path = "../support/port.rs"]
 mod port;
+#[path = "../support/rabbitmq.rs"]
+mod rabbitmq;
 
 mod admin;
 mod attacks;

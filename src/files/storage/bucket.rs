@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use super::temp::Received;
-use super::{Pieces, StorageFault};
+use super::{Pieces, StorageFault, told};
 use crate::platform::config;
 
 /// Bytes of a part; what is not larger goes up in one request.
@@ -101,7 +101,8 @@ impl Bucket {
         let mut upload = WriteMultipart::new_with_chunk_size(self.store.put_multipart(&key).await?, PART);
         if let Err(fault) = send(&mut file, &mut upload).await {
             if let Err(error) = upload.abort().await {
-                tracing::warn!(%error, "an upload to the store could not be given up");
+                let error = told(&error);
+                tracing::warn!(error, "an upload to the store could not be given up");
             }
             return Err(fault);
         }

@@ -34,6 +34,9 @@ pub enum Storage {
     Bucket(Bucket, Disk),
 }
 
+/// Characters of an error that are told.
+const MOST_TOLD: usize = 500;
+
 /// Why the bytes can't be had, or can't be put where they belong.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageFault {
@@ -45,7 +48,7 @@ pub enum StorageFault {
     Full,
     /// The store can't be reached, or not now.
     #[error("the store does not answer as it should: {0}")]
-    Away(object_store::Error),
+    Away(String),
     /// The disk broke.
     #[error("the disk failed: {0}")]
     Broken(io::Error),
@@ -67,9 +70,19 @@ impl From<object_store::Error> for StorageFault {
     fn from(error: object_store::Error) -> Self {
         match error {
             object_store::Error::NotFound { .. } => Self::Gone,
-            other => Self::Away(other),
+            other => Self::Away(told(&other)),
         }
     }
+}
+
+/// What is said of an error of the store: not what its server wrote, which may be anything, such as the headers of our
+/// request and the file itself.
+fn told(error: &object_store::Error) -> String {
+    const BEFORE_THE_CODE: &str = "status code: ";
+    let text = error.to_string();
+    let code = text.find(BEFORE_THE_CODE).map(|at| at + BEFORE_THE_CODE.len() + "401".len());
+    let own = code.and_then(|end| text.get(..end)).unwrap_or(&text);
+    own.lines().next().unwrap_or_default().chars().take(MOST_TOLD).collect()
 }
 
 impl Storage {

@@ -1,18 +1,15 @@
 //! Events reach RabbitMQ, as the contract says, and what can't be delivered holds nobody up.
 
-#[path = "../../support/rabbitmq.rs"]
-mod rabbitmq;
-
 use std::time::{Duration, Instant};
 
 use lapin::types::AMQPValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use rabbitmq::{Anywhere, LARGEST, Listener, Outbox, users};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{PASSWORD, TestApp};
+use crate::rabbitmq::{Anywhere, LARGEST, Listener, Outbox, users};
 use crate::telemetry::collector::{Collector, bytes, fact, named};
 
 /// How long the broker may take for what a test does with it.

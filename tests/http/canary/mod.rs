@@ -1,6 +1,8 @@
 //! Nothing secret is ever logged: the program itself runs, says everything that it can say, and is then searched for
 //! secrets that nobody else knows.
 
+mod services;
+
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +23,7 @@ use crate::port::Port;
 const PASSWORD: &str = "canary-Password 77 xylophone";
 const WRONG: &str = "canary-Wrong 31 marmalade";
 const NEW: &str = "canary-New 58 trombone";
-const ADMIN: &str = "canary-Admin 12 harpsichord";
+pub const ADMIN: &str = "canary-Admin 12 harpsichord";
 const SERVICE: &str = "canary-service-secret-4f9a2c7e1b8d6053";
 const MASTER: &str = "canary-master-K3yB7tQ9zL5wX1cV8nM4aS6dF";
 
