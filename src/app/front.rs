@@ -157,7 +157,7 @@ impl App {
         let auth = AuthApi { auth: self.auth.clone(), door };
         let otp = OtpApi { auth: self.auth.clone(), door, profiles: self.profiles.clone() };
         let frontend_url = self.config.server.frontend_url.to_string();
-        let recovery = RecoveryApi { auth: self.auth.clone(), frontend_url, verify_page };
+        let recovery = RecoveryApi { auth: self.auth.clone(), door, frontend_url, verify_page };
         let session = SessionApi {
             auth: self.auth.clone(),
             gate: Arc::clone(&self.gate),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 
 use super::Auth;
-use super::throttle;
+use super::throttle::{self, Bucket};
 use crate::mail::{Languages, Letter, Occasion, Post};
 use crate::oauth::{Joining, LinkRefusal};
 use crate::otp::{EmailCode, FirstFactor, Method};
@@ -142,7 +142,7 @@ impl Auth {
         // Who came by another provider has not shown the password: each time the owner does, whoever guesses it would
         // have a hundred tries more.
         if amr.split(' ').next() == Some(BY_PASSWORD) {
-            throttle::forgive(tx, user.id, self.clock.now()).await?;
+            self.forgive_in(tx, &user, arrival).await?;
         }
         self.tell_of_new_device_in(tx, &user, arrival).await?;
         let new = NewSession {
@@ -154,6 +154,16 @@ impl Auth {
         };
         let session = self.sessions.open_session(tx, new).await?;
         Ok((user, session))
+    }
+
+    /// Everything was proved. Where there is a second factor, the right password by itself forgave the device nothing.
+    async fn forgive_in(&self, tx: &Tx, user: &user::Model, arrival: &Arrival) -> Result<(), DbErr> {
+        let (now, account) = (self.clock.now(), Bucket::Account(user.id));
+        let tried_by = self.bucket_of(user, arrival.device.as_deref());
+        if user.otp_method != Method::None && tried_by != account {
+            throttle::forgive(tx, &tried_by, now).await?;
+        }
+        throttle::forgive(tx, &account, now).await
     }
 
     /// What is told the client of somebody who is in, or nearly.
@@ -179,9 +189,8 @@ impl Auth {
             return Ok(());
         }
         let age = self.clock.now().since(Timestamp::from_millis(user.created_at));
-        let agent = arrival.client.user_agent.as_deref();
         // Whoever has just signed up and comes in for the first time knows that.
-        let known = self.sessions.knows_agent_in(tx, user.id, agent).await?;
+        let known = self.sessions.knows_in(tx, user.id, &arrival.client).await?;
         if known.unwrap_or(age < JUST_MADE) {
             return Ok(());
         }

@@ -7,7 +7,9 @@ use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use uuid::Uuid;
 
-use super::{Auth, SignUpRefusal, throttle};
+use super::throttle::{self, Bucket};
+use super::{Auth, SignUpRefusal};
+use crate::mail::Letter;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Lock, Tx};
 use crate::platform::problem::{Breakage, Failure, FieldError, Refusal, RetryAfter};
@@ -160,7 +162,7 @@ impl Auth {
         Ok(made.map_err(told)?.id)
     }
 
-    /// Sets somebody's password on the operator's word, from the command line; all their sessions end.
+    /// Sets somebody's password on the operator's word, from the command line; all their sessions end, and they are written to.
     pub async fn set_password(&self, user: &user::Model, password: &Password) -> anyhow::Result<()> {
         let faults = self.passwords.judge(password, context_of(user), "password").await;
         let faults = faults.map_err(Breakage::into_cause)?;
@@ -168,17 +170,18 @@ impl Auth {
             return Err(in_words(&faults));
         }
         let hash = self.passwords.hash(password).await?;
-        let (users, id, now) = (self.users.clone(), user.id, self.clock.now());
+        let (auth, id, now) = (self.clone(), user.id, self.clock.now());
         let set = self.db.write(move |tx| {
             async move {
-                throttle::forgive(tx, id, now).await?;
-                let set = users.set_password_in(tx, id, hash, None, &Origin::default()).await?;
-                users.audit_operator_in(tx, id, Deed::PasswordChanged.name()).await?;
-                Ok::<_, Failure<ChangeRefusal>>(set)
+                throttle::forgive(tx, &Bucket::Account(id), now).await?;
+                let set = auth.users.set_password_in(tx, id, hash, None, &Origin::default()).await?;
+                auth.users.audit_operator_in(tx, id, Deed::PasswordChanged.name()).await?;
+                let letter = Letter::PasswordChanged { username: set.username.clone() };
+                Ok::<_, Failure<ChangeRefusal>>(auth.tell_for_operator_in(tx, set, letter).await?)
             }
             .boxed()
         });
-        set.await.map(|_| ()).map_err(told)
+        set.await.map_err(told)
     }
 
     pub(super) async fn sweep_set_up_links(&self) -> Result<(), DbErr> {

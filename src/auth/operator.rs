@@ -9,7 +9,7 @@ use crate::mail::{Languages, Letter, Occasion, Post};
 use crate::otp::Method;
 use crate::platform::db::Tx;
 use crate::sessions::Ending;
-use crate::users::store::held;
+use crate::users::store::{held, user};
 use crate::users::{Deed, Origin};
 
 impl Auth {
@@ -31,18 +31,27 @@ impl Auth {
         self.otp.take_off_in(tx, &user, &Origin::default()).await?;
         self.sessions.end_all(tx, user.id, None, Ending::SecondFactorChanged).await?;
         self.users.audit_operator_in(tx, user.id, Deed::SecondFactorChanged.name()).await?;
-        if let Some(to) = user.email {
-            let (username, method) = (user.username, Method::None.name().to_owned());
-            let post = Post {
-                to,
-                user_id: Some(user.id),
-                languages: Languages { locale: user.locale, accept_language: None },
-                letter: Letter::SecondFactorChanged { username, method },
-                good_until: None,
-                occasion: Occasion::of_the_program(self.clock.now(), None),
-            };
-            self.mail.post_in(tx, post).await?;
-        }
+        let (username, method) = (user.username.clone(), Method::None.name().to_owned());
+        self.tell_for_operator_in(tx, user, Letter::SecondFactorChanged { username, method }).await?;
         Ok(true)
+    }
+
+    /// Writes to somebody about what the operator did to their account.
+    pub(super) async fn tell_for_operator_in(
+        &self,
+        tx: &Tx,
+        user: user::Model,
+        letter: Letter,
+    ) -> Result<(), DbErr> {
+        let Some(to) = user.email else { return Ok(()) };
+        let post = Post {
+            to,
+            user_id: Some(user.id),
+            languages: Languages { locale: user.locale, accept_language: None },
+            letter,
+            good_until: None,
+            occasion: Occasion::of_the_program(self.clock.now(), None),
+        };
+        self.mail.post_in(tx, post).await.map(|_| ())
     }
 }

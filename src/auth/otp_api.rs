@@ -23,7 +23,7 @@ use crate::otp::{Method, RecoveryCode, Seed};
 use crate::platform::problem::{Breakage, Failure};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::profiles::{Profiles, User};
-use crate::sessions::{Anybody, Described, Enrolling, or_nobody};
+use crate::sessions::{Anybody, Described, Enrolling, Kind, or_nobody};
 use crate::users::Password;
 
 /// The operations of `/auth` about the second factor.
@@ -207,7 +207,8 @@ impl OtpApi {
         let token = self.door.challenge_of(request, body.otp_token).ok_or(OtpRefusal::Invalid)?;
         let code = body.otp_code.or(otp_code.0).ok_or(OtpRefusal::Invalid)?;
         let device = self.door.device(request).map(str::to_owned);
-        match self.auth.answer(SecondFactor { token, code, client, device }).await? {
+        let kind = Kind::Token;
+        match self.auth.answer(SecondFactor { token, code, client, device, kind }).await? {
             Admission::In(signed_in) => {
                 let mut answer = self.door.answer(&self.auth, *signed_in)?;
                 answer.cookies.extend(self.door.answered());

@@ -10,7 +10,7 @@ use super::Auth;
 use super::first_start::context_of;
 use super::pending;
 use super::sign_up::SignUpRefusal;
-use super::throttle::{self, Act, Window};
+use super::throttle::{self, Act, Bucket, Window};
 use crate::mail::Letter;
 use crate::oauth::Account;
 use crate::platform::db::Tx;
@@ -77,33 +77,19 @@ impl From<ChangeRefusal> for ResetRefusal {
 }
 
 impl Auth {
-    /// Mails the owner of an account a link to a new password. Nothing about the account changes.
+    /// Mails the owner of an account a link to a new password. Nothing about the account changes. `device`: the cookie of
+    /// one that was signed in before.
     pub async fn forgot(
         &self,
         identifier: &Identifier,
         client: ClientInfo,
+        device: Option<&str>,
     ) -> Result<(), Failure<AskRefusal>> {
-        if !self.mail.is_on() {
-            return Ok(());
-        }
         let found = self.users.signing_in(identifier).await?;
         let found = found.filter(|found| !found.deleted).map(|found| found.user);
-        let asked = match &found {
-            Some(user) => self.secrets.mac("links of an account", &[user.id.as_bytes()]),
-            None => self.secrets.mac("links of nobody", &[identifier.canonical().as_bytes()]),
-        };
-        let reachable = found.filter(|user| user.is_active && user.email.is_some());
-        let auth = self.clone();
-        self.db
-            .write(move |tx| {
-                async move {
-                    let within = auth.count_ask_in(tx, &asked, &client).await?;
-                    auth.mail_reset_in(tx, reachable.filter(|_| within), &client).await?;
-                    Ok(())
-                }
-                .boxed()
-            })
-            .await
+        let known =
+            found.as_ref().and_then(|user| self.device_of(user, device)).map(|device| device.device_id);
+        self.mail_reset(found, identifier, known, client).await
     }
 
     /// The same for somebody who is signed in.
@@ -113,29 +99,75 @@ impl Auth {
         client: ClientInfo,
     ) -> Result<(), Failure<AskRefusal>> {
         let Some(user) = self.users.by_id(caller.user_id).await? else { return Ok(()) };
-        self.forgot(&Identifier::parse(&user.username), client).await
+        let identifier = Identifier::parse(&user.username);
+        self.mail_reset(Some(user), &identifier, Some(caller.session_id), client).await
+    }
+
+    /// `known`: the device or the session by which whoever asks is known to be at home in the account. What strangers ask
+    /// for in its name does not keep them from theirs.
+    async fn mail_reset(
+        &self,
+        found: Option<user::Model>,
+        identifier: &Identifier,
+        known: Option<uuid::Uuid>,
+        client: ClientInfo,
+    ) -> Result<(), Failure<AskRefusal>> {
+        if !self.mail.is_on() {
+            return Ok(());
+        }
+        let asked = match (&found, known) {
+            (Some(user), Some(known)) => {
+                self.secrets.mac("links of a device", &[user.id.as_bytes(), known.as_bytes()])
+            }
+            (Some(user), None) => self.secrets.mac("links of an account", &[user.id.as_bytes()]),
+            (None, _) => self.secrets.mac("links of nobody", &[identifier.canonical().as_bytes()]),
+        };
+        let reachable = found.filter(|user| user.is_active && user.email.is_some());
+        let auth = self.clone();
+        self.db
+            .write(move |tx| {
+                async move {
+                    let within = auth.count_ask_in(tx, &asked, &client).await?;
+                    auth.mail_reset_in(tx, reachable.filter(|_| within), known.is_some(), &client).await?;
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await
     }
 
     async fn mail_reset_in(
         &self,
         tx: &Tx,
         user: Option<user::Model>,
+        is_known: bool,
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
         let Some((user, address)) = user.and_then(|user| user.email.clone().map(|email| (user, email)))
         else {
-            self.proofs.issue_in(tx, Purpose::Reset, Subject::Nobody, "", None).await?;
-            return self.mail.pretend_in(tx).await;
+            return self.pretend_in(tx, Purpose::Reset).await;
         };
-        let token = self.proofs.issue_in(tx, Purpose::Reset, Subject::User(&user), &address, None).await?;
+        let link = self.proofs.issue_in(tx, Purpose::Reset, Subject::User(&user), &address, None).await?;
         let letter = Letter::Reset {
             username: user.username.clone(),
-            token: token.text(),
+            token: link.token.text(),
             minutes: RESET_LASTS.as_secs() / 60,
         };
         let until = self.clock.now().after(RESET_LASTS);
         let post = self.post_to(&user, address, letter, Some(until), client);
-        self.mail.post_in(tx, post).await.map(|_| ())
+        let sent = if is_known {
+            self.mail.post_to_known_in(tx, post).await?
+        } else {
+            self.mail.post_in(tx, post).await?
+        };
+        self.proofs.settle_in(tx, &link, sent.is_some()).await
+    }
+
+    /// The work of a link and its letter, for nobody.
+    async fn pretend_in(&self, tx: &Tx, purpose: Purpose) -> Result<(), DbErr> {
+        let link = self.proofs.issue_in(tx, purpose, Subject::Nobody, "", None).await?;
+        self.mail.pretend_in(tx).await?;
+        self.proofs.settle_in(tx, &link, true).await
     }
 
     /// Sets a new password by a mailed link. Every session ends and nobody is signed in; the second factor stays. Where
@@ -180,7 +212,7 @@ impl Auth {
             return Err(ResetRefusal::Invalid.into());
         }
         let origin = Origin::of_oneself(user.id, None, client);
-        throttle::forgive(tx, user.id, self.clock.now()).await?;
+        throttle::forgive(tx, &Bucket::Account(user.id), self.clock.now()).await?;
         self.users
             .set_password_in(tx, user.id, hash, None, &origin)
             .await
@@ -238,10 +270,7 @@ impl Auth {
                             auth.mail_proof_of_account_in(tx, &owner, address, None, &client).await?;
                         }
                         (None, Some(waiting)) if within => auth.mail_proof_in(tx, &waiting, &client).await?,
-                        _ => {
-                            auth.proofs.issue_in(tx, Purpose::Verify, Subject::Nobody, "", None).await?;
-                            auth.mail.pretend_in(tx).await?;
-                        }
+                        _ => auth.pretend_in(tx, Purpose::Verify).await?,
                     }
                     Ok(())
                 }
@@ -287,7 +316,7 @@ impl Auth {
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
         let owner = crate::users::store::by_email(tx, &address).await?.filter(|owner| owner.id != user.id);
-        let token = self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, session).await?;
+        let link = self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, session).await?;
         let until = Some(self.clock.now().after(VERIFY_LASTS));
         let post = if let Some(owner) = owner {
             // The address was somebody's all along, or became so: they learn of it, and whoever asked does not.
@@ -295,10 +324,11 @@ impl Auth {
             self.post_to(&owner, address, letter, until, client)
         } else {
             let (username, hours) = (user.username.clone(), VERIFY_LASTS.as_secs() / 3600);
-            let letter = Letter::Verification { username, token: token.text(), hours };
+            let letter = Letter::Verification { username, token: link.token.text(), hours };
             self.post_to(user, address, letter, until, client)
         };
-        self.mail.post_in(tx, post).await.map(|_| ())
+        let sent = self.mail.post_in(tx, post).await?;
+        self.proofs.settle_in(tx, &link, sent.is_some()).await
     }
 
     /// Proves an address by a mailed link: the sign-up becomes an account, or the account's address the new one.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api::Section;
 use super::recovery::{AskRefusal, ResetRefusal, VerifyRefusal};
-use super::{Auth, MakePage};
+use super::{Auth, Door, MakePage};
 use crate::platform::problem::{Failure, FieldError};
 use crate::platform::web::{ClientInfo, Json, JsonOrForm};
 use crate::sessions::{Anybody, Described, Enrolling, bearer_text, or_nobody};
@@ -21,6 +21,8 @@ use crate::users::{Email, Identifier, Password};
 pub struct RecoveryApi {
     /// The door.
     pub auth: Auth,
+    /// Its cookies.
+    pub door: Door,
     /// Where people go when their address is proved.
     pub frontend_url: String,
     /// Makes the page behind a verification link from its token.
@@ -299,7 +301,7 @@ impl RecoveryApi {
             let error = FieldError::new("username", "Name the account: by username or by email.");
             return Err(AskRefusal::Invalid(vec![error]).into());
         };
-        self.auth.forgot(&Identifier::parse(named), client).await?;
+        self.auth.forgot(&Identifier::parse(named), client, self.door.device(request)).await?;
         Ok(Accepted)
     }
 }

@@ -18,7 +18,7 @@ use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
-use crate::sessions::{Caller, Ending, OneTimeToken};
+use crate::sessions::{Caller, Ending, Kind, OneTimeToken};
 use crate::users::Password;
 use crate::users::store::{held, user};
 
@@ -93,6 +93,8 @@ pub struct SecondFactor {
     pub client: ClientInfo,
     /// The cookie of a device that was signed in before.
     pub device: Option<String>,
+    /// What the session will be carried by: a sign-in ends at the door where it began.
+    pub kind: Kind,
 }
 
 /// A method that was changed.
@@ -107,10 +109,11 @@ impl Auth {
     /// Signs in whoever answers their challenge.
     pub async fn answer(&self, who: SecondFactor) -> Result<Admission, Failure<OtpRefusal>> {
         let token = OneTimeToken::parse(&who.token).map_err(|_| OtpRefusal::Invalid)?;
-        let waiting = self.otp.waiting(self.db.reader(), &token).await?.ok_or(OtpRefusal::Invalid)?;
+        let waiting = self.otp.waiting(self.db.reader(), &token).await?;
+        let waiting = waiting.filter(|waiting| waiting.first.kind == who.kind).ok_or(OtpRefusal::Invalid)?;
         let code = self.otp.read_code(&who.code).ok_or(OtpRefusal::Invalid)?;
         let user = self.users.by_id(waiting.user_id).await?.ok_or(OtpRefusal::Invalid)?;
-        let arrival = Arrival { client: who.client, kind: waiting.first.kind, device: who.device };
+        let arrival = Arrival { client: who.client, kind: who.kind, device: who.device };
         let mut windows = self.windows(Act::SignIn, &arrival.client);
         // Nobody guesses a recovery code: whoever uses up the guesses of a day does not keep the owner from theirs.
         if matches!(code, Code::Digits(_)) {
@@ -125,10 +128,11 @@ impl Auth {
         answered.await.map_err(Breakage::from)?
     }
 
-    /// The second factor that the challenge of this token asks for, if it may still be answered.
-    pub async fn factor_asked_for(&self, token: &str) -> Result<Option<Method>, DbErr> {
+    /// The second factor that the challenge of this token asks for, if it may still be answered at this door.
+    pub async fn factor_asked_for(&self, token: &str, door: Kind) -> Result<Option<Method>, DbErr> {
         let Ok(token) = OneTimeToken::parse(token) else { return Ok(None) };
         let waiting = self.otp.waiting(self.db.reader(), &token).await?;
+        let waiting = waiting.filter(|waiting| waiting.first.kind == door);
         Ok(waiting.map(|waiting| waiting.method))
     }
 

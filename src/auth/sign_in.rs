@@ -272,7 +272,7 @@ impl Auth {
         counted
     }
 
-    async fn settle(&self, tried: Try, end: End) -> Result<(), DbErr> {
+    pub(super) async fn settle(&self, tried: Try, end: End) -> Result<(), DbErr> {
         let now = self.clock.now();
         let settled = self.db.write::<_, DbErr, _>(move |tx| {
             async move { throttle::settle(tx, &tried, end, now).await }.boxed()
@@ -303,7 +303,12 @@ impl Auth {
     }
 
     /// What the try is counted by: the account, or else the name that is nobody's.
-    fn bucket(&self, account: Option<&user::Model>, identifier: &Identifier, device: Option<&str>) -> Bucket {
+    pub(super) fn bucket(
+        &self,
+        account: Option<&user::Model>,
+        identifier: &Identifier,
+        device: Option<&str>,
+    ) -> Bucket {
         let Some(account) = account else {
             let name = identifier.canonical().as_bytes();
             return Bucket::Nobody(self.secrets.mac("throttle of nobody", &[name]));
@@ -312,7 +317,7 @@ impl Auth {
     }
 
     /// The account, unless this very device was fully signed in to it before.
-    fn bucket_of(&self, account: &user::Model, device: Option<&str>) -> Bucket {
+    pub(super) fn bucket_of(&self, account: &user::Model, device: Option<&str>) -> Bucket {
         let known = self.device_of(account, device);
         known.map_or(Bucket::Account(account.id), |device| Bucket::Device(device.device_id))
     }

@@ -6,18 +6,18 @@ use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 
 use super::pending::{self, Pending};
-use super::throttle::{self, Act};
+use super::throttle::{self, Act, End, Try};
 use super::{Auth, SignedIn};
 use crate::mail::{Languages, Letter, Occasion, Post};
 use crate::platform::db::Tx;
 use crate::platform::hashing::{Busy, Verdict};
-use crate::platform::problem::{Failure, FieldError, RetryAfter};
+use crate::platform::problem::{Breakage, Failure, FieldError, RetryAfter};
 use crate::platform::web::ClientInfo;
 use crate::profiles::SignUpFields;
 use crate::proofs::{Subject, VERIFY_LASTS};
 use crate::sessions::{Kind, NewSession, Purpose, Role, Roles};
 use crate::users::store::{PasswordHash, held, user};
-use crate::users::{ChangeRefusal, CreateRefusal, Email, NewUser, Origin, Password};
+use crate::users::{ChangeRefusal, CreateRefusal, Email, Identifier, NewUser, Origin, Password};
 
 crate::refusals! {
     /// Why nobody is signed up.
@@ -155,9 +155,13 @@ impl Auth {
         who: &SignUp,
         email: &str,
     ) -> Result<(), Failure<SignUpRefusal>> {
-        let verdict = self.passwords.compare(&who.password, Some(&earlier.password_hash.0)).await;
-        let verdict = verdict.map_err(SignUpRefusal::busy)?;
-        if earlier.email != email || verdict == Verdict::Wrong {
+        if earlier.email != email {
+            // Nothing is learned of the password; and it takes as long.
+            let compared = self.passwords.compare(&who.password, Some(&earlier.password_hash.0)).await;
+            compared.map_err(SignUpRefusal::busy)?;
+            return Err(SignUpRefusal::UsernameTaken.into());
+        }
+        if self.compare_waiting(&earlier, &who.password).await? == Verdict::Wrong {
             return Err(SignUpRefusal::UsernameTaken.into());
         }
         let (auth, client) = (self.clone(), who.client.clone());
@@ -171,6 +175,39 @@ impl Auth {
         Ok(sent.await?)
     }
 
+    /// Compares a password with that of a sign-up that waits. Wrong ones are counted with those of signing in under its name.
+    async fn compare_waiting(
+        &self,
+        earlier: &Pending,
+        password: &Password,
+    ) -> Result<Verdict, Failure<SignUpRefusal>> {
+        let name = Identifier::parse(&earlier.username);
+        // Its client is counted already, as one that signs up.
+        let tried = Try { bucket: self.bucket(None, &name, None), windows: Vec::new() };
+        let (auth, hash, password) = (self.clone(), earlier.password_hash.clone(), password.clone());
+        // In a task of its own from the count on: a client that leaves must not escape being counted.
+        let compared = self.tasks.spawn(async move {
+            auth.begin(&tried).await?;
+            let verdict = auth.passwords.compare(&password, Some(&hash.0)).await;
+            let end = match &verdict {
+                Ok(Verdict::Right | Verdict::RightButOld) => End::Right,
+                Ok(Verdict::Wrong) => End::Wrong,
+                Err(_) => End::Nothing,
+            };
+            auth.settle(tried, end).await?;
+            Ok(verdict.map_err(SignUpRefusal::busy)?)
+        });
+        compared.await.map_err(Breakage::from)?
+    }
+
+    async fn begin(&self, tried: &Try) -> Result<(), Failure<SignUpRefusal>> {
+        let (tried, now) = (tried.clone(), self.clock.now());
+        let begun = self
+            .db
+            .write::<_, DbErr, _>(move |tx| async move { throttle::begin(tx, &tried, now).await }.boxed());
+        Ok(begun.await?.map_err(SignUpRefusal::TooOften)?)
+    }
+
     /// Mails the link, or, to the owner of a taken address, that somebody tried. The link of a taken address is made
     /// too, and thrown away; but the owner of an account without a password is sent it, in plain words.
     pub(super) async fn mail_proof_in(
@@ -181,18 +218,18 @@ impl Auth {
     ) -> Result<(), DbErr> {
         let owner = crate::users::store::by_email(tx, &row.email).await?;
         let subject = Subject::SignUp(row.id);
-        let token = self.proofs.issue_in(tx, Purpose::Verify, subject, &row.email, None).await?;
+        let link = self.proofs.issue_in(tx, Purpose::Verify, subject, &row.email, None).await?;
         let now = self.clock.now();
         let hours = VERIFY_LASTS.as_secs() / 3600;
         let (letter, locale) = match &owner {
             Some(owner) if row.adds_to == Some(owner.id) && may_be_given_a_password(owner) => {
                 let username = owner.username.clone();
-                (Letter::AddPassword { username, token: token.text(), hours }, owner.locale.clone())
+                (Letter::AddPassword { username, token: link.token.text(), hours }, owner.locale.clone())
             }
             Some(owner) => (Letter::SignUpAttempt { username: owner.username.clone() }, owner.locale.clone()),
             None => {
                 let username = row.username.clone();
-                (Letter::Verification { username, token: token.text(), hours }, None)
+                (Letter::Verification { username, token: link.token.text(), hours }, None)
             }
         };
         let post = Post {
@@ -203,7 +240,8 @@ impl Auth {
             good_until: Some(now.after(VERIFY_LASTS)),
             occasion: Occasion::of(client, now),
         };
-        self.mail.post_in(tx, post).await.map(|_| ())
+        let sent = self.mail.post_in(tx, post).await?;
+        self.proofs.settle_in(tx, &link, sent.is_some()).await
     }
 
     fn pending_row(&self, new: &NewUser, email: &str, hash: String) -> anyhow::Result<Pending> {

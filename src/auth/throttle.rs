@@ -287,11 +287,11 @@ async fn fail(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<bool, DbErr> {
     Ok(failures == Some(LOCKED_AT))
 }
 
-/// Forgives an account all its failures: it was recovered.
-pub async fn forgive(tx: &Tx, account: Uuid, now: Timestamp) -> Result<(), DbErr> {
+/// Forgives an account, or a device, all its failures: it was recovered, or somebody is in.
+pub async fn forgive(tx: &Tx, bucket: &Bucket, now: Timestamp) -> Result<(), DbErr> {
     // Tries that are under way stay counted: their own ends will tell.
     let sql = "UPDATE throttles SET failures = 0, not_before = 0, forget_at = $2 WHERE bucket = $1";
-    tx.run(sql, [Bucket::Account(account).key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
+    tx.run(sql, [bucket.key().into(), now.after(LOST).millis().into()]).await.map(|_| ())
 }
 
 /// Ends a try that succeeded: what failed before is forgiven.

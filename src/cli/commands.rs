@@ -213,7 +213,12 @@ pub enum Admin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Keys {
     /// Make a new signing key; the old one verifies until its last token has expired.
-    Rotate,
+    Rotate {
+        /// The old ones verify nothing any more, as somebody may have them. People stay signed in: their programs trade
+        /// their refresh tokens.
+        #[arg(long)]
+        at_once: bool,
+    },
     /// Seal everything with the present master secret that an earlier one sealed.
     Rewrap,
 }

@@ -12,7 +12,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::{Config, DatabaseAddress, Loaded};
 use crate::platform::db::{Direction, Schema, StepStatus};
 use crate::platform::random::Random;
-use crate::sessions::Role;
+use crate::sessions::{Retirement, Role};
 use crate::users::{Identifier, Password};
 
 /// Moves or shows the schema.
@@ -169,9 +169,11 @@ async fn find(app: &App, username: &str) -> anyhow::Result<crate::users::store::
 pub(super) async fn keys(command: Keys, loaded: Loaded) -> Result<ExitCode, StartFault> {
     let app = App::open(loaded.config, Clock::System, Random::System).await?;
     let words = match command {
-        Keys::Rotate => {
-            let kid = app.sessions.rotate_keys().await?;
+        Keys::Rotate { at_once } => {
+            let retirement = if at_once { Retirement::AtOnce } else { Retirement::Gradual };
+            let kid = app.sessions.rotate_keys(retirement).await?;
             let entry = Entry::by_operator("keys_rotated", Subject::System).with("kid", kid.as_str());
+            let entry = if at_once { entry.with("at_once", true) } else { entry };
             app.audit.record_alone(entry).await.map_err(anyhow::Error::from)?;
             format!("key {kid} signs from now on; running servers take it up within 30 seconds\n")
         }

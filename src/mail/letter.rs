@@ -150,6 +150,16 @@ fn filled(chosen: Option<&str>, token: &OpaqueToken, built_in: impl Fn() -> Stri
     chosen.map_or_else(built_in, str::to_owned).replace("{token}", token.expose())
 }
 
+/// What letters to an address are counted under, and how many of those an hour may have with one more: one to five.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    pub name: &'static str,
+    pub most: u8,
+}
+
+/// What strangers can have sent to an address.
+const SHARED: &str = "mail budget";
+
 impl Letter {
     /// The folder of its templates.
     #[must_use]
@@ -178,16 +188,16 @@ impl Letter {
     }
 
     /// What it is counted under for its address, if not only the address's owner can have it sent. Codes are asked
-    /// for with a password, so strangers must not be able to use up what codes may be sent.
-    pub(super) const fn budget(&self) -> Option<&'static str> {
-        match self {
-            Self::Verification { .. }
-            | Self::AddPassword { .. }
-            | Self::Reset { .. }
-            | Self::SignUpAttempt { .. } => Some("mail budget"),
-            Self::Code { .. } => Some("code budget"),
-            _ => None,
-        }
+    /// for with a password, so strangers must not be able to use up what codes may be sent; nor, by trying to sign up, what
+    /// the owner of an account may need.
+    pub(super) const fn budget(&self) -> Option<Budget> {
+        Some(match self {
+            Self::SignUpAttempt { .. } => Budget { name: SHARED, most: 2 },
+            Self::Verification { .. } | Self::AddPassword { .. } => Budget { name: SHARED, most: 4 },
+            Self::Reset { .. } => Budget { name: SHARED, most: 5 },
+            Self::Code { .. } => Budget { name: "code budget", most: 5 },
+            _ => return None,
+        })
     }
 
     /// Whether it tells from where it was caused; an admin's letters don't tell where the admin was, and the program's own

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::Mail;
-use super::letter::{Languages, Letter, Occasion, Post};
+use super::letter::{Budget, Languages, Letter, Occasion, Post};
 use super::store::{self, NewMail, State};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
@@ -20,7 +20,9 @@ const PURPOSE: &str = "mail";
 /// Letters that strangers may have sent to an address within [`HOUR`].
 const HOUR: Duration = Duration::from_hours(1);
 /// What samples of letters are counted under.
-const SAMPLES: &str = "sample budget";
+const SAMPLES: Budget = Budget { name: "sample budget", most: 5 };
+/// What letters are counted under that people ask for who are known to be at home in the account.
+const AT_HOME: Budget = Budget { name: "budget of those at home", most: 5 };
 /// As long as what a usual letter holds.
 const USUAL_LENGTH: usize = 320;
 /// For how long finished mails are kept: sent ones, and those that came to nothing.
@@ -42,12 +44,14 @@ impl Mail {
         self.post_within(tx, post, budget).await
     }
 
-    async fn post_within(
-        &self,
-        tx: &Tx,
-        post: Post,
-        budget: Option<&'static str>,
-    ) -> Result<Option<Uuid>, DbErr> {
+    /// The same for somebody who is known to be at home in the account that the letter concerns: what strangers have sent
+    /// to its address does not count.
+    pub async fn post_to_known_in(&self, tx: &Tx, post: Post) -> Result<Option<Uuid>, DbErr> {
+        let budget = post.letter.budget().map(|_| AT_HOME);
+        self.post_within(tx, post, budget).await
+    }
+
+    async fn post_within(&self, tx: &Tx, post: Post, budget: Option<Budget>) -> Result<Option<Uuid>, DbErr> {
         if !self.is_on() {
             return Ok(None);
         }
@@ -86,7 +90,7 @@ impl Mail {
         }
         let now = self.0.clock.now();
         let nobody: [u8; 32] = self.0.random.bytes();
-        store::spend(tx, &nobody, now, HOUR).await?;
+        store::spend(tx, &nobody, SAMPLES.most, now, HOUR).await?;
         self.throw_away(tx, now).await
     }
 
@@ -108,15 +112,9 @@ impl Mail {
     }
 
     /// Whether the address may get one more letter of this budget. Counted at once.
-    async fn spend(
-        &self,
-        tx: &Tx,
-        budget: &'static str,
-        address: &str,
-        now: Timestamp,
-    ) -> Result<bool, DbErr> {
-        let key = self.0.secrets.mac(budget, &[address.as_bytes()]);
-        store::spend(tx, &key, now, HOUR).await
+    async fn spend(&self, tx: &Tx, budget: Budget, address: &str, now: Timestamp) -> Result<bool, DbErr> {
+        let key = self.0.secrets.mac(budget.name, &[address.as_bytes()]);
+        store::spend(tx, &key, budget.most, now, HOUR).await
     }
 
     /// A row that nobody sends.

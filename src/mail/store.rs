@@ -179,25 +179,31 @@ pub(super) async fn insert(tx: &Tx, mail: NewMail) -> Result<(), DbErr> {
     insert_all(tx, vec![mail]).await
 }
 
-/// Counts a letter to an address unless the fifth before it is younger than `window`. Whether it may be sent.
+/// Counts a letter to an address unless that makes more than `most`, of one to five, within `window`. Whether it may be sent.
 pub(super) async fn spend(
     tx: &Tx,
     address: &[u8; 32],
+    most: u8,
     now: Timestamp,
     window: Duration,
 ) -> Result<bool, DbErr> {
-    let sql = "INSERT INTO mail_budgets (address, first_at, second_at, third_at, fourth_at, fifth_at) \
+    // Of the letter that many before this one; the last five are known.
+    let before =
+        ["fifth_at", "fourth_at", "third_at", "second_at", "first_at"][usize::from(most.clamp(1, 5)) - 1];
+    let sql = format!(
+        "INSERT INTO mail_budgets (address, first_at, second_at, third_at, fourth_at, fifth_at) \
                VALUES ($1, 0, 0, 0, 0, $2) ON CONFLICT (address) DO UPDATE SET \
                first_at = mail_budgets.second_at, second_at = mail_budgets.third_at, \
                third_at = mail_budgets.fourth_at, fourth_at = mail_budgets.fifth_at, fifth_at = $2 \
-               WHERE mail_budgets.first_at <= $3 OR mail_budgets.first_at > $4";
+               WHERE mail_budgets.{before} <= $3 OR mail_budgets.{before} > $4"
+    );
     let values = [
         address.to_vec().into(),
         now.millis().into(),
         now.before(window).millis().into(),
         now.after(AHEAD).millis().into(),
     ];
-    Ok(tx.run(sql, values).await? == 1)
+    Ok(tx.run(&sql, values).await? == 1)
 }
 
 /// Whether there is anything for a worker to do: what is due by now, or lies further ahead than it can.

@@ -266,7 +266,7 @@ impl DoorPages {
         let Some(token) = self.door.challenge(request) else {
             return Ok(see_other(&with_next("/signin", next)));
         };
-        let factor = self.auth.factor_asked_for(token).await;
+        let factor = self.auth.factor_asked_for(token, Kind::Cookie).await;
         let factor = factor.map_err(|error| Breakage::from(error).problem())?;
         Ok(self.otp_form(StatusCode::OK, next, factor == Some(Factor::Email), &[]))
     }
@@ -312,7 +312,8 @@ impl DoorPages {
             return Ok(see_other(&with_next("/signin", &form.next)));
         };
         let device = self.door.device(request).map(str::to_owned);
-        let answer = SecondFactor { token, code: form.otp_code, client, device };
+        let kind = Kind::Cookie;
+        let answer = SecondFactor { token, code: form.otp_code, client, device, kind };
         match self.auth.answer(answer).await {
             Ok(Admission::In(signed_in)) => {
                 let mut response = self.signed_in(&signed_in, &form.next);
@@ -404,7 +405,8 @@ impl DoorPages {
             let fault = Fault::of(&["username"], self.pages.word("door.fill_in"));
             return Ok(again.forgot_form(StatusCode::UNPROCESSABLE_ENTITY, &form.next, &[fault]));
         }
-        match self.auth.forgot(&Identifier::parse(&form.username), client).await {
+        let device = self.door.device(request).map(str::to_owned);
+        match self.auth.forgot(&Identifier::parse(&form.username), client, device.as_deref()).await {
             Ok(()) => Ok(again.look_into_your_mail("door.mail_to_reset")),
             Err(Failure::Refused(refusal)) => {
                 let problem = AskRefusal::problem(&refusal);

@@ -47,10 +47,11 @@ impl Profiles {
                 self.proofs.forget_in(tx, Purpose::Reset, now.id).await?;
                 let new_address = now.email.clone().unwrap_or_default();
                 let letter = Letter::EmailChanged { username: now.username.clone(), new_address };
-                self.write_in(tx, now, old, letter, None, client).await
+                self.write_in(tx, now, old, letter, None, client).await?;
             }
-            None => Ok(()),
+            None => {}
         }
+        Ok(())
     }
 
     /// Mails the link; to the owner of a taken address, that somebody tried. Whoever asked can't tell.
@@ -63,16 +64,18 @@ impl Profiles {
         client: &ClientInfo,
     ) -> Result<(), DbErr> {
         let owner = store::by_email(tx, &address).await?;
-        let token =
+        let link =
             self.proofs.issue_in(tx, Purpose::Verify, Subject::User(user), &address, Some(session)).await?;
         let until = Some(self.clock.now().after(VERIFY_LASTS));
-        if let Some(owner) = owner {
+        let is_sent = if let Some(owner) = owner {
             let letter = Letter::SignUpAttempt { username: owner.username.clone() };
-            return self.write_in(tx, &owner, address, letter, until, client).await;
-        }
-        let (username, hours) = (user.username.clone(), VERIFY_LASTS.as_secs() / 3600);
-        let letter = Letter::Verification { username, token: token.text(), hours };
-        self.write_in(tx, user, address, letter, until, client).await
+            self.write_in(tx, &owner, address, letter, until, client).await?
+        } else {
+            let (username, hours) = (user.username.clone(), VERIFY_LASTS.as_secs() / 3600);
+            let letter = Letter::Verification { username, token: link.token.text(), hours };
+            self.write_in(tx, user, address, letter, until, client).await?
+        };
+        self.proofs.settle_in(tx, &link, is_sent).await
     }
 
     /// Writes that an account was deleted, and until when that can be taken back.
@@ -85,9 +88,10 @@ impl Profiles {
     ) -> Result<(), DbErr> {
         let Some(address) = user.email.clone() else { return Ok(()) };
         let letter = Letter::AccountDeleted { username: user.username.clone(), until };
-        self.write_in(tx, user, address, letter, None, client).await
+        self.write_in(tx, user, address, letter, None, client).await.map(|_| ())
     }
 
+    /// Whether it goes: an address is sent so much and no more.
     async fn write_in(
         &self,
         tx: &Tx,
@@ -96,11 +100,11 @@ impl Profiles {
         letter: Letter,
         good_until: Option<Timestamp>,
         client: &ClientInfo,
-    ) -> Result<(), DbErr> {
+    ) -> Result<bool, DbErr> {
         let languages =
             Languages { locale: user.locale.clone(), accept_language: client.accept_language.clone() };
         let occasion = Occasion::of(client, self.clock.now());
         let post = Post { to, user_id: Some(user.id), languages, letter, good_until, occasion };
-        self.mail.post_in(tx, post).await.map(|_| ())
+        Ok(self.mail.post_in(tx, post).await?.is_some())
     }
 }

@@ -15,7 +15,7 @@ use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
 
-pub use rules::{Link, Subject};
+pub use rules::{Issued, Link, Subject};
 
 /// How long an address can be proved by a link.
 pub const VERIFY_LASTS: Duration = Duration::from_hours(24);

@@ -51,9 +51,16 @@ impl Link {
     }
 }
 
+/// A link that was issued, and whose letter is not on its way yet.
+pub struct Issued {
+    /// What the letter has to show.
+    pub token: OneTimeToken,
+    purpose: Purpose,
+    link: Link,
+}
+
 impl Proofs {
-    /// Issues a link; those of the same purpose that its owner was sent before stop working; with [`Purpose::Verify`], those
-    /// for the same address.
+    /// Issues a link. To be followed by [`Proofs::settle_in`] once it is known whether its letter goes.
     pub async fn issue_in(
         &self,
         tx: &Tx,
@@ -61,7 +68,7 @@ impl Proofs {
         subject: Subject<'_>,
         email: &str,
         session_id: Option<Uuid>,
-    ) -> Result<OneTimeToken, DbErr> {
+    ) -> Result<Issued, DbErr> {
         let now = self.clock.now();
         let token = OneTimeToken::new(&self.random);
         let (user, sign_up_id) = match subject {
@@ -77,9 +84,20 @@ impl Proofs {
             token_version: user.map_or(0, |user| user.token_version),
             password_changed_at: user.and_then(|user| user.password_changed_at).unwrap_or_default(),
         };
-        store::forget_of(tx, purpose, &link).await?;
         store::insert(tx, &token.digest(purpose), purpose, &link, now, now.after(lifetime(purpose))).await?;
-        Ok(token)
+        Ok(Issued { token, purpose, link })
+    }
+
+    /// Where the letter goes, the links of the same purpose that its owner was sent before stop working; with
+    /// [`Purpose::Verify`], those for the same address. Where it doesn't, this one does, and they stay as they were: strangers
+    /// may use up what an address may be sent, and must not void what lies in its mailbox.
+    pub async fn settle_in(&self, tx: &Tx, issued: &Issued, is_sent: bool) -> Result<(), DbErr> {
+        let digest = issued.token.digest(issued.purpose);
+        if is_sent {
+            store::forget_before(tx, &digest, issued.purpose, &issued.link).await
+        } else {
+            store::forget_one(tx, &digest).await
+        }
     }
 
     /// The account that a link was sent for; only [`Proofs::consume_in`] decides whether it works.

@@ -35,15 +35,25 @@ pub async fn insert(
     tx.run(sql, values).await.map(|_| ())
 }
 
-/// Forgets the links of this purpose that the same account or sign-up was sent. Those that prove an address are
-/// forgotten for the same address only: anybody may have one sent to the present address, and must not end that of the
-/// address that waits.
-pub async fn forget_of(tx: &Tx, purpose: Purpose, link: &Link) -> Result<(), DbErr> {
+/// Forgets the links of this purpose that the same account or sign-up was sent before this one. Those that prove an
+/// address are forgotten for the same address only: anybody may have one sent to the present address, and must not end
+/// that of the address that waits.
+pub async fn forget_before(tx: &Tx, digest: &[u8; 32], purpose: Purpose, link: &Link) -> Result<(), DbErr> {
     let sql = "DELETE FROM mailed_links WHERE purpose = $1 AND (user_id = $2 OR sign_up_id = $3) \
-               AND (email = $4 OR purpose <> 'verify')";
-    let values =
-        [purpose.name().into(), link.user_id.into(), link.sign_up_id.into(), link.email.clone().into()];
+               AND (email = $4 OR purpose <> 'verify') AND digest <> $5";
+    let values = [
+        purpose.name().into(),
+        link.user_id.into(),
+        link.sign_up_id.into(),
+        link.email.clone().into(),
+        digest.to_vec().into(),
+    ];
     tx.run(sql, values).await.map(|_| ())
+}
+
+/// Forgets a link.
+pub async fn forget_one(tx: &Tx, digest: &[u8; 32]) -> Result<(), DbErr> {
+    tx.run("DELETE FROM mailed_links WHERE digest = $1", [digest.to_vec().into()]).await.map(|_| ())
 }
 
 /// Forgets the links of this purpose that an account was sent.

@@ -39,6 +39,7 @@ pub use keys::{Jwk, Jwks};
 pub use opaque::{DeviceToken, OneTimeToken, OpaqueToken, Purpose};
 pub use roles::{Role, Roles, UnknownRole};
 pub use rules::{Kind, NewSession, OpenSession, RefreshRefusal, Tokens};
+pub use signing::Retirement;
 pub use told::Ending;
 
 use crate::events::Events;

@@ -20,7 +20,7 @@ use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
 use crate::platform::problem::{Breakage, Failure, FieldError, Problem};
 use crate::platform::secrets::digest;
-use crate::platform::web::ClientInfo;
+use crate::platform::web::{ClientInfo, home_network};
 
 /// A client that did not hear the answer to its refresh may ask again for so long and gets the same successor.
 const GRACE: Duration = Duration::from_secs(10);
@@ -204,6 +204,7 @@ impl Sessions {
             successor: successor.digest().to_vec(),
             now,
             idle_expires_at: now.after(idle),
+            rests: i64::try_from(idle.as_millis()).unwrap_or(i64::MAX),
             lasts: i64::try_from(absolute.as_millis()).unwrap_or(i64::MAX),
         };
         let events = self.events.clone();
@@ -403,15 +404,15 @@ impl Sessions {
         end_in(tx, (user, session), reason, self.events.clone(), self.clock.now()).await
     }
 
-    /// Whether somebody was signed in to this account from such a client before, as far as its sessions tell; `None`
-    /// if it has none.
-    pub async fn knows_agent_in(
-        &self,
-        tx: &Tx,
-        user: Uuid,
-        agent: Option<&str>,
-    ) -> Result<Option<bool>, DbErr> {
-        store::knows_agent(tx, user, agent).await
+    /// Whether somebody was signed in to this account by such a client from such a place before, as far as its sessions
+    /// tell; `None` if it has none. What a browser calls itself is no proof: millions call themselves the same.
+    pub async fn knows_in(&self, tx: &Tx, user: Uuid, client: &ClientInfo) -> Result<Option<bool>, DbErr> {
+        let (agent, place) = (client.user_agent.as_deref().unwrap_or_default(), home_network(client.ip));
+        let origins = store::origins(tx, user).await?;
+        let is_like = |(by, from): &(String, String)| {
+            by == agent && from.parse().is_ok_and(|ip| home_network(ip) == place)
+        };
+        Ok((!origins.is_empty()).then(|| origins.iter().any(is_like)))
     }
 
     /// A user's live sessions, the last seen first.
@@ -577,6 +578,11 @@ async fn rotate_or_end(
     let Some(session) = store::by_id(tx, rotation.session).await? else { return Ok(Rotated::Gone) };
     let now = rotation.now;
     if !session.lives_at(now) {
+        return Ok(Rotated::Gone);
+    }
+    if !rotation.is_in_time(&session) {
+        // Whoever became an admin since has less time than its row says.
+        end_in(tx, (session.user_id, session.id), Ending::Expired, events, now).await?;
         return Ok(Rotated::Gone);
     }
     let rotated_at = Timestamp::from_millis(session.rotated_at.unwrap_or_default());

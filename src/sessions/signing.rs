@@ -56,7 +56,9 @@ impl<E: Into<anyhow::Error>> From<E> for KeyBreakage {
 async fn add_first(tx: &Tx, row: store::signing_key::Model, algorithm: Algorithm) -> Result<(), KeyBreakage> {
     store::lock_signing_keys(tx).await?;
     let present = store::signing_keys(tx).await?;
-    if present.iter().all(|key| key.algorithm != algorithm.name()) {
+    let signs =
+        |key: &store::signing_key::Model| key.algorithm == algorithm.name() && key.retires_at.is_none();
+    if !present.iter().any(signs) {
         store::insert_signing_key(tx, row).await?;
     }
     Ok(())
@@ -114,17 +116,32 @@ fn row(key: &SigningKey, random: &Random, secrets: &Secrets) -> store::signing_k
     }
 }
 
+/// What becomes of the keys before a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// They verify until the last token that they signed is over.
+    Gradual,
+    /// They verify nothing any more: somebody may have them.
+    AtOnce,
+}
+
 impl Sessions {
-    /// Makes a new key that signs from now on. The ones before it verify until the last token they signed is over.
-    pub async fn rotate_keys(&self) -> anyhow::Result<String> {
+    /// Makes a new key that signs from now on, and retires the ones before it.
+    pub async fn rotate_keys(&self, retirement: Retirement) -> anyhow::Result<String> {
         let now = self.clock.now();
         let algorithm = self.settings.algorithm;
         let key = SigningKey::generate(algorithm, &self.random, now)?;
         let kid = key.kid().to_owned();
         let row = row(&key, &self.random, &self.secrets);
-        let retires_at = now.after(self.settings.access_lifetime + OVERLAP);
+        // Whoever has one of them may have those of another algorithm, too.
+        let (of, retires_at) = match retirement {
+            Retirement::Gradual => {
+                (Some(algorithm.name()), now.after(self.settings.access_lifetime + OVERLAP))
+            }
+            Retirement::AtOnce => (None, now),
+        };
         self.db
-            .write::<_, KeyBreakage, _>(move |tx| replace(tx, row, retires_at).boxed())
+            .write::<_, KeyBreakage, _>(move |tx| replace(tx, row, of, retires_at).boxed())
             .await
             .map_err(|failure| failure.0)?;
         self.reload_keys().await?;
@@ -187,9 +204,14 @@ impl Sessions {
     }
 }
 
-async fn replace(tx: &Tx, row: store::signing_key::Model, retires_at: Timestamp) -> Result<(), KeyBreakage> {
+async fn replace(
+    tx: &Tx,
+    row: store::signing_key::Model,
+    of: Option<&str>,
+    retires_at: Timestamp,
+) -> Result<(), KeyBreakage> {
     store::lock_signing_keys(tx).await?;
-    store::retire_others(tx, &row.algorithm, &row.kid, retires_at).await?;
+    store::retire_signing_keys(tx, of, retires_at).await?;
     store::insert_signing_key(tx, row).await?;
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! The rows of sessions and signing keys.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, Statement, Value};
+use sea_orm::{
+    Condition, DbBackend, FromQueryResult, IntoActiveModel, Iterable, QueryOrder, Statement, Value,
+};
 
 use super::Caller;
 use crate::events::store::{Drawn, written_with};
 use crate::platform::clock::Timestamp;
-use crate::platform::db::{Lock, Tx, Values, counted, scalar, scalars};
+use crate::platform::db::{Lock, Tx, Values, counted, scalars};
 
 /// Table `sessions`: who is signed in where. An ended session is a deleted row.
 pub mod session {
@@ -125,16 +127,12 @@ pub async fn count_open(db: &impl ConnectionTrait, now: Timestamp) -> Result<u64
     counted(db, sql, [now.millis().into()]).await
 }
 
-/// Whether the user has a session that was opened by such a client; `None` without any session.
-pub async fn knows_agent(
-    db: &impl ConnectionTrait,
-    user: Uuid,
-    agent: Option<&str>,
-) -> Result<Option<bool>, DbErr> {
-    let sql = "SELECT MAX(CASE WHEN COALESCE(user_agent, '') = $2 THEN 1 ELSE 0 END) FROM sessions WHERE user_id = $1";
-    let values = [user.into(), agent.unwrap_or_default().into()];
-    let known: Option<Option<i32>> = scalar(db, sql, values).await?;
-    Ok(known.flatten().map(|known| known == 1))
+/// What the user's sessions were opened by, and from where: `User-Agent` and address.
+pub async fn origins(db: &impl ConnectionTrait, user: Uuid) -> Result<Vec<(String, String)>, DbErr> {
+    let sql = "SELECT COALESCE(user_agent, ''), ip FROM sessions WHERE user_id = $1";
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [user.into()]);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
 /// Opens a session, and writes the event that tells of it.
@@ -163,8 +161,19 @@ pub struct Rotation {
     pub successor: Vec<u8>,
     pub now: Timestamp,
     pub idle_expires_at: Timestamp,
-    /// How long the session may last, in milliseconds: the user's roles may have changed since it was opened.
+    /// How long the session may rest, and last, in milliseconds: the user's roles may have changed since its ends were
+    /// reckoned.
+    pub rests: i64,
     pub lasts: i64,
+}
+
+impl Rotation {
+    /// Whether the session has rested and lasted no longer than it may.
+    pub fn is_in_time(&self, session: &session::Model) -> bool {
+        let now = self.now.millis();
+        session.last_seen_at.saturating_add(self.rests) > now
+            && session.created_at.saturating_add(self.lasts) > now
+    }
 }
 
 /// Puts the successor in the presented secret's place: succeeds once for each secret, whoever comes first.
@@ -174,7 +183,7 @@ pub async fn rotate(tx: &Tx, rotation: &Rotation) -> Result<bool, DbErr> {
                expires_at = CASE WHEN expires_at < created_at + $6 THEN expires_at ELSE created_at + $6 END, \
                idle_expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END \
                WHERE id = $4 AND secret_digest = $5 AND idle_expires_at > $2 AND expires_at > $2 \
-               AND created_at + $6 > $2";
+               AND created_at + $6 > $2 AND last_seen_at + $7 > $2";
     let values = [
         rotation.successor.clone().into(),
         rotation.now.millis().into(),
@@ -182,6 +191,7 @@ pub async fn rotate(tx: &Tx, rotation: &Rotation) -> Result<bool, DbErr> {
         rotation.session.into(),
         rotation.presented.clone().into(),
         rotation.lasts.into(),
+        rotation.rests.into(),
     ];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     Ok(tx.execute_alone(statement).await? == 1)
@@ -320,16 +330,20 @@ pub async fn lock_signing_keys(tx: &Tx) -> Result<(), DbErr> {
     tx.lock(Lock::SIGNING_KEYS).await
 }
 
-/// Lets every key of the algorithm but `kept` verify only until `retires_at`.
-pub async fn retire_others(tx: &Tx, algorithm: &str, kept: &str, retires_at: Timestamp) -> Result<(), DbErr> {
-    signing_key::Entity::update_many()
-        .col_expr(signing_key::Column::RetiresAt, Some(retires_at.millis()).into())
-        .filter(signing_key::Column::Algorithm.eq(algorithm))
-        .filter(signing_key::Column::Kid.ne(kept))
-        .filter(signing_key::Column::RetiresAt.is_null())
-        .exec(tx)
-        .await
-        .map(|_| ())
+/// Lets the keys of an algorithm, or else every key that there is, verify no longer than until `retires_at`.
+pub async fn retire_signing_keys(
+    tx: &Tx,
+    algorithm: Option<&str>,
+    retires_at: Timestamp,
+) -> Result<(), DbErr> {
+    let column = signing_key::Column::RetiresAt;
+    let mut retire = signing_key::Entity::update_many()
+        .col_expr(column, Some(retires_at.millis()).into())
+        .filter(Condition::any().add(column.is_null()).add(column.gt(retires_at.millis())));
+    if let Some(algorithm) = algorithm {
+        retire = retire.filter(signing_key::Column::Algorithm.eq(algorithm));
+    }
+    retire.exec(tx).await.map(|_| ())
 }
 
 /// Puts a freshly sealed private key in the place of the old one.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gatehouse::users::Password;
 use serde_json::json;
 
 use crate::harness::{Actor, Ask, Demand, PASSWORD, START, TestApp, race};
@@ -19,7 +20,7 @@ fn change(actor: &Actor, old: &str, new: &str) -> Ask {
 async fn the_new_password_counts_and_the_old_one_no_more() {
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
-    change(&ann, PASSWORD, NEW).await.is(200);
+    assert_eq!(change(&ann, PASSWORD, NEW).await.is(200).text(), "Password reset successful");
     app.try_sign_in("ann", NEW).await.is(200);
     app.try_sign_in("ann", PASSWORD).await.refused(401, "invalid_credentials");
 }
@@ -33,6 +34,19 @@ async fn every_other_session_ends_and_the_acting_one_goes_on() {
     app.post("/api/auth/token/refresh").json(&json!({"refresh_token": there.refresh})).await.is(401);
     here.get("/api/user/me").await.is(200);
     app.post("/api/auth/token/refresh").json(&json!({"refresh_token": here.refresh})).await.is(200);
+}
+
+// whoever changed it.
+#[tokio::test]
+async fn whose_password_the_operator_sets_is_told() {
+    let app = TestApp::with_mail(&[]).await;
+    let ann = app.user("ann").await;
+    let row = app.inside.users.by_id(ann.id).await.unwrap().unwrap();
+    app.inside.auth.set_password(&row, &Password::parse(NEW).unwrap()).await.unwrap();
+    let told = app.mail_to("ann@example.com", "password-changed").await;
+    assert!(!told.text.contains(NEW), "{told:?}");
+    ann.get("/api/user/me").await.refused(401, "token_invalid");
+    app.try_sign_in("ann", NEW).await.is(200);
 }
 
 #[tokio::test]

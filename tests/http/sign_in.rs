@@ -364,25 +364,32 @@ async fn the_hundredth_failure_in_a_row_is_told_by_mail_once() {
 
 #[tokio::test]
 async fn a_sign_in_from_an_unknown_device_is_told_by_mail() {
-    let app = TestApp::with_mail(&[]).await;
+    let app = TestApp::with_mail(&[BEHIND_A_PROXY]).await;
     app.user("ann").await;
     let told = async || {
         let letters = app.letters_to("ann@example.com").await;
         letters.iter().filter(|letter| *letter == "new-device").count()
     };
     assert_eq!(told().await, 0, "the first time is no news");
-    let sign_in = async |agent: &str, cookie: &str| {
+    let sign_in_from = async |from: &str, agent: &str, cookie: &str| {
         let credentials = json!({"username": "ann", "password": PASSWORD});
         let ask = app.post(LOGIN).header("user-agent", agent).header("cookie", cookie);
+        let ask = ask.header("x-forwarded-for", from);
         let reply = ask.json(&credentials).await;
         reply.is(200).cookie("gatehouse-device").unwrap_or_default().to_owned()
     };
+    let sign_in = async |agent: &str, cookie: &str| sign_in_from("198.51.100.7", agent, cookie).await;
     let device = sign_in("Firefox/140", "").await;
     app.mail_to("ann@example.com", "new-device").await;
     assert_eq!(told().await, 1);
-    // By its cookie it is known whatever it calls itself, and by its name without the cookie.
-    sign_in("Firefox/141", &format!("gatehouse-device={device}")).await;
+    // By its cookie it is known whatever it calls itself and wherever it is; without it, by its name where it was before.
+    sign_in_from("203.0.113.9", "Firefox/141", &format!("gatehouse-device={device}")).await;
     sign_in("Firefox/140", "").await;
+    sign_in_from("198.51.100.99", "Firefox/140", "").await;
+    assert_eq!(told().await, 1);
     sign_in("Chromium/150", "").await;
     assert_eq!(eventually(told, |count| *count >= 2).await, 2);
+    // What a browser calls itself, millions call themselves.
+    sign_in_from("192.0.2.66", "Firefox/140", "").await;
+    assert_eq!(eventually(told, |count| *count >= 3).await, 3);
 }

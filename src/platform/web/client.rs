@@ -45,6 +45,19 @@ pub fn client_network(ip: IpAddr) -> IpAddr {
     first_bits_of_v6(ip, 64)
 }
 
+/// The network in which an address of the same connection most likely lies tomorrow, too: the /24 of an IPv4 address, the
+/// /48 of an IPv6 address.
+#[must_use]
+pub fn home_network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [one, two, three, _] = ip.octets();
+            IpAddr::from([one, two, three, 0])
+        }
+        IpAddr::V6(_) => first_bits_of_v6(ip, 48),
+    }
+}
+
 /// The network around it that is counted too: the /48 of an IPv6 address.
 #[must_use]
 pub fn wide_network(ip: IpAddr) -> Option<IpAddr> {

@@ -28,7 +28,7 @@ pub use asset::{Asset, SCRIPT, STYLE, content_hash};
 pub use body::read_body;
 pub(crate) use body::{asked_again, broken_off, too_large, unsupported};
 pub(crate) use client::is_forwarded;
-pub use client::{ClientInfo, TrustedProxies, client_network, wide_network};
+pub use client::{ClientInfo, TrustedProxies, client_network, home_network, wide_network};
 pub use cursor::Cursor;
 pub use device::Device;
 pub use etag::{if_match, is_known, is_wanted};

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::wire::{self, request};
 use super::{Scene, Wire};
-use crate::harness::{PASSWORD, eventually, race};
+use crate::harness::{Demand, PASSWORD, eventually, race};
 use crate::oauth::scene::{Scene as Elsewhere, path_of, place_of};
 
 const WRONG: &str = "certainly not this one 4711";
@@ -212,6 +212,36 @@ async fn a_locked_out_victim_still_comes_in_from_a_device_they_used_before() {
     for number in 0..30 {
         let status = login(&device, WRONG).await.status();
         assert_eq!(status, if number == 0 { 401 } else { 429 });
+    }
+    scene.is_unharmed().await;
+}
+
+// failures are counted in a row; whoever is in has ended theirs, with a second factor as well as without.
+#[tokio::test]
+async fn whoever_is_in_from_a_known_device_has_ended_its_row_of_failures() {
+    let scene = Scene::new().await;
+    let victim = scene.user("victim").await;
+    let (authenticator, _) = victim.enrol(&scene).await;
+    let mut device = String::new();
+    for round in 0..3 {
+        let login = async |cookie: &str, password: &str| {
+            let form = [("username", "victim"), ("password", password)];
+            scene.post("/api/auth/login").header("cookie", cookie).form(&form).await
+        };
+        if !device.is_empty() {
+            // The third in a row would have to wait three seconds.
+            for _ in 0..2 {
+                login(&device, WRONG).await.refused(401, "invalid_credentials");
+                scene.clock.advance(Duration::from_secs(1));
+            }
+        }
+        let demand = Demand::of(&login(&device, PASSWORD).await);
+        let code = authenticator.next_code(&scene);
+        let answer = json!({"otp_token": demand.token, "otp_code": code});
+        let reply = scene.post("/api/auth/OTP").header("cookie", &device).json(&answer).await;
+        let cookie = reply.is(200).cookie("gatehouse-device").unwrap_or_else(|| panic!("{round}: {reply:?}"));
+        device = format!("gatehouse-device={cookie}");
+        scene.clock.advance(Duration::from_secs(31));
     }
     scene.is_unharmed().await;
 }

@@ -71,6 +71,68 @@ async fn no_mailbox_is_filled_by_strangers() {
     scene.reset(&scene.reset_token("ann").await, PASSWORD).await.is(200);
 }
 
+// what strangers have sent voids nothing that lies in a mailbox, and leaves room for what its owner asks for.
+#[tokio::test]
+async fn strangers_neither_void_the_owners_link_nor_keep_them_from_another() {
+    let scene = with_mail().await;
+    let address = "ann@example.com";
+    scene.user("ann").await;
+    let device = scene.try_sign_in("ann", PASSWORD).await.cookie("gatehouse-device").unwrap().to_owned();
+    scene.clock.advance(HOUR);
+    let sent =
+        async |letter: &str| scene.letters_to(address).await.iter().filter(|sent| *sent == letter).count();
+    for number in 0..6 {
+        scene.sign_up(&format!("mallory_{number}"), address, OTHER_PASSWORD).await.is(202);
+    }
+    assert_eq!(sent("sign-up-attempt").await, 2);
+    for asked in 1..=6 {
+        scene.forget(("username", "ann")).await.is(202);
+        assert_eq!(sent("reset").await, asked.min(3), "{asked}");
+    }
+    // By now nobody is sent anything; so the last link is as good as it was.
+    let link = scene.mail_to(address, "reset").await.token();
+    let proof = json!({"email": address});
+    scene.post("/api/auth/email/verify/request").json(&proof).await.is(202);
+    // Somebody at home is sent one all the same, and that one takes its place.
+    let ask = || {
+        let body = json!({"username": "ann"});
+        scene
+            .post("/api/auth/forgot-password/request")
+            .header("cookie", &format!("gatehouse-device={device}"))
+            .json(&body)
+    };
+    for asked in 1..=4 {
+        ask().await.is(202);
+        assert_eq!(sent("reset").await, 3 + asked.min(3), "{asked}");
+    }
+    scene.reset(&link, OTHER_PASSWORD).await.refused(401, "token_invalid");
+    let link = scene.mail_to(address, "reset").await.token();
+    scene.forget(("username", "ann")).await.is(202);
+    scene.reset(&link, OTHER_PASSWORD).await.is(200);
+    scene.try_sign_in("ann", OTHER_PASSWORD).await.is(200);
+    scene.is_unharmed().await;
+}
+
+// nor the link of a sign-up, which others with the same address ask for, too.
+#[tokio::test]
+async fn a_link_that_proves_an_address_outlives_what_is_not_sent() {
+    let scene = with_mail().await;
+    let address = "ann@example.com";
+    scene.sign_up("ann", address, PASSWORD).await.is(202);
+    let link = scene.mail_to(address, "verification").await.token();
+    for number in 0..6 {
+        scene.sign_up(&format!("mallory_{number}"), address, OTHER_PASSWORD).await.is(202);
+    }
+    let letters = scene.letters_to(address).await.len();
+    assert_eq!(letters, 4);
+    scene.sign_up("ann", address, PASSWORD).await.is(202);
+    let proof = json!({"email": address});
+    scene.post("/api/auth/email/verify/request").json(&proof).await.is(202);
+    assert_eq!(scene.letters_to(address).await.len(), letters);
+    scene.verify(&link).await.is(200);
+    scene.sign_in("ann").await.me().await;
+}
+
 // the same by somebody who is signed in and has letters sent to an address that is not theirs.
 #[tokio::test]
 async fn no_mailbox_is_filled_by_changes_of_address() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gatehouse::sessions::Retirement;
 use serde_json::{Value, json};
 
 use super::Scene;
@@ -326,7 +327,7 @@ async fn the_key_set_shows_public_halves_and_a_key_that_is_gone_verifies_nothing
         let keys = |reply: &Reply| reply.is(200).json()["keys"].as_array().unwrap().clone();
         let set = scene.get("/.well-known/jwks.json").await;
         assert_eq!(keys(&set).len(), usize::from(algorithm != "HS256"));
-        scene.inside.sessions.rotate_keys().await.unwrap();
+        scene.inside.sessions.rotate_keys(Retirement::Gradual).await.unwrap();
         let after = scene.get("/.well-known/jwks.json").await;
         for key in keys(&after) {
             for private in ["d", "p", "q", "dp", "dq", "qi", "k", "oth"] {

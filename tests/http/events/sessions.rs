@@ -79,3 +79,29 @@ async fn somebody_who_is_removed_for_good_is_signed_out_first() {
     assert_eq!(types(&events)[2..], ["session.ended", "user.purged"]);
     assert_eq!(events[2]["data"]["reason"], "deleted");
 }
+
+// Whoever becomes an admin has less time from then on. That it is over is no theft.
+#[tokio::test]
+async fn a_session_whose_owner_rose_rests_and_lasts_no_longer_than_an_admins() {
+    let app = TestApp::new().await;
+    let (resting, mut lasting) = (app.user("resting").await, app.user("lasting").await);
+    let refresh = async |actor: &Actor| {
+        app.post("/api/auth/token/refresh").json(&json!({"refresh_token": actor.refresh})).await
+    };
+    let rises = async |actor: &Actor| {
+        app.admin().await.patch(&actor.path()).json(&json!({"roles": ["admin"]})).await.is(200);
+    };
+    rises(&resting).await;
+    app.clock.advance(Duration::from_mins(61));
+    refresh(&resting).await.refused(401, "token_invalid");
+    app.clock.advance(Duration::from_mins(22 * 60));
+    lasting = Actor::with_tokens(&app, "lasting", &refresh(&lasting).await.is(200).json());
+    rises(&lasting).await;
+    app.clock.advance(Duration::from_mins(59));
+    refresh(&lasting).await.refused(401, "token_invalid");
+    let admin = app.admin().await;
+    for actor in [&resting, &lasting] {
+        let event = newest(&app, &admin, actor).await;
+        assert_eq!(event["data"], session(actor, &json!({"reason": "expired"})), "{}", actor.name);
+    }
+}

@@ -230,3 +230,23 @@ async fn an_address_where_no_mail_can_come_is_refused_at_every_door() {
     let unasked = TestApp::with_mail(&[("EMAIL_CHECK_MX", "false")]).await;
     unasked.admin().await.post("/api/user/").json(&new).await.is(201);
 }
+
+// a throttle counts every way to try a password.
+#[tokio::test]
+async fn the_password_of_a_sign_up_that_waits_is_tried_no_faster_than_others() {
+    let app = TestApp::with_mail(&[]).await;
+    let ask = async |password: &str| app.sign_up("bob", "bob@example.com", password).await;
+    ask(PASSWORD).await.is(202);
+    ask(OTHER_PASSWORD).await.refused(409, "username_taken");
+    ask(PASSWORD).await.refused(429, "rate_limited");
+    app.try_sign_in("bob", PASSWORD).await.refused(429, "rate_limited");
+    app.clock.advance(Duration::from_secs(1));
+    app.try_sign_in("bob", OTHER_PASSWORD).await.refused(401, "invalid_credentials");
+    ask(PASSWORD).await.refused(429, "rate_limited");
+    app.clock.advance(Duration::from_secs(1));
+    ask(PASSWORD).await.is(202);
+    // The right one forgives what was wrong before.
+    ask(OTHER_PASSWORD).await.refused(409, "username_taken");
+    app.clock.advance(Duration::from_secs(1));
+    ask(PASSWORD).await.is(202);
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gatehouse::sessions::Retirement;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 use serde_json::{Value, json};
@@ -89,7 +90,7 @@ async fn after_a_rotation_old_and_new_tokens_count_until_the_old_can_be_no_more(
     let app = TestApp::new().await;
     let ann = app.user("ann").await;
     let other = app.second_instance().await;
-    app.inside.sessions.rotate_keys().await.unwrap();
+    app.inside.sessions.rotate_keys(Retirement::Gradual).await.unwrap();
     let again = app.sign_in("ann").await;
     let kid = |actor: &Actor| decode_header(&actor.access).unwrap().kid.unwrap();
     assert_ne!(kid(&ann), kid(&again));
@@ -107,6 +108,36 @@ async fn after_a_rotation_old_and_new_tokens_count_until_the_old_can_be_no_more(
     app.inside.sessions.reload_keys().await.unwrap();
     let kids: Vec<Value> = app.get(JWKS).await.json()["keys"].as_array().unwrap().clone();
     assert!(kids.iter().all(|key| key["kid"] != kid(&ann)), "the old one has gone");
+}
+
+// a key that somebody may have is removed, and everything that it signed with it, on each instance.
+#[tokio::test]
+async fn what_a_key_signed_that_is_retired_at_once_counts_no_more() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let other = app.second_instance().await;
+    assert!(is_signed_in(&ann.at(&other)).await);
+    app.inside.sessions.rotate_keys(Retirement::Gradual).await.unwrap();
+    let between = app.sign_in("ann").await;
+    app.inside.sessions.rotate_keys(Retirement::AtOnce).await.unwrap();
+    for actor in [&ann, &between] {
+        actor.get(VALIDATE).await.refused(401, "token_invalid");
+    }
+    assert_eq!(app.get(JWKS).await.json()["keys"].as_array().unwrap().len(), 1);
+    let renewed = refresh(&app, &ann.refresh).await;
+    let renewed = Actor::with_tokens(&app, "ann", &renewed.is(200).json());
+    // A token by a key that it does not know has the other look.
+    assert!(is_signed_in(&renewed).await && is_signed_in(&renewed.at(&other)).await);
+    for actor in [&ann, &between] {
+        actor.at(&other).get(VALIDATE).await.refused(401, "token_invalid");
+    }
+    // A start finds the key, and another algorithm gets one of its own although the one that it had is retired.
+    let es256 = app.restarted_with(&[("JWT_ALGORITHM", "ES256")]).await;
+    let by_es256 = es256.sign_in("ann").await;
+    app.inside.sessions.rotate_keys(Retirement::AtOnce).await.unwrap();
+    let es256 = app.restarted_with(&[("JWT_ALGORITHM", "ES256")]).await;
+    by_es256.at(&es256).get(VALIDATE).await.refused(401, "token_invalid");
+    assert!(is_signed_in(&es256.sign_in("ann").await).await);
 }
 
 #[tokio::test]

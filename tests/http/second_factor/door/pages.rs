@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::harness::{Authenticator, PASSWORD, Reply, TestApp, with_query};
 
 const OURS: &str = "http://localhost:8000";
@@ -145,4 +147,22 @@ async fn a_recovery_code_will_do_and_the_time_is_kept() {
     answer(&app, &waiting, &codes[0], "").await.is(401);
     let waiting = sign_in(&app, "/signin", "").await.cookie("gatehouse-otp").unwrap().to_owned();
     assert!(answer(&app, &waiting, &codes[0], "").await.cookie("gatehouse").is_some());
+}
+
+// what a browser keeps from scripts is handed to none, and a program's token becomes no cookie.
+#[tokio::test]
+async fn half_a_sign_in_at_one_door_is_nothing_at_the_other() {
+    let app = TestApp::new().await;
+    let authenticator = ann(&app, &["user"]).await;
+    let of_page = sign_in(&app, "/signin", "").await.is(303).cookie("gatehouse-otp").unwrap().to_owned();
+    let of_program = app.demand("ann").await.token;
+    let code = authenticator.next_code(&app);
+    app.answer(&of_page, &code).await.refused(401, "invalid_otp");
+    let by_cookie = app.post("/api/auth/OTP").header("cookie", &format!("gatehouse-otp={of_page}"));
+    by_cookie.json(&json!({"otp_code": code})).await.refused(401, "invalid_otp");
+    let page = answer(&app, &of_program, &code, "").await;
+    assert!(page.status() == 401 && page.set_cookie("gatehouse").is_none(), "{page:?}");
+    // Neither the code nor a try is used up.
+    assert!(answer(&app, &of_page, &code, "").await.is(303).cookie("gatehouse").is_some());
+    app.answer(&of_program, &authenticator.next_code(&app)).await.is(200);
 }
