@@ -414,3 +414,73 @@ impl Budget {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|end| Instant::now() > end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that somebody else has made, opened.
+    fn opened(sql: &str, budget: &Budget) -> (tempfile::TempDir, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("handed-in.db");
+        let maker = Connection::open(&path).unwrap();
+        maker.execute_batch(sql).unwrap();
+        maker.close().unwrap();
+        let connection = connect(&path, budget).unwrap();
+        (folder, connection)
+    }
+
+    #[test]
+    fn a_connection_to_a_file_can_read_and_little_else() {
+        let sql = "CREATE TABLE t (x); INSERT INTO t VALUES (1); CREATE VIEW v AS SELECT x FROM t; \
+                   CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END";
+        let (folder, connection) = opened(sql, &Budget::default());
+        for (config, expected) in [
+            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+            (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+            (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+        ] {
+            assert_eq!(connection.db_config(config).unwrap(), expected, "{config:?}");
+        }
+        for (pragma, expected) in [("query_only", 1), ("cell_size_check", 1), ("mmap_size", 0)] {
+            let found: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
+            assert_eq!(found, expected, "{pragma}");
+        }
+        assert_eq!(connection.query_row("SELECT x FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        let elsewhere = folder.path().join("elsewhere.db");
+        let attach = format!("ATTACH '{}' AS elsewhere", elsewhere.display());
+        for refused in [
+            "SELECT x FROM v",
+            "INSERT INTO t VALUES (2)",
+            "CREATE TABLE u (x)",
+            "CREATE TEMP TABLE u (x)",
+            "VACUUM",
+            &attach,
+            "SELECT load_extension('x')",
+        ] {
+            assert!(connection.execute_batch(refused).is_err(), "{refused}");
+        }
+        assert!(!elsewhere.exists());
+        let large = format!("SELECT length(zeroblob({}))", i64::from(LARGEST) + 1);
+        assert!(connection.query_row(&large, [], |row| row.get::<_, i64>(0)).is_err());
+    }
+
+    #[test]
+    fn what_takes_longer_than_it_may_is_given_up() {
+        let budget = Budget::default();
+        let (_folder, connection) = opened("CREATE TABLE t (x)", &budget);
+        budget.allow(Duration::ZERO);
+        let endless =
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n";
+        let given_up = connection.query_row(endless, [], |row| row.get::<_, i64>(0)).unwrap_err();
+        assert!(matches!(unreadable(&given_up), ImportRefusal::Slow), "{given_up}");
+        // The next act has its own time.
+        budget.allow(CHECKING);
+        assert_eq!(
+            connection.query_row("SELECT COUNT(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(),
+            0
+        );
+    }
+}

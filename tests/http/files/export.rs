@@ -11,6 +11,17 @@ use zip::ZipArchive;
 use super::uploaded;
 use crate::harness::TestApp;
 
+/// The names of what is in an archive, and the content.
+pub fn unpacked(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut archive = ZipArchive::new(Cursor::new(bytes.to_vec())).unwrap();
+    let names: Vec<_> = archive.file_names().map(str::to_owned).collect();
+    let contents = names.into_iter().map(|name| {
+        let content = read(&mut archive, &name);
+        (name, content)
+    });
+    contents.collect()
+}
+
 fn read(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Vec<u8> {
     let mut content = Vec::new();
     archive.by_name(name).unwrap().read_to_end(&mut content).unwrap();

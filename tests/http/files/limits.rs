@@ -24,6 +24,26 @@ async fn the_number_of_files_is_held() {
 }
 
 #[tokio::test]
+async fn uploads_are_counted_for_each_client() {
+    let app = TestApp::with(&[("THROTTLE_UPLOAD", "2/1h"), ("TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    let ann = app.user("ann").await;
+    let upload = |from: &str, name: &str| {
+        ann.post("/api/file").header("x-forwarded-for", from).body(FORM, form(name, b"x"))
+    };
+    upload("192.0.2.1", "a").await.is(201);
+    upload("192.0.2.1", "b").await.is(201);
+    let refused = upload("192.0.2.1", "c").await;
+    assert!(refused.refused(429, "rate_limited").header("retry-after").is_some());
+    // Files and pictures are counted together.
+    let picture = ann.put(&format!("{}/image", ann.path())).header("x-forwarded-for", "192.0.2.1");
+    picture.body(FORM, form("a.png", b"x")).await.refused(429, "rate_limited");
+    upload("192.0.2.2", "c").await.is(201);
+    app.clock.advance(Duration::from_hours(1));
+    let ann = app.sign_in("ann").await;
+    ann.post("/api/file").header("x-forwarded-for", "192.0.2.1").body(FORM, form("d", b"x")).await.is(201);
+}
+
+#[tokio::test]
 async fn the_bytes_are_held_to_the_last() {
     let app = TestApp::with(&[("MAX_USER_STORAGE_BYTES", "1000")]).await;
     let ann = app.user("ann").await;

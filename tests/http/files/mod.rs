@@ -2,7 +2,7 @@
 
 mod bucket;
 mod content;
-mod export;
+pub mod export;
 mod limits;
 mod lists;
 mod names;

@@ -1,12 +1,15 @@
 //! What an export holds, and what not.
 
+use std::process::Command;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{dump, exported, on_the_way, written};
-use crate::harness::{PASSWORD, TestApp, race};
+use crate::harness::{PASSWORD, Storage, TestApp, race};
+
+const SECRET: &str = "Vq3xN8mLk2TzRw7cYbJ5hD9gPs4fUeA6";
 
 fn opened(folder: &tempfile::TempDir, content: &[u8]) -> Connection {
     Connection::open(written(folder.path(), content)).unwrap()
@@ -61,6 +64,38 @@ async fn it_needs_a_fresh_proof_of_who_one_is() {
     }
     admin.post("/api/auth/reauthenticate").json(&json!({"password": PASSWORD})).await.ok();
     admin.get("/api/db/export").await.is(200);
+}
+
+// What staff takes out is noted: each export once, with whoever took it, and none that was refused.
+#[tokio::test]
+async fn it_is_noted_who_took_it() {
+    let (storage, folder) = (Storage::fresh(), tempfile::tempdir().unwrap());
+    let settings = [("JWT_SECRET_KEY", SECRET), ("DATABASE_URI", storage.uri())];
+    let app = TestApp::with(&settings).await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    let noted = async || {
+        let reply = admin.get("/api/admin/audit?order=asc&action=database_exported").await;
+        let entries = reply.is(200).json().as_array().unwrap().clone();
+        assert!(entries.iter().all(|entry| entry["subject_type"] == "database"), "{entries:?}");
+        entries.iter().map(|entry| entry["actor"].clone()).collect::<Vec<_>>()
+    };
+    ann.get("/api/db/export").await.refused(403, "forbidden");
+    app.get("/api/db/export").await.refused(401, "token_invalid");
+    assert_eq!(noted().await, Vec::<Value>::new());
+    admin.get("/api/db/export").await.is(200);
+    assert_eq!(noted().await, [json!(admin.id)]);
+    admin.post("/api/db/export").await.is(200);
+    assert_eq!(noted().await, [json!(admin.id), json!(admin.id)]);
+    let by_hand = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+        .args(["export", "all.db"])
+        .current_dir(&folder)
+        .env_clear()
+        .envs(settings)
+        .env("DATA_DIR", folder.path().join("data"))
+        .output()
+        .unwrap();
+    assert!(by_hand.status.success(), "{by_hand:?}");
+    assert_eq!(noted().await, [json!(admin.id), json!(admin.id), Value::Null]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

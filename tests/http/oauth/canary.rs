@@ -7,12 +7,17 @@ use serde_json::json;
 use super::idp::{Idp, Place, parameter};
 use super::scene::{Scene, place_of};
 use crate::canary::Running;
+use crate::files::export::unpacked;
 use crate::harness::{Actor, eventually, with_query};
 
 /// The access tokens that the provider was shown.
 fn tokens_of(idp: &Idp) -> Vec<String> {
     let shown = idp.asked(Place::Profile).into_iter().map(|asked| asked.header("authorization").to_owned());
     shown.filter_map(|header| header.split_once(' ').map(|(_, token)| token.to_owned())).collect()
+}
+
+fn holds(bytes: &[u8], token: &str) -> bool {
+    bytes.windows(token.len()).any(|window| window == token.as_bytes())
 }
 
 //
@@ -32,18 +37,29 @@ async fn no_answer_and_no_row_holds_a_token_of_a_provider() {
         let text = ann.get(&path).await.is(200).text().to_owned();
         assert!(tokens.iter().all(|token| !text.contains(token)), "{path}");
     }
-    for path in ["/api/user/", "/api/email/queue", "/dev/inbox.json"] {
-        let text = admin.get(path).await.is(200).text().to_owned();
-        assert!(tokens.iter().all(|token| !text.contains(token)), "{path}");
+    for path in [
+        "/api/user/",
+        "/api/email/queue",
+        "/dev/inbox.json",
+        "/api/admin/events",
+        "/api/admin/audit",
+        "/api/admin/stats",
+        "/api/db/export",
+    ] {
+        let reply = admin.get(path).await;
+        let bytes = reply.is(200).bytes();
+        assert!(tokens.iter().all(|token| !holds(bytes, token)), "{path}");
+    }
+    let export = ann.get("/api/user/me/export").await;
+    for (name, content) in unpacked(export.is(200).bytes()) {
+        assert!(tokens.iter().all(|token| !holds(&content, token)), "{name}");
     }
     let reader = scene.inside.db.reader();
     let sql = "SELECT sealed_grant FROM external_accounts";
     let row = reader.query_one_raw(Statement::from_string(reader.get_database_backend(), sql)).await.unwrap();
     let sealed: Vec<u8> =
         row.unwrap().try_get_by_index::<Option<Vec<u8>>>(0).unwrap().expect("a grant is kept");
-    for token in &tokens {
-        assert!(!sealed.windows(token.len()).any(|window| window == token.as_bytes()));
-    }
+    assert!(tokens.iter().all(|token| !holds(&sealed, token)));
 }
 
 //

@@ -462,3 +462,21 @@ async fn a_forged_or_foreign_id_token_lets_nobody_in() {
     assert_eq!((scene.people().await, scene.links().await), (1, 0));
     scene.come("acme").await;
 }
+
+#[tokio::test]
+async fn how_often_a_client_leaves_is_counted() {
+    let scene = Scene::with(&[("THROTTLE_OAUTH", "2/1h"), ("TRUSTED_PROXIES", "127.0.0.0/8")]).await;
+    let ann = scene.user("ann").await;
+    let here = ("x-forwarded-for", "192.0.2.1");
+    let leave = || scene.get("/api/oauth/github").header(here.0, here.1);
+    let post = |what: &str| ann.post(&format!("/api/oauth/github/{what}")).header(here.0, here.1);
+    leave().await.is(302);
+    post("link").await.is(200);
+    let refused = leave().await;
+    assert!(refused.refused(429, "rate_limited").header("retry-after").is_some());
+    post("link").await.refused(429, "rate_limited");
+    post("reauthenticate").await.refused(429, "rate_limited");
+    scene.get("/api/oauth/github").header(here.0, "192.0.2.2").await.is(302);
+    scene.clock.advance(Duration::from_hours(1));
+    leave().await.is(302);
+}

@@ -699,6 +699,7 @@ async fn what_is_no_picture_is_cut_off() {
         for manner in [
             Manner::Endless,
             Manner::Bytes("image/png", vec![0; (2 << 20) + 1]),
+            Manner::Packed("image/png", vec![0; 16 << 20]),
             Manner::Redirect(away),
             Manner::Text("text/html", "<html>".to_owned()),
             Manner::Status(404),
@@ -713,6 +714,12 @@ async fn what_is_no_picture_is_cut_off() {
     assert!(took < Duration::from_secs(8), "{took:?}");
     desk.idp.at(Place::Picture, Manner::Bytes("image/png", vec![0; 2 << 20]));
     assert_eq!(desk.to("github").picture(&url).await.unwrap().len(), 2 << 20);
+    desk.idp.at(Place::Picture, Manner::Packed("image/png", vec![0; 2 << 20]));
+    assert_eq!(
+        desk.to("github").picture(&url).await.unwrap().len(),
+        2 << 20,
+        "it is the picture that is measured"
+    );
     let visitor = tokio::time::timeout(Duration::from_millis(100), canary.accept()).await;
     assert!(visitor.is_err(), "a redirect was followed");
 }

@@ -4,4 +4,5 @@ pub mod collector;
 mod deploy;
 mod files;
 mod measures;
+mod security;
 mod spans;

@@ -126,6 +126,8 @@ pub enum Manner {
     Text(&'static str, String),
     /// 200, this media type and these bytes.
     Bytes(&'static str, Vec<u8>),
+    /// 200, this media type and these bytes, packed with gzip.
+    Packed(&'static str, Vec<u8>),
     /// Nothing, for a minute.
     Hang,
     /// The connection ends without an answer.

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -336,6 +339,13 @@ async fn falsely(manner: Manner) -> Answer {
         Manner::Json(status, value) => json_answer(StatusCode::from_u16(status).expect("a status"), &value),
         Manner::Text(kind, text) => answer(StatusCode::OK, kind, text),
         Manner::Bytes(kind, bytes) => answer(StatusCode::OK, kind, bytes),
+        Manner::Packed(kind, bytes) => {
+            let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+            packer.write_all(&bytes)?;
+            let mut response = answer(StatusCode::OK, kind, packer.finish()?);
+            response.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+            response
+        }
         Manner::Redirect(to) => redirect(&to),
         Manner::Endless => streamed("[\"", Duration::ZERO, vec![b'x'; 64 << 10]),
         Manner::Trickle => streamed("{\"", Duration::from_millis(500), vec![b'x']),
