@@ -6,11 +6,12 @@ use super::flag::Shelter;
 use super::name::Name;
 
 /// Operations that are another spelling of one, and have its flag.
-const SPELLINGS: [(&str, &str); 9] = [
+const SPELLINGS: [(&str, &str); 10] = [
     ("forgot_password", "FORGOT_PASSWORD_REQUEST"),
     ("verify_email_page", "VERIFY_EMAIL"),
     ("get_user", "READ_USER"),
     ("put_user", "PATCH_USER"),
+    ("add_user_file", "NEW_USER_FILE"),
     ("oauth_link_page", "OAUTH_LINK"),
     ("oauth_unlink", "OAUTH_REVOKE"),
     ("read_feature_flags_again", "READ_FEATURE_FLAGS"),

@@ -201,6 +201,24 @@ async fn no_spelling_of_a_path_leads_round_the_gate() {
     }
 }
 
+#[tokio::test]
+async fn an_operation_of_two_methods_has_one_flag() {
+    let app = TestApp::new().await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    for (flag, path, methods) in [
+        ("NEW_USER_FILE", format!("{}/file", ann.path()), ["PUT", "POST"]),
+        ("PATCH_USER", ann.path(), ["PATCH", "PUT"]),
+        ("FORGOT_PASSWORD_REQUEST", "/api/auth/forgot-password/request".to_owned(), ["GET", "POST"]),
+        ("DB_EXPORT", "/api/db/export".to_owned(), ["GET", "POST"]),
+    ] {
+        set(&admin, json!({flag: false})).await.is(200);
+        for method in methods {
+            admin.ask(method, &path).await.refused(403, "feature_disabled");
+        }
+        set(&admin, json!({flag: true})).await.is(200);
+    }
+}
+
 /// Who asks for their own profile, with what they are answered.
 async fn asks(app: &TestApp, bearer: Option<&str>) -> (u16, Value) {
     let reply = match bearer {
