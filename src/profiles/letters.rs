@@ -42,14 +42,11 @@ impl Profiles {
         {
             self.ask_for_proof_in(tx, now, address, session, client).await?;
         }
-        match before.email.clone().filter(|_| now.email != before.email) {
-            Some(old) => {
-                self.proofs.forget_in(tx, Purpose::Reset, now.id).await?;
-                let new_address = now.email.clone().unwrap_or_default();
-                let letter = Letter::EmailChanged { username: now.username.clone(), new_address };
-                self.write_in(tx, now, old, letter, None, client).await?;
-            }
-            None => {}
+        if let Some(old) = before.email.clone().filter(|_| now.email != before.email) {
+            self.proofs.forget_in(tx, Purpose::Reset, now.id).await?;
+            let new_address = now.email.clone().unwrap_or_default();
+            let letter = Letter::EmailChanged { username: now.username.clone(), new_address };
+            self.write_in(tx, now, old, letter, None, client).await?;
         }
         Ok(())
     }

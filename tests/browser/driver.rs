@@ -172,7 +172,8 @@ fn launch() -> (Child, BufReader<ChildStdout>, u16) {
             heard.push('\n');
         }
         let status = process.wait().expect("it ended");
-        heard += &format!("{status}\n");
+        heard += &status.to_string();
+        heard.push('\n');
     }
     panic!("chromedriver does not start:\n{heard}");
 }

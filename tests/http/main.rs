@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::unchecked_time_subtraction,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "tests: what can't be done has failed"
 )]
 

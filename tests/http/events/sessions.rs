@@ -94,7 +94,7 @@ async fn a_session_whose_owner_rose_rests_and_lasts_no_longer_than_an_admins() {
     rises(&resting).await;
     app.clock.advance(Duration::from_mins(61));
     refresh(&resting).await.refused(401, "token_invalid");
-    app.clock.advance(Duration::from_mins(22 * 60));
+    app.clock.advance(Duration::from_hours(22));
     lasting = Actor::with_tokens(&app, "lasting", &refresh(&lasting).await.is(200).json());
     rises(&lasting).await;
     app.clock.advance(Duration::from_mins(59));
