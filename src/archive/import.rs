@@ -23,7 +23,7 @@ use crate::otp::Method;
 use crate::platform::db::Tx;
 use crate::platform::hexadecimal;
 use crate::sessions::{Ending, Role, Roles};
-use crate::users::{self, Origin};
+use crate::users::{self, Origin, UserUpdated};
 
 /// Rows that are written together.
 pub(super) const BATCH: usize = 500;
@@ -470,6 +470,7 @@ impl Import {
     async fn add(&mut self, tx: &Tx, table: &'static Table, mut rows: Vec<Row>) -> Result<(), ImportRefusal> {
         let Some(first) = rows.first() else { return Ok(()) };
         self.count(first).added += rows.len() as u64;
+        self.tell_of_more(tx, table, &rows).await?;
         if SIGNING_IN.contains(&table.name) {
             let owners = rows.iter().filter_map(|row| row.id("user_id"));
             self.signed_out.extend(owners.filter(|user| !self.added.contains(user)));
@@ -491,6 +492,23 @@ impl Import {
             "files" => batch::insert_files(tx, table, rows).await?,
             "file_links" => batch::insert_links(tx, &rows).await?,
             _ => batch::insert(tx, table, &rows).await?,
+        }
+        Ok(())
+    }
+
+    /// Tells what accounts that were there before come to have.
+    async fn tell_of_more(&self, tx: &Tx, table: &Table, rows: &[Row]) -> Result<(), ImportRefusal> {
+        let (origin, column) = match table.name {
+            "external_accounts" => (self.origin(), "user_id"),
+            "files" => (self.origin(), "picture_of"),
+            _ => return Ok(()),
+        };
+        for row in rows {
+            let Some(user) = row.id(column).filter(|user| !self.added.contains(user)) else { continue };
+            match row.text("provider") {
+                Some(provider) => self.parts.oauth.tell_of_linked_in(tx, user, provider, &origin).await?,
+                None => self.parts.users.tell_in(tx, user, &UserUpdated::image(true), &origin).await?,
+            }
         }
         Ok(())
     }

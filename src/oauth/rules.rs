@@ -211,8 +211,18 @@ impl Oauth {
         self.keep_in(tx, user.id, joining).await?;
         let words = joining.provider.clone();
         self.users.note_in(tx, user.id, Deed::ExternalAccountLinked, words, origin).await?;
-        let told = AccountLinked { provider: &joining.provider };
-        Ok(self.users.tell_in(tx, user.id, &told, origin).await?)
+        Ok(self.tell_of_linked_in(tx, user.id, &joining.provider, origin).await?)
+    }
+
+    /// Tells of an account at a provider that belongs to somebody from now on, in the transaction that keeps it.
+    pub async fn tell_of_linked_in(
+        &self,
+        tx: &Tx,
+        user: Uuid,
+        provider: &str,
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        self.users.tell_in(tx, user, &AccountLinked { provider }, origin).await
     }
 
     /// Whether somebody has an account at this provider.

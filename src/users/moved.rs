@@ -12,8 +12,8 @@ use crate::events::Event;
 use crate::platform::db::Tx;
 
 impl Users {
-    /// Tells of accounts that were not there before, in the transaction that has added them. Of those that are deleted
-    /// there is nothing to tell.
+    /// Tells of accounts that were not there before, in the transaction that has added them; and of those that are
+    /// deleted that they are, for they may come back.
     pub async fn tell_of_added_in(
         &self,
         tx: &Tx,
@@ -21,11 +21,14 @@ impl Users {
         origin: &Origin,
     ) -> Result<(), DbErr> {
         let now = self.clock.now();
-        let living = rows.iter().filter(|row| row.deleted_at.is_none());
-        let told = living.map(|row| {
-            Event::new(row.id, &UserCreated::of(row, &Source::Import), origin.trace_id.clone(), now)
-        });
-        self.events.record_one_each(tx, told.collect::<Result<_, _>>()?).await
+        let trace_id = || origin.trace_id.clone();
+        let created = rows
+            .iter()
+            .map(|row| Event::new(row.id, &UserCreated::of(row, &Source::Import), trace_id(), now));
+        self.events.record_one_each(tx, created.collect::<Result<_, _>>()?).await?;
+        let gone = rows.iter().filter(|row| row.deleted_at.is_some());
+        let deleted = gone.map(|row| Event::new(row.id, &UserDeleted {}, trace_id(), now));
+        self.events.record_one_each(tx, deleted.collect::<Result<_, _>>()?).await
     }
 
     /// Tells of an account that is another one than before, in the transaction that has changed it.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{events_of, session, types};
 use crate::harness::{Actor, TestApp};
+use crate::moves::send;
 
 /// The newest event of somebody.
 async fn newest(app: &TestApp, admin: &Actor, actor: &Actor) -> Value {
@@ -104,4 +105,24 @@ async fn a_session_whose_owner_rose_rests_and_lasts_no_longer_than_an_admins() {
         let event = newest(&app, &admin, actor).await;
         assert_eq!(event["data"], session(actor, &json!({"reason": "expired"})), "{}", actor.name);
     }
+}
+
+#[tokio::test]
+async fn the_other_sessions_end_with_a_second_factor_and_with_a_recovery() {
+    let app = TestApp::new().await;
+    let (ann, there) = (app.user("ann").await, app.sign_in("ann").await);
+    let ended = async || {
+        let admin = app.sign_in("root").await;
+        let events = events_of(&app, &admin, ann.id).await;
+        let ended = events.into_iter().filter(|event| event["event_type"] == "session.ended");
+        ended.map(|event| event["data"].clone()).collect::<Vec<_>>()
+    };
+    let admin = app.admin().await;
+    let content = admin.get("/api/db/export").await.is(200).bytes().to_vec();
+    ann.enrol(&app).await;
+    let first = session(&there, &json!({"reason": "second_factor_changed"}));
+    assert_eq!(ended().await, [first.clone()]);
+    // Back to when there was none.
+    send(&admin, "recover", &content).await.is(200);
+    assert_eq!(ended().await, [first, session(&ann, &json!({"reason": "recovered"}))]);
 }

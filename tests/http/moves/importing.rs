@@ -43,6 +43,27 @@ async fn an_empty_server_has_everything_afterwards_and_people_sign_in() {
     assert_eq!(sources, ["import"; 3]);
 }
 
+// Whoever listens must know whom it is that comes back.
+#[tokio::test]
+async fn a_deleted_account_is_told_of_as_one() {
+    let old = TestApp::new().await;
+    let (ann, admin) = (old.user("ann").await, old.admin().await);
+    admin.delete(&ann.path()).await.ok();
+    let folder = tempfile::tempdir().unwrap();
+    let path = super::written(folder.path(), &exported(&admin).await);
+    let new = TestApp::new().await;
+    let (how, silent) = (gatehouse::archive::How::Import, gatehouse::archive::Progress::Silent);
+    let options = gatehouse::archive::ImportOptions::default();
+    new.inside.archive.import_from(&path, how, &options, &silent).await.unwrap();
+    let admin = new.sign_in("root").await;
+    admin.post(&format!("{}/restore", ann.path())).await.ok();
+    new.inside.events.place().await.unwrap();
+    let told = admin.get("/api/admin/events?limit=100").await.ok().json();
+    let of_ann = told.as_array().unwrap().iter().filter(|event| event["user_id"] == ann.id.to_string());
+    let types: Vec<&str> = of_ann.map(|event| event["event_type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["user.created", "user.deleted", "user.restored"]);
+}
+
 #[tokio::test]
 async fn what_is_there_already_stays_as_it_is() {
     let app = TestApp::new().await;

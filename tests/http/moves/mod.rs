@@ -26,7 +26,7 @@ fn form(content: &[u8]) -> Vec<u8> {
 }
 
 /// Uploads a file to be imported, or recovered; to be awaited.
-fn send(who: &Client, what: &str, content: &[u8]) -> Ask {
+pub fn send(who: &Client, what: &str, content: &[u8]) -> Ask {
     who.post(&format!("/api/db/{what}")).body(FORM, form(content))
 }
 

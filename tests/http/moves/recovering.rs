@@ -38,6 +38,29 @@ async fn what_differs_is_overwritten_and_the_dump_is_that_of_the_file() {
 }
 
 #[tokio::test]
+async fn a_way_in_that_comes_back_is_told_of() {
+    let app = TestApp::new().await;
+    let (ann, admin) = (app.user("ann").await, app.admin().await);
+    let content = changed_by(
+        &exported(&admin).await,
+        "INSERT INTO external_accounts (id, provider, subject, user_id, created_at, updated_at) \
+         SELECT X'019b76daa80070008000000000004711', 'github', '4711', id, 0, 0 FROM users WHERE username = 'ann'",
+    );
+    let answer = send(&admin, "recover", &content).await.is(200).json();
+    assert_eq!(count(&answer, "external_accounts", "added"), 1);
+    app.inside.events.place().await.unwrap();
+    let told = admin.get("/api/admin/events?limit=100").await.ok().json();
+    let linked: Vec<_> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["event_type"] == "user.account_linked")
+        .collect();
+    assert_eq!(linked.len(), 1, "{told}");
+    assert_eq!((&linked[0]["user_id"], &linked[0]["data"]), (&json!(ann.id), &json!({"provider": "github"})));
+}
+
+#[tokio::test]
 async fn whoever_signs_in_otherwise_afterwards_is_signed_out_and_nobody_else() {
     let app = TestApp::new().await;
     let (ann, ben, admin) = (app.user("ann").await, app.user("ben").await, app.admin().await);
