@@ -90,6 +90,8 @@ pub struct NewPicture {
     pub media_type: &'static str,
     /// In the uploader's words.
     pub description: Option<Description>,
+    /// Whether it is kept only where there is none yet.
+    pub is_offer: bool,
 }
 
 /// What is to be changed of a file.
@@ -188,14 +190,15 @@ impl Files {
         Ok(kept)
     }
 
-    /// Keeps a person's picture, in the place of the one before. Its bytes go after the commit.
+    /// Keeps a person's picture, in the place of the one before, whose bytes go after the commit. `None`: they have one, and
+    /// this was an offer.
     pub async fn keep_picture(
         &self,
         mut received: Received,
         new: NewPicture,
         origin: Origin,
-    ) -> Result<file::Model, Failure<UploadRefusal>> {
-        let NewPicture { of, by, ending, media_type, description } = new;
+    ) -> Result<Option<file::Model>, Failure<UploadRefusal>> {
+        let NewPicture { of, by, ending, media_type, description, is_offer } = new;
         let name = format!("pfp_{of}.{ending}");
         let row = self.row_of(&received, by, name, media_type, description.as_ref());
         let row = file::Model { picture_of: Some(of), ..row };
@@ -203,32 +206,40 @@ impl Files {
         let files = self.clone();
         let written = self
             .db
-            .write(move |tx| async move { files.keep_picture_in(tx, row, of, &origin).await }.boxed())
+            .write(move |tx| {
+                async move { files.keep_picture_in(tx, row, (of, is_offer), &origin).await }.boxed()
+            })
             .await;
-        let (kept, before) = self.settled(written, received.blob).await?;
+        let Some((kept, before)) = self.settled(written, received.blob).await? else {
+            self.discard(vec![received.blob]).await;
+            return Ok(None);
+        };
         self.discard(before).await;
-        Ok(kept)
+        Ok(Some(kept))
     }
 
     async fn keep_picture_in(
         &self,
         tx: &Tx,
         row: file::Model,
-        of: Uuid,
+        (of, is_offer): (Uuid, bool),
         origin: &Origin,
-    ) -> Result<(file::Model, Vec<Uuid>), Failure<UploadRefusal>> {
+    ) -> Result<Option<(file::Model, Vec<Uuid>)>, Failure<UploadRefusal>> {
         for user in in_order([of, row.created_by]) {
             let held = people::held(tx, user).await?.ok_or(UploadRefusal::NotFound)?;
-            if user != of {
-                self.users.looks_other_in(tx, user).await?;
-            } else if held.deleted_at.is_some() {
+            if user == of && held.deleted_at.is_some() {
                 return Err(UploadRefusal::Deleted.into());
-            } else {
-                self.users.note_in(tx, of, Deed::PictureChanged, String::new(), origin).await?;
-                self.users.tell_in(tx, of, &UserUpdated::image(true), origin).await?;
             }
         }
         let before = store::picture_of(tx, of).await?;
+        if is_offer && before.is_some() {
+            return Ok(None);
+        }
+        if row.created_by != of {
+            self.users.looks_other_in(tx, row.created_by).await?;
+        }
+        self.users.note_in(tx, of, Deed::PictureChanged, String::new(), origin).await?;
+        self.users.tell_in(tx, of, &UserUpdated::image(true), origin).await?;
         if let Some(before) = &before {
             store::delete(tx, before.id).await?;
             tx.touch_profile(before.created_by);
@@ -236,7 +247,7 @@ impl Files {
         let linked = if row.created_by == of { vec![] } else { vec![of] };
         let kept = store::insert(tx, row, &linked).await?;
         self.users.audit_deed_in(tx, of, Deed::PictureChanged, origin).await?;
-        Ok((kept, before.into_iter().map(|before| before.blob).collect()))
+        Ok(Some((kept, before.into_iter().map(|before| before.blob).collect())))
     }
 
     fn row_of(

@@ -133,7 +133,10 @@ impl Pictures {
     ) -> Result<file::Model, Failure<PictureRefusal>> {
         self.studio.room().map_err(|_| PictureRefusal::Busy(LATER))?;
         let bytes = read(upload).await?;
-        self.set(of, by, bytes, resize, description, origin).await
+        let Made { bytes, ending, media_type } = self.make(bytes, resize).await?;
+        let new = NewPicture { of, by, ending, media_type, description, is_offer: false };
+        let kept = self.keep(bytes, new, origin).await?;
+        Ok(kept.ok_or_else(|| anyhow::anyhow!("a picture that is no offer was not kept"))?)
     }
 
     /// Gives somebody a picture from elsewhere, if they have chosen none yet. It is scaled down.
@@ -146,24 +149,22 @@ impl Pictures {
         if bytes.len() > MOST_BYTES {
             return Err(PictureRefusal::TooLarge.into());
         }
+        // Whether it is kept is decided where it is written; for most people, nothing has to be made of it.
         if self.files.picture_of(of).await?.is_some() {
             return Ok(None);
         }
-        self.set(of, of, bytes, true, None, origin).await.map(Some)
+        let Made { bytes, ending, media_type } = self.make(bytes, true).await?;
+        let new = NewPicture { of, by: of, ending, media_type, description: None, is_offer: true };
+        self.keep(bytes, new, origin).await
     }
 
-    async fn set(
+    async fn keep(
         &self,
-        of: Uuid,
-        by: Uuid,
         bytes: Bytes,
-        resize: bool,
-        description: Option<Description>,
+        new: NewPicture,
         origin: Origin,
-    ) -> Result<file::Model, Failure<PictureRefusal>> {
-        let Made { bytes, ending, media_type } = self.make(bytes, resize).await?;
+    ) -> Result<Option<file::Model>, Failure<PictureRefusal>> {
         let received = self.files.receive_bytes(bytes).await.map_err(kept)?;
-        let new = NewPicture { of, by, ending, media_type, description };
         self.files.keep_picture(received, new, origin).await.map_err(kept)
     }
 

@@ -340,6 +340,28 @@ async fn what_somebody_does_with_a_picture_that_staff_set_is_no_deed_of_staff() 
     assert_eq!((by(admin.id), by(ann.id)), (1, 0), "{log}");
 }
 
+/// Whatever a provider offers while somebody chooses theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_picture_from_elsewhere_takes_the_place_of_none_that_is_chosen_meanwhile() {
+    let app = TestApp::new().await;
+    for round in 0..20 {
+        let ann = app.user(&format!("ann_{round}")).await;
+        let offers = (0..4).map(|_| {
+            let (pictures, id) = (app.inside.pictures.clone(), ann.id);
+            let bytes = encoded(&one_colour(300, 300), ImageFormat::Png);
+            tokio::spawn(async move { pictures.adopt(id, bytes.into(), Origin::default()).await.unwrap() })
+        });
+        let offers: Vec<_> = offers.collect();
+        upload(&ann, &ann, "", &encoded(&one_colour(40, 40), ImageFormat::Png)).await.is(200);
+        let mut adopted = 0;
+        for offer in offers {
+            adopted += usize::from(offer.await.unwrap().is_some());
+        }
+        assert!(adopted <= 1, "{round}: {adopted}");
+        assert_eq!(image_of(&picture(&app, &ann, "").await).width(), 40, "{round}");
+    }
+}
+
 /// A picture from another provider is taken over, but only by who has none.
 #[tokio::test]
 async fn a_picture_from_elsewhere_is_adopted_where_there_is_none() {
