@@ -121,7 +121,7 @@ async fn the_other_sessions_end_with_a_second_factor_and_with_a_recovery() {
     let content = admin.get("/api/db/export").await.is(200).bytes().to_vec();
     ann.enrol(&app).await;
     let first = session(&there, &json!({"reason": "second_factor_changed"}));
-    assert_eq!(ended().await, [first.clone()]);
+    assert_eq!(ended().await, std::slice::from_ref(&first));
     // Back to when there was none.
     send(&admin, "recover", &content).await.is(200);
     assert_eq!(ended().await, [first, session(&ann, &json!({"reason": "recovered"}))]);
