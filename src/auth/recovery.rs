@@ -206,6 +206,7 @@ impl Auth {
         hash: String,
         client: &ClientInfo,
     ) -> Result<(user::Model, Vec<Account>), Failure<ResetRefusal>> {
+        self.hold_owner_in(tx, Purpose::Reset, token).await?;
         let link = self.proofs.consume_in(tx, Purpose::Reset, token).await?.ok_or(ResetRefusal::Invalid)?;
         let user = self.bound_in(tx, &link).await?.ok_or(ResetRefusal::Invalid)?;
         if user.email.as_deref() != Some(link.email.as_str()) {
@@ -354,6 +355,8 @@ impl Auth {
         if let Some(email) = self.proofs.sign_up_email_in(tx, token).await? {
             // Several sign-ups may wait for one address: whoever comes second waits here, holding nothing.
             pending::hold_all(tx, &email).await?;
+        } else {
+            self.hold_owner_in(tx, Purpose::Verify, token).await?;
         }
         let link = self.proofs.consume_in(tx, Purpose::Verify, token).await?.ok_or(VerifyRefusal::Invalid)?;
         if let Some(sign_up) = link.sign_up_id {
@@ -382,6 +385,13 @@ impl Auth {
             Some(owner) => self.users.by_id(owner).await,
             None => Ok(None),
         }
+    }
+
+    async fn hold_owner_in(&self, tx: &Tx, purpose: Purpose, token: &OneTimeToken) -> Result<(), DbErr> {
+        if let Some(owner) = self.proofs.owner_in(tx, purpose, token).await? {
+            held(tx, owner).await?;
+        }
+        Ok(())
     }
 
     /// The account of a link, held, if it is as it was when the link was sent.

@@ -375,6 +375,7 @@ impl Auth {
             .write(move |tx| {
                 async move {
                     let user = held(tx, caller.user_id).await?.ok_or(SendRefusal::Invalid)?;
+                    caller.still_in(tx).await?; // the code is the session's
                     if user.otp_method != Method::Email {
                         auth.may_use_email(&user).map_err(SendRefusal::Impossible)?;
                     }

@@ -105,6 +105,16 @@ impl Proofs {
         store::owner(self.db.reader(), &token.digest(purpose), purpose, self.clock.now()).await
     }
 
+    /// The same in a transaction, to hold the account before its link is used up: that is the order of whoever voids links.
+    pub async fn owner_in(
+        &self,
+        tx: &Tx,
+        purpose: Purpose,
+        token: &OneTimeToken,
+    ) -> Result<Option<Uuid>, DbErr> {
+        store::owner(tx, &token.digest(purpose), purpose, self.clock.now()).await
+    }
+
     /// The address of the sign-up that a verification link was sent for, if it was for one.
     pub async fn sign_up_email_in(&self, tx: &Tx, token: &OneTimeToken) -> Result<Option<String>, DbErr> {
         store::sign_up_email(tx, &token.digest(Purpose::Verify)).await

@@ -120,10 +120,12 @@ impl Users {
             caller.hold_in(tx, caller.user_id).await?; // whose password's hash has waited for its turn
         }
         let now = self.clock.now();
-        if let Some(id) = new.id
-            && store::is_spent(tx, id).await?
-        {
-            return Err(CreateRefusal::IdTaken.into());
+        if let Some(id) = new.id {
+            // Whoever has it may be going for good right now.
+            crate::sessions::store::hold(tx, &[id]).await?;
+            if store::is_spent(tx, id).await? {
+                return Err(CreateRefusal::IdTaken.into());
+            }
         }
         let source = new.source.clone();
         let row = new.into_row(|| self.random.uuid_v7(now), now);
@@ -234,12 +236,12 @@ impl Users {
 
     /// Adds a role on the operator's word, from the command line.
     pub async fn add_role(&self, target: Uuid, role: Role) -> anyhow::Result<user::Model> {
-        let user = self.by_id(target).await?.ok_or_else(|| anyhow::anyhow!("there is no such user"))?;
-        let roles = Roles::from_bits(user.roles).iter().chain([role]).collect();
-        let changes = Changes { roles: Some(roles), ..Changes::default() };
         let users = self.clone();
         let updated = self.db.write::<_, Failure<ChangeRefusal>, _>(move |tx| {
             async move {
+                let held = living(tx, target, None).await.map_err(Failure::within::<ChangeRefusal>)?;
+                let roles = Roles::from_bits(held.roles).iter().chain([role]).collect();
+                let changes = Changes { roles: Some(roles), ..Changes::default() };
                 let user = users.update_in(tx, target, changes, None, &Origin::default()).await?;
                 users.audit_operator_in(tx, target, Deed::RolesChanged.name()).await?;
                 Ok(user)
@@ -512,6 +514,7 @@ impl Users {
             }
         }
         store::leave_pictures(tx, target).await?;
+        store::leave_block_lists(tx, target, self.clock.now()).await?;
         self.sessions.end_all(tx, target, None, Ending::Deleted).await?;
         self.tell_in(tx, target, &told::UserPurged {}, origin).await?;
         store::purge(tx, target, self.clock.now()).await

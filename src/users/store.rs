@@ -367,6 +367,21 @@ pub async fn leave_pictures(tx: &Tx, id: Uuid) -> Result<(), DbErr> {
     tx.run(sql, [id.into()]).await.map(|_| ())
 }
 
+/// Takes a user off the lists of whoever blocks them. Those may be any number of people, so it is one statement for all.
+pub async fn leave_block_lists(tx: &Tx, id: Uuid, now: Timestamp) -> Result<(), DbErr> {
+    let backend = tx.get_database_backend();
+    let in_order = if backend == DbBackend::Postgres { "ORDER BY id FOR NO KEY UPDATE" } else { "" };
+    let sql = format!(
+        "UPDATE users SET revision = revision + 1, updated_at = $2 WHERE id IN (SELECT id FROM users \
+         WHERE id IN (SELECT user_id FROM user_blocks WHERE blocked_id = $1) {in_order}) RETURNING id"
+    );
+    let statement = Statement::from_sql_and_values(backend, sql, [id.into(), now.millis().into()]);
+    for row in tx.query_all_raw(statement).await? {
+        tx.touch_profile(row.try_get_by_index(0)?);
+    }
+    tx.run("DELETE FROM user_blocks WHERE blocked_id = $1", [id.into()]).await.map(|_| ())
+}
+
 /// Forgets a user, who is held, and everything that hangs on the row. The id is spent.
 pub async fn purge(tx: &Tx, id: Uuid, now: Timestamp) -> Result<(), DbErr> {
     tx.touch(id);

@@ -447,3 +447,50 @@ async fn sessions_may_be_ended_from_everywhere_at_once() {
     }
     scene.is_unharmed().await;
 }
+
+// an id names one account for ever, also for who asks for it while that goes for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_id_that_is_on_its_way_out_is_given_to_nobody() {
+    let scene = Scene::with(&[("THROTTLE_REGISTER", "1000/1h")]).await;
+    let admin = scene.admin().await;
+    for round in 0..rounds().min(20) {
+        let ann = scene.user(&format!("ann_{round}")).await;
+        let create = |number: usize| {
+            let body = json!({"uuid": ann.id, "username": format!("next_{round}_{number}")});
+            json_request("POST", "/api/user/", Some(&admin.access), &body)
+        };
+        let purge = bare("DELETE", &format!("{}?purge=true", ann.path()), Some(&admin.access));
+        let answers = Wire::to(&scene).race(vec![create(0), purge, create(1), create(2)]).await;
+        assert_eq!(count(&answers, 201), 0, "{answers:?}");
+        assert_eq!(count(&answers, 200), 1, "{answers:?}");
+    }
+    scene.is_unharmed().await;
+}
+
+// a reset and the proof of a new address, each by its link, wait for each other in one order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_links_of_an_account_that_are_used_at_once_are_both_answered() {
+    let settings =
+        [("EMAIL_METHOD", "inbox"), ("THROTTLE_FORGOT", "1000/1h"), ("THROTTLE_REGISTER", "1000/1h")];
+    let scene = Scene::with(&settings).await;
+    for round in 0..rounds().min(15) {
+        let name = format!("ann_{round}");
+        let ann = scene.user(&name).await;
+        let address = format!("new_{round}@example.com");
+        ann.patch(&ann.path()).json(&json!({"email": address})).await.is(200);
+        let proof = scene.mail_to(&address, "verification").await.token();
+        let reset = scene.reset_token(&name).await;
+        let body =
+            json!({"token": reset, "new_password": OTHER_PASSWORD, "confirm_password": OTHER_PASSWORD});
+        let answers = Wire::to(&scene)
+            .race(vec![
+                json_request("POST", "/api/auth/forgot-password/reset", None, &body),
+                json_request("POST", "/api/auth/email/verify", None, &json!({"token": proof})),
+            ])
+            .await;
+        // Whichever comes first may void the other's link; neither is turned away for the other's sake.
+        assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 401)), "{answers:?}");
+        assert!(count(&answers, 200) >= 1, "{answers:?}");
+    }
+    scene.is_unharmed().await;
+}

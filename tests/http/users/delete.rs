@@ -166,7 +166,10 @@ async fn purging_leaves_nothing() {
     let app = TestApp::new().await;
     let (ann, bob, admin) = (app.user("ann").await, app.user("bob").await, app.admin().await);
     bob.put(&format!("{}/blocked_users?users_ids={}", bob.path(), ann.id)).await.is(200);
+    let remembered = bob.get("/api/user/me").await.is(200).header("etag").unwrap().to_owned();
     admin.delete(&format!("{}?purge=true", ann.path())).await.is(200);
+    let me = bob.get("/api/user/me").header("if-none-match", &remembered).await;
+    assert_eq!(me.is(200).json()["blocked_uuids"], json!([]));
     admin.get(&ann.path()).await.refused(404, "not_found");
     admin.get(&format!("{}/history", ann.path())).await.refused(404, "not_found");
     admin.post(&restore(&ann)).await.refused(404, "not_found");
