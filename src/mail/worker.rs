@@ -35,8 +35,10 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(30);
 /// What is due further ahead than any pause or lease, and than the clocks of instances differ, was put off before the
 /// clock was set back: it is due, or it would wait until the clock has caught up.
 const FURTHEST: Duration = LONGEST_PAUSE.saturating_add(Duration::from_mins(1));
-/// A mail that was tried for so long is dead.
+/// A mail that was tried for so long, and so often, is dead. The time is counted from when it was asked for: what waited
+/// while this program stood still has its tries, over some two hours, as well.
 const GIVE_UP: Duration = Duration::from_hours(24);
+const FEWEST_TRIES: i64 = 10;
 /// How often booking a hand-over is tried, and the pause in between.
 const BOOKINGS: u32 = 30;
 const BOOKING_PAUSE: Duration = Duration::from_secs(2);
@@ -211,7 +213,8 @@ impl Mail {
             }
             End::Failed(Undelivered { lasting: false, words }) => {
                 let next_try = now.after(self.pause(leased.attempts));
-                let is_over = next_try > Timestamp::from_millis(leased.created_at).after(GIVE_UP);
+                let is_over = leased.attempts >= FEWEST_TRIES
+                    && next_try > Timestamp::from_millis(leased.created_at).after(GIVE_UP);
                 let state = if is_over { State::Dead } else { State::Waiting };
                 Plan { state, error: Some(words), next_try }
             }

@@ -114,17 +114,23 @@ async fn what_somebody_who_died_had_in_hand_before_the_clock_was_set_back_is_sen
 }
 
 #[tokio::test]
-async fn a_mail_is_given_up_after_a_day_and_that_is_seen() {
+async fn a_mail_is_given_up_after_a_day_and_ten_tries_and_that_is_seen() {
     let server = SmtpServer::start().await;
     let app = sending_to(&server, &[]).await;
     server.behave(Manner::RefuseRecipient(450));
     let id = post(&app, letter_to("ann", notice())).await.unwrap();
     settled(&app.admin().await, id, "waiting", 1).await;
     app.clock.advance(Duration::from_hours(24));
+    // As if everything had stood still for the day: the mail is tried as often as any other.
+    for attempt in 2..=9 {
+        app.inside.mail.wake();
+        // The admin's session has ended by now.
+        settled(&app.admin().await, id, "waiting", attempt).await;
+        app.clock.advance(Duration::from_mins(30));
+    }
     app.inside.mail.wake();
-    // The admin's session has ended by now.
     let admin = app.admin().await;
-    settled(&admin, id, "dead", 2).await;
+    settled(&admin, id, "dead", 10).await;
     assert_eq!(queue(&admin).await["counts"], json!({"waiting": 0, "sent": 0, "expired": 0, "dead": 1}));
 }
 
