@@ -233,17 +233,27 @@ pub struct Gone {
     pub amr: String,
 }
 
+/// Users that one statement holds.
+const HELD_AT_ONCE: usize = 1000;
+
 /// Holds users until the transaction ends: whoever ends a session takes its user first, as every other act does, since
-/// the event of it moves their row on.
+/// the event of it moves their row on. All are held at once, in the order of ids: two who hold some after others wait for
+/// each other.
 pub async fn hold(tx: &Tx, users: &[Uuid]) -> Result<(), DbErr> {
     let backend = tx.get_database_backend();
-    if backend != DbBackend::Postgres || users.is_empty() {
+    if backend != DbBackend::Postgres {
         return Ok(()); // the one writer holds everything
     }
-    let mut values = Values::default();
-    let ids = values.row(users.iter().map(|user| (*user).into()));
-    let sql = format!("SELECT id FROM users WHERE id IN {ids} ORDER BY id FOR NO KEY UPDATE");
-    tx.query_all_raw(Statement::from_sql_and_values(backend, sql, values.into_vec())).await.map(|_| ())
+    let mut users = users.to_vec();
+    users.sort_unstable();
+    users.dedup();
+    for part in users.chunks(HELD_AT_ONCE) {
+        let mut values = Values::default();
+        let ids = values.row(part.iter().map(|user| (*user).into()));
+        let sql = format!("SELECT id FROM users WHERE id IN {ids} ORDER BY id FOR NO KEY UPDATE");
+        tx.query_all_raw(Statement::from_sql_and_values(backend, sql, values.into_vec())).await?;
+    }
+    Ok(())
 }
 
 /// Whether a caller, who is held, is still what they were at the door: the session lives, the account may be used, and

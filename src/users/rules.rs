@@ -116,17 +116,18 @@ impl Users {
         new: NewUser,
         origin: &Origin,
     ) -> Result<user::Model, Failure<CreateRefusal>> {
-        if let Some(caller) = &origin.caller {
-            caller.hold_in(tx, caller.user_id).await?; // whose password's hash has waited for its turn
+        // Whoever has the wanted id may be going for good right now; the caller's password's hash has waited for its turn.
+        let wanted = new.id.into_iter().collect::<Vec<_>>();
+        match &origin.caller {
+            Some(caller) => caller.hold_all_in(tx, wanted).await?,
+            None => crate::sessions::store::hold(tx, &wanted).await?,
+        }
+        if let Some(id) = new.id
+            && store::is_spent(tx, id).await?
+        {
+            return Err(CreateRefusal::IdTaken.into());
         }
         let now = self.clock.now();
-        if let Some(id) = new.id {
-            // Whoever has it may be going for good right now.
-            crate::sessions::store::hold(tx, &[id]).await?;
-            if store::is_spent(tx, id).await? {
-                return Err(CreateRefusal::IdTaken.into());
-            }
-        }
         let source = new.source.clone();
         let row = new.into_row(|| self.random.uuid_v7(now), now);
         if let Err(error) = store::insert(tx, row.clone()).await {

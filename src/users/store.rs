@@ -348,10 +348,11 @@ pub async fn left_by(tx: &Tx, id: Uuid) -> Result<Vec<(Uuid, Option<String>)>, D
     Ok(left)
 }
 
-/// Whose rows change when this user goes for good: theirs, and those of [`left_by`].
+/// Whose rows change when this user goes for good: theirs, those of [`left_by`], and of whoever blocks them.
 pub async fn touched_by_purge(tx: &Tx, id: Uuid) -> Result<Vec<Uuid>, DbErr> {
     let mut people: Vec<Uuid> = left_by(tx, id).await?.into_iter().map(|(user, _)| user).collect();
-    people.dedup();
+    let sql = "SELECT user_id FROM user_blocks WHERE blocked_id = $1";
+    people.extend(scalars::<Uuid>(tx, sql, [id.into()]).await?);
     people.push(id);
     Ok(people)
 }
@@ -367,7 +368,7 @@ pub async fn leave_pictures(tx: &Tx, id: Uuid) -> Result<(), DbErr> {
     tx.run(sql, [id.into()]).await.map(|_| ())
 }
 
-/// Takes a user off the lists of whoever blocks them. Those may be any number of people, so it is one statement for all.
+/// Takes a user off the lists of whoever blocks them, who are held: any number of people, so it is one statement for all.
 pub async fn leave_block_lists(tx: &Tx, id: Uuid, now: Timestamp) -> Result<(), DbErr> {
     let backend = tx.get_database_backend();
     let in_order = if backend == DbBackend::Postgres { "ORDER BY id FOR NO KEY UPDATE" } else { "" };
