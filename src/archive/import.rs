@@ -549,6 +549,7 @@ impl Import {
             for user in users {
                 tx.touch(*user);
             }
+            self.parts.users.tell_of_lost_factors_in(tx, &unlocked, &self.origin()).await?;
             letters::second_factors_gone(tx, &self.parts, &unlocked).await?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Their history comes with them, so none is written here: what a file says and what stands here afterwards are the same.
 
 use sea_orm::DbErr;
+use uuid::Uuid;
 
 use super::Users;
 use super::changes::Origin;
@@ -29,6 +30,18 @@ impl Users {
         let gone = rows.iter().filter(|row| row.deleted_at.is_some());
         let deleted = gone.map(|row| Event::new(row.id, &UserDeleted {}, trace_id(), now));
         self.events.record_one_each(tx, deleted.collect::<Result<_, _>>()?).await
+    }
+
+    /// Tells of accounts, each of which is named once, that have no second factor any more, in the transaction that took it.
+    pub async fn tell_of_lost_factors_in(
+        &self,
+        tx: &Tx,
+        users: &[Uuid],
+        origin: &Origin,
+    ) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        let told = users.iter().map(|user| Event::new(*user, &OtpChanged {}, origin.trace_id.clone(), now));
+        self.events.record_one_each(tx, told.collect::<Result<_, _>>()?).await
     }
 
     /// Tells of an account that is another one than before, in the transaction that has changed it.

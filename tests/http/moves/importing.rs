@@ -158,6 +158,9 @@ async fn a_second_factor_that_no_secret_opens_is_refused_or_left_out() {
     assert!(told.text.contains("turned off"), "{told:?}");
     send(&admin, "import?drop_second_factors=true", &content).await.is(200);
     assert_eq!(new.letters_to("ann@example.com").await, ["second-factor-changed"], "once");
+    new.inside.events.place().await.unwrap();
+    let events = admin.get("/api/admin/events?events=user.otp_changed").await.is(200).json();
+    assert_eq!(events.as_array().unwrap().len(), 1, "{events}");
     assert_eq!(new.sign_in("ann").await.me().await["otp_method"], "none");
 }
 
