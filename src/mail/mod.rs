@@ -113,7 +113,7 @@ impl Mail {
             audit,
             ids: OrderedIds::default(),
             links,
-            templates: Templates::open(settings.templates.clone())?,
+            templates: Templates::open(settings.templates.clone()),
             places: settings.mail.geoip_database.as_deref().map(Places::open).transpose()?,
             carrier: Carrier::open(&settings)?,
             settings,

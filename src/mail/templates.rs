@@ -114,7 +114,7 @@ pub(super) struct Templates {
 
 /// Templates that fit together.
 struct Set {
-    files: Files,
+    files: Arc<Files>,
     environment: Environment<'static>,
     /// For each letter, the languages that have all its files.
     languages: BTreeMap<String, BTreeSet<String>>,
@@ -122,12 +122,12 @@ struct Set {
 
 impl Templates {
     /// The program's templates, and over them what is in `folder`.
-    pub(super) fn open(folder: PathBuf) -> anyhow::Result<Self> {
-        let built_in = Set::of(embedded_files())?;
-        let templates =
-            Self { folder, current: ArcSwap::from_pointee(built_in), seen: Mutex::new(Files::new()) };
+    pub(super) fn open(folder: PathBuf) -> Self {
+        // A test proves those of the program: a start need not.
+        let current = ArcSwap::from_pointee(Set::unproved(embedded_files()));
+        let templates = Self { folder, current, seen: Mutex::new(Files::new()) };
         templates.refresh();
-        Ok(templates)
+        templates
     }
 
     /// Looks whether the operator's files have changed, and uses what is good of them. Reads files: not for a thread
@@ -153,7 +153,7 @@ impl Templates {
         // What was taken away is gone; what was good of a file that is broken now stays.
         let mut good = embedded_files();
         good.extend(
-            self.current.load().files.clone().into_iter().filter(|(name, _)| found.contains_key(name)),
+            Files::clone(&self.current.load().files).into_iter().filter(|(name, _)| found.contains_key(name)),
         );
         let mut current = match Set::of(good) {
             Ok(set) => set,
@@ -165,7 +165,7 @@ impl Templates {
             if current.files.get(file) == Some(text) {
                 continue;
             }
-            let mut files = current.files.clone();
+            let mut files = Files::clone(&current.files);
             files.insert(file.clone(), text.clone());
             match Set::of(files) {
                 Ok(set) => current = set,
@@ -194,15 +194,24 @@ impl Templates {
 }
 
 impl Set {
-    /// Compiles the files and writes each letter once in each language, so that what is broken shows now.
-    fn of(files: Files) -> anyhow::Result<Self> {
+    /// The files, each compiled when it is first asked for.
+    fn unproved(files: Files) -> Self {
+        let languages = languages_of(&files);
+        let files = Arc::new(files);
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
-        for (name, text) in &files {
-            environment.add_template_owned(name.clone(), text.clone())?;
+        let texts = Arc::clone(&files);
+        environment.set_loader(move |name| Ok(texts.get(name).cloned()));
+        Self { files, environment, languages }
+    }
+
+    /// Compiles the files and writes each letter once in each language, so that what is broken shows now.
+    fn of(files: Files) -> anyhow::Result<Self> {
+        let set = Self::unproved(files);
+        for name in set.files.keys() {
+            set.environment.get_template(name)?;
         }
-        let set = Self { languages: languages_of(&files), environment, files };
         for (letter, languages) in &set.languages {
             for language in languages {
                 for sample in samples(letter) {

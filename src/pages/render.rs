@@ -100,13 +100,14 @@ struct Press {
 }
 
 impl Pages {
-    /// Reads the templates; one that is broken, or asks for what it is not given, fails here or in the tests.
+    /// A template is compiled when it is first shown; one that is broken, or asks for what it is not given, fails in
+    /// the tests.
     pub fn new(random: Random, settings: Settings) -> anyhow::Result<Self> {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        for (name, text) in TEMPLATES {
-            templates.add_template(name, text)?;
-        }
+        templates.set_loader(|name| {
+            Ok(TEMPLATES.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()))
+        });
         let (words, assets) = (Arc::new(Words::embedded()?), Arc::new(Assets::embedded()));
         let press = Press { templates, words, assets, random, settings };
         Ok(Self { press: Arc::new(press), reader: Arc::default() })
@@ -342,6 +343,9 @@ mod tests {
     #[tokio::test]
     async fn every_template_renders_with_what_its_page_shows_and_has_no_script() {
         let pages = pages("Gate");
+        for (name, _) in TEMPLATES {
+            assert!(pages.press.templates.get_template(name).is_ok(), "{name}");
+        }
         let hostile = "\"><script>alert(1)</script>";
         let links = context! { sign_in => hostile, sign_up => hostile, forgot => hostile };
         let faults = |form| faults::shown(form, &[Fault::of(&[], hostile)]);

@@ -127,8 +127,8 @@ fn validate(source: &Source, set: &PolicySet, vocabulary: &Vocabulary) -> Result
 fn check_ids(source: &Source, set: &PolicySet, vocabulary: &Vocabulary) -> Result<(), PolicyMistake> {
     let ids: BTreeSet<EntityUid> = set.policies().flat_map(Policy::entity_literals).collect();
     let mistake = |uid: &EntityUid| {
-        let line = depth::line_of(&source.text, &format!("\"{}\"", uid.id().escaped()));
         let what = format!("`{uid}` {}", flaw_of(uid, vocabulary)?);
+        let line = depth::line_of(&source.text, &format!("\"{}\"", uid.id().escaped()));
         Some(PolicyMistake { line, ..PolicyMistake::new(&source.name, what) })
     };
     let mistakes: Vec<PolicyMistake> = ids.iter().filter_map(mistake).collect();

@@ -8,7 +8,7 @@ use super::*;
 
 fn open() -> (TempDir, Templates) {
     let folder = tempfile::tempdir().unwrap();
-    let templates = Templates::open(folder.path().join("email")).unwrap();
+    let templates = Templates::open(folder.path().join("email"));
     (folder, templates)
 }
 
@@ -127,7 +127,7 @@ fn a_broken_file_is_refused_and_the_last_good_one_stays() {
 fn a_broken_file_at_the_start_leaves_the_programs_own() {
     let (folder, before) = open();
     put(&folder, "layout.txt", "{% block main %}");
-    let templates = Templates::open(folder.path().join("email")).unwrap();
+    let templates = Templates::open(folder.path().join("email"));
     assert_eq!(subject(&templates, "en", "test"), subject(&before, "en", "test"));
 }
 
