@@ -126,9 +126,14 @@ impl Problem {
         self
     }
 
-    /// The same with the members of an OAuth error (RFC 6749, 5.2) beside our own.
+    /// The same with the members of an OAuth error (RFC 6749, 5.2) beside our own. Where it is the client that is not
+    /// known, the challenge names the scheme by which clients say who they are.
     #[must_use]
     pub fn with_oauth_error(mut self, error: &str) -> Self {
+        if error == "invalid_client" {
+            let challenge = HeaderValue::from_static("Basic realm=\"services\", charset=\"UTF-8\", Bearer");
+            self = self.with_header(header::WWW_AUTHENTICATE, challenge);
+        }
         self.members.insert("error".to_owned(), error.into());
         self.members.insert("error_description".to_owned(), self.detail.clone().into());
         self

@@ -167,7 +167,10 @@ async fn who_has_guessed_too_often_is_told_that_it_passes() {
     let app = TestApp::with(&[("ENVIRONMENT", "production"), ("THROTTLE_LOGIN", "3/15m")]).await;
     let service = || app.post(INTROSPECT).basic("shop", "wrong").form(&[("token", "x")]);
     for name in ["nobody_1", "nobody_2", "nobody_3"] {
-        says(&service().await, 401, "invalid_credentials", "invalid_client");
+        let refused = service().await;
+        says(&refused, 401, "invalid_credentials", "invalid_client");
+        let challenge = "Basic realm=\"services\", charset=\"UTF-8\", Bearer";
+        assert_eq!(refused.header("www-authenticate"), Some(challenge));
         app.try_sign_in(name, PASSWORD).await.refused(401, "invalid_credentials");
     }
     says(&service().await, 429, "rate_limited", "temporarily_unavailable");
