@@ -38,10 +38,13 @@ impl Echo {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // Whoever hangs up has seen enough.
-                if refuse(stream).await.is_ok() {
-                    counted.fetch_add(1, Ordering::Relaxed);
-                }
+                let counted = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    // Whoever hangs up has seen enough.
+                    if refuse(stream).await.is_ok() {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
             }
         });
         Self { address, refused }

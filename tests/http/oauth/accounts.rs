@@ -154,6 +154,11 @@ async fn an_account_elsewhere_is_taken_away_and_its_provider_is_told() {
     assert_eq!(ann.me().await["user_history"][0]["action"], "external_account_unlinked");
     scene.mail_to("ann@example.com", "account-unlinked").await;
     other.get("/api/user/me").await.is(401);
+    let admin = scene.admin().await;
+    scene.inside.events.place().await.unwrap();
+    let told = admin.get(&format!("/api/admin/events?user_id={}&events=session.ended", ann.id)).await;
+    let data = json!({"session_id": other.session(), "method": "pwd", "reason": "account_unlinked"});
+    assert_eq!(told.is(200).json()[0]["data"], data);
     eventually(|| async { scene.idp.revoked().len() }, |revoked| *revoked > 0).await;
     ann.post("/api/oauth/acme/unlink").await.refused(404, "not_found");
     ann.post("/api/oauth/acme/revoke").await.refused(404, "not_found");
