@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Limits;
 use super::early::Early;
+use super::handed::{Handed, PIECE, while_taken};
 use super::line::Line;
 use super::pulse::{Pulse, State};
 
@@ -48,16 +49,18 @@ pub(super) struct Shared<E> {
     pub(super) cut: CancellationToken,
 }
 
-/// Runs the streams of HTTP/2 where a stop can wait for them and cut them off.
+/// Runs the streams of HTTP/2 where a stop can wait for them and cut them off, each for as long as its client takes what
+/// it is given.
 #[derive(Clone)]
 pub(super) struct Streams {
     pub(super) tracker: TaskTracker,
     pub(super) cut: CancellationToken,
+    pub(super) patience: Duration,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let cut = self.cut.clone();
+        let (cut, stream) = (self.cut.clone(), while_taken(stream, self.patience));
         self.tracker.spawn(async move { cut.run_until_cancelled(stream).await });
     }
 }
@@ -166,7 +169,7 @@ async fn answer<E: Endpoint>(
     if flight.0.is_last() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Tracked { body, _flight: flight }))
+    Ok(response.map(|body| Tracked { body, rest: Bytes::new(), handed: Handed::here(), _flight: flight }))
 }
 
 /// A request that runs, until its answer is written or nobody wants it any more.
@@ -188,7 +191,29 @@ impl Drop for Flight {
 /// An answer's body, which ends its flight when hyper has taken all of it.
 struct Tracked {
     body: PoemBody,
+    /// What the body gave that was not yet handed on.
+    rest: Bytes,
+    handed: Option<Arc<Handed>>,
     _flight: Flight,
+}
+
+impl Tracked {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    /// The next piece.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.rest.is_empty() {
+            match ready!(self.poll_body(cx)).transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.rest = data,
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
 }
 
 impl Body for Tracked {
@@ -196,15 +221,25 @@ impl Body for Tracked {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Some(handed) = self.handed.clone() else { return self.poll_body(cx) };
+        handed.is_taken();
+        let piece = ready!(self.poll_piece(cx));
+        handed.is_given();
+        Poll::Ready(piece)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut whole = SizeHint::new();
+        whole.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            whole.set_upper(upper + rest);
+        }
+        whole
     }
 }
 

@@ -152,7 +152,7 @@ impl Line {
     }
 
     fn written(&mut self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
-        self.pulse.write_moves();
+        self.pulse.write_moves(*result.as_ref().unwrap_or(&0));
         if let (Reading::Frames, Ok(bytes)) = (self.reading, &result) {
             self.frames.went(*bytes);
         }

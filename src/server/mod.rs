@@ -15,6 +15,7 @@ pub mod edge;
 mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod handed;
 mod head;
 mod line;
 mod pulse;
@@ -60,7 +61,7 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Silence between two requests.
     pub keep_alive: Duration,
-    /// How long a client may take none of its answer.
+    /// How long a client may take none of its answer; each KiB that it takes buys it another second.
     pub write_timeout: Duration,
     /// How long a stop waits for what runs.
     pub shutdown_timeout: Duration,
@@ -123,7 +124,8 @@ impl Server {
     /// be cut off. What is refused before it is a request is answered as the edge would answer it.
     pub async fn serve<E: Endpoint + 'static>(self, edge: Edge<E>, stop: CancellationToken) -> usize {
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
-        let streams = Streams { tracker: connections.clone(), cut: cut.clone() };
+        let patience = self.limits.write_timeout;
+        let streams = Streams { tracker: connections.clone(), cut: cut.clone(), patience };
         let shared = Arc::new(Shared {
             early: Arc::new(edge.early()),
             endpoint: Arc::new(edge),

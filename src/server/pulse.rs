@@ -16,8 +16,11 @@ pub(super) struct Pulse {
     requests: AtomicUsize,
     /// While no request runs: when the connection ends unless something happens.
     deadline: AtomicU64,
-    /// Since when the client takes none of the bytes that wait for it; 0 when it does.
+    /// Since when the client takes none of the bytes that wait for it, and longer by what it owes; 0 when it does.
     stalled: AtomicU64,
+    /// How long it made bytes wait, less what it has taken since: whoever takes a little of them now and then owes more
+    /// with each wait.
+    owed: AtomicU64,
     in_head: AtomicBool,
     by_oauth: AtomicBool,
     head_waits: AtomicBool,
@@ -46,6 +49,7 @@ impl Pulse {
             requests: AtomicUsize::new(0),
             deadline: AtomicU64::new(millis(limits.head_timeout)),
             stalled: AtomicU64::new(0),
+            owed: AtomicU64::new(0),
             in_head: AtomicBool::new(false),
             by_oauth: AtomicBool::new(false),
             head_waits: AtomicBool::new(false),
@@ -144,13 +148,20 @@ impl Pulse {
 
     pub(super) fn write_waits(&self) {
         if self.stalled.load(Relaxed) == 0 {
-            self.stalled.store(self.now().max(1), Relaxed);
+            let since = self.now().saturating_sub(self.owed.load(Relaxed));
+            self.stalled.store(since.max(1), Relaxed);
         }
     }
 
-    pub(super) fn write_moves(&self) {
-        if self.stalled.load(Relaxed) != 0 {
+    /// The client takes so many bytes.
+    pub(super) fn write_moves(&self, bytes: usize) {
+        let stalled = self.stalled.load(Relaxed);
+        let owed = if stalled == 0 { self.owed.load(Relaxed) } else { self.now().saturating_sub(stalled) };
+        if stalled != 0 {
             self.stalled.store(0, Relaxed);
+        }
+        if stalled != 0 || owed != 0 {
+            self.owed.store(owed.saturating_sub(worth(bytes)), Relaxed);
         }
     }
 
@@ -174,8 +185,14 @@ impl Pulse {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}
+
+/// The milliseconds that a client may have for so many bytes: the slowest that is waited for takes a KiB a second, as the
+/// slowest upload brings it.
+fn worth(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1000) / 1024
 }
 
 #[cfg(test)]
@@ -236,12 +253,45 @@ mod tests {
         pulse.request_begins();
         pulse.write_waits();
         after(&mut pulse, 100);
-        pulse.write_moves();
+        pulse.write_moves(100 * 1024);
         pulse.write_waits();
         after(&mut pulse, 100);
         assert!(matches!(pulse.state(), State::Fine(_)));
         after(&mut pulse, 100);
         assert_eq!(pulse.state(), State::Stalled);
+    }
+
+    #[test]
+    fn whoever_takes_a_little_now_and_then_runs_out_of_time() {
+        let takes = |bytes: usize| {
+            let mut pulse = pulse();
+            after(&mut pulse, 1000);
+            pulse.request_begins();
+            for wait in 1..=20 {
+                pulse.write_waits();
+                after(&mut pulse, 20);
+                if pulse.state() == State::Stalled {
+                    return Some(wait);
+                }
+                pulse.write_moves(bytes);
+            }
+            None
+        };
+        assert_eq!([takes(1), takes(10 * 1024), takes(20 * 1024)], [Some(8), Some(14), None]);
+    }
+
+    #[test]
+    fn what_is_taken_at_once_makes_up_for_earlier_waits() {
+        let mut pulse = pulse();
+        after(&mut pulse, 1000);
+        pulse.request_begins();
+        pulse.write_waits();
+        after(&mut pulse, 140);
+        pulse.write_moves(1);
+        pulse.write_moves(200 * 1024);
+        pulse.write_waits();
+        after(&mut pulse, 140);
+        assert!(matches!(pulse.state(), State::Fine(_)));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! HTTP/2, of which there is too much.
+//! HTTP/2: too much of it, and streams that nobody takes anything of.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::{Running, SOON, run};
+use super::{Running, SOON, quick, run};
 use crate::server::Limits;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -98,4 +99,68 @@ async fn as_many_as_a_client_has_reasons_for_are_answered() {
         }
     };
     tokio::time::timeout(SOON, all).await.expect("all pings are answered");
+}
+
+/// The next frame: its kind, its stream and its content.
+async fn next_frame(socket: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    socket.read_exact(&mut head).await.unwrap();
+    let [a, b, c, kind, _flags, stream @ ..] = head;
+    let mut content = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()];
+    socket.read_exact(&mut content).await.unwrap();
+    (kind, u32::from_be_bytes(stream), content)
+}
+
+/// A request for what has a body, from the `/api/echo` of [`head`].
+fn asks_for(path: &str, stream: u32) -> Vec<u8> {
+    let length = u8::try_from(path.len()).unwrap();
+    frame(1, 5, stream, &[&[0x82, 0x86, 0x04, length][..], path.as_bytes(), &[0x01, 1, b'x']].concat())
+}
+
+// however it is asked whether it is still there, and whatever else it asks for.
+#[tokio::test]
+async fn a_stream_whose_window_stays_shut_ends_and_the_others_go_on() {
+    let server = run(Limits { write_timeout: Duration::from_secs(1), ..quick() });
+    let mut socket = server.connect().await;
+    let no_window = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let begin = [PREFACE, &no_window, &asks_for("/api/big", 1), &asks_for("/api/endless", 3)].concat();
+    socket.write_all(&begin).await.unwrap();
+    let mut reset = Vec::new();
+    let both = async {
+        while reset.len() < 2 {
+            let (kind, stream, _) = next_frame(&mut socket).await;
+            if kind == 3 {
+                reset.push(stream);
+            }
+        }
+    };
+    tokio::time::timeout(SOON, both).await.expect("both are reset");
+    reset.sort_unstable();
+    assert_eq!(reset, [1, 3]);
+    // One that is opened meanwhile is answered to its end.
+    let opened = frame(8, 0, 5, &1024_u32.to_be_bytes());
+    socket.write_all(&[asks_for("/api/hello", 5), opened].concat()).await.unwrap();
+    let answered = async {
+        loop {
+            if let (0, 5, content) = next_frame(&mut socket).await {
+                return content;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(SOON, answered).await.expect("an answer comes"), b"hello");
+}
+
+// A stop does not wait for what nobody takes.
+#[tokio::test]
+async fn a_stop_is_not_held_up_by_a_window_that_stays_shut() {
+    let server = run(Limits { write_timeout: Duration::from_secs(1), ..quick() });
+    let mut socket = server.connect().await;
+    let begin = [PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]), &asks_for("/api/big", 1)].concat();
+    socket.write_all(&begin).await.unwrap();
+    // Its head is here: the answer has begun.
+    let head = async { while !matches!(next_frame(&mut socket).await, (1, 1, _)) {} };
+    tokio::time::timeout(SOON, head).await.expect("the head comes");
+    server.stop.cancel();
+    let outcome = tokio::time::timeout(SOON, server.served).await;
+    assert_eq!(outcome.expect("the server ends").unwrap(), 0, "nothing had to be cut off");
 }
