@@ -172,6 +172,7 @@ impl App {
             random: random.clone(),
             secrets: &secrets,
             users: users.clone(),
+            tasks: tasks.clone(),
         };
         let files = Files::new(parts, file_storage(&config)?, settings::files(&config, &api_url));
         let pictures = Pictures::open(&db, users.clone(), files.clone())?;

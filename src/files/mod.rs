@@ -32,6 +32,7 @@ use crate::platform::config;
 use crate::platform::db::Database;
 use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
+use crate::platform::tasks::Tasks;
 use crate::users::Users;
 
 pub use api::{FileApi, description_of, shapes};
@@ -66,6 +67,7 @@ pub struct Files {
     clock: Clock,
     random: Random,
     users: Users,
+    tasks: Tasks,
     storage: Storage,
     settings: Arc<Settings>,
     cursor_key: Arc<Key32>,
@@ -84,16 +86,18 @@ pub struct Parts<'a> {
     pub secrets: &'a Secrets,
     /// Whose files they are.
     pub users: Users,
+    /// Where what was begun goes on to its end.
+    pub tasks: Tasks,
 }
 
 impl Files {
     /// Opens the feature on its storage.
     #[must_use]
     pub fn new(parts: Parts<'_>, storage: Storage, settings: Settings) -> Self {
-        let Parts { db, clock, random, secrets, users } = parts;
+        let Parts { db, clock, random, secrets, users, tasks } = parts;
         let cursor_key = Arc::new(secrets.derive("cursor"));
         let swept_at = Arc::new(AtomicI64::new(i64::MIN));
-        Self { db, clock, random, users, storage, settings: Arc::new(settings), cursor_key, swept_at }
+        Self { db, clock, random, users, tasks, storage, settings: Arc::new(settings), cursor_key, swept_at }
     }
 
     /// What the operator decides about files.

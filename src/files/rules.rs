@@ -141,6 +141,16 @@ impl Files {
     /// Keeps what was received: all of it, or nothing.
     pub async fn keep(
         &self,
+        received: Received,
+        new: NewFile,
+        origin: Origin,
+    ) -> Result<file::Model, Failure<UploadRefusal>> {
+        let files = self.clone();
+        self.tasks.finish(async move { files.place_and_keep(received, new, origin).await }).await
+    }
+
+    async fn place_and_keep(
+        &self,
         mut received: Received,
         new: NewFile,
         origin: Origin,
@@ -194,6 +204,16 @@ impl Files {
     /// this was an offer.
     pub async fn keep_picture(
         &self,
+        received: Received,
+        new: NewPicture,
+        origin: Origin,
+    ) -> Result<Option<file::Model>, Failure<UploadRefusal>> {
+        let files = self.clone();
+        self.tasks.finish(async move { files.place_and_keep_picture(received, new, origin).await }).await
+    }
+
+    async fn place_and_keep_picture(
+        &self,
         mut received: Received,
         new: NewPicture,
         origin: Origin,
@@ -225,7 +245,8 @@ impl Files {
         (of, is_offer): (Uuid, bool),
         origin: &Origin,
     ) -> Result<Option<(file::Model, Vec<Uuid>)>, Failure<UploadRefusal>> {
-        for user in in_order([of, row.created_by]) {
+        let setter = store::picture_of(tx, of).await?.map(|before| before.created_by);
+        for user in in_order([of, row.created_by].into_iter().chain(setter)) {
             let held = people::held(tx, user).await?.ok_or(UploadRefusal::NotFound)?;
             if user == of && held.deleted_at.is_some() {
                 return Err(UploadRefusal::Deleted.into());
@@ -242,7 +263,9 @@ impl Files {
         self.users.tell_in(tx, of, &UserUpdated::image(true), origin).await?;
         if let Some(before) = &before {
             store::delete(tx, before.id).await?;
-            tx.touch_profile(before.created_by);
+            if before.created_by != of {
+                self.users.looks_other_in(tx, before.created_by).await?;
+            }
         }
         let linked = if row.created_by == of { vec![] } else { vec![of] };
         let kept = store::insert(tx, row, &linked).await?;
@@ -328,6 +351,11 @@ impl Files {
 
     /// Deletes a file: its row, and after the commit its bytes. What it was.
     pub async fn delete(&self, id: i64, origin: Origin) -> Result<file::Model, Failure<FileRefusal>> {
+        let files = self.clone();
+        self.tasks.finish(async move { files.delete_and_discard(id, origin).await }).await
+    }
+
+    async fn delete_and_discard(&self, id: i64, origin: Origin) -> Result<file::Model, Failure<FileRefusal>> {
         let files = self.clone();
         let gone = self.db.write(move |tx| {
             async move {

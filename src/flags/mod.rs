@@ -99,7 +99,7 @@ struct Known {
     reading: Reading,
     /// What the file said when it was last good.
     set: FlagSet,
-    /// The newest version then.
+    /// The newest version of which it is known that the file says nothing else.
     version: i64,
 }
 

@@ -15,7 +15,7 @@ use crate::audit::{Audit, Entry, Subject};
 use crate::platform::causes::told;
 use crate::platform::clock::Timestamp;
 use crate::platform::db::{Span, Tx};
-use crate::platform::problem::{Breakage, Failure, FieldError, Refusal};
+use crate::platform::problem::{Failure, FieldError, Refusal};
 use crate::platform::web::is_wanted;
 
 crate::refusals! {
@@ -138,8 +138,8 @@ impl Flags {
         author: Author,
     ) -> Result<Arc<Version>, Failure<ChangeRefusal>> {
         let flags = self.clone();
-        // In a task of its own: a client that leaves must not leave a version that is in force nowhere.
-        let changed = self.0.parts.tasks.spawn(async move {
+        // A client that leaves must not leave a version that is in force nowhere.
+        let changed = self.0.parts.tasks.finish(async move {
             let mut known = flags.0.known.lock().await;
             // What was edited a moment ago comes first, or it would be overwritten.
             flags.take_edit(&mut known).await;
@@ -147,7 +147,7 @@ impl Flags {
             flags.put_in_force(&mut known, version).await;
             Ok(flags.in_force().clone())
         });
-        changed.await.map_err(Breakage::from)?
+        changed.await
     }
 
     /// Takes over what was edited by hand. While the database is away the edit waits for it.
@@ -167,9 +167,10 @@ impl Flags {
             }
         };
         // An instance that shares the folder writes the file, too: what it wrote is in the database already.
+        let is_noted = self.is_noted(&reading).await;
         let change = match store::was_since(self.0.parts.db.reader(), &said, known.version).await {
-            Ok(true) => Change::default(),
-            Ok(false) => known.set.change_to(&said),
+            Ok(was_since) if was_since || is_noted => Change::default(),
+            Ok(_) => known.set.change_to(&said),
             Err(error) => {
                 return tracing::warn!(%error, "an edit of the flags waits for the database");
             }
@@ -245,7 +246,10 @@ impl Flags {
             warn_of_idle(&version.set);
             self.0.in_force.store(Arc::clone(&version));
         }
-        if known.set != version.set {
+        if known.set == version.set {
+            // What the file says, it says as of this version: whatever it said before may be wanted again.
+            known.version = known.version.max(version.number);
+        } else {
             self.show(known, &version).await;
         }
     }
@@ -266,6 +270,8 @@ impl Flags {
                 self.note_mistake(None);
             }
             Err(error) => {
+                // Whoever writes into it from now on means what is in force now to be another.
+                known.version = known.version.max(number);
                 let file = self.0.settings.file.display();
                 tracing::warn!(%file, error, "the file of flags can't be written; the flags are in force all the same");
             }
@@ -286,6 +292,15 @@ impl Flags {
         if let Ok(Err(error)) = noted.await {
             tracing::debug!(%error, "the note beside the file of flags can't be written");
         }
+    }
+
+    /// Whether the note says that an instance wrote these bytes, or has taken them over.
+    async fn is_noted(&self, reading: &Reading) -> bool {
+        let Ok(Some(bytes)) = reading else { return false };
+        let digest = Note::new(0, bytes).digest;
+        let path = self.0.settings.file.clone();
+        let noted = spawn_blocking(move || file::read_note(&path)).await;
+        noted.ok().flatten().is_some_and(|note| note.digest == digest)
     }
 
     pub(super) async fn read_file(&self) -> Reading {

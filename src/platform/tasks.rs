@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
+use super::problem::Breakage;
 use super::web::Errand;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -31,6 +32,16 @@ impl Tasks {
             Some(errand) => self.tracker.spawn(errand.scope(work)),
             None => self.tracker.spawn(work),
         }
+    }
+
+    /// Runs an act to its end and waits for it; whoever stops waiting, a client that leaves or a deadline, leaves nothing
+    /// half done.
+    pub async fn finish<T, E>(&self, act: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Breakage> + Send + 'static,
+    {
+        self.spawn(act).await.map_err(Breakage::from)?
     }
 
     /// Keeps `work` going until the stop: when it panics it starts again, after a pause that doubles from 200 ms to

@@ -304,8 +304,18 @@ impl Profiles {
         Ok(self.answer_with(&allowed, gone.map_err(Failure::within)?).await?)
     }
 
-    /// Forgets an account for good, and the bytes of its files after the commit.
+    /// Forgets an account for good, and the bytes of its files after the commit, whether or not the client waits for it.
     async fn purge(
+        &self,
+        id: Uuid,
+        revision: Option<i64>,
+        origin: Origin,
+    ) -> Result<user::Model, Failure<DeleteRefusal>> {
+        let profiles = self.clone();
+        self.tasks.finish(async move { profiles.purge_and_discard(id, revision, origin).await }).await
+    }
+
+    async fn purge_and_discard(
         &self,
         id: Uuid,
         revision: Option<i64>,

@@ -252,6 +252,24 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     nothing_is_left(&app, &ann).await;
 }
 
+// bytes without a row count nowhere, so none stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_who_leaves_before_the_refusal_leaves_no_bytes_behind() {
+    let app = TestApp::with(&[("MAX_USER_FILES", "1")]).await;
+    let ann = app.user("ann").await;
+    let file = uploaded(&ann, "first", b"x").await;
+    let more = form("more", &vec![b'x'; 50_000]);
+    for round in 0..60 {
+        let mut socket = begun(&app, &ann, &format!("Content-Length: {}", more.len())).await;
+        socket.write_all(&more).await.unwrap();
+        // Each leaves at another moment, the first ones before anything can be refused.
+        tokio::time::sleep(Duration::from_micros(100 * round)).await;
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    eventually(|| async { blobs(&app).len() + unfinished(&app).len() }, |left| *left == 1).await;
+    assert_eq!(ann.get(&content_of(&file)).await.is(200).text(), "x");
+}
+
 //
 #[tokio::test]
 async fn who_may_not_upload_is_told_so_before_the_body_is_read() {

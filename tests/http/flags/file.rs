@@ -212,6 +212,24 @@ async fn a_change_mends_a_bad_file_where_it_can_and_counts_where_it_can_not() {
     assert!(fs::metadata("/dev/zero").unwrap().len() == 0);
 }
 
+// As orchestrators mount them: to be read only, and replaced from outside.
+#[tokio::test]
+async fn a_file_that_the_server_can_not_write_counts_when_it_is_replaced_by_what_flags_were_before() {
+    let folder = tempfile::tempdir().unwrap();
+    // A draft beside it would have too long a name.
+    let path = folder.path().join("f".repeat(245));
+    fs::write(&path, r#"{"mine": false}"#).unwrap();
+    let app = TestApp::with(&[("FEATURE_FLAGS_FILE", path.to_str().unwrap())]).await;
+    let admin = app.admin().await;
+    let once = set(&admin, json!({"mine": true})).await.is(200).json();
+    set(&admin, json!({"mine": [{"percentageOfUsers": 0.5}]})).await.is(200);
+    assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"mine": false}"#);
+    edit(&app, once.to_string());
+    app.inside.flags.catch_up().await;
+    assert_eq!(told(&app, "mine").await, json!(true));
+    assert_eq!(health(&app).await, "ok");
+}
+
 // A-169, at the start.
 #[tokio::test]
 async fn a_start_with_a_bad_file_keeps_the_last_good_flags_and_the_file() {

@@ -116,6 +116,22 @@ async fn an_edit_does_not_undo_what_another_instance_changed_meanwhile() {
 }
 
 #[tokio::test]
+async fn an_edit_counts_where_another_instance_had_the_same_flags_for_a_moment() {
+    let (_folder, one, other) = apart().await;
+    let admin = one.admin().await;
+    set(&admin, json!({"x": false})).await.is(200);
+    other.inside.flags.catch_up().await;
+    let moment = set(&admin, json!({"x": true})).await.is(200).json();
+    set(&admin, json!({"x": false})).await.is(200);
+    other.inside.flags.catch_up().await;
+    edit(&other, moment.to_string());
+    other.inside.flags.catch_up().await;
+    one.inside.flags.catch_up().await;
+    assert_eq!([told(&one, "x").await, told(&other, "x").await], [json!(true), json!(true)]);
+    assert_eq!((&read(&one)["x"], read(&other)), (&json!(true), moment));
+}
+
+#[tokio::test]
 async fn an_instance_that_was_away_takes_the_newer_flags_over_its_old_copy() {
     let (folder, one, other) = apart().await;
     let admin = one.admin().await;
