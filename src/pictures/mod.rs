@@ -9,6 +9,7 @@ pub(crate) mod fuzzing;
 mod initials;
 mod pen;
 mod ready;
+mod room;
 mod rules;
 mod sieve;
 mod studio;
@@ -25,6 +26,7 @@ pub use rules::{Face, Made, PictureRefusal, RemovePictureRefusal, ShowRefusal, S
 
 use pen::Pen;
 use ready::Shelf;
+use room::Room;
 use studio::Studio;
 
 /// People of whom is remembered what their picture is.
@@ -36,6 +38,7 @@ pub struct Pictures {
     users: Users,
     files: Files,
     studio: Arc<Studio>,
+    room: Room,
     pen: Arc<Pen>,
     shelf: Arc<Shelf>,
     faces: FreshCache<Arc<Face>>,
@@ -48,6 +51,7 @@ impl Pictures {
             users,
             files,
             studio: Arc::new(Studio::start()?),
+            room: Room::new(),
             pen: Arc::new(Pen::new()?),
             shelf: Arc::new(Shelf::new()),
             faces: FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED),

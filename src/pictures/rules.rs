@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use poem::http::{HeaderValue, StatusCode};
 use sea_orm::DbErr;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use super::Pictures;
 use super::develop::{Developed, SIDE, develop, reduce};
 use super::initials::Initials;
 use super::ready::Ready;
+use super::room::{InMemory, MOST_BYTES};
 use super::sieve::Flaw;
 use super::studio::Undone;
 use crate::files::{FileRefusal, NewPicture, UploadRefusal, file};
@@ -22,10 +23,8 @@ use crate::platform::secrets::digest;
 use crate::platform::web::Upload;
 use crate::users::{Description, Origin};
 
-/// Largest upload, in bytes.
-const MOST_BYTES: usize = 2 * 1024 * 1024;
 /// What a busy studio asks for.
-const LATER: RetryAfter = RetryAfter(1);
+pub(super) const LATER: RetryAfter = RetryAfter(1);
 
 crate::refusals! {
     /// Why a picture is not taken.
@@ -132,8 +131,9 @@ impl Pictures {
         origin: Origin,
     ) -> Result<file::Model, Failure<PictureRefusal>> {
         self.studio.room().map_err(|_| PictureRefusal::Busy(LATER))?;
-        let bytes = read(upload).await?;
+        let InMemory { bytes, place } = self.room.read(upload).await?;
         let Made { bytes, ending, media_type } = self.make(bytes, resize).await?;
+        drop(place);
         let new = NewPicture { of, by, ending, media_type, description, is_offer: false };
         let kept = self.keep(bytes, new, origin).await?;
         Ok(kept.ok_or_else(|| anyhow::anyhow!("a picture that is no offer was not kept"))?)
@@ -282,18 +282,6 @@ impl Pictures {
 }
 
 /// The file of an upload, which is small enough to be in memory.
-async fn read(upload: Upload) -> Result<Bytes, Failure<PictureRefusal>> {
-    let mut incoming = upload.open().await.map_err(PictureRefusal::Unreadable)?;
-    let mut bytes = BytesMut::new();
-    while let Some(piece) = incoming.piece(bytes.len() as u64).await.map_err(PictureRefusal::Unreadable)? {
-        if bytes.len() + piece.len() > MOST_BYTES {
-            return Err(PictureRefusal::TooLarge.into());
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes.freeze())
-}
-
 /// Why a file is not kept, as far as that happens to pictures.
 fn kept(failure: Failure<UploadRefusal>) -> Failure<PictureRefusal> {
     let refusal = match failure {

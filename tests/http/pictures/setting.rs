@@ -6,6 +6,8 @@ use std::time::Duration;
 use gatehouse::users::Origin;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use super::{encoded, image_of, one_colour, picture, upload};
@@ -378,4 +380,51 @@ async fn a_picture_from_elsewhere_is_adopted_where_there_is_none() {
     assert_eq!(image_of(&picture(&app, &ann, "").await).width(), 512);
     let not_one = app.inside.pictures.adopt(app.user("bob").await.id, "x".into(), Origin::default()).await;
     assert!(not_one.is_err());
+}
+
+// Whose files a profile lists, it shows them as they are.
+#[tokio::test]
+async fn whoever_set_a_picture_sees_that_another_has_taken_its_place() {
+    let app = TestApp::new().await;
+    let (admin, ann) = (app.admin().await, app.user("ann").await);
+    let colour = encoded(&one_colour(20, 20), ImageFormat::Png);
+    upload(&admin, &ann, "", &colour).await.is(200);
+    let before = admin.get("/api/user/me").await.is(200).header("etag").unwrap().to_owned();
+    upload(&ann, &ann, "", &encoded(&one_colour(30, 30), ImageFormat::Png)).await.is(200);
+    let after = admin.get("/api/user/me").header("if-none-match", &before).await;
+    assert_eq!(after.is(200).json()["files"], json!([]));
+}
+
+// F-29: however many come, and however slowly.
+#[tokio::test]
+async fn uploads_that_do_not_come_to_their_end_take_no_more_memory_than_there_is_for_them() {
+    let app = TestApp::new().await;
+    let ann = app.user("ann").await;
+    let head = format!(
+        "PUT {}/image HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 2100000\r\n\
+         Content-Type: multipart/form-data; boundary=B\r\n\r\n--B\r\nContent-Disposition: form-data; \
+         name=\"file\"; filename=\"me.png\"\r\n\r\n",
+        ann.path(),
+        ann.access
+    );
+    let begun = [head.as_bytes(), &vec![b'x'; 2_000_000]].concat();
+    let mut open = Vec::new();
+    let refused = async {
+        loop {
+            let mut socket = TcpStream::connect(app.base().strip_prefix("http://").unwrap()).await.unwrap();
+            // Whoever is refused meanwhile need not take all of it.
+            drop(socket.write_all(&begun).await);
+            let mut status = [0; 12];
+            let answered = tokio::time::timeout(Duration::from_millis(50), socket.read_exact(&mut status));
+            match answered.await {
+                Ok(_) => return String::from_utf8_lossy(&status[9..]).into_owned(),
+                Err(_) => open.push(socket),
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_mins(1), refused).await.unwrap(), "503");
+    assert!((20..=40).contains(&open.len()), "{}", open.len());
+    drop(open);
+    let picture = encoded(&one_colour(20, 20), ImageFormat::Png);
+    eventually(|| upload(&ann, &ann, "", &picture), |reply| reply.status() == 200).await;
 }
