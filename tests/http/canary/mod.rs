@@ -76,6 +76,11 @@ impl Running {
     pub fn stop(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
+        self.written()
+    }
+
+    /// Everything that it has written so far.
+    pub fn written(&self) -> String {
         let mut text = String::new();
         for name in ["log", "errors"] {
             std::fs::File::open(self.folder.path().join(name)).unwrap().read_to_string(&mut text).unwrap();
