@@ -208,7 +208,8 @@ enum Ended {
 impl SessionApi {
     /// Sign out
     ///
-    /// Ends this session at once, also with an access token whose time is over; doing it again does no harm.
+    /// Ends this session at once, also with an access token whose time is over; doing it again does no harm. Whoever comes
+    /// with the cookie of the pages instead is out afterwards, whatever it was worth.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
     async fn logout(
         &self,

@@ -429,7 +429,7 @@ async fn operations_that_look_themselves_for_who_asks_say_how() {
     let (bearer, cookie, basic) = (json!({"bearer": []}), json!({"cookie": []}), json!({"basic": []}));
     let anybody = json!([bearer, cookie, {}]);
     for (path, method, ways) in [
-        ("/api/auth/logout", "post", json!([bearer, cookie])),
+        ("/api/auth/logout", "post", json!([bearer])),
         ("/api/auth/token/introspect", "post", json!([basic, bearer, cookie])),
         ("/api/auth/email/verify/request", "post", anybody.clone()),
         ("/api/auth/OTP/send", "post", anybody.clone()),
