@@ -35,6 +35,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// ... and doubles it up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often it is asked while no request asks it.
+const LOOK: Duration = Duration::from_secs(5);
+
 const NOW: &str = "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2]\n";
 pub(super) const COUNT: &str = include_str!("count.lua");
 pub(super) const GIVE_BACK: &str = include_str!("give_back.lua");
@@ -161,7 +164,8 @@ impl Shared {
         }
     }
 
-    /// Finds Redis, and finds it again whenever it was lost. For ever.
+    /// Finds Redis, and finds it again whenever it was lost. For ever. While no request asks for it, it is asked every now
+    /// and then, so that what is told of it is true.
     pub(super) async fn watch(&self) {
         loop {
             if !self.is_here() {
@@ -171,7 +175,9 @@ impl Shared {
                     tracing::info!("Redis is back: requests are counted there");
                 }
             }
-            self.lost.notified().await;
+            if timeout(LOOK, self.lost.notified()).await.is_err() {
+                self.count(&[probe()]).await;
+            }
         }
     }
 
@@ -195,6 +201,12 @@ impl Shared {
     }
 }
 
+/// A request that counts for nobody.
+fn probe() -> Asked {
+    let rate = Rate::of(Quota { limit: 1, window: Duration::from_micros(1) });
+    Asked { key: "gatehouse:limit:probe".to_owned(), rate, known: Duration::ZERO }
+}
+
 async fn connect(client: &Client, count: &Script) -> Result<MultiplexedConnection, Fault> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(PATIENCE))
@@ -202,8 +214,7 @@ async fn connect(client: &Client, count: &Script) -> Result<MultiplexedConnectio
     let connecting = client.get_multiplexed_async_connection_with_config(&config);
     let mut link = timeout(PATIENCE, connecting).await.map_err(|_| Fault::Late)??;
     // The first call may have to bring the script along; the second shows how long requests would wait.
-    let rate = Rate::of(Quota { limit: 1, window: Duration::from_micros(1) });
-    let probe = Asked { key: "gatehouse:limit:probe".to_owned(), rate, known: Duration::ZERO };
+    let probe = probe();
     let probe = counting(count, std::slice::from_ref(&probe));
     let _: Vec<i64> = probe.invoke_async(&mut link).await?;
     let _: Vec<i64> = in_time(probe.invoke_async(&mut link)).await?;
