@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::answers::{check_status, document};
+use super::id_token;
 use super::openid::{Issuer, Metadata};
 use super::providers::{ClientProof, Endpoints, Revoke};
 use super::reading::Said;
@@ -66,6 +67,10 @@ impl Client {
             authorization_url(&self.credentials, place.authorize, &self.scopes, self.parameters, begin)?;
         if place.metadata.is_some() {
             url.query_pairs_mut().append_pair("nonce", begin.nonce);
+            if begin.is_proof {
+                // OpenID Connect Core, 3.1.2.1: whoever has signed in there before does so again, and the token says when.
+                url.query_pairs_mut().append_pair("max_age", "0");
+            }
         }
         Ok(Begun { authorization_url: url, private: None })
     }
@@ -77,7 +82,7 @@ impl Client {
         let tokens = self.endpoint(place).exchange(finish).await?;
         let said = match (&self.provider, metadata) {
             (Spoken::OpenId { issuer, .. }, Some(metadata)) => {
-                self.claims(issuer, &metadata, &tokens, finish.nonce).await?
+                self.claims(issuer, &metadata, &tokens, finish).await?
             }
             (Spoken::OAuth(endpoints), _) => (self.read)(&self.profile(endpoints, &tokens).await?)?,
             (Spoken::OpenId { .. }, None) => return Err(ProviderFault::Unavailable),
@@ -204,10 +209,13 @@ impl Client {
         issuer: &Issuer,
         metadata: &Metadata,
         tokens: &Tokens,
-        nonce: &str,
+        finish: &Finish<'_>,
     ) -> Result<Said, ProviderFault> {
         let token = tokens.id_token.as_ref().ok_or(ProviderFault::Odd("no id token"))?;
-        let claims = issuer.verify(token.expose_secret(), &self.credentials.id, nonce).await?;
+        let claims = issuer.verify(token.expose_secret(), &self.credentials.id, finish.nonce).await?;
+        if let Some(since) = finish.since {
+            id_token::check_presence(&claims, since)?;
+        }
         let told = match &metadata.userinfo {
             Some(url) => issuer.userinfo(url.clone(), tokens.access_token.expose_secret(), &claims).await?,
             None => claims,

@@ -167,6 +167,8 @@ pub struct Begin<'a> {
     pub redirect_uri: &'a str,
     /// Who the person says they are (Bluesky).
     pub handle: Option<&'a str>,
+    /// Whether it is to prove that they are there now: a session that is open at the provider does not.
+    pub is_proof: bool,
 }
 
 /// A sign-in that has begun.
@@ -193,6 +195,8 @@ pub struct Finish<'a> {
     pub redirect_uri: &'a str,
     /// What [`Connection::begin`] gave.
     pub private: Option<&'a SecretString>,
+    /// Since when the person must have been there, where it is such a proof.
+    pub since: Option<Timestamp>,
 }
 
 /// Who somebody is at a provider.

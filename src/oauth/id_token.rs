@@ -74,6 +74,17 @@ pub fn verify(token: &str, keys: &Keys, expected: &Expected<'_>) -> Result<Value
     Ok(claims)
 }
 
+/// Refuses the token of somebody who was last there before `since`. An issuer that was asked by `max_age` must say when that
+/// was (OpenID Connect Core, 3.1.2.1); of one that does not know of it, that they have come back is all there is.
+pub fn check_presence(claims: &Value, since: Timestamp) -> Result<(), TokenFault> {
+    let earliest = since.before(LEEWAY).seconds();
+    match claims.get("auth_time") {
+        None => Ok(()),
+        Some(at) if whole_seconds(at).is_some_and(|at| at >= earliest) => Ok(()),
+        Some(_) => Err(TokenFault::Wrong("id token: of an older sign-in")),
+    }
+}
+
 /// The algorithm and the key's id. What else a header may hold is not obeyed: no key comes from the token itself.
 fn read_header(header: &Value) -> Result<(Algorithm, Option<String>), TokenFault> {
     if header.get("crit").is_some() {

@@ -18,6 +18,7 @@ use super::codes::CodeChallenge;
 use super::connection::{Begin, Connection, Finish, Identity, ProviderFault};
 use super::places::Place;
 use super::store::{self, transaction};
+use crate::platform::clock::Timestamp;
 use crate::platform::problem::{Failure, FieldError, RetryAfter};
 use crate::platform::secrets::digest;
 use crate::sessions::{OneTimeToken, OpaqueToken, Purpose};
@@ -105,6 +106,7 @@ pub struct Transaction {
     pub place: Place,
     /// What the one-time code is to be bound to.
     pub code_challenge: Option<CodeChallenge>,
+    began: Timestamp,
     private: Private,
 }
 
@@ -148,6 +150,7 @@ impl Oauth {
             challenge: &challenge,
             redirect_uri: &redirect_uri,
             handle: leaving.handle.as_deref(),
+            is_proof: leaving.intent == Intent::Reauthenticate,
         });
         let begun = beginning.await.map_err(|fault| BeginRefusal::of(fault, connection.name()))?;
         let private = Private {
@@ -215,6 +218,7 @@ impl Oauth {
             owner: owner.map(|(user_id, session_id)| Owner { user_id, session_id }),
             place: Place::kept(&row.place).ok_or_else(unreadable)?,
             code_challenge: row.code_challenge.as_deref().and_then(CodeChallenge::parse),
+            began: Timestamp::from_millis(row.created_at),
             private: serde_json::from_slice(&text)?,
         })
     }
@@ -241,6 +245,7 @@ impl Oauth {
             verifier: &verifier,
             redirect_uri: &redirect_uri,
             private: private.as_ref(),
+            since: (transaction.intent == Intent::Reauthenticate).then_some(transaction.began),
         };
         connection.finish(finish).await
     }

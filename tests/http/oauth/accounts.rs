@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::idp::{Manner, Place, parameter};
 use super::scene::{Scene, error_of, linked, path_of, place_of};
-use crate::harness::{Demand, PASSWORD, eventually, timed, with_query};
+use crate::harness::{Demand, PASSWORD, START, eventually, timed, with_query};
 
 #[tokio::test]
 async fn an_account_elsewhere_is_linked_whatever_its_address_and_signs_in() {
@@ -229,6 +229,31 @@ async fn who_has_no_password_proves_at_the_provider_who_they_are() {
     // Who has a password uses it.
     let bob = scene.user("bob").await;
     bob.post("/api/oauth/acme/reauthenticate").await.refused(409, "conflict");
+}
+
+// A session that is open at the provider proves nothing (OpenID Connect Core, 3.1.2.1).
+#[tokio::test]
+async fn an_issuer_is_asked_to_look_who_is_there_now() {
+    let scene = Scene::new().await;
+    scene.idp.claims(|claims| claims["auth_time"] = json!(START.seconds()));
+    scene.clock.advance(Duration::from_hours(1));
+    // To sign in it is enough to have signed in there once.
+    let ann = scene.come("acme").await;
+    scene.clock.advance(Duration::from_secs(601));
+    let asked = scene.browser().send_away(&ann, "acme", "reauthenticate").await;
+    assert_eq!(parameter(&asked.parse().unwrap(), "max_age").as_deref(), Some("0"));
+    for said in [json!(START.seconds()), json!("now"), json!(null)] {
+        let told = said.clone();
+        scene.idp.claims(move |claims| claims["auth_time"] = told.clone());
+        let back = scene.browser().send(&ann, "acme", "reauthenticate").await;
+        assert_eq!(error_of(&back), "provider_error", "{said}");
+        ann.post("/api/oauth/other/link").await.refused(401, "reauthentication_required");
+    }
+    let now = scene.clock.now().seconds();
+    scene.idp.claims(move |claims| claims["auth_time"] = json!(now));
+    place_of(&scene.browser().send(&ann, "acme", "reauthenticate").await);
+    let asked = scene.browser().send_away(&ann, "other", "link").await;
+    assert_eq!(parameter(&asked.parse().unwrap(), "max_age"), None);
 }
 
 #[tokio::test]

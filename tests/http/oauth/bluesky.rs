@@ -55,6 +55,7 @@ impl Desk {
             challenge: CHALLENGE,
             redirect_uri: &self.back,
             handle: handle.into(),
+            is_proof: false,
         };
         let left = self.connections.named("bluesky").expect("configured").begin(begin).await?;
         let url = left.authorization_url;
@@ -76,6 +77,7 @@ impl Desk {
             verifier: &VERIFIER.into(),
             redirect_uri: &self.back,
             private: Some(&callback.private),
+            since: None,
         };
         self.connections.named("bluesky").expect("configured").finish(finish).await
     }

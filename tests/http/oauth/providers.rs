@@ -65,8 +65,14 @@ impl Desk {
         let verifier = URL_SAFE_NO_PAD.encode(Random::System.bytes::<32>());
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
         let challenge = URL_SAFE_NO_PAD.encode(digest);
-        let begin =
-            Begin { state: STATE, nonce: NONCE, challenge: &challenge, redirect_uri: BACK, handle: None };
+        let begin = Begin {
+            state: STATE,
+            nonce: NONCE,
+            challenge: &challenge,
+            redirect_uri: BACK,
+            handle: None,
+            is_proof: false,
+        };
         let left = self.to(provider).begin(begin).await?;
         let callback = self.idp.visit(left.authorization_url.as_str()).await;
         assert!(callback.as_str().starts_with(BACK));
@@ -86,6 +92,7 @@ impl Desk {
             verifier: &callback.verifier,
             redirect_uri: BACK,
             private: None,
+            since: None,
         };
         self.to(provider).finish(finish).await
     }
