@@ -29,6 +29,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::{Config, Directory};
 use crate::platform::db::Database;
 use crate::platform::domains::Domains;
+use crate::platform::ground::Ground;
 use crate::platform::hashing::Hasher;
 use crate::platform::problem::{Failure, Refusal};
 use crate::platform::random::Random;
@@ -126,24 +127,18 @@ impl App {
         clock: Clock,
         random: Random,
     ) -> Result<Self, StartFault> {
+        let ground = Ground { db: db.clone(), clock: clock.clone(), random: random.clone() };
         let metrics = Metrics::new(clock.clone());
         let export = otlp::start(config.otlp.clone(), &metrics, &clock, &random)?;
         let secrets = Arc::new(settings::secrets(&config));
-        let events = Events::new(db.clone(), clock.clone(), random.clone(), settings::events(&config));
+        let events = Events::new(ground.clone(), settings::events(&config));
         let broker = settings::broker(&config).map(|settings| {
-            let (db, clock, random) = (db.clone(), clock.clone(), random.clone());
             let tracer = export.as_ref().and_then(|export| export.tracer.clone());
-            Broker::new(broker::Parts { db, clock, random, placed: events.placed(), tracer }, settings)
+            Broker::new(broker::Parts { ground: ground.clone(), placed: events.placed(), tracer }, settings)
         });
         let audit = Audit::new(db.clone(), clock.clone(), Arc::clone(&secrets));
-        let sessions = Sessions::open(
-            db.clone(),
-            clock.clone(),
-            random.clone(),
-            Arc::clone(&secrets),
-            events.clone(),
-            settings::sessions(&config),
-        );
+        let sessions =
+            Sessions::open(ground.clone(), Arc::clone(&secrets), events.clone(), settings::sessions(&config));
         let sessions = Arc::new(sessions.await?);
         let policies = config.server.data_dir.join("policies");
         let permissions = Arc::new(Permissions::open(Some(&policies))?);
@@ -152,14 +147,10 @@ impl App {
         let rate_limits = RateLimits::new(settings::rate_limits(&config), clock.clone(), &secrets);
         let rate_limits = Arc::new(rate_limits.map_err(anyhow::Error::from)?);
         let tasks = Tasks::default();
-        let flags =
-            open_flags(&config, &db, &clock, &random, &tasks, audit.clone(), secrets.derive("flags cursor"))
-                .await;
+        let flags = open_flags(&config, &ground, &tasks, audit.clone(), secrets.derive("flags cursor")).await;
         let flags = flags.map_err(anyhow::Error::from)?;
         let users = Users::new(
-            db.clone(),
-            clock.clone(),
-            random.clone(),
+            ground.clone(),
             Arc::clone(&sessions),
             events.clone(),
             audit.clone(),
@@ -167,59 +158,40 @@ impl App {
         );
         let api_url = settings::api_url(&config);
         let parts = files::Parts {
-            db: db.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
+            ground: ground.clone(),
             secrets: &secrets,
             users: users.clone(),
             tasks: tasks.clone(),
         };
         let files = Files::new(parts, file_storage(&config)?, settings::files(&config, &api_url));
         let pictures = Pictures::open(&db, users.clone(), files.clone())?;
-        let parts = mail::Parts {
-            db: db.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
-            secrets: Arc::clone(&secrets),
-            audit: audit.clone(),
-        };
+        let parts =
+            mail::Parts { ground: ground.clone(), secrets: Arc::clone(&secrets), audit: audit.clone() };
         let mail = Mail::open(parts, settings::mail(&config)).map_err(StartFault::Setting)?;
         let parts = webhooks::Parts {
-            db: db.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
+            ground: ground.clone(),
             secrets: Arc::clone(&secrets),
             events: events.clone(),
             mail: mail.clone(),
             audit: audit.clone(),
         };
         let webhooks = Webhooks::new(parts, settings::webhook_reach(&config));
-        let otp = Otp::new(
-            db.clone(),
-            clock.clone(),
-            random.clone(),
-            Arc::clone(&secrets),
-            users.clone(),
-            settings::otp(&config),
-        );
+        let otp = Otp::new(ground.clone(), Arc::clone(&secrets), users.clone(), settings::otp(&config));
         let hasher = Hasher::start(settings::hashing(&config), random.clone())?;
         let passwords = Passwords::new(settings::passwords(&config), hasher);
-        let proofs = Proofs::new(db.clone(), clock.clone(), random.clone());
+        let proofs = Proofs::new(ground.clone());
         let domains =
             if settings::checks_domains(&config, &mail) { Domains::of_system() } else { Domains::unasked() };
-        let foundations = workos::Foundations {
-            db: db.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
+        let parts = workos::Parts {
+            ground: ground.clone(),
             users: users.clone(),
             sessions: Arc::clone(&sessions),
             tasks: tasks.clone(),
         };
-        let workos = Workos::new(foundations, settings::workos(&config))?;
+        let workos = Workos::new(parts, settings::workos(&config))?;
         let parts = profiles::Parts {
-            db: &db,
+            ground: ground.clone(),
             secrets: &secrets,
-            clock: clock.clone(),
             users: users.clone(),
             files: files.clone(),
             passwords: passwords.clone(),
@@ -231,21 +203,17 @@ impl App {
             tasks: tasks.clone(),
         };
         let profiles = Profiles::new(parts, &api_url);
-        let foundations = oauth::Foundations {
-            db: db.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
+        let parts = oauth::Parts {
+            ground: ground.clone(),
             secrets: Arc::clone(&secrets),
             users: users.clone(),
             pictures: pictures.clone(),
             tasks: tasks.clone(),
             connections: connections(&config, &clock, &random, &secrets)?,
         };
-        let oauth = Oauth::new(foundations, settings::oauth(&config));
+        let oauth = Oauth::new(parts, settings::oauth(&config));
         let parts = auth::Parts {
-            db: db.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
+            ground: ground.clone(),
             secrets,
             sessions: Arc::clone(&sessions),
             users: users.clone(),
@@ -260,7 +228,7 @@ impl App {
         };
         let auth = Auth::new(parts, settings::auth(&config, &mail));
         let archive = Archive::new(archive::Parts {
-            db: db.clone(),
+            ground: ground.clone(),
             audit: audit.clone(),
             sessions: Arc::clone(&sessions),
             gate: Arc::clone(&gate),
@@ -271,8 +239,6 @@ impl App {
             mail: mail.clone(),
             otp: otp.clone(),
             oauth: oauth.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
             data_dir: config.server.data_dir.clone(),
             most_bytes: config.files.max_import_bytes,
         });
@@ -341,21 +307,12 @@ impl App {
 /// The flags in force, with one for each operation.
 async fn open_flags(
     config: &Config,
-    db: &Database,
-    clock: &Clock,
-    random: &Random,
+    ground: &Ground,
     tasks: &Tasks,
     audit: Audit,
     cursor_key: Key32,
 ) -> Result<Flags, DbErr> {
-    let parts = flags::Parts {
-        db: db.clone(),
-        clock: clock.clone(),
-        random: random.clone(),
-        tasks: tasks.clone(),
-        audit,
-        cursor_key,
-    };
+    let parts = flags::Parts { ground: ground.clone(), tasks: tasks.clone(), audit, cursor_key };
     let settings = flags::Settings {
         file: config.server.data_dir.join(&config.flags.file),
         enforced: config.flags.enabled,
@@ -369,7 +326,7 @@ fn connections(
     random: &Random,
     secrets: &Arc<Secrets>,
 ) -> Result<Connections, StartFault> {
-    let parts = oauth::Parts {
+    let parts = oauth::ConnectionParts {
         clock: clock.clone(),
         random: random.clone(),
         secrets: Arc::clone(secrets),

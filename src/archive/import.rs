@@ -517,7 +517,12 @@ impl Import {
         let users = change.after.table.name == "users";
         let signed_out: Vec<Uuid> = signed_out_by(&change).collect();
         if users {
-            person::move_on(&mut change, !signed_out.is_empty(), self.order.how, self.parts.clock.now());
+            person::move_on(
+                &mut change,
+                !signed_out.is_empty(),
+                self.order.how,
+                self.parts.ground.clock.now(),
+            );
         }
         self.signed_out.extend(signed_out);
         batch::update(tx, &change).await?;

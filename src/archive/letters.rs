@@ -24,7 +24,7 @@ pub(super) async fn second_factors_gone(tx: &Tx, parts: &Parts, people: &[Uuid])
             languages: Languages { locale: user.locale, accept_language: None },
             letter,
             good_until: None,
-            occasion: Occasion::of_the_program(parts.clock.now(), None),
+            occasion: Occasion::of_the_program(parts.ground.clock.now(), None),
         };
         parts.mail.post_in(tx, post).await?;
     }

@@ -40,9 +40,10 @@ impl Archive {
     /// Writes everything that travels, as it is at one moment, into a SQLite file, which nobody else can read. Until it is
     /// complete it has another name.
     pub async fn export_to(&self, path: &Path, progress: &Progress) -> Result<Exported, ArchiveFault> {
-        let name = format!(".{}.part", self.parts.random.uuid_v7(self.parts.clock.now()));
+        let name = format!(".{}.part", self.parts.ground.random.uuid_v7(self.parts.ground.clock.now()));
         let _turn = self.exports.acquire().await;
-        let (temp, exported) = export::export(&self.parts.db, path.with_file_name(name), progress).await?;
+        let (temp, exported) =
+            export::export(&self.parts.ground.db, path.with_file_name(name), progress).await?;
         temp.becomes(path)?;
         Ok(exported)
     }
@@ -51,7 +52,7 @@ impl Archive {
     pub(super) async fn export_for_a_while(&self) -> Result<(tokio::fs::File, Exported), ArchiveFault> {
         let _turn = self.exports.acquire().await;
         let place = self.parts.files.place_for_a_while();
-        let (temp, exported) = export::export(&self.parts.db, place, &Progress::Silent).await?;
+        let (temp, exported) = export::export(&self.parts.ground.db, place, &Progress::Silent).await?;
         Ok((tokio::fs::File::open(temp.path()).await?, exported))
     }
 
@@ -62,7 +63,7 @@ impl Archive {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        self.parts.clock.now()
+        self.parts.ground.clock.now()
     }
 
     /// Reads an upload, which is gone when it is dropped.
@@ -79,7 +80,7 @@ impl Archive {
         progress: &Progress,
     ) -> Result<Counts, ImportRefusal> {
         if let Some(by) = &options.by {
-            self.parts.may_go_on(self.parts.db.reader(), by).await?;
+            self.parts.may_go_on(self.parts.ground.db.reader(), by).await?;
         }
         let _turn = self.turn().await?;
         progress.say("checking");
@@ -130,7 +131,7 @@ impl Archive {
         order.progress.expect(rows);
         let import = Import::new(Arc::clone(&self.parts), order.clone(), quiet);
         let pieces = import::begin_reading(file, order.options.audit_log);
-        let done = self.parts.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
+        let done = self.parts.ground.db.write_at_leisure(move |tx| import.run(tx, pieces).boxed()).await;
         order.progress.finish();
         if let Some(before) = before {
             before.settle(&done);
@@ -142,7 +143,7 @@ impl Archive {
 impl Archive {
     /// Whoever has read in the wrong file finds beside what was there before; the last one only.
     async fn keep_what_is_there(&self, progress: &Progress) -> Result<Option<Before>, ImportRefusal> {
-        if !users::store::is_any(self.parts.db.reader()).await? {
+        if !users::store::is_any(self.parts.ground.db.reader()).await? {
             return Ok(None);
         }
         let before = Before::new(self.parts.data_dir.clone());

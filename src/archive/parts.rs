@@ -16,17 +16,15 @@ use crate::oauth::Oauth;
 use crate::otp::Otp;
 use crate::permissions::{self, Gate, forbidden};
 use crate::pictures::Pictures;
-use crate::platform::clock::Clock;
-use crate::platform::db::Database;
-use crate::platform::random::Random;
+use crate::platform::ground::Ground;
 use crate::platform::tasks::Tasks;
 use crate::sessions::{Caller, Sessions};
 use crate::users::Users;
 
 /// The earlier features that moves are built on.
 pub struct Parts {
-    /// The database.
-    pub db: Database,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// What staff did.
     pub audit: Audit,
     /// Whose sessions end, and who asks.
@@ -47,10 +45,6 @@ pub struct Parts {
     pub otp: Otp,
     /// What opens what other providers gave us.
     pub oauth: Oauth,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
     /// Where what was there before an import is kept.
     pub data_dir: PathBuf,
     /// Largest file that is taken over HTTP, in bytes.

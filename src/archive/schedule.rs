@@ -73,8 +73,11 @@ impl Schedule {
     /// A schedule that nobody keeps yet.
     #[must_use]
     pub fn new(archive: Archive, plan: Plan) -> Self {
-        let (db, clock, random) =
-            (archive.parts.db.clone(), archive.parts.clock.clone(), archive.parts.random.clone());
+        let (db, clock, random) = (
+            archive.parts.ground.db.clone(),
+            archive.parts.ground.clock.clone(),
+            archive.parts.ground.random.clone(),
+        );
         let started = clock.now();
         let lease = Lease::new(db.clone(), "backup", random.uuid_v7(started), HOLD);
         let since = Arc::new(AtomicI64::new(started.millis()));

@@ -32,6 +32,7 @@ use crate::platform::clock::Clock;
 use crate::platform::config::{Quota, ServiceClient};
 use crate::platform::db::Database;
 use crate::platform::domains::Domains;
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
@@ -102,12 +103,8 @@ pub struct Auth {
 
 /// The earlier features that the door is built on.
 pub struct Parts {
-    /// The database.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Keys from the master secret.
     pub secrets: Arc<Secrets>,
     /// Who is signed in.
@@ -137,9 +134,9 @@ impl Auth {
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Self {
         Self {
-            db: parts.db,
-            clock: parts.clock,
-            random: parts.random,
+            db: parts.ground.db,
+            clock: parts.ground.clock,
+            random: parts.ground.random,
             secrets: parts.secrets,
             sessions: parts.sessions,
             users: parts.users,

@@ -28,6 +28,7 @@ pub use feed::{Feed, FeedRefusal, Replay, ReplayRefusal, SkipRefusal, TYPES, typ
 
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::{Database, Tx};
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 use crate::platform::web::TraceId;
 use store::Drawn;
@@ -90,7 +91,8 @@ pub struct Events {
 impl Events {
     /// The feature, before anything happened.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, random: Random, settings: Settings) -> Self {
+    pub fn new(ground: Ground, settings: Settings) -> Self {
+        let Ground { db, clock, random } = ground;
         let (settings, placed) = (Arc::new(settings), Arc::new(watch::Sender::new(0)));
         Self { db, clock, random, settings, written: Arc::default(), placed }
     }

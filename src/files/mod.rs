@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::platform::clock::Clock;
 use crate::platform::config;
 use crate::platform::db::Database;
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 use crate::platform::secrets::{Key32, Secrets};
 use crate::platform::tasks::Tasks;
@@ -76,12 +77,8 @@ pub struct Files {
 
 /// The earlier features that files are built on.
 pub struct Parts<'a> {
-    /// The database.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Keys from the master secret.
     pub secrets: &'a Secrets,
     /// Whose files they are.
@@ -94,7 +91,7 @@ impl Files {
     /// Opens the feature on its storage.
     #[must_use]
     pub fn new(parts: Parts<'_>, storage: Storage, settings: Settings) -> Self {
-        let Parts { db, clock, random, secrets, users, tasks } = parts;
+        let Parts { ground: Ground { db, clock, random }, secrets, users, tasks } = parts;
         let cursor_key = Arc::new(secrets.derive("cursor"));
         let swept_at = Arc::new(AtomicI64::new(i64::MIN));
         Self { db, clock, random, users, tasks, storage, settings: Arc::new(settings), cursor_key, swept_at }

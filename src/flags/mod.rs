@@ -39,9 +39,7 @@ pub use shapes::shapes;
 pub use written::{FlagRule, FlagValue};
 
 use crate::audit::Audit;
-use crate::platform::clock::Clock;
-use crate::platform::db::Database;
-use crate::platform::random::Random;
+use crate::platform::ground::Ground;
 use crate::platform::secrets::Key32;
 use crate::platform::tasks::Tasks;
 use crate::sessions::Caller;
@@ -58,12 +56,8 @@ pub struct Settings {
 
 /// What the feature needs from before it.
 pub struct Parts {
-    /// Keeps the versions.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance, for the names of drafts.
-    pub random: Random,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Changes go on when the client leaves.
     pub tasks: Tasks,
     /// What staff did.

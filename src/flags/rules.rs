@@ -58,8 +58,12 @@ pub(super) async fn start(
     found: Found,
     operations: Vec<Name>,
 ) -> Result<(Version, Known), DbErr> {
-    let (now, audit) = (parts.clock.now(), parts.audit.clone());
-    parts.db.write(move |tx| async move { start_in(tx, found, &operations, &audit, now).await }.boxed()).await
+    let (now, audit) = (parts.ground.clock.now(), parts.audit.clone());
+    parts
+        .ground
+        .db
+        .write(move |tx| async move { start_in(tx, found, &operations, &audit, now).await }.boxed())
+        .await
 }
 
 async fn start_in(
@@ -114,7 +118,7 @@ async fn with_edit(tx: &Tx, found: &Found, said: &FlagSet, latest: &Version) -> 
 impl Flags {
     /// A part of the history, and how long it is.
     pub(super) async fn history(&self, span: &Span<i64>) -> Result<(Vec<store::Entry>, u64), DbErr> {
-        let reader = self.0.parts.db.reader();
+        let reader = self.0.parts.ground.db.reader();
         Ok((store::history(reader, span).await?, store::history_count(reader).await?))
     }
 
@@ -168,7 +172,7 @@ impl Flags {
         };
         // An instance that shares the folder writes the file, too: what it wrote is in the database already.
         let is_noted = self.is_noted(&reading).await;
-        let change = match store::was_since(self.0.parts.db.reader(), &said, known.version).await {
+        let change = match store::was_since(self.0.parts.ground.db.reader(), &said, known.version).await {
             Ok(was_since) if was_since || is_noted => Change::default(),
             Ok(_) => known.set.change_to(&said),
             Err(error) => {
@@ -214,8 +218,8 @@ impl Flags {
         wanted: Option<String>,
         author: Author,
     ) -> Result<Version, Failure<ChangeRefusal>> {
-        let (now, audit) = (self.0.parts.clock.now(), self.0.parts.audit.clone());
-        let changed = self.0.parts.db.write(move |tx| {
+        let (now, audit) = (self.0.parts.ground.clock.now(), self.0.parts.audit.clone());
+        let changed = self.0.parts.ground.db.write(move |tx| {
             async move {
                 if let Some(caller) = &author.by {
                     caller.hold_in(tx, caller.user_id).await?;
@@ -258,7 +262,7 @@ impl Flags {
     async fn show(&self, known: &mut Known, version: &Arc<Version>) {
         let bytes = version.set.text().into_bytes();
         let (path, random, number) =
-            (self.0.settings.file.clone(), self.0.parts.random.clone(), version.number);
+            (self.0.settings.file.clone(), self.0.parts.ground.random.clone(), version.number);
         let text = bytes.clone();
         let written = spawn_blocking(move || file::write(&path, &text, number, &random)).await;
         match written
@@ -282,7 +286,7 @@ impl Flags {
     async fn note_down(&self, known: &Known, version: &Version) {
         let Ok(Some(bytes)) = &known.reading else { return };
         let note = Note::new(version.number, bytes);
-        let (path, random) = (self.0.settings.file.clone(), self.0.parts.random.clone());
+        let (path, random) = (self.0.settings.file.clone(), self.0.parts.ground.random.clone());
         let noted = spawn_blocking(move || {
             if file::read_note(&path).as_ref() == Some(&note) {
                 return Ok(());

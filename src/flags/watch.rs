@@ -53,7 +53,7 @@ impl Flags {
 
     async fn newer(&self) -> Result<Option<super::Version>, DbErr> {
         let number = self.in_force().number;
-        store::newer_than(self.0.parts.db.reader(), number).await
+        store::newer_than(self.0.parts.ground.db.reader(), number).await
     }
 }
 

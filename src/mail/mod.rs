@@ -28,6 +28,7 @@ use crate::audit::Audit;
 use crate::platform::clock::Clock;
 use crate::platform::config;
 use crate::platform::db::Database;
+use crate::platform::ground::Ground;
 use crate::platform::random::{OrderedIds, Random};
 use crate::platform::secrets::{Key32, Secrets};
 use delivery::Carrier;
@@ -60,12 +61,8 @@ pub struct Settings {
 
 /// The earlier features that mail is built on.
 pub struct Parts {
-    /// The database.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Keys from the master secret.
     pub secrets: Arc<Secrets>,
     /// What staff did.
@@ -98,7 +95,7 @@ struct Inner {
 impl Mail {
     /// Opens the feature. Connects to nobody yet.
     pub fn open(parts: Parts, settings: Settings) -> anyhow::Result<Self> {
-        let Parts { db, clock, random, secrets, audit } = parts;
+        let Parts { ground: Ground { db, clock, random }, secrets, audit } = parts;
         let links = Links {
             base_url: settings.base_url.clone(),
             verify_url: settings.mail.verify_url.clone(),

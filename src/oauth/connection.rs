@@ -22,7 +22,7 @@ use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 
 /// What connections are made of.
-pub struct Parts {
+pub struct ConnectionParts {
     /// Time.
     pub clock: Clock,
     /// Chance.
@@ -76,7 +76,7 @@ impl Paths {
 
 impl Connections {
     /// The connections of these settings. Asks nobody.
-    pub fn open(settings: &OAuth, parts: &Parts) -> anyhow::Result<Self> {
+    pub fn open(settings: &OAuth, parts: &ConnectionParts) -> anyhow::Result<Self> {
         let mut listed = Vec::new();
         let is_used =
             !settings.clients.is_empty() || !settings.issuers.is_empty() || settings.bluesky.is_some();
@@ -251,7 +251,7 @@ impl Connection {
     fn to_provider(
         provider: &'static Provider,
         settings: &OAuthClient,
-        parts: &Parts,
+        parts: &ConnectionParts,
         paths: &Paths,
     ) -> anyhow::Result<Self> {
         let outgoing = paths.known.clone();
@@ -286,7 +286,7 @@ impl Connection {
         Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
     }
 
-    fn to_issuer(settings: &OidcIssuer, parts: &Parts, paths: &Paths) -> anyhow::Result<Self> {
+    fn to_issuer(settings: &OidcIssuer, parts: &ConnectionParts, paths: &Paths) -> anyhow::Result<Self> {
         let outgoing = paths.known.clone();
         let issuer = Issuer::new(settings.issuer.clone(), outgoing.clone(), parts.clock.clone())?;
         let client = Client {
@@ -311,7 +311,11 @@ impl Connection {
         Ok(Self { name, shown_name, way: Way::Client(Box::new(client)), pictures })
     }
 
-    fn to_bluesky(settings: &config::Bluesky, parts: &Parts, paths: &Paths) -> anyhow::Result<Self> {
+    fn to_bluesky(
+        settings: &config::Bluesky,
+        parts: &ConnectionParts,
+        paths: &Paths,
+    ) -> anyhow::Result<Self> {
         let way = match &settings.base_url {
             Some(gateway) => bluesky::Way { outgoing: Outgoing::through(gateway.clone())?, names: None },
             None => bluesky::Way { outgoing: paths.strangers.clone(), names: Some(paths.names.clone()) },

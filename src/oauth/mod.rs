@@ -33,7 +33,9 @@ use std::time::Duration;
 
 pub use bluesky::{ClientKey, ClientMetadata};
 pub use codes::{CODE_LASTS, CodeChallenge, Shown, Traded};
-pub use connection::{Begin, Begun, Connection, Connections, Finish, Grant, Identity, Parts, ProviderFault};
+pub use connection::{
+    Begin, Begun, Connection, ConnectionParts, Connections, Finish, Grant, Identity, ProviderFault,
+};
 pub use joining::Joining;
 pub(crate) use names::{candidates as name_candidates, first_free as free_name_in};
 pub use places::{Place, Places};
@@ -45,6 +47,7 @@ pub use trouble::Trouble;
 use crate::pictures::Pictures;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::tasks::Tasks;
@@ -65,13 +68,9 @@ pub struct Settings {
 }
 
 /// The earlier features that this one is built on.
-pub struct Foundations {
-    /// The database.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
+pub struct Parts {
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Keys from the master secret.
     pub secrets: Arc<Secrets>,
     /// Who has an account.
@@ -101,8 +100,9 @@ pub struct Oauth {
 impl Oauth {
     /// Opens the feature.
     #[must_use]
-    pub fn new(foundations: Foundations, settings: Settings) -> Self {
-        let Foundations { db, clock, random, secrets, users, pictures, tasks, connections } = foundations;
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        let Parts { ground: Ground { db, clock, random }, secrets, users, pictures, tasks, connections } =
+            parts;
         Self { db, clock, random, secrets, users, pictures, tasks, connections, settings: Arc::new(settings) }
     }
 

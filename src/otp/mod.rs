@@ -27,6 +27,7 @@ pub use crate::users::OtpMethod as Method;
 
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::web::TraceId;
@@ -85,14 +86,8 @@ impl Used {
 impl Otp {
     /// Opens the feature.
     #[must_use]
-    pub fn new(
-        db: Database,
-        clock: Clock,
-        random: Random,
-        secrets: Arc<Secrets>,
-        users: Users,
-        settings: Settings,
-    ) -> Self {
+    pub fn new(ground: Ground, secrets: Arc<Secrets>, users: Users, settings: Settings) -> Self {
+        let Ground { db, clock, random } = ground;
         Self { db, clock, random, secrets, users, settings: Arc::new(settings) }
     }
 

@@ -9,6 +9,7 @@ pub mod domains;
 pub mod fetch;
 pub mod folders;
 pub mod freshness;
+pub mod ground;
 pub mod hashing;
 pub mod hexadecimal;
 pub mod listening;

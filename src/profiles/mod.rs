@@ -26,6 +26,7 @@ use crate::platform::clock::Clock;
 use crate::platform::db::Database;
 use crate::platform::domains::Domains;
 use crate::platform::freshness::{FreshCache, View};
+use crate::platform::ground::Ground;
 use crate::platform::secrets::{Key32, Secrets};
 use crate::platform::tasks::Tasks;
 use crate::platform::web::RawJson;
@@ -80,12 +81,10 @@ struct Own {
 
 /// The earlier features that profiles are built on.
 pub struct Parts<'a> {
-    /// The database.
-    pub db: &'a Database,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Keys from the master secret.
     pub secrets: &'a Secrets,
-    /// Time.
-    pub clock: Clock,
     /// Who has an account.
     pub users: Users,
     /// Their files and pictures.
@@ -116,9 +115,11 @@ impl Profiles {
     /// Opens the feature; `api_url` is where clients reach the API, without a slash at its end.
     #[must_use]
     pub fn new(parts: Parts<'_>, api_url: &str) -> Self {
+        let Ground { db, clock, .. } = parts.ground;
         Self {
-            db: parts.db.clone(),
-            clock: parts.clock,
+            own: FreshCache::new(View::Profile, Arc::clone(db.freshness()), REMEMBERED),
+            db,
+            clock,
             users: parts.users,
             files: parts.files,
             passwords: parts.passwords,
@@ -130,7 +131,6 @@ impl Profiles {
             tasks: parts.tasks,
             api_url: api_url.into(),
             cursor_key: Arc::new(parts.secrets.derive("cursor")),
-            own: FreshCache::new(View::Profile, Arc::clone(parts.db.freshness()), REMEMBERED),
         }
     }
 

@@ -13,6 +13,7 @@ use sea_orm::DbErr;
 
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 
 pub use rules::{Issued, Link, Subject};
@@ -33,7 +34,8 @@ pub struct Proofs {
 impl Proofs {
     /// Opens the feature.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, random: Random) -> Self {
+    pub fn new(ground: Ground) -> Self {
+        let Ground { db, clock, random } = ground;
         Self { db, clock, random }
     }
 

@@ -46,6 +46,7 @@ use crate::events::Events;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::Database;
 use crate::platform::freshness::{FreshCache, View};
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 use crate::platform::secrets::Secrets;
 use crate::platform::telemetry::metrics::Tally;
@@ -131,13 +132,12 @@ struct LiveSession {
 impl Sessions {
     /// Opens the feature: reads the signing keys and makes the first one where there is none.
     pub async fn open(
-        db: Database,
-        clock: Clock,
-        random: Random,
+        ground: Ground,
         secrets: Arc<Secrets>,
         events: Events,
         settings: Settings,
     ) -> anyhow::Result<Self> {
+        let Ground { db, clock, random } = ground;
         let ring = signing::ring(&db, &clock, &random, &secrets, settings.algorithm).await?;
         let expected = Expected { issuer: settings.issuer.clone(), audience: settings.issuer.clone() };
         let verified =

@@ -65,6 +65,7 @@ use crate::audit::Audit;
 use crate::events::Events;
 use crate::platform::clock::Clock;
 use crate::platform::db::Database;
+use crate::platform::ground::Ground;
 use crate::platform::random::{OrderedIds, Random};
 use crate::sessions::Sessions;
 use listing::Filter;
@@ -104,14 +105,13 @@ impl Users {
     /// Opens the feature.
     #[must_use]
     pub fn new(
-        db: Database,
-        clock: Clock,
-        random: Random,
+        ground: Ground,
         sessions: Arc<Sessions>,
         events: Events,
         audit: Audit,
         settings: Settings,
     ) -> Self {
+        let Ground { db, clock, random } = ground;
         let totals = Cache::new(REMEMBERED_TOTALS);
         let history_ids = Arc::new(OrderedIds::default());
         let settings = Arc::new(settings);

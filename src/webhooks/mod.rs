@@ -26,6 +26,7 @@ use crate::events::Events;
 use crate::mail::Mail;
 use crate::platform::clock::{Clock, Timestamp};
 use crate::platform::db::{Database, Lease};
+use crate::platform::ground::Ground;
 use crate::platform::names::Names;
 use crate::platform::outgoing::{NoClient, Outgoing, Reach};
 use crate::platform::random::Random;
@@ -39,12 +40,8 @@ const LEASE: Duration = Duration::from_secs(10);
 
 /// The earlier features that webhooks are built on.
 pub struct Parts {
-    /// The database.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Keys from the master secret.
     pub secrets: Arc<Secrets>,
     /// What is told.
@@ -81,7 +78,7 @@ impl Webhooks {
     /// Opens the feature. Asks nobody yet.
     #[must_use]
     pub fn new(parts: Parts, reach: Reach) -> Self {
-        let Parts { db, clock, random, secrets, events, mail, audit } = parts;
+        let Parts { ground: Ground { db, clock, random }, secrets, events, mail, audit } = parts;
         let holder = random.uuid_v7(clock.now());
         Self(Arc::new(Inner {
             lease: Lease::new(db.clone(), "webhooks", holder, LEASE),

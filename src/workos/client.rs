@@ -35,10 +35,10 @@ const LONGEST_WORDS: usize = 200;
 
 /// What asks. Clones are the same.
 #[derive(Clone)]
-pub struct Client(Arc<Parts>);
+pub struct Client(Arc<ClientParts>);
 
 /// What a client is made of.
-pub(super) struct Parts {
+pub(super) struct ClientParts {
     pub outgoing: Outgoing,
     pub base_url: Url,
     pub api_key: SecretString,
@@ -133,7 +133,7 @@ struct Question<'a> {
 }
 
 impl Client {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: ClientParts) -> Self {
         Self(Arc::new(parts))
     }
 

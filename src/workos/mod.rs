@@ -43,13 +43,14 @@ pub use sync::{Halt, Reached};
 
 use crate::platform::clock::Clock;
 use crate::platform::db::{Database, Lease};
+use crate::platform::ground::Ground;
 use crate::platform::outgoing::Outgoing;
 use crate::platform::problem::{Breakage, Failure, Refusal};
 use crate::platform::random::Random;
 use crate::platform::tasks::Tasks;
 use crate::sessions::Sessions;
 use crate::users::Users;
-use client::{Client, Parts};
+use client::{Client, ClientParts};
 use creation::Turns;
 
 /// How long an instance that died keeps others from following.
@@ -77,13 +78,9 @@ pub struct Settings {
 }
 
 /// The earlier features that this one is built on.
-pub struct Foundations {
-    /// The database.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
+pub struct Parts {
+    /// Database, time and chance.
+    pub ground: Ground,
     /// Who has an account.
     pub users: Users,
     /// Who is signed in.
@@ -141,12 +138,12 @@ impl<R: Refusal> From<Failure<R>> for Unapplied {
 
 impl Workos {
     /// Opens the feature.
-    pub fn new(foundations: Foundations, settings: Settings) -> anyhow::Result<Self> {
-        let Foundations { db, clock, random, users, sessions, tasks } = foundations;
+    pub fn new(parts: Parts, settings: Settings) -> anyhow::Result<Self> {
+        let Parts { ground: Ground { db, clock, random }, users, sessions, tasks } = parts;
         // Reading the certificate authorities takes a while: who has no directory there does not wait for it.
         let outgoing = settings.api_key.as_ref().map(|_| Outgoing::to_known()).transpose()?;
         let client = settings.api_key.clone().zip(outgoing).map(|(api_key, outgoing)| {
-            Client::new(Parts {
+            Client::new(ClientParts {
                 outgoing,
                 base_url: settings.base_url.clone(),
                 api_key,

@@ -25,8 +25,8 @@ impl Archive {
     }
 
     async fn make_backup(&self, folder: &Path, progress: &Progress) -> Result<Made, BackupFault> {
-        let now = self.parts.clock.now();
-        let (beside, id) = (folder.to_owned(), self.parts.random.uuid_v7(now));
+        let now = self.parts.ground.clock.now();
+        let (beside, id) = (folder.to_owned(), self.parts.ground.random.uuid_v7(now));
         let begin = move || {
             folders::make(&beside, 0o700)?;
             sweep(&beside)?;

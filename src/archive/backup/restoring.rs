@@ -34,7 +34,7 @@ impl Archive {
         options: &ImportOptions,
         progress: &Progress,
     ) -> Result<Restored, RestoreRefusal> {
-        let there = people::count(self.parts.db.reader(), &Filter::default()).await;
+        let there = people::count(self.parts.ground.db.reader(), &Filter::default()).await;
         let there = there.map_err(anyhow::Error::from)?;
         if there > 0 && how == How::Import {
             return Err(RestoreRefusal::NotEmpty(there));
@@ -77,7 +77,8 @@ impl Archive {
 
     /// A folder for what is needed for a while; what others have left there goes.
     pub(in crate::archive) async fn scratch(&self, folder: &Path) -> anyhow::Result<WorkFolder> {
-        let (folder, id) = (folder.to_owned(), self.parts.random.uuid_v7(self.parts.clock.now()));
+        let (folder, id) =
+            (folder.to_owned(), self.parts.ground.random.uuid_v7(self.parts.ground.clock.now()));
         let begin = move || {
             let begun = sweep(&folder).and_then(|()| WorkFolder::begin(&folder, id));
             begun.map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))

@@ -28,7 +28,7 @@ pub struct Backlog {
 impl Broker {
     /// What waits to be published.
     pub async fn backlog(&self) -> Result<Backlog, DbErr> {
-        let db = self.0.parts.db.reader();
+        let db = self.0.parts.ground.db.reader();
         let (pending, age) = (store::pending(db).await?, self.age().await?);
         let (parked, held) = (store::aside(db, PARKED).await?, store::aside(db, HELD).await?);
         Ok(Backlog { pending, age, parked, held })
@@ -83,11 +83,11 @@ impl Broker {
 
     /// How old the oldest event is that can be sent, and how many are parked.
     async fn standing(&self) -> Result<(Option<Duration>, u64), DbErr> {
-        Ok((self.age().await?, store::aside(self.0.parts.db.reader(), PARKED).await?))
+        Ok((self.age().await?, store::aside(self.0.parts.ground.db.reader(), PARKED).await?))
     }
 
     async fn age(&self) -> Result<Option<Duration>, DbErr> {
-        let oldest = store::oldest(self.0.parts.db.reader()).await?;
-        Ok(oldest.map(|oldest| self.0.parts.clock.now().since(oldest)))
+        let oldest = store::oldest(self.0.parts.ground.db.reader()).await?;
+        Ok(oldest.map(|oldest| self.0.parts.ground.clock.now().since(oldest)))
     }
 }

@@ -69,7 +69,7 @@ impl Broker {
         loop {
             let trouble = self.consume_until_trouble(&mut pause).await;
             self.0.outage.begin(Part::Consumer, &trouble);
-            tokio::time::sleep(pause.next(&self.0.parts.random)).await;
+            tokio::time::sleep(pause.next(&self.0.parts.ground.random)).await;
         }
     }
 

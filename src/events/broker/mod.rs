@@ -21,9 +21,8 @@ use tokio::sync::watch;
 
 pub use backlog::Backlog;
 
-use crate::platform::clock::Clock;
 use crate::platform::config::BrokerAddress;
-use crate::platform::db::Database;
+use crate::platform::ground::Ground;
 use crate::platform::random::Random;
 use crate::platform::tasks::Tasks;
 use crate::platform::telemetry::spans::Tracer;
@@ -44,12 +43,8 @@ pub struct Settings {
 
 /// What publishing stands on.
 pub struct Parts {
-    /// Where the events are.
-    pub db: Database,
-    /// Time.
-    pub clock: Clock,
-    /// Chance.
-    pub random: Random,
+    /// Database, time and chance.
+    pub ground: Ground,
     /// The newest position, as it moves on: then there is something to publish.
     pub placed: watch::Receiver<i64>,
     /// What records traces, if anything does.

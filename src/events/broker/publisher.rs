@@ -63,8 +63,8 @@ impl Broker {
     /// Publishes whenever this instance holds the lease, until the stop; then gives it back.
     pub(super) async fn publish(self, tasks: Tasks) {
         let parts = &self.0.parts;
-        let holder = parts.random.uuid_v7(parts.clock.now());
-        let lease = Lease::new(parts.db.clone(), "publisher", holder, LEASE);
+        let holder = parts.ground.random.uuid_v7(parts.ground.clock.now());
+        let lease = Lease::new(parts.ground.db.clone(), "publisher", holder, LEASE);
         loop {
             if self.takes(&lease).await && Box::pin(self.lead(&lease, &tasks)).await {
                 break;
@@ -88,8 +88,12 @@ impl Broker {
 
     /// Publishes for as long as the lease is held. Whether the stop has come.
     async fn lead(&self, lease: &Lease, tasks: &Tasks) -> bool {
-        let orphans =
-            self.0.parts.db.write::<_, DbErr, _>(|tx| Box::pin(crate::events::store::let_go_of_orphans(tx)));
+        let orphans = self
+            .0
+            .parts
+            .ground
+            .db
+            .write::<_, DbErr, _>(|tx| Box::pin(crate::events::store::let_go_of_orphans(tx)));
         if let Err(error) = orphans.await {
             tracing::warn!(%error, "events that wait behind nothing could not be looked for; the next holder of the lease does so");
         }
@@ -132,7 +136,7 @@ impl Broker {
                     if self.0.counts.published() > before {
                         pause.reset();
                     }
-                    pause.next(&self.0.parts.random)
+                    pause.next(&self.0.parts.ground.random)
                 }
             };
             let is_idle = link.is_some();
@@ -162,7 +166,7 @@ impl Broker {
             Some(link) if link.is_alive() => link,
             _ => link.insert(self.open().await?),
         };
-        let due = store::due(self.0.parts.db.reader(), BATCH).await?;
+        let due = store::due(self.0.parts.ground.db.reader(), BATCH).await?;
         if due.is_empty() {
             self.0.outage.end(Part::Publisher);
             return Ok(Rest::None);
@@ -277,8 +281,9 @@ impl Broker {
         }
         let parts = &self.0.parts;
         for attempt in 1.. {
-            let (booked, now) = (outcome.clone(), parts.clock.now());
+            let (booked, now) = (outcome.clone(), parts.ground.clock.now());
             let booking = parts
+                .ground
                 .db
                 .write::<_, DbErr, _>(move |tx| Box::pin(async move { store::book(tx, &booked, now).await }));
             match booking.await {

@@ -18,7 +18,7 @@ pub use self::client::ClientMetadata;
 pub use self::es256::ClientKey;
 use self::es256::Es256;
 pub use self::identity::Way;
-use super::connection::Parts;
+use super::connection::ConnectionParts;
 use crate::platform::clock::Clock;
 use crate::platform::random::Random;
 
@@ -46,7 +46,7 @@ pub struct Bluesky {
 }
 
 impl Bluesky {
-    pub fn new(way: Way, parts: &Parts) -> anyhow::Result<Self> {
+    pub fn new(way: Way, parts: &ConnectionParts) -> anyhow::Result<Self> {
         let key = if parts.base_url.starts_with("https://") {
             let key = Es256::derived(&parts.secrets.derive(KEY));
             Some(Arc::new(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gatehouse::events::{Events, Settings};
+use gatehouse::platform::ground::Ground;
 use gatehouse::platform::random::Random;
 use serde_json::{Value, json};
 
@@ -14,7 +15,8 @@ const DAY: Duration = Duration::from_hours(24);
 /// The same events where a broker is to get them.
 fn with_broker(app: &TestApp) -> Events {
     let settings = Settings { retention: DAY * 90, broker: true };
-    Events::new(app.inside.db.clone(), app.clock.clone(), Random::System, settings)
+    let ground = Ground { db: app.inside.db.clone(), clock: app.clock.clone(), random: Random::System };
+    Events::new(ground, settings)
 }
 
 #[tokio::test]

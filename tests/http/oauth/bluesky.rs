@@ -1,6 +1,6 @@
 //! Bluesky: from a handle to an account that proves to be its owner's, and every way in which that may be a lie.
 
-use gatehouse::oauth::{Begin, Connections, Finish, Grant, Identity, Parts, ProviderFault};
+use gatehouse::oauth::{Begin, ConnectionParts, Connections, Finish, Grant, Identity, ProviderFault};
 use gatehouse::platform::clock::Clock;
 use gatehouse::platform::config::Config;
 use gatehouse::platform::random::Random;
@@ -32,7 +32,7 @@ impl Desk {
     async fn at(base_url: &str) -> Self {
         let idp = Idp::start().await;
         let config = Config::for_tests("/nowhere".as_ref(), &idp.settings());
-        let parts = Parts {
+        let parts = ConnectionParts {
             clock: Clock::manual(START),
             random: Random::System,
             secrets: Arc::new(Secrets::new(b"0123456789abcdef0123456789abcdef", &[])),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
-use gatehouse::oauth::{Begin, Connection, Connections, Finish, Identity, Parts, ProviderFault};
+use gatehouse::oauth::{Begin, Connection, ConnectionParts, Connections, Finish, Identity, ProviderFault};
 use gatehouse::platform::clock::Clock;
 use gatehouse::platform::config::Config;
 use gatehouse::platform::random::Random;
@@ -44,7 +44,7 @@ impl Desk {
         let clock = Clock::manual(START);
         idp.follow(&clock);
         let config = Config::for_tests("/nowhere".as_ref(), &idp.settings());
-        let parts = Parts {
+        let parts = ConnectionParts {
             clock: clock.clone(),
             random: Random::System,
             secrets: Arc::new(Secrets::new(b"0123456789abcdef0123456789abcdef", &[])),
@@ -176,7 +176,7 @@ async fn what_is_asked_for_is_the_least_and_carries_pkce() {
 #[tokio::test]
 async fn nobody_is_configured_unless_somebody_is() {
     let config = Config::for_tests("/nowhere".as_ref(), &[]);
-    let parts = Parts {
+    let parts = ConnectionParts {
         clock: Clock::manual(START),
         random: Random::System,
         secrets: Arc::new(Secrets::new(b"0123456789abcdef0123456789abcdef", &[])),
@@ -670,7 +670,7 @@ async fn a_picture_leads_nowhere_else() {
         "/nowhere".as_ref(),
         &[("API_CLIENT_ID_GITHUB", "x"), ("API_CLIENT_SECRET_GITHUB", "y")],
     );
-    let parts = Parts {
+    let parts = ConnectionParts {
         clock: desk.clock.clone(),
         random: Random::System,
         secrets: Arc::new(Secrets::new(b"0123456789abcdef0123456789abcdef", &[])),
