@@ -167,25 +167,38 @@ fn ids_of_user(user: &str) -> String {
 /// The same as a column of JSON about a user, to be read with others; [`from_column`] understands it. Three lists, of
 /// which none has a file of another: a union would be a table of its own to SQLite, made and thrown away each time.
 pub fn column_of_user(backend: DbBackend, user: &str) -> String {
-    let (array, all, id, bytes, list, text) = match backend {
-        DbBackend::Sqlite => ("json_array", "json_group_array", "hex(f.", "hex(f.sha256)", "json", ""),
-        _ => ("json_build_array", "json_agg", "(f.", "encode(f.sha256, 'hex')", "", "::text"),
-    };
-    let [uploaded, picture, linked] = [
+    let lists = [
         format!("files AS f WHERE f.created_by = {user}"),
         format!("files AS f WHERE f.picture_of = {user} AND f.created_by <> {user}"),
         format!(
             "file_links AS l JOIN files AS f ON f.id = l.file_id \
              WHERE l.user_id = {user} AND f.created_by <> {user} AND f.picture_of IS DISTINCT FROM {user}"
         ),
-    ]
-    .map(|those| {
-        format!(
-            "{list}((SELECT {all}({array}(f.id, {id}created_by), {id}picture_of), f.name, f.media_type, f.description, \
-             f.size, {bytes}, {id}blob), f.created_at)) FROM {those}))"
-        )
-    });
-    format!("{array}({uploaded}, {picture}, {linked}){text}")
+    ];
+    column(backend, &lists)
+}
+
+/// Such a column of a user's picture alone; [`picture_from_column`] understands it.
+pub fn column_of_picture(backend: DbBackend, user: &str) -> String {
+    column(backend, &[format!("files AS f WHERE f.picture_of = {user}")])
+}
+
+/// A list of lists: of all files `f` that each of these says.
+fn column(backend: DbBackend, lists: &[String]) -> String {
+    let (array, all, id, bytes, list, text) = match backend {
+        DbBackend::Sqlite => ("json_array", "json_group_array", "hex(f.", "hex(f.sha256)", "json", ""),
+        _ => ("json_build_array", "json_agg", "(f.", "encode(f.sha256, 'hex')", "", "::text"),
+    };
+    let lists: Vec<String> = lists
+        .iter()
+        .map(|those| {
+            format!(
+                "{list}((SELECT {all}({array}(f.id, {id}created_by), {id}picture_of), f.name, f.media_type, f.description, \
+                 f.size, {bytes}, {id}blob), f.created_at)) FROM {those}))"
+            )
+        })
+        .collect();
+    format!("{array}({}){text}", lists.join(", "))
 }
 
 type Row = (i64, Uuid, Option<String>, String, String, Option<String>, i64, String, Uuid, i64);
@@ -194,12 +207,17 @@ type Row = (i64, Uuid, Option<String>, String, String, Option<String>, i64, Stri
 pub fn from_column(column: Option<&str>) -> Result<Vec<file::Model>, DbErr> {
     let Some(column) = column else { return Ok(Vec::new()) };
     // Of no rows PostgreSQL makes nothing.
-    let lists: [Option<Vec<Row>>; 3] =
+    let lists: Vec<Option<Vec<Row>>> =
         serde_json::from_str(column).map_err(|error| DbErr::Json(error.to_string()))?;
     let rows = lists.into_iter().flatten().flatten();
     let mut files = rows.map(model).collect::<Result<Vec<_>, _>>()?;
     files.sort_unstable_by_key(|file| file.id);
     Ok(files)
+}
+
+/// The picture of such a column.
+pub fn picture_from_column(column: Option<&str>) -> Result<Option<file::Model>, DbErr> {
+    Ok(from_column(column)?.pop())
 }
 
 fn model(row: Row) -> Result<file::Model, DbErr> {

@@ -33,7 +33,7 @@ use crate::platform::web::RawJson;
 use crate::proofs::Proofs;
 use crate::sessions::Sessions;
 use crate::users::store::{Named, Seen, history, user};
-use crate::users::{Beside, Passwords, Users};
+use crate::users::{Extra, Passwords, Users, With};
 use crate::workos::Workos;
 use answer::Profile;
 use shown::Picture;
@@ -136,28 +136,35 @@ impl Profiles {
 
     /// A person in full, with the newest history, the block list and files.
     pub(crate) async fn full(&self, user: user::Model) -> Result<User, DbErr> {
-        let beside = self.users.beside(user.id, shown::IN_FULL).await?;
-        self.full_with(user, beside)
+        self.full_with(user, Extra::Nothing).await
     }
 
-    /// The same where what stands beside the row was read before.
-    fn full_with(&self, user: user::Model, beside: Beside) -> Result<User, DbErr> {
+    /// The same where what stands beside the row may have been read before.
+    async fn full_with(&self, user: user::Model, extra: Extra) -> Result<User, DbErr> {
+        let beside = match extra {
+            Extra::Full(beside) => beside,
+            Extra::Nothing | Extra::Aside(_) => self.users.beside(user.id, shown::IN_FULL).await?,
+        };
         let files = files::store::from_column(beside.aside.as_deref())?;
         Ok(User::in_full(user, beside, files, &self.api_url))
     }
 
-    /// A person as others see them.
-    async fn public(&self, user: user::Model) -> Result<PublicUser, DbErr> {
-        let picture = self.files.picture_of(user.id).await?;
+    /// A person as others see them, where what is shown beside the row may have been read before.
+    async fn public_with(&self, user: user::Model, extra: Extra) -> Result<PublicUser, DbErr> {
+        let picture = match extra {
+            Extra::Aside(column) => files::store::picture_from_column(column.as_deref())?,
+            Extra::Nothing | Extra::Full(_) => self.files.picture_of(user.id).await?,
+        };
         Ok(PublicUser::of(user, Picture::of(picture, &self.api_url)))
     }
 
     /// One's own profile; `None` if the account has just gone.
     async fn own(&self, id: Uuid) -> Result<Option<Own>, DbErr> {
         let load = async {
-            let seen = self.users.seen_in_full_by(id, &Named::Id(id), shown::IN_FULL).await.map_err(Some)?;
-            let Seen { user, beside, .. } = seen.ok_or(None)?;
-            let full = self.full_with(user.clone(), beside.unwrap_or_default()).map_err(Some)?;
+            let with = With::Full(shown::IN_FULL);
+            let seen = self.users.seen_with_by(id, &Named::Id(id), with).await.map_err(Some)?;
+            let Seen { user, extra, .. } = seen.ok_or(None)?;
+            let full = self.full_with(user.clone(), extra).await.map_err(Some)?;
             Own::of(user, full).map_err(Some)
         };
         match self.own.get_or_load(id, load).await {

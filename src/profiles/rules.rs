@@ -24,7 +24,7 @@ use crate::sessions::{Role, Roles};
 use crate::users::listing::{Filter, Sort, UserMark};
 use crate::users::store::{self, Listed, user};
 use crate::users::{
-    Beside, BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, NewUser, Origin,
+    BlockChange, BlockRefusal, ChangeRefusal, Changes, DeleteRefusal, Email, Extra, NewUser, Origin,
     Password, Updated, Username,
 };
 use crate::workos::CreationRefusal;
@@ -356,9 +356,9 @@ impl Profiles {
 
     /// The user of the path, as the caller may see them.
     pub(super) async fn answer(&self, mut allowed: Allowed<ReadUser>) -> anyhow::Result<Profile<Shown>> {
-        let beside = allowed.on.0.beside.take();
+        let extra = std::mem::take(&mut allowed.on.0.extra);
         let user = allowed.on.0.user.clone();
-        self.answer_of(&allowed, user, beside).await
+        self.answer_of(&allowed, user, extra).await
     }
 
     /// A user in the state after an act, as the caller may see them.
@@ -367,25 +367,21 @@ impl Profiles {
         allowed: &Allowed<P>,
         user: user::Model,
     ) -> anyhow::Result<Profile<Shown>> {
-        self.answer_of(allowed, user, None).await
+        self.answer_of(allowed, user, Extra::Nothing).await
     }
 
-    /// The same, where what a full profile shows beside the row may have been read already.
+    /// The same, where what is shown beside the row may have been read already.
     async fn answer_of<P: Permission<On = Target>>(
         &self,
         allowed: &Allowed<P>,
         user: user::Model,
-        beside: Option<Beside>,
+        extra: Extra,
     ) -> anyhow::Result<Profile<Shown>> {
         let (etag, shown) = if allowed.may(Action::UserReadPrivate, Context::default()) {
             let etag = etag_of_full(&user);
-            let full = match beside {
-                Some(beside) => self.full_with(user, beside)?,
-                None => self.full(user).await?,
-            };
-            (etag, Shown::Full(full))
+            (etag, Shown::Full(self.full_with(user, extra).await?))
         } else {
-            (etag_of_public(&user), Shown::Public(self.public(user).await?))
+            (etag_of_public(&user), Shown::Public(self.public_with(user, extra).await?))
         };
         Ok(Profile { body: RawJson::new(serde_json::to_vec(&shown)?.into()), etag })
     }

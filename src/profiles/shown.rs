@@ -8,17 +8,19 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::files::store::column_of_user;
+use crate::files::store::{column_of_picture, column_of_user};
 use crate::files::{File, file, picture_url};
 use crate::platform::clock::seconds;
 use crate::sessions::Roles;
 use crate::users::store::{history, user};
-use crate::users::{Beside, External, InFull};
+use crate::users::{Beside, External, InFull, With};
 
 /// Lines of history that a full profile carries.
 pub(super) const RECENT: u64 = 20;
 /// What a full profile shows beside the row, read in one trip.
 pub(super) const IN_FULL: InFull = InFull { lines: RECENT, aside: column_of_user };
+/// What others see beside the row.
+pub(super) const IN_PUBLIC: With = With::Aside(column_of_picture);
 
 /// A person in full: for themselves and for admins.
 #[derive(Clone, Debug, Serialize, Object)]

@@ -7,11 +7,12 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use super::Profiles;
-use super::shown::IN_FULL;
+use super::shown::{IN_FULL, IN_PUBLIC};
 use crate::permissions::{Action, Object, Resource, System, not_found};
 use crate::platform::problem::{Breakage, Problem};
 use crate::platform::web;
 use crate::sessions::{Caller, Role};
+use crate::users::With;
 use crate::users::store::{Named, Seen};
 
 /// The user named in the path, as the caller meets them.
@@ -35,10 +36,8 @@ impl Object for Target {
         let seen = if changes_oneself(request, caller, &named) {
             // Remembered for a moment; that nobody changed it meanwhile is seen when it is written.
             profiles.own(caller.user_id).await.map(|own| own.map(|own| Seen::oneself((*own.user).clone())))
-        } else if likely_in_full(request, caller, &named) {
-            profiles.users.seen_in_full_by(caller.user_id, &named, IN_FULL).await
         } else {
-            profiles.users.seen_by(caller.user_id, &named).await
+            profiles.users.seen_with_by(caller.user_id, &named, likely_shown(request, caller, &named)).await
         };
         let seen = seen.map_err(|error| Breakage::from(error).problem())?;
         seen.map(Self).ok_or_else(not_found)
@@ -49,11 +48,16 @@ impl Object for Target {
     }
 }
 
-/// Whether the answer is likely to be a full profile, which is then read at once. Who is shown what is decided later, by
-/// the policies.
-fn likely_in_full(request: &Request, caller: &Caller, named: &Named) -> bool {
-    let own = *named == Named::Id(caller.user_id);
-    request.method() == Method::GET && (own || caller.roles.has(Role::Admin))
+/// What the answer is likely to show beside the row, which is then read at once. Who is shown what is decided later, by the
+/// policies.
+fn likely_shown(request: &Request, caller: &Caller, named: &Named) -> With {
+    if request.method() != Method::GET {
+        With::Nothing
+    } else if *named == Named::Id(caller.user_id) || caller.roles.has(Role::Admin) {
+        With::Full(IN_FULL)
+    } else {
+        IN_PUBLIC
+    }
 }
 
 fn changes_oneself(request: &Request, caller: &Caller, named: &Named) -> bool {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::changes::Deed;
 use super::listing::{Filter, LineMark, Sort, UserMark};
-use super::rows::{self, Beside, External, InFull};
+use super::rows::{self, Beside, External, InFull, With};
 use super::store::{self, Listed, Named, Seen, history, user};
 use super::{Email, Identifier, Users};
 use crate::events::store::{event, of_user as events_of_user};
@@ -51,17 +51,12 @@ pub struct SigningIn {
 impl Users {
     /// The user so named as `viewer` meets them, deleted or not.
     pub async fn seen_by(&self, viewer: Uuid, named: &Named) -> Result<Option<Seen>, DbErr> {
-        rows::seen_by(self.db.reader(), viewer, named, None).await
+        rows::seen_by(self.db.reader(), viewer, named, With::Nothing).await
     }
 
-    /// The same with what a full profile shows beside the row.
-    pub async fn seen_in_full_by(
-        &self,
-        viewer: Uuid,
-        named: &Named,
-        in_full: InFull,
-    ) -> Result<Option<Seen>, DbErr> {
-        rows::seen_by(self.db.reader(), viewer, named, Some(in_full)).await
+    /// The same with something beside the row.
+    pub async fn seen_with_by(&self, viewer: Uuid, named: &Named, with: With) -> Result<Option<Seen>, DbErr> {
+        rows::seen_by(self.db.reader(), viewer, named, with).await
     }
 
     /// What a user's full profile shows beside the row.

@@ -46,7 +46,7 @@ pub use otp_method::OtpMethod;
 pub use password::{Password, PasswordFlaw, PasswordPolicy};
 pub use passwords::Passwords;
 pub use person_name::PersonName;
-pub use rows::{Aside, Beside, External, InFull};
+pub use rows::{Aside, Beside, External, Extra, InFull, With};
 pub use rules::{ChangeRefusal, CreateRefusal, DeleteRefusal, Names, NewUser, RestoreRefusal, Updated};
 pub use sessions::{SessionRefusal, SessionsRefusal};
 pub(crate) use text::{as_prose, fits_name, fits_prose, is_noncharacter};

@@ -31,6 +31,29 @@ pub struct InFull {
     pub aside: Aside,
 }
 
+/// What is read of a user beside the row, in the same trip.
+#[derive(Clone, Copy, Debug)]
+pub enum With {
+    /// Nothing.
+    Nothing,
+    /// Only this.
+    Aside(Aside),
+    /// What a full profile shows.
+    Full(InFull),
+}
+
+/// What was so read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What the [`Aside`] found.
+    Aside(Option<String>),
+    /// What a full profile shows.
+    Full(Beside),
+}
+
 /// A column of JSON about a user that a later feature wants read in the same trip: SQL for this database, of the user
 /// whose id this other SQL is.
 pub type Aside = fn(DbBackend, &str) -> String;
@@ -60,21 +83,23 @@ static COLUMNS: LazyLock<String> = LazyLock::new(|| columns::<user::Entity>("u")
 const EXTERNAL: &str =
     "e.created_at, e.provider, e.subject, e.username, e.display_name, e.email, e.picture_url";
 
-/// The user so named, with the blocks between them and `viewer`, deleted or not; with what a full profile shows beside
-/// the row, if that is wanted.
+/// The user so named, with the blocks between them and `viewer`, deleted or not, and with what is wanted beside the row.
 pub async fn seen_by(
     db: &impl ConnectionTrait,
     viewer: Uuid,
     named: &Named,
-    in_full: Option<InFull>,
+    with: With,
 ) -> Result<Option<Seen>, DbErr> {
     let (condition, value): (&str, sea_orm::Value) = match named {
         Named::Id(id) => ("u.id = $1", (*id).into()),
         Named::Username(name) => ("u.username = $1 AND u.deleted_at IS NULL", name.clone().into()),
     };
     let (backend, columns) = (db.get_database_backend(), COLUMNS.as_str());
-    let beside =
-        in_full.map(|in_full| format!(", {}", columns_beside(backend, "u.id", in_full))).unwrap_or_default();
+    let beside = match with {
+        With::Nothing => String::new(),
+        With::Aside(aside) => format!(", {} AS aside", aside(backend, "u.id")),
+        With::Full(in_full) => format!(", {}", columns_beside(backend, "u.id", in_full)),
+    };
     let sql = format!(
         "SELECT {columns}, \
          EXISTS (SELECT 1 FROM user_blocks WHERE user_id = u.id AND blocked_id = $2) AS blocks_viewer, \
@@ -84,9 +109,11 @@ pub async fn seen_by(
     let statement = Statement::from_sql_and_values(backend, sql, [value, viewer.into()]);
     let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
     let mut seen = Seen::read(&row)?;
-    if in_full.is_some() {
-        seen.beside = Some(read_beside(&row, seen.user.id)?);
-    }
+    seen.extra = match with {
+        With::Nothing => Extra::Nothing,
+        With::Aside(_) => Extra::Aside(row.try_get("", "aside")?),
+        With::Full(_) => Extra::Full(read_beside(&row, seen.user.id)?),
+    };
     Ok(Some(seen))
 }
 

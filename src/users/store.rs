@@ -12,7 +12,7 @@ use sea_orm::{
 use super::at_once::changed;
 use super::listing::{Filter, LineMark, Search, Sort, UserMark};
 use super::otp_method::UnknownMethod;
-use super::rows::Beside;
+use super::rows::Extra;
 use super::{OtpMethod, Username};
 use crate::permissions::Account;
 use crate::platform::clock::Timestamp;
@@ -153,8 +153,8 @@ pub struct Seen {
     pub blocks_viewer: bool,
     /// Whether the viewer blocks this user.
     pub blocked_by_viewer: bool,
-    /// What a full profile shows beside the row, if it was asked for.
-    pub beside: Option<Beside>,
+    /// What was asked for beside the row.
+    pub extra: Extra,
 }
 
 impl Seen {
@@ -162,13 +162,18 @@ impl Seen {
     pub(super) fn read(row: &QueryResult) -> Result<Self, DbErr> {
         let mut cells = Cells::of(row);
         let user = user::Model::read(&mut cells)?;
-        Ok(Self { user, blocks_viewer: cells.take()?, blocked_by_viewer: cells.take()?, beside: None })
+        Ok(Self {
+            user,
+            blocks_viewer: cells.take()?,
+            blocked_by_viewer: cells.take()?,
+            extra: Extra::Nothing,
+        })
     }
 
     /// Somebody as they meet themselves.
     #[must_use]
     pub const fn oneself(user: user::Model) -> Self {
-        Self { user, blocks_viewer: false, blocked_by_viewer: false, beside: None }
+        Self { user, blocks_viewer: false, blocked_by_viewer: false, extra: Extra::Nothing }
     }
 
     /// The account as policies see it, when the viewer does something to it.
@@ -755,7 +760,7 @@ mod tests {
 
     use super::*;
     use crate::platform::db::{Order, sqlite};
-    use crate::users::rows::seen_by;
+    use crate::users::rows::{With, seen_by};
 
     /// Somebody whose every column has a value of its own, or none.
     fn somebody(number: i64, is_full: bool) -> user::Model {
@@ -817,7 +822,8 @@ mod tests {
         assert!(listed.iter().all(|row| !row.is_elsewhere && !row.is_pictured));
         for person in &people {
             let named = by_id(reader, person.id).await.unwrap().unwrap();
-            let seen = seen_by(reader, people[0].id, &Named::Id(person.id), None).await.unwrap().unwrap();
+            let named_so = Named::Id(person.id);
+            let seen = seen_by(reader, people[0].id, &named_so, With::Nothing).await.unwrap().unwrap();
             assert_eq!((&named, &seen.user), (person, person));
             assert_eq!((seen.blocks_viewer, seen.blocked_by_viewer), (person.id == blocker, false));
         }
