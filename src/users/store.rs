@@ -265,6 +265,16 @@ pub async fn by_email(db: &impl ConnectionTrait, email: &str) -> Result<Option<u
     user::Entity::find().filter(user::Column::Email.eq(email)).filter(living).one(db).await
 }
 
+/// The accounts that have one of these e-mail addresses.
+pub async fn ids_by_emails(
+    db: &impl ConnectionTrait,
+    emails: impl IntoIterator<Item = &str>,
+) -> Result<Vec<Uuid>, DbErr> {
+    let living = user::Column::DeletedAt.is_null();
+    let query = user::Entity::find().filter(user::Column::Email.is_in(emails)).filter(living);
+    query.select_only().column(user::Column::Id).into_tuple().all(db).await
+}
+
 /// A deleted account, still in its grace period, by user name or e-mail address; the newest of several.
 pub async fn deleted_since(
     db: &impl ConnectionTrait,

@@ -108,7 +108,7 @@ impl Workos {
             id: self.free_id_in(tx, person).await?,
             ..self.new_user(
                 self.free_username_in(tx, person).await?,
-                self.free_email_in(tx, person, None).await?,
+                self.free_email_in(tx, told.at, person, None).await?,
                 person,
             )
         };
@@ -158,16 +158,35 @@ impl Workos {
         Ok(is_free.then_some(id))
     }
 
-    /// Their address, unless it is somebody else's here.
+    /// Their address as of this moment, unless it is somebody else's here.
     async fn free_email_in(
         &self,
         tx: &Tx,
+        at: Timestamp,
         person: &Person,
         user: Option<Uuid>,
-    ) -> Result<Option<Email>, DbErr> {
+    ) -> Result<Option<Email>, Unapplied> {
         let Some(email) = &person.email else { return Ok(None) };
-        let owner = by_email(tx, email.as_str()).await?;
-        Ok(owner.is_none_or(|owner| Some(owner.id) == user).then(|| email.clone()))
+        let is_free = match by_email(tx, email.as_str()).await? {
+            Some(owner) => Some(owner.id) == user || self.yields_in(tx, at, owner.id).await?,
+            None => true,
+        };
+        Ok(is_free.then(|| email.clone()))
+    }
+
+    /// Whether the owner of an address gives it away. There it is one person's: whoever has it here from there, as of no
+    /// later moment, has another by now, or is gone, and that is yet to be told.
+    async fn yields_in(&self, tx: &Tx, at: Timestamp, owner: Uuid) -> Result<bool, Unapplied> {
+        if !store::keeps_as_of(tx, owner, at).await? {
+            return Ok(false);
+        }
+        let Some(owner) = held(tx, owner).await? else { return Ok(false) };
+        let without = Changes { email: Some(None), email_verified: Some(false), ..Changes::default() };
+        match self.users.update_held_in(tx, &owner, without, &Origin::default()).await {
+            // Codes to that address let them in.
+            Err(Failure::Refused(ChangeRefusal::SecondFactor)) => Ok(false),
+            updated => Ok(updated.map(|_| true)?),
+        }
     }
 
     async fn free_username_in(&self, tx: &Tx, person: &Person) -> Result<Username, Unapplied> {
@@ -189,7 +208,7 @@ impl Workos {
         store::changed(tx, &told.id, told.at).await?;
         // Whoever was deleted here is not brought back by a change, but finds it made when they come back.
         let Some(held) = held(tx, user).await? else { return Ok(Outcome::Skipped) };
-        let email = self.free_email_in(tx, person, Some(user)).await?;
+        let email = self.free_email_in(tx, told.at, person, Some(user)).await?;
         let changes = changes(&held, person, email);
         let updated = match self.users.update_held_in(tx, &held, changes, &Origin::default()).await {
             Err(Failure::Refused(ChangeRefusal::SecondFactor)) => {

@@ -210,6 +210,13 @@ pub(super) async fn keeps(db: &impl ConnectionTrait, user: Uuid) -> Result<bool,
     Ok(query.filter(known::Column::DeletedAt.is_null()).count(db).await? > 0)
 }
 
+/// Whether somebody here is kept by the directory, and what is known of them is no newer than that.
+pub(super) async fn keeps_as_of(tx: &Tx, user: Uuid, at: Timestamp) -> Result<bool, DbErr> {
+    let query = known::Entity::find().filter(known::Column::UserId.eq(user));
+    let query = query.filter(known::Column::DeletedAt.is_null());
+    Ok(query.filter(known::Column::UpdatedAt.lte(at.millis())).count(tx).await? > 0)
+}
+
 /// Adds somebody. Whoever is added twice at the same moment is the primary key's to refuse.
 pub(super) async fn add(tx: &Tx, row: known::Model) -> Result<(), DbErr> {
     known::Entity::insert(row.into_active_model()).exec_without_returning(tx).await.map(|_| ())

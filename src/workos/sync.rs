@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sea_orm::DbErr;
-use uuid::Uuid;
 
 use super::again::Done;
 use super::client::{Client, Fault, PAGE, Page, Start, jittered};
@@ -22,7 +21,9 @@ use super::store::{self, Phase, State};
 use super::{Unapplied, Workos};
 use crate::platform::clock::Timestamp;
 use crate::platform::db::Tx;
-use crate::users::store::held;
+use crate::sessions::store::hold;
+use crate::users::Email;
+use crate::users::store::ids_by_emails;
 
 /// How much is read again where there is no cursor: clocks differ, and events become visible in another order.
 pub(super) const OVERLAP: Duration = Duration::from_mins(5);
@@ -422,18 +423,16 @@ impl Workos {
     }
 }
 
-/// Holds the users whom a page is about, by their ids, as whoever else holds several does, and before what refers to
+/// Holds the users whom a page is about, and those who have their addresses, by their ids, as whoever else holds several does, and before what refers to
 /// them, as a purge does: else two could wait for each other.
 async fn hold_in(tx: &Tx, page: &[Received]) -> Result<(), DbErr> {
-    let told = page.iter().filter_map(|received| received.told.as_ref().ok());
-    let ids: Vec<&str> = told.map(|told| told.id.as_str()).collect();
-    let known = store::known_of(tx, ids).await?;
-    let mut users: Vec<Uuid> = known.into_iter().filter_map(|known| known.user_id).collect();
-    users.sort_unstable();
-    for user in users {
-        held(tx, user).await?;
-    }
-    Ok(())
+    let told = || page.iter().filter_map(|received| received.told.as_ref().ok());
+    let known = store::known_of(tx, told().map(|told| told.id.as_str())).await?;
+    let people = told().filter_map(|told| told.person.as_ref());
+    let emails = people.filter_map(|person| person.email.as_ref()).map(Email::as_str);
+    let mut users = ids_by_emails(tx, emails).await?;
+    users.extend(known.into_iter().filter_map(|known| known.user_id));
+    hold(tx, &users).await
 }
 
 /// The state behind a page of events.

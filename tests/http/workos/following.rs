@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use gatehouse::workos::Reached;
 use serde_json::json;
 
-use super::fake::{Fake, Place};
+use super::fake::{Fake, Place, written};
 use super::{assert_converged, by_email, following, people, settle};
 use crate::harness::{Actor, Demand, PASSWORD, Reply, TestApp, eventually};
 use crate::oauth::scene::Scene;
@@ -245,6 +245,42 @@ async fn nobody_takes_over_an_account_that_is_here_already() {
     fake.change(&id, json!({"last_name": "Smith"}));
     settle(&app).await;
     assert_eq!(by_email(&app, "ann_smith@example.com").await.unwrap()["last_name"], "Smith");
+}
+
+// There, an address is one person's: who has it here is behind, whatever order a listing has.
+#[tokio::test]
+async fn addresses_that_changed_hands_unseen_are_where_they_are_there() {
+    let fake = Fake::start().await;
+    let app = following(&fake, &[]).await;
+    let names = ["ann", "bob", "cat", "dan", "eve"];
+    let there: Vec<String> = names.iter().map(|name| fake.add(name)).collect();
+    settle(&app).await;
+    app.clock.advance(Duration::from_hours(100 * 24));
+    let moves =
+        |who: usize, to: &str| fake.change(&there[who], json!({"email": format!("{to}@example.com")}));
+    // Two have each other's, one has that of the first, who is gone, and one that of a later one, who has another.
+    for (who, to) in [(1, "free"), (2, "bob"), (1, "cat"), (4, "new"), (3, "eve")] {
+        moves(who, to);
+    }
+    fake.remove(&there[0]);
+    fake.add("ann");
+    fake.loses_the_past(404);
+    app.clock.advance(Duration::from_mins(1));
+    settle(&app).await;
+    assert_converged(&app, &fake).await;
+
+    // What was true before does not take from somebody what they have now.
+    let before = fake.ledger().users.iter().find(|user| user["email"] == "bob@example.com").unwrap().clone();
+    let mut stranger = before.clone();
+    stranger["id"] = json!("user_stranger");
+    stranger["updated_at"] = json!(written(app.clock.now().before(Duration::from_hours(200 * 24))));
+    stranger["external_id"] = json!(null);
+    fake.tells("user.created", stranger.clone());
+    settle(&app).await;
+    assert_eq!(by_email(&app, "bob@example.com").await.unwrap()["first_name"], "cat");
+    fake.tells("user.deleted", stranger);
+    settle(&app).await;
+    assert_converged(&app, &fake).await;
 }
 
 #[tokio::test]
