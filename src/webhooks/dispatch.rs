@@ -231,13 +231,13 @@ impl Webhooks {
         delivery: Delivery,
         position: i64,
     ) -> Result<bool, DbErr> {
-        let (id, from) = (webhook.id, webhook.position);
+        let webhook = webhook.clone();
         let booked = self.0.db.write::<_, DbErr, _>(move |tx| {
             async move {
-                let Some(number) = store::book_success(tx, id, from, position).await? else {
+                let Some(number) = store::book_success(tx, &webhook, position).await? else {
                     return Ok(false);
                 };
-                store::log(tx, id, Delivery { number, ..delivery }).await?;
+                store::log(tx, webhook.id, Delivery { number, ..delivery }).await?;
                 Ok(true)
             }
             .boxed()

@@ -202,11 +202,12 @@ pub(super) async fn pass(tx: &Tx, id: Uuid, from: i64, to: i64) -> Result<bool, 
     Ok(tx.run(sql, [id.into(), from.into(), to.into()]).await? == 1)
 }
 
-/// Books that an event was taken: the cursor moves on. The number of the delivery, unless the cursor stands elsewhere by now.
-pub(super) async fn book_success(tx: &Tx, id: Uuid, from: i64, to: i64) -> Result<Option<i64>, DbErr> {
-    let sql = "UPDATE webhooks SET position = $3, failing_since = NULL, attempts = 0, next_try_at = NULL, \
-               deliveries = deliveries + 1 WHERE id = $1 AND position = $2 RETURNING deliveries";
-    scalar(tx, sql, [id.into(), from.into(), to.into()]).await
+/// Books that an event was taken: the cursor moves on. The number of the delivery, unless the cursor stands elsewhere by now,
+/// or the webhook leads elsewhere: who is there now has not got it.
+pub(super) async fn book_success(tx: &Tx, seen: &webhook::Model, to: i64) -> Result<Option<i64>, DbErr> {
+    let sql = "UPDATE webhooks SET position = $4, failing_since = NULL, attempts = 0, next_try_at = NULL, \
+               deliveries = deliveries + 1 WHERE id = $1 AND position = $2 AND url = $3 RETURNING deliveries";
+    scalar(tx, sql, [seen.id.into(), seen.position.into(), seen.url.as_str().into(), to.into()]).await
 }
 
 /// Books that a try failed. The number of the delivery, unless an admin has changed the webhook since it was read.

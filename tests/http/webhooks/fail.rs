@@ -1,8 +1,10 @@
 //! What is not taken: tried again, and at last given up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{BANNED, Manner, Scene, UNBANNED, happens, happens_with, ids};
 use crate::clock::set;
@@ -243,5 +245,19 @@ async fn what_an_admin_changes_while_it_fails_counts_from_the_next_try() {
     let shown = scene.admin.patch(&scene.hook.path).json(&there).await.is(200).json();
     assert_eq!((&shown["attempts"], &shown["next_try_at"]), (&json!(0), &Value::Null));
     let got = eventually(|| async { scene.receiver.got("/new") }, |got: &Vec<_>| !got.is_empty()).await;
+    assert_eq!(ids(&got), [event.to_string()]);
+}
+
+#[tokio::test]
+async fn where_a_webhook_leads_now_gets_what_its_old_receiver_takes_late() {
+    let scene = Scene::new().await;
+    let takes = Arc::new(Notify::new());
+    scene.receiver.answers("/in", Manner::When(Arc::clone(&takes)));
+    let event = scene.happens(BANNED).await;
+    scene.receiver.gets("/in", 1).await;
+    let there = json!({"url": scene.receiver.url("/new")});
+    scene.admin.patch(&scene.hook.path).json(&there).await.is(200);
+    takes.notify_one();
+    let got = scene.receiver.gets("/new", 1).await;
     assert_eq!(ids(&got), [event.to_string()]);
 }

@@ -19,6 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::harness::eventually;
@@ -36,6 +37,8 @@ pub enum Manner {
     Endless,
     /// 200, but only when the time is over.
     Late(Duration),
+    /// 200, but only when it is told to.
+    When(Arc<Notify>),
     /// The connection ends.
     Reset,
 }
@@ -162,6 +165,10 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> io::Res
         }
         Manner::Late(pause) => {
             tokio::time::sleep(pause).await;
+            response.body(words("")).unwrap()
+        }
+        Manner::When(told) => {
+            told.notified().await;
             response.body(words("")).unwrap()
         }
         Manner::Reset => return Err(io::Error::other("gone")),
