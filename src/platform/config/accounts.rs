@@ -51,8 +51,8 @@ section! {
         deleted_retention: Duration = "DELETED_USER_RETENTION_DAYS", days(0, 36500), "30";
         /// How long the history of an account is kept, in days.
         history_retention: Duration = "HISTORY_RETENTION_DAYS", days(1, 36500), "365";
-        /// How long events for other systems are kept, in days.
-        event_retention: Duration = "EVENT_RETENTION_DAYS", days(1, 36500), "90";
+        /// How long events for other systems are kept, in days: longer than a webhook is tried.
+        event_retention: Duration = "EVENT_RETENTION_DAYS", days(4, 36500), "90";
         derived {
             /// Fewest characters of a username: 1 in `local`, 5 elsewhere.
             username_min: usize = username_min;

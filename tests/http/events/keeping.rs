@@ -46,11 +46,11 @@ async fn old_events_are_forgotten_and_positions_go_on() {
 
 #[tokio::test]
 async fn a_reader_who_was_away_for_too_long_is_told() {
-    let app = TestApp::with(&[("EVENT_RETENTION_DAYS", "1")]).await;
+    let app = TestApp::with(&[("EVENT_RETENTION_DAYS", "4")]).await;
     let ann = app.user("ann").await;
     let admin = app.admin().await;
     let known = events_of(&app, &admin, ann.id).await[0]["event_id"].clone();
-    app.clock.advance(DAY * 2);
+    app.clock.advance(DAY * 5);
     let admin = app.admin().await;
     app.inside.events.place().await.unwrap();
     app.inside.events.sweep().await.unwrap();
