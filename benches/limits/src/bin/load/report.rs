@@ -28,15 +28,21 @@ impl Report {
         Self { seconds, ..Self::default() }
     }
 
-    pub fn add(&mut self, answer: &anyhow::Result<Answer>, taken: Duration) {
+    /// What was wanted took as long as it was due, also where nobody was free to ask. A refusal took as long as it was asked
+    /// for: all connections of a storm may wait for what is granted, and no server can refuse on one that does.
+    pub fn add(&mut self, answer: &anyhow::Result<Answer>, since_due: Duration, since_asked: Duration) {
         let Ok(answer) = answer else {
             self.failed += 1;
             return;
         };
         *self.statuses.entry(answer.status).or_default() += 1;
         self.with_retry_after += u64::from(answer.headers.contains_key("retry-after"));
-        let taken = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
-        if answer.status < 400 { self.good.push(taken) } else { self.refused.push(taken) }
+        let micros = |taken: Duration| u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
+        if answer.status < 400 {
+            self.good.push(micros(since_due));
+        } else {
+            self.refused.push(micros(since_asked));
+        }
     }
 
     pub fn merge(&mut self, other: Self) {

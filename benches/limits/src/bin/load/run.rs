@@ -81,9 +81,10 @@ async fn work(mut worker: Worker, schedule: Arc<Schedule>) -> anyhow::Result<Rep
             return Ok(report);
         }
         let ask = worker.next();
+        let asked = Instant::now();
         let answer = worker.client.send(&ask).await;
         if due >= schedule.counts_from {
-            report.add(&answer, due.elapsed());
+            report.add(&answer, due.elapsed(), asked.elapsed());
         }
         match &answer {
             Ok(answer) => worker.learn(answer)?,
