@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
@@ -12,10 +12,8 @@ use url::Url;
 use super::delivery::{Outgoing, Undelivered, sender};
 use crate::platform::causes::causes;
 use crate::platform::config;
-use crate::platform::outgoing::NoClient;
+use crate::platform::outgoing::{self, NoClient};
 
-/// How long reaching Mailjet may take.
-const CONNECT: Duration = Duration::from_secs(5);
 /// More of an answer is not read.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -34,12 +32,7 @@ impl Mailjet {
         project_name: &str,
         timeout: Duration,
     ) -> anyhow::Result<Self> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(timeout)
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(NoClient::from)?;
+        let client = outgoing::basic().timeout(timeout).build().map_err(NoClient::from)?;
         let base = settings.base_url.as_str().trim_end_matches('/');
         Ok(Self {
             client,

@@ -246,7 +246,8 @@ impl Outgoing {
     }
 }
 
-fn basic() -> ClientBuilder {
+/// What all that asks other servers is made from; for whoever needs the words of what went wrong.
+pub(crate) fn basic() -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("web:gatehouse:v", env!("CARGO_PKG_VERSION"), " (identity server)"))
         .connect_timeout(CONNECT)

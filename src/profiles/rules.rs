@@ -413,13 +413,13 @@ impl Profiles {
         let Part { rows: listed, links, .. } = part;
         let who =
             |has: fn(&Listed) -> bool| listed.iter().filter(|row| has(row)).map(|row| row.user.id).collect();
-        let with = With {
+        let having = Having {
             blocks: who(|row| row.blocks),
             accounts: who(|row| row.is_elsewhere),
             pictures: who(|row| row.is_pictured),
         };
         let users: Vec<user::Model> = listed.into_iter().map(|row| row.user).collect();
-        Ok(Listing { rows: self.rows(allowed, users, &with).await?, total, links })
+        Ok(Listing { rows: self.rows(allowed, users, &having).await?, total, links })
     }
 
     /// Users by their ids, in that order; whom the caller may not see is left out.
@@ -430,8 +430,8 @@ impl Profiles {
     ) -> Result<Vec<Shown>, Failure<ListRefusal>> {
         let visible_to = scope(allowed);
         let users = self.users.by_ids(ids, visible_to).await?;
-        let with = With { blocks: ids.to_vec(), accounts: ids.to_vec(), pictures: ids.to_vec() };
-        Ok(self.rows(allowed, users, &with).await?)
+        let having = Having { blocks: ids.to_vec(), accounts: ids.to_vec(), pictures: ids.to_vec() };
+        Ok(self.rows(allowed, users, &having).await?)
     }
 
     /// Users as rows of a list: in full for admins, but for history and files. Whom a list is about is written in SQL, so
@@ -440,14 +440,14 @@ impl Profiles {
         &self,
         allowed: &Allowed<ListUsers>,
         users: Vec<user::Model>,
-        with: &With,
+        having: &Having,
     ) -> Result<Vec<Shown>, DbErr> {
-        let pictures = self.files.pictures_of(&with.pictures).await?;
+        let pictures = self.files.pictures_of(&having.pictures).await?;
         let mut pictures: HashMap<Option<Uuid>, file::Model> =
             pictures.into_iter().map(|picture| (picture.picture_of, picture)).collect();
         let is_admin = is_admin(allowed);
         let (mut blocks, mut external) = if is_admin {
-            (self.users.blocks_of(&with.blocks).await?, self.users.external_of(&with.accounts).await?)
+            (self.users.blocks_of(&having.blocks).await?, self.users.external_of(&having.accounts).await?)
         } else {
             Default::default()
         };
@@ -471,7 +471,7 @@ impl Profiles {
 }
 
 /// Who in a list has something beside their row, or may have.
-struct With {
+struct Having {
     blocks: Vec<Uuid>,
     accounts: Vec<Uuid>,
     pictures: Vec<Uuid>,
